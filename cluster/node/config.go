@@ -1,0 +1,278 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
+)
+
+// Config is a node's configuration file, node.yaml. Relative paths are
+// relative to the directory of the file. Every key is documented in
+// docs/operations.md.
+type Config struct {
+	// Name is the node's name within the cluster: lower-case letters, digits
+	// and dashes. It is the last element of the node's SPIFFE ID and of its
+	// cosigner key's name.
+	Name string `yaml:"name"`
+	// ClusterID tells clusters apart, 16 hexadecimal digits. A data directory
+	// belongs to one cluster and one node for ever.
+	ClusterID string `yaml:"cluster_id"`
+	// Origin names the ledger, as on the first line of its checkpoints.
+	Origin string `yaml:"origin"`
+	// TrustDomain is the SPIFFE trust domain of all certificates.
+	TrustDomain string `yaml:"trust_domain"`
+	// Suite is the LPA/1 suite of every connection: default or cat5.
+	Suite string `yaml:"suite"`
+	// DataDir holds the Raft log, the ledger, the identity and the lock.
+	DataDir string `yaml:"data_dir"`
+	// Listen holds the addresses that this process listens on.
+	Listen Listen `yaml:"listen"`
+	// Keys names the files with this node's keys and certificates.
+	Keys Keys `yaml:"keys"`
+	// Policy is the tlog-policy file that the Verify RPC applies.
+	Policy string `yaml:"policy"`
+	// Members are the voters, this node included.
+	Members []Member `yaml:"members"`
+	// Raft holds the timing of the replication.
+	Raft Raft `yaml:"raft,omitempty"`
+	// Storage bounds what the node keeps on disk and in memory.
+	Storage Storage `yaml:"storage,omitempty"`
+	// Seal sets how often an unasked-for checkpoint is sealed.
+	Seal Seal `yaml:"seal,omitempty"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `yaml:"log_level,omitempty"`
+}
+
+// Listen holds the addresses of one node, host:port each.
+type Listen struct {
+	API  string `yaml:"api"`  // gRPC over LPA/1, for clients
+	Peer string `yaml:"peer"` // Raft over LPA/1, for the other members
+	HTTP string `yaml:"http"` // plain HTTP: public read path, health, metrics
+}
+
+// Keys names files.
+type Keys struct {
+	Roots          string `yaml:"roots"`           // root certificates, PEM
+	Certificate    string `yaml:"certificate"`     // this node's SVID chain, PEM
+	Key            string `yaml:"key"`             // its ML-DSA key, PKCS#8
+	KEMCertificate string `yaml:"kem_certificate"` // its ML-KEM companion certificate, PEM
+	KEMKey         string `yaml:"kem_key"`         // its ML-KEM key, PKCS#8
+	Cosigner       string `yaml:"cosigner"`        // this replica's ML-DSA-44 cosigner key, PKCS#8
+	Sealing        string `yaml:"sealing"`         // this node's X-Wing sealing key, PKCS#8
+	LogKey         string `yaml:"log_key"`         // the cluster's ML-DSA-44 log key, sealed to Sealing
+}
+
+// Member is one voter as every node knows it.
+type Member struct {
+	ID       uint64 `yaml:"id"`       // Raft ID, never 0, never reused
+	Name     string `yaml:"name"`     // unique within the cluster
+	Peer     string `yaml:"peer"`     // where it accepts peers, host:port
+	API      string `yaml:"api"`      // where clients reach it, host:port
+	Cosigner string `yaml:"cosigner"` // verifier key of its cosignatures, C2SP vkey
+}
+
+// Raft holds the timing. Zero means the default.
+type Raft struct {
+	Tick      time.Duration `yaml:"tick,omitempty"`      // 10 ms
+	Heartbeat time.Duration `yaml:"heartbeat,omitempty"` // 50 ms, a multiple of Tick
+	Election  time.Duration `yaml:"election,omitempty"`  // 300 ms: the timeout is drawn from [Election, 2·Election)
+	Stall     time.Duration `yaml:"stall,omitempty"`     // 2 s: a leader whose disk stalls longer hands over
+}
+
+// Storage bounds disk and memory. Zero means the default.
+type Storage struct {
+	SegmentBytes int64 `yaml:"segment_bytes,omitempty"`  // Raft log segment, 64 MiB
+	RetainBytes  int64 `yaml:"retain_bytes,omitempty"`   // Raft log kept for followers that lag, 1 GiB
+	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`    // Raft entries kept in memory, 32 MiB
+	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends that wait for a block, 64 MiB
+	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 64 MiB
+}
+
+// Seal sets the sealing cadence. Zero means the default.
+type Seal struct {
+	Cadence time.Duration `yaml:"cadence,omitempty"` // 50 ms
+}
+
+var (
+	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	originPattern = regexp.MustCompile(`^[A-Za-z0-9._~/-]{1,200}$`)
+)
+
+// LoadConfig reads and checks a node.yaml. Unknown keys are errors, so that a
+// misspelt one is not silently ignored.
+func LoadConfig(path string) (Config, error) {
+	var c Config
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return c, errors.Wrap(err, "read node configuration")
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil {
+		return c, errors.Wrapf(err, "parse %s", path)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return c, errors.Wrap(err, "find the configuration's directory")
+	}
+	for _, p := range []*string{
+		&c.DataDir, &c.Policy, &c.Keys.Roots, &c.Keys.Certificate, &c.Keys.Key, &c.Keys.KEMCertificate,
+		&c.Keys.KEMKey, &c.Keys.Cosigner, &c.Keys.Sealing, &c.Keys.LogKey,
+	} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	c.setDefaults()
+	if err := c.Validate(); err != nil {
+		return c, errors.Wrapf(err, "%s", path)
+	}
+	return c, nil
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.Suite, "default")
+	setDefault(&c.LogLevel, "info")
+	setDefault(&c.Raft.Tick, 10*time.Millisecond)
+	setDefault(&c.Raft.Heartbeat, 50*time.Millisecond)
+	setDefault(&c.Raft.Election, 300*time.Millisecond)
+	setDefault(&c.Raft.Stall, 2*time.Second)
+	setDefault(&c.Storage.SegmentBytes, 64<<20)
+	setDefault(&c.Storage.RetainBytes, 1<<30)
+	setDefault(&c.Storage.CacheBytes, 32<<20)
+	setDefault(&c.Storage.QueueBytes, 64<<20)
+	setDefault(&c.Storage.MinFreeBytes, 64<<20)
+	setDefault(&c.Seal.Cadence, 50*time.Millisecond)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Validate checks what can be checked without opening a file, and names the
+// key that is wrong.
+func (c *Config) Validate() error {
+	if !namePattern.MatchString(c.Name) {
+		return errors.Newf("name: %q is not a node name (lower-case letters, digits, dashes)", c.Name)
+	}
+	if _, err := c.clusterID(); err != nil {
+		return err
+	}
+	if !originPattern.MatchString(c.Origin) {
+		return errors.Newf("origin: %q is not a ledger origin such as example.org/ledger", c.Origin)
+	}
+	if c.TrustDomain == "" {
+		return errors.New("trust_domain: must be set to the SPIFFE trust domain of the certificates")
+	}
+	if _, err := lpa.ParseSuite(c.Suite); err != nil {
+		return errors.Wrap(err, "suite")
+	}
+	for _, k := range []struct{ key, value string }{
+		{"data_dir", c.DataDir}, {"policy", c.Policy}, {"keys.roots", c.Keys.Roots},
+		{"keys.certificate", c.Keys.Certificate}, {"keys.key", c.Keys.Key},
+		{"keys.kem_certificate", c.Keys.KEMCertificate}, {"keys.kem_key", c.Keys.KEMKey},
+		{"keys.cosigner", c.Keys.Cosigner}, {"keys.sealing", c.Keys.Sealing}, {"keys.log_key", c.Keys.LogKey},
+	} {
+		if k.value == "" {
+			return errors.Newf("%s: must be set", k.key)
+		}
+	}
+	for _, a := range []struct{ key, value string }{
+		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP},
+	} {
+		if _, _, err := net.SplitHostPort(a.value); err != nil {
+			return errors.Wrapf(err, "%s: want host:port", a.key)
+		}
+	}
+	if err := c.validateMembers(); err != nil {
+		return err
+	}
+	r := c.Raft
+	switch {
+	case r.Tick < time.Millisecond:
+		return errors.Newf("raft.tick: %v is below 1ms", r.Tick)
+	case r.Heartbeat < r.Tick || r.Heartbeat%r.Tick != 0:
+		return errors.Newf("raft.heartbeat: %v is not a multiple of raft.tick (%v)", r.Heartbeat, r.Tick)
+	case r.Election < 3*r.Heartbeat:
+		return errors.Newf("raft.election: %v is below three heartbeats (%v)", r.Election, r.Heartbeat)
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		return errors.Newf("log_level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	return nil
+}
+
+func (c *Config) validateMembers() error {
+	if len(c.Members) == 0 {
+		return errors.New("members: list every voter, this node included")
+	}
+	ids, names, self := map[uint64]bool{}, map[string]bool{}, false
+	for i, m := range c.Members {
+		at := fmt.Sprintf("members[%d]", i)
+		switch {
+		case m.ID == 0:
+			return errors.Newf("%s.id: must not be 0", at)
+		case ids[m.ID]:
+			return errors.Newf("%s.id: %d is used twice", at, m.ID)
+		case !namePattern.MatchString(m.Name):
+			return errors.Newf("%s.name: %q is not a node name", at, m.Name)
+		case names[m.Name]:
+			return errors.Newf("%s.name: %q is used twice", at, m.Name)
+		case m.Cosigner == "":
+			return errors.Newf("%s.cosigner: must be the verifier key of the member's cosignatures", at)
+		}
+		for _, a := range []struct{ key, value string }{{"peer", m.Peer}, {"api", m.API}} {
+			if _, _, err := net.SplitHostPort(a.value); err != nil {
+				return errors.Wrapf(err, "%s.%s: want host:port", at, a.key)
+			}
+		}
+		ids[m.ID], names[m.Name] = true, true
+		self = self || m.Name == c.Name
+	}
+	if !self {
+		return errors.Newf("members: %q (this node's name) is not among them", c.Name)
+	}
+	return nil
+}
+
+// Self returns this node's own row of Members.
+func (c *Config) Self() Member {
+	for _, m := range c.Members {
+		if m.Name == c.Name {
+			return m
+		}
+	}
+	panic("node: configuration was not validated")
+}
+
+func (c *Config) clusterID() (uint64, error) {
+	id, err := strconv.ParseUint(c.ClusterID, 16, 64)
+	if err != nil || len(c.ClusterID) != 16 || id == 0 {
+		return 0, errors.Newf("cluster_id: %q is not 16 hexadecimal digits", c.ClusterID)
+	}
+	return id, nil
+}
+
+// Write writes the configuration as YAML with mode 0644; it holds no secret.
+func (c *Config) Write(path string) error {
+	out, err := yaml.Marshal(c)
+	if err != nil {
+		return errors.Wrap(err, "encode node configuration")
+	}
+	return errors.Wrap(os.WriteFile(path, out, 0o644), "write node configuration")
+}
