@@ -1,0 +1,123 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// Backend is one ledger on this node: what the services need from the node that runs them. All methods are safe for concurrent use.
+type Backend interface {
+	// Append replicates a batch and returns when it is applied here, or when that will never be known.
+	//
+	// The error is nil when the batch was decided: Result.Err then says whether it was refused by the ledger itself
+	// (*ledger.ConflictError, *ledger.SizeMismatchError). Otherwise the error is one of *NotLeaderError, *OverloadedError,
+	// ErrStopped (definite: the batch never entered the log) or wraps ErrIndefinite. An error of the context is definite only
+	// if the backend returns it before the batch was handed to Raft; after that the backend wraps ErrIndefinite.
+	Append(ctx context.Context, b ledger.Batch) (ledger.Result, error)
+
+	// Submit is Append without waiting: batches enter the queue in the order of the calls. It calls done exactly once, with
+	// what Append would return, possibly before Submit returns; done must not block. It serves AppendStream, whose promise is
+	// that batches of one stream are queued in the order in which they arrived.
+	Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error))
+
+	// ReadBarrier makes reads linearizable: after it returns nil, Ledger().Head() includes everything that was acknowledged by
+	// any node before the call. Works on followers too. Errors: *NotLeaderError (no leader known), ErrStopped, of the context.
+	ReadBarrier(ctx context.Context) error
+
+	// RequestSeal says that a caller waits for a receipt: the leader seals at once if no seal is running. A no-op elsewhere.
+	RequestSeal()
+
+	// Ledger is this node's replica.
+	Ledger() Ledger
+
+	// Status is a snapshot of the node, cheap enough for every request.
+	Status() Status
+
+	// TransferLeadership hands leadership to the named node, or to the best follower if to is "". It returns when another node
+	// leads. Errors: *NotLeaderError, ErrUnknownNode, of the context.
+	TransferLeadership(ctx context.Context, to string) error
+}
+
+// Ledger is what the services read of a replica; *ledger.Ledger has it.
+type Ledger interface {
+	Head() ledger.Head
+	Leaf(index uint64) ([]byte, error)
+	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)
+	InclusionProof(index, size uint64) ([]merkle.Hash, error)
+	ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error)
+	RootAt(size uint64) (merkle.Hash, error)
+	WaitSize(ctx context.Context, size uint64) error
+	Sealed() *ledger.Sealed
+	WaitSealed(ctx context.Context, size uint64) (*ledger.Sealed, error)
+	Receipt(index uint64) (*tlog.Receipt, error)
+}
+
+// Expected errors of a Backend.
+var (
+	// ErrIndefinite: the batch was handed to Raft and its fate is not known here. It may be in the ledger now or later.
+	ErrIndefinite = errors.New("the outcome of the append is unknown")
+	// ErrStopped: the node is stopping; the request had no effect.
+	ErrStopped = errors.New("the node is stopping")
+	// ErrUnknownNode: no member of the cluster has this name.
+	ErrUnknownNode = errors.New("no such node in the cluster")
+)
+
+// NotLeaderError refuses a request that only the leader can serve. Definite.
+type NotLeaderError struct {
+	LeaderName string // "" if unknown
+	LeaderAddr string // host:port of the leader's API, "" if unknown
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.LeaderName == "" {
+		return "this node does not lead, and knows no leader"
+	}
+	return fmt.Sprintf("this node does not lead; %s does, at %s", e.LeaderName, e.LeaderAddr)
+}
+
+// OverloadedError refuses a request because a queue is full. Definite.
+type OverloadedError struct {
+	RetryAfter time.Duration // how long to wait before another attempt
+}
+
+func (e *OverloadedError) Error() string {
+	return fmt.Sprintf("the append queue is full; try again in %v", e.RetryAfter)
+}
+
+// Status describes a node at one moment.
+type Status struct {
+	Node       string // name, unique in the cluster
+	ID         uint64 // Raft id
+	Version    string // of the program
+	Role       string // "leader", "follower", "candidate", "learner"
+	LeaderName string // "" if unknown
+	LeaderAddr string // host:port of the leader's API
+	Term       uint64
+	Commit     uint64 // newest committed Raft index
+	Applied    uint64 // newest applied Raft index
+	Started    time.Time
+	Peers      []PeerStatus // all members, this node included
+
+	WALBytes       uint64 // on disk
+	StoreBytes     uint64 // on disk
+	DiskFreeBytes  uint64
+	QueuedRequests uint64 // waiting in the proposal queue
+	QueuedBytes    uint64
+}
+
+// PeerStatus is one member of the cluster as this node sees it.
+type PeerStatus struct {
+	ID        uint64
+	Name      string
+	Address   string // host:port of its API
+	Kind      string // "voter", "learner", "witness"
+	Connected bool
+	Match     uint64 // newest Raft index known to be there; 0 unless this node leads
+}
