@@ -1,0 +1,84 @@
+package ledger
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/errors"
+)
+
+const (
+	// MaxBatchSize is the largest Batch.Size, in bytes.
+	MaxBatchSize = 1 << 20
+	// minEntryCharge is what an entry counts at least in Batch.Size: its index and idempotency records cost the
+	// store that much whatever the payload, so a byte limit on a block also bounds its entries.
+	minEntryCharge = 64
+
+	batchHeaderSize = 1 + 8 + 4 // flags, expected size, entry count
+)
+
+// ErrBadBatch is the cause of every error of Batch.Validate: the caller's mistake, a definite refusal.
+var ErrBadBatch = errors.New("bad batch")
+
+// NewEntry is what a caller hands over; the leader adds time and principal.
+type NewEntry struct {
+	Key     []byte // idempotency key, 0 to MaxKeySize bytes; empty means none
+	Payload []byte
+}
+
+// Batch is one caller's atomic append: all of its entries get consecutive places among the new ones, or none does.
+type Batch struct {
+	Principal string
+	Entries   []NewEntry
+	// ExpectedSize, when not nil, lets the batch append only to a ledger of exactly this size. A retry that finds
+	// all of its entries stored, one of them at index ExpectedSize, succeeds as a duplicate.
+	ExpectedSize *uint64
+}
+
+// Size returns the bytes that the batch adds to a block: what queues and block limits count. Each entry counts at
+// least 64 bytes.
+func (b *Batch) Size() int {
+	n := batchHeaderSize
+	for i := range b.Entries {
+		n += max(minEntryCharge, 2+b.leafSize(i))
+	}
+	return n
+}
+
+func (b *Batch) leafSize(i int) int {
+	return leafHeaderSize + len(b.Principal) + len(b.Entries[i].Key) + len(b.Entries[i].Payload)
+}
+
+// Validate reports whether the batch can be put into a block: lengths, and no key twice with different payloads.
+// Its errors have the cause ErrBadBatch.
+func (b *Batch) Validate() error {
+	if len(b.Principal) == 0 || len(b.Principal) > MaxPrincipalSize {
+		return errors.Wrapf(ErrBadBatch, "principal of %d bytes, want 1 to %d", len(b.Principal), MaxPrincipalSize)
+	}
+	if len(b.Entries) == 0 {
+		return errors.Wrap(ErrBadBatch, "no entries")
+	}
+	var byKey map[string][]byte
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		if len(e.Key) > MaxKeySize {
+			return errors.Wrapf(ErrBadBatch, "entry %d: key of %d bytes, at most %d", i, len(e.Key), MaxKeySize)
+		}
+		if limit := MaxPayload(b.Principal, len(e.Key)); len(e.Payload) > limit {
+			return errors.Wrapf(ErrBadBatch, "entry %d: payload of %d bytes, at most %d", i, len(e.Payload), limit)
+		}
+		if len(e.Key) == 0 || len(b.Entries) == 1 {
+			continue
+		}
+		if byKey == nil {
+			byKey = make(map[string][]byte, len(b.Entries))
+		}
+		if payload, ok := byKey[string(e.Key)]; ok && !bytes.Equal(payload, e.Payload) {
+			return errors.Wrapf(ErrBadBatch, "entry %d: key %q stands twice with different payloads", i, e.Key)
+		}
+		byKey[string(e.Key)] = e.Payload
+	}
+	if n := b.Size(); n > MaxBatchSize {
+		return errors.Wrapf(ErrBadBatch, "batch of %d bytes, at most %d", n, MaxBatchSize)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+const (
+	// MaxBlockSize is the largest encoded block, in bytes.
+	MaxBlockSize = 2 << 20
+	// MaxBlockEntries is the largest number of entries in a block. With MaxBlockSize it bounds what one commit writes
+	// to the store.
+	MaxBlockEntries = 1 << 14
+
+	blockMagic      = "CRNB"
+	blockVersion    = 1
+	blockHeaderSize = 64
+	blockCRCSize    = 4
+
+	batchHasExpectedSize = 1 << 0
+)
+
+var (
+	// ErrBadBlock is the cause of every error of ParseBlock.
+	ErrBadBlock = errors.New("bad block")
+	// ErrBlockTooLarge says that the batches do not fit into one block.
+	ErrBlockTooLarge = errors.New("block too large")
+)
+
+// Anchor is a (size, root) of the ledger that a block's proposer had applied when it built the block. A replica that
+// computed another root for that size has diverged. With the anchors the blocks form a chain of roots.
+type Anchor struct {
+	Size uint64
+	Root merkle.Hash
+}
+
+// Block is a parsed block. It aliases the bytes that it was parsed from.
+type Block struct {
+	Anchor  Anchor
+	Time    int64 // of every entry in it, µs since the Unix epoch
+	Batches []BlockBatch
+	raw     []byte
+}
+
+// BlockBatch is one Batch inside a Block.
+type BlockBatch struct {
+	ExpectedSize *uint64
+	Entries      []BlockEntry
+}
+
+// BlockEntry is one encoded entry inside a Block. Every slice aliases the block.
+type BlockEntry struct {
+	Leaf                    []byte
+	Principal, Key, Payload []byte
+	offset                  uint32 // of Leaf in the block
+}
+
+// Raw returns the bytes of the block.
+func (b *Block) Raw() []byte { return b.raw }
+
+// EncodeBlock encodes batches into a block whose entries all carry time (µs since the Unix epoch). The batches must be
+// valid. The error, if any, has the cause ErrBlockTooLarge. Batches whose Size adds up to at most 1 MiB always fit.
+func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
+	size, entries := blockHeaderSize+blockCRCSize, 0
+	for i := range batches {
+		b := &batches[i]
+		size += batchHeaderSize
+		entries += len(b.Entries)
+		for j := range b.Entries {
+			size += 2 + b.leafSize(j)
+		}
+	}
+	if size > MaxBlockSize || entries > MaxBlockEntries {
+		return nil, errors.Wrapf(ErrBlockTooLarge, "%d bytes and %d entries, at most %d and %d", size, entries, MaxBlockSize, MaxBlockEntries)
+	}
+
+	raw := make([]byte, 0, size)
+	raw = append(raw, blockMagic...)
+	raw = append(raw, blockVersion, 0, 0, 0)
+	raw = binary.BigEndian.AppendUint64(raw, uint64(time))
+	raw = binary.BigEndian.AppendUint64(raw, anchor.Size)
+	raw = append(raw, anchor.Root[:]...)
+	raw = binary.BigEndian.AppendUint32(raw, uint32(len(batches)))
+	raw = binary.BigEndian.AppendUint32(raw, uint32(entries))
+	for i := range batches {
+		b := &batches[i]
+		var flags byte
+		var expected uint64
+		if b.ExpectedSize != nil {
+			flags, expected = batchHasExpectedSize, *b.ExpectedSize
+		}
+		raw = append(raw, flags)
+		raw = binary.BigEndian.AppendUint64(raw, expected)
+		raw = binary.BigEndian.AppendUint32(raw, uint32(len(b.Entries)))
+		for j := range b.Entries {
+			e := &b.Entries[j]
+			raw = binary.BigEndian.AppendUint16(raw, uint16(b.leafSize(j)))
+			raw = appendLeaf(raw, time, b.Principal, e.Key, e.Payload)
+		}
+	}
+	return binary.BigEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli)), nil
+}
+
+// ParseBlock decodes and checks a block: lengths, checksum, every leaf, one principal for each batch, one time for
+// all. It allocates in proportion to the number of entries, not of bytes. Its errors have the cause ErrBadBlock.
+func ParseBlock(raw []byte) (*Block, error) {
+	if len(raw) < blockHeaderSize+blockCRCSize || len(raw) > MaxBlockSize {
+		return nil, errors.Wrapf(ErrBadBlock, "%d bytes", len(raw))
+	}
+	if string(raw[:4]) != blockMagic || raw[4] != blockVersion || raw[5]|raw[6]|raw[7] != 0 {
+		return nil, errors.Wrapf(ErrBadBlock, "magic and version %x", raw[:8])
+	}
+	end := len(raw) - blockCRCSize
+	if crc32.Checksum(raw[:end], castagnoli) != binary.BigEndian.Uint32(raw[end:]) {
+		return nil, errors.Wrap(ErrBadBlock, "checksum mismatch")
+	}
+	b := &Block{Time: int64(binary.BigEndian.Uint64(raw[8:])), raw: raw[:len(raw):len(raw)]}
+	b.Anchor.Size = binary.BigEndian.Uint64(raw[16:])
+	copy(b.Anchor.Root[:], raw[24:56])
+	batches := int(binary.BigEndian.Uint32(raw[56:]))
+	entries := int(binary.BigEndian.Uint32(raw[60:]))
+	if batches > entries || entries > MaxBlockEntries || entries*(2+leafHeaderSize)+batches*batchHeaderSize > end-blockHeaderSize {
+		return nil, errors.Wrapf(ErrBadBlock, "%d batches with %d entries in %d bytes", batches, entries, len(raw))
+	}
+	b.Batches = make([]BlockBatch, batches)
+	all := make([]BlockEntry, entries)
+	at := blockHeaderSize
+	for i := range b.Batches {
+		if end-at < batchHeaderSize {
+			return nil, errors.Wrapf(ErrBadBlock, "batch %d: header exceeds the block", i)
+		}
+		flags, expected := raw[at], binary.BigEndian.Uint64(raw[at+1:])
+		n := int(binary.BigEndian.Uint32(raw[at+9:]))
+		at += batchHeaderSize
+		switch {
+		case flags == batchHasExpectedSize:
+			b.Batches[i].ExpectedSize = &expected
+		case flags != 0 || expected != 0:
+			return nil, errors.Wrapf(ErrBadBlock, "batch %d: flags %#x with expected size %d", i, flags, expected)
+		}
+		if n == 0 || n > len(all) {
+			return nil, errors.Wrapf(ErrBadBlock, "batch %d: %d entries, %d left", i, n, len(all))
+		}
+		b.Batches[i].Entries, all = all[:n:n], all[n:]
+		next, err := parseEntries(b.Batches[i].Entries, raw[:end], at, b.Time)
+		if err != nil {
+			return nil, errors.Wrapf(err, "batch %d", i)
+		}
+		at = next
+	}
+	if len(all) != 0 || at != end {
+		return nil, errors.Wrapf(ErrBadBlock, "%d entries and %d bytes left over", len(all), end-at)
+	}
+	return b, nil
+}
+
+// parseEntries fills entries from raw[at:] and returns the offset behind the last one.
+func parseEntries(entries []BlockEntry, raw []byte, at int, time int64) (int, error) {
+	for j := range entries {
+		if len(raw)-at < 2 {
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: length exceeds the block", j)
+		}
+		n := int(binary.BigEndian.Uint16(raw[at:]))
+		at += 2
+		if len(raw)-at < n {
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: %d bytes exceed the block", j, n)
+		}
+		leaf := raw[at : at+n : at+n]
+		v, err := viewLeaf(leaf)
+		if err != nil {
+			return 0, errors.Mark(errors.Wrapf(err, "entry %d", j), ErrBadBlock)
+		}
+		if v.time != time {
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: time %d differs from the block's %d", j, v.time, time)
+		}
+		if j > 0 && string(v.principal) != string(entries[0].Principal) {
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: another principal than the batch's first", j)
+		}
+		entries[j] = BlockEntry{Leaf: leaf, Principal: v.principal, Key: v.key, Payload: v.payload, offset: uint32(at)}
+		at += n
+	}
+	return at, nil
+}

@@ -1,0 +1,86 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+var (
+	// ErrNotSealed says that no sealed checkpoint covers the entry yet.
+	ErrNotSealed = errors.New("not sealed yet")
+	// ErrClosed says that the ledger was closed.
+	ErrClosed = errors.New("ledger is closed")
+)
+
+// ConflictError refuses a whole batch, definitely: one of its keys is stored with another payload.
+type ConflictError struct {
+	Key   []byte
+	Index uint64 // where the key is stored; with InBatch, where the batch would have put it
+	// InBatch is set when the two payloads stand in the same batch.
+	InBatch bool
+	// StoredDigest and OfferedDigest are SHA-256 of the payloads.
+	StoredDigest, OfferedDigest [32]byte
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("key %q is stored at index %d with payload %x, offered %x", e.Key, e.Index, e.StoredDigest[:8], e.OfferedDigest[:8])
+}
+
+// SizeMismatchError refuses a whole batch, definitely: the ledger's size was not the expected one.
+type SizeMismatchError struct{ Expected, Actual uint64 }
+
+func (e *SizeMismatchError) Error() string {
+	return fmt.Sprintf("ledger has size %d, expected %d", e.Actual, e.Expected)
+}
+
+// NotFoundError says that the index or size lies beyond the ledger's size. It is not an error of the store: below
+// Size every index is present.
+type NotFoundError struct{ Index, Size uint64 }
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("index %d is beyond the ledger's size %d", e.Index, e.Size)
+}
+
+// CorruptError says that what the store returned does not prove against the ledger's tree, or is missing where the
+// dense index space says that it must be. The data are not served.
+type CorruptError struct {
+	What  string // "leaf", "block", "tile 0", "identity", ...
+	Index uint64 // index of the leaf or tile, or a raft index; What says which
+	Err   error  // optional cause
+}
+
+func (e *CorruptError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("corrupt %s at %d: %v", e.What, e.Index, e.Err)
+	}
+	return fmt.Sprintf("corrupt %s at %d", e.What, e.Index)
+}
+
+// Unwrap returns the cause.
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// DivergenceError says that this replica and the block disagree about the ledger's past. The node must stop: a diverged
+// replica must not sign, serve or vote.
+type DivergenceError struct {
+	RaftIndex uint64
+	Reason    string
+	Size      uint64      // of the anchor or of this replica
+	Want, Got merkle.Hash // roots, when the reason is about roots: the block's and ours
+}
+
+func (e *DivergenceError) Error() string {
+	if e.Want != e.Got {
+		return fmt.Sprintf("ledger diverged at raft index %d: %s: size %d, block has root %s, this replica %s", e.RaftIndex, e.Reason, e.Size, e.Want, e.Got)
+	}
+	return fmt.Sprintf("ledger diverged at raft index %d: %s (size %d)", e.RaftIndex, e.Reason, e.Size)
+}
+
+// IdentityError says that the store belongs to another ledger or to an unknown format version.
+type IdentityError struct{ Field, Stored, Want string }
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("store has %s %s, want %s", e.Field, e.Stored, e.Want)
+}
