@@ -90,7 +90,8 @@ const (
 	Consistency_CONSISTENCY_UNSPECIFIED Consistency = 0
 	// Linearizable, spelled out.
 	Consistency_CONSISTENCY_LINEARIZABLE Consistency = 1
-	// What the node has applied; may lag behind. Always true of some earlier moment.
+	// What the node has applied, but at least min_size entries: the node waits for them. With min_size = the largest size that a
+	// session has seen, its reads never go back in time, on whatever node.
 	Consistency_CONSISTENCY_LOCAL Consistency = 2
 )
 
@@ -732,6 +733,7 @@ type GetRequest struct {
 	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// Matters only for "not found": an entry that is there is always final.
 	Consistency   Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize       uint64      `protobuf:"varint,3,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +780,13 @@ func (x *GetRequest) GetConsistency() Consistency {
 		return x.Consistency
 	}
 	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *GetRequest) GetMinSize() uint64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
 }
 
 type GetResponse struct {
@@ -847,6 +856,7 @@ type RangeRequest struct {
 	// At most so many entries; 0 means up to the end of the ledger at the time of the call.
 	Limit         uint64      `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	Consistency   Consistency `protobuf:"varint,3,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize       uint64      `protobuf:"varint,4,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -900,6 +910,13 @@ func (x *RangeRequest) GetConsistency() Consistency {
 		return x.Consistency
 	}
 	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *RangeRequest) GetMinSize() uint64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
 }
 
 type RangeResponse struct {
@@ -1074,6 +1091,7 @@ func (x *WatchResponse) GetSize() uint64 {
 type HeadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Consistency   Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize       uint64                 `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1113,6 +1131,13 @@ func (x *HeadRequest) GetConsistency() Consistency {
 		return x.Consistency
 	}
 	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *HeadRequest) GetMinSize() uint64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
 }
 
 type HeadResponse struct {
@@ -2747,19 +2772,21 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12-\n" +
-	"\x06detail\x18\x04 \x01(\v2\x15.cairn.v1.ErrorDetailR\x06detail\"[\n" +
+	"\x06detail\x18\x04 \x01(\v2\x15.cairn.v1.ErrorDetailR\x06detail\"v\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x127\n" +
-	"\vconsistency\x18\x02 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\"K\n" +
+	"\vconsistency\x18\x02 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
+	"\bmin_size\x18\x03 \x01(\x04R\aminSize\"K\n" +
 	"\vGetResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04leaf\x18\x02 \x01(\fR\x04leaf\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x04R\x04size\"s\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"\x8e\x01\n" +
 	"\fRangeRequest\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x04R\x05limit\x127\n" +
-	"\vconsistency\x18\x03 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\"Q\n" +
+	"\vconsistency\x18\x03 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
+	"\bmin_size\x18\x04 \x01(\x04R\aminSize\"Q\n" +
 	"\rRangeResponse\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x16\n" +
 	"\x06leaves\x18\x02 \x03(\fR\x06leaves\x12\x12\n" +
@@ -2769,9 +2796,10 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x16\n" +
 	"\x06leaves\x18\x02 \x03(\fR\x06leaves\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x04R\x04size\"F\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"a\n" +
 	"\vHeadRequest\x127\n" +
-	"\vconsistency\x18\x01 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\"v\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
+	"\bmin_size\x18\x02 \x01(\x04R\aminSize\"v\n" +
 	"\fHeadResponse\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\fR\x04root\x12\x12\n" +
