@@ -1,0 +1,272 @@
+package raftnode
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// Sizes that bound what Raft keeps in flight, in bytes unless named otherwise.
+const (
+	// maxMessageBytes closes an append message; a larger single entry travels alone.
+	maxMessageBytes = 1 << 20
+	// maxInflightMessages and maxInflightBytes bound the appends sent to one
+	// follower and not yet acknowledged.
+	maxInflightMessages = 512
+	maxInflightBytes    = 64 << 20
+	// maxApplyingBytes bounds the entries handed to apply and not yet applied.
+	maxApplyingBytes = 64 << 20
+)
+
+// CoreConfig configures a Core. Durations are counted in calls of Tick.
+type CoreConfig struct {
+	// ID is this node's Raft id, not 0.
+	ID uint64
+	// Group names the Raft group; carried, not interpreted.
+	Group uint64
+	// Storage holds the durable log. It must serve an entry before AppendDone is
+	// called for the work that carries it.
+	Storage raft.Storage
+	// Applied is the index up to which the state machine needs nothing again. Raft
+	// re-delivers from Applied+1. It is known to be committed, even when the
+	// durable HardState.Commit is lower.
+	Applied uint64
+	// Incarnation must differ between any two starts of the same node: it keeps
+	// an answer to a read of the previous process from confirming one of this.
+	Incarnation uint64
+
+	// HeartbeatTicks between two heartbeats of a leader; 0 means 5.
+	HeartbeatTicks int
+	// ElectionTicks without a leader's message until an election; the timeout is
+	// drawn from [ElectionTicks, 2*ElectionTicks). 0 means 30.
+	ElectionTicks int
+	// ResolveTicks is how long after the loss of leadership a proposal can still
+	// be resolved by what gets committed, before it is reported lost with an
+	// unknown outcome; 0 means 2*ElectionTicks.
+	ResolveTicks int
+	// ReadTimeoutTicks bounds a linearizable read; 0 means 10*ElectionTicks.
+	ReadTimeoutTicks int
+	// MaxInflightBlocks bounds the proposals that are neither applied nor lost; 0 means 8.
+	MaxInflightBlocks int
+	// Logger receives Raft's own messages; nil discards them.
+	Logger raft.Logger
+}
+
+func (c CoreConfig) withDefaults() CoreConfig {
+	if c.HeartbeatTicks == 0 {
+		c.HeartbeatTicks = 5
+	}
+	if c.ElectionTicks == 0 {
+		c.ElectionTicks = 30
+	}
+	if c.ResolveTicks == 0 {
+		c.ResolveTicks = 2 * c.ElectionTicks
+	}
+	if c.ReadTimeoutTicks == 0 {
+		c.ReadTimeoutTicks = 10 * c.ElectionTicks
+	}
+	if c.MaxInflightBlocks == 0 {
+		c.MaxInflightBlocks = 8
+	}
+	if c.Logger == nil {
+		c.Logger = NewLogger(nil)
+	}
+	return c
+}
+
+// Core is one member of a Raft group as a pure state machine: it is stepped by
+// Tick, Step, Propose, ReadIndex, AppendDone, ApplyDone …, and Ready says what is
+// to be done as a consequence. It has no goroutine, no I/O, no clock and no lock.
+// Not safe for concurrent use.
+type Core struct {
+	cfg CoreConfig
+	rn  *raft.RawNode
+
+	// now counts ticks since the start.
+	now uint64
+	// state is what the newest Ready of the RawNode said.
+	state State
+	// appliedTerm is the term of the last entry acknowledged by ApplyDone.
+	// Invariant: state.Serving == (state.Role == leader && appliedTerm == state.Term).
+	appliedTerm uint64
+
+	proposals proposals
+	// inflight counts proposals neither applied nor reported lost.
+	// Invariant: 0 <= inflight <= cfg.MaxInflightBlocks.
+	inflight int
+	reads    reads
+	failover failover
+
+	// queued are effects taken from the RawNode ahead of Ready, oldest first.
+	queued []Effects
+	// stateChanged, lost and readResults go out with the next Effects.
+	stateChanged bool
+	lost         []LostProposal
+	readResults  []ReadResult
+}
+
+// NewCore starts a member from what its storage holds.
+func NewCore(cfg CoreConfig) (*Core, error) {
+	cfg = cfg.withDefaults()
+	storage, err := newStartStorage(cfg.Storage, cfg.Applied)
+	if err != nil {
+		return nil, err
+	}
+	rn, err := raft.NewRawNode(&raft.Config{
+		ID:                        cfg.ID,
+		ElectionTick:              cfg.ElectionTicks,
+		HeartbeatTick:             cfg.HeartbeatTicks,
+		Storage:                   storage,
+		Applied:                   cfg.Applied,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             maxMessageBytes,
+		MaxCommittedSizePerReady:  maxApplyingBytes,
+		MaxInflightMsgs:           maxInflightMessages,
+		MaxInflightBytes:          maxInflightBytes,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		ReadOnlyOption:            raft.ReadOnlySafe,
+		Logger:                    cfg.Logger,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+	})
+	if err != nil {
+		return nil, errors.Wrap(err, "start raft")
+	}
+	c := &Core{cfg: cfg, rn: rn}
+	b := rn.BasicStatus()
+	c.state = State{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit()}
+	c.stateChanged = true // the first Effects tell where we start
+	c.reads.incarnation = cfg.Incarnation
+	return c, nil
+}
+
+// Tick advances Raft's logical clock by one.
+func (c *Core) Tick() {
+	c.now++
+	c.rn.Tick()
+	c.tickFailover()
+	c.tickReads()
+	for _, p := range c.proposals.expire(c.now) {
+		c.lose(p.tag, false)
+	}
+}
+
+// Step takes a message of another member. The message must not be changed
+// afterwards. An error means that it was ignored.
+func (c *Core) Step(m *raftpb.Message) error {
+	// A message of a higher term may cut entries off the log that no Ready has
+	// shown yet. Learn the positions of our proposals before that.
+	if term, ok := c.proposals.unboundTerm(); ok && m.GetTerm() > term {
+		c.pull()
+	}
+	if err := c.rn.Step(m); err != nil {
+		return errors.Wrapf(err, "step %s from node %d", m.GetType(), m.GetFrom())
+	}
+	return nil
+}
+
+// CanPropose says whether Propose would be tried now: nil, ErrNotLeader,
+// ErrNotServing or ErrInflight.
+func (c *Core) CanPropose() error {
+	b := c.rn.BasicStatus()
+	switch {
+	case b.RaftState != raft.StateLeader:
+		return ErrNotLeader
+	case b.GetTerm() != c.appliedTerm, b.LeadTransferee != raft.None:
+		return ErrNotServing
+	case c.inflight >= c.cfg.MaxInflightBlocks:
+		return ErrInflight
+	}
+	return nil
+}
+
+// Propose appends data, which must not be empty, to the log under a tag of the
+// caller's, not 0. Exactly one of these follows: the tag comes back with the
+// committed entry in Effects.Apply, or in Effects.Lost. An error is definite: the
+// proposal is not in the log and the tag is not used.
+func (c *Core) Propose(tag uint64, data []byte) error {
+	if tag == 0 || len(data) == 0 {
+		return errors.AssertionFailedf("propose needs a tag and data, got tag %d and %d bytes", tag, len(data))
+	}
+	if err := c.CanPropose(); err != nil {
+		return err
+	}
+	term := c.rn.BasicStatus().GetTerm()
+	if err := c.rn.Propose(data); err != nil {
+		return errors.Mark(errors.Wrap(err, "propose"), ErrDropped)
+	}
+	c.proposals.add(tag, term)
+	c.inflight++
+	return nil
+}
+
+// Campaign starts an election now (after a pre-vote).
+func (c *Core) Campaign() {
+	if err := c.rn.Campaign(); err != nil {
+		c.cfg.Logger.Warningf("campaign: %v", err)
+	}
+}
+
+// TransferLeader asks a leader to hand over to another voter; to = 0 chooses the
+// most advanced one that was heard lately. It reports whom it asked, 0 when
+// nobody. The transfer is given up after ElectionTicks. Proposals are refused
+// meanwhile.
+func (c *Core) TransferLeader(to uint64) uint64 {
+	if c.rn.BasicStatus().RaftState != raft.StateLeader {
+		return 0
+	}
+	if to == 0 {
+		to = c.bestTransferee()
+	}
+	if to == 0 || to == c.cfg.ID {
+		return 0
+	}
+	c.rn.TransferLeader(to)
+	return to
+}
+
+// Transferring reports whether a hand-over started here is under way.
+func (c *Core) Transferring() bool { return c.rn.BasicStatus().LeadTransferee != raft.None }
+
+// Unreachable says that messages to a member were lost: a leader goes back to
+// probing it.
+func (c *Core) Unreachable(id uint64) { c.rn.ReportUnreachable(id) }
+
+// Progress calls visit for every member in ascending order of id. Only a
+// leader's view is meaningful.
+func (c *Core) Progress(visit func(Progress)) {
+	c.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		visit(Progress{
+			ID: id, Learner: typ == raft.ProgressTypeLearner,
+			Match: pr.Match, Next: pr.Next, Active: pr.RecentActive, State: pr.State.String(),
+		})
+	})
+}
+
+// State is the state that the newest Effects showed.
+func (c *Core) State() State { return c.state }
+
+func (c *Core) bestTransferee() uint64 {
+	var best Progress
+	c.Progress(func(p Progress) {
+		if p.ID != c.cfg.ID && !p.Learner && p.Active && (best.ID == 0 || p.Match > best.Match) {
+			best = p
+		}
+	})
+	return best.ID
+}
+
+// voters returns the ids of the voting members in ascending order.
+func (c *Core) voters() []uint64 {
+	return slices.Sorted(maps.Keys(c.rn.Status().Config.Voters.IDs()))
+}
+
+func (c *Core) String() string {
+	return fmt.Sprintf("node %d: %s term %d commit %d", c.cfg.ID, c.state.Role, c.state.Term, c.state.Commit)
+}

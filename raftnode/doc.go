@@ -1,0 +1,57 @@
+// Package raftnode replicates opaque blocks with Raft and hands them, once
+// committed, to a state machine of its caller. It knows no ledger.
+//
+// # What it guarantees
+//
+//   - Every node applies the same blocks in the same order (Raft's log). A block
+//     is applied again after a restart, from the newest mark of the write-ahead
+//     log on; the machine must recognise what it already holds.
+//   - A request that Node.Submit accepted is answered exactly once: by
+//     Machine.Apply, with the block that carries it, or by Machine.Fail. An error
+//     given to Fail is definite (the request has no effect and never will have)
+//     unless it is ErrIndefinite.
+//   - A leader builds no block before it has applied an entry of its own term,
+//     so a block is always based on everything that was committed before it.
+//   - An index that Node.ReadIndex returns covers everything that was
+//     acknowledged anywhere before the call (ReadOnlySafe; never leases).
+//
+// # What it assumes
+//
+// The write-ahead log keeps what it was asked to sync, or fails for good.
+// Transport authenticates peers; their messages may be lost, repeated and
+// reordered, but a peer that sends contradictory messages on purpose is outside
+// the fault model. Clocks are used for liveness only.
+//
+// # Two layers
+//
+// Core is the pure part: it wraps raft.RawNode, binds proposals to log
+// positions, batches linearizable reads and plans campaigns. It has no goroutine,
+// no I/O, no clock and no lock. Its only source of randomness is the one inside
+// RawNode: the election timeout is drawn with crypto/rand from [ElectionTicks,
+// 2*ElectionTicks). A simulation that needs complete determinism drives elections
+// with Campaign and keeps followers from timing out.
+//
+// Node is the shell: a few goroutines around one Core.
+//
+//	            ticker (coalesced: at most one tick per wake-up)
+//	               |
+//	Submit ---> [queue] --+            +--> transport (MsgApp leaves before the local write)
+//	peers  ---> [inbox] --+--> loop ---+--> [append queue] --> append: drain, one write, one sync
+//	               ^      owns Core    |                          |
+//	               |                   +--> [apply queue]  --> apply: Machine.Apply, in order
+//	               +---- responses of append and apply (never block) --+
+//
+// The loop never waits for a disk or for another queue, and append and apply
+// never wait for the loop: all queues between them are slices behind a mutex with
+// one wake-up channel, bounded by Raft's own windows (in-flight messages,
+// outstanding apply bytes), so that no cycle of waits can form.
+//
+// The smallest use:
+//
+//	log, err := wal.Open(wal.Options{FS: vfs.Default, Dir: dir, Cluster: 1, Node: 1})
+//	tr := transport.New(transport.Config{Self: 1, Peers: peers, Dial: dial, Accept: accept})
+//	node, err := raftnode.Start(raftnode.Config{ID: 1, Group: 1, Log: log, Transport: tr, Machine: m})
+//	tr.Start(listener)
+//	...
+//	node.Stop(ctx); tr.Close(); log.Close()
+package raftnode

@@ -1,0 +1,291 @@
+package raftnode
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Role is what a member currently is.
+type Role uint8
+
+// The roles, as in etcd/raft.
+const (
+	RoleFollower Role = iota
+	RolePreCandidate
+	RoleCandidate
+	RoleLeader
+)
+
+func (r Role) String() string {
+	switch r {
+	case RoleFollower:
+		return "follower"
+	case RolePreCandidate:
+		return "pre-candidate"
+	case RoleCandidate:
+		return "candidate"
+	case RoleLeader:
+		return "leader"
+	}
+	return fmt.Sprintf("role(%d)", uint8(r))
+}
+
+func roleOf(s raft.StateType) Role {
+	switch s {
+	case raft.StateLeader:
+		return RoleLeader
+	case raft.StateCandidate:
+		return RoleCandidate
+	case raft.StatePreCandidate:
+		return RolePreCandidate
+	}
+	return RoleFollower
+}
+
+// State is a member's view of its group.
+type State struct {
+	Role   Role
+	Leader uint64 // 0 when unknown
+	Term   uint64
+	Commit uint64
+	// Serving: this node leads and has applied an entry of its own term, so it
+	// takes proposals.
+	Serving bool
+}
+
+// Progress is a leader's view of one member.
+type Progress struct {
+	ID      uint64
+	Learner bool
+	Match   uint64 // highest index known to be durable there
+	Next    uint64 // next index to send
+	Active  bool   // heard since the last quorum check
+	State   string // StateProbe, StateReplicate, StateSnapshot
+}
+
+// Effects is what one step of a Core asks for. Parts are independent of each
+// other, except that Append works and Apply works must each be done in the order
+// in which they were given out.
+type Effects struct {
+	// Send may leave at once, before anything of Append is durable. Order within
+	// one receiver matters for speed, not for safety.
+	Send []*raftpb.Message
+	// Append is to be written; nil when there is nothing.
+	Append *AppendWork
+	// Apply is to be applied to the state machine; nil when there is nothing.
+	Apply *ApplyWork
+	// Reads are finished linearizable reads.
+	Reads []ReadResult
+	// Lost are proposals that will not come back through Apply.
+	Lost []LostProposal
+	// State after this step, and whether anything but Commit differs from before.
+	State        State
+	StateChanged bool
+}
+
+// AppendWork is one write to the log. When it has been done (and, if NeedsSync,
+// synced together with everything before), Remote is sent and the work is handed
+// back to Core.AppendDone, both in the order of the works.
+type AppendWork struct {
+	// Entries are contiguous; an index that exists already cuts the log there.
+	Entries []*raftpb.Entry
+	// HardState to be written in the same write; nil when unchanged.
+	HardState *raftpb.HardState
+	// Remote are messages to other members that promise this write's durability.
+	Remote []*raftpb.Message
+	// local are the answers to this member itself.
+	local []*raftpb.Message
+}
+
+// NeedsSync reports whether somebody relies on the write being durable. A mere
+// movement of the commit index needs no sync.
+func (w *AppendWork) NeedsSync() bool { return len(w.Remote)+len(w.local) > 0 }
+
+// ApplyWork is a run of committed entries; hand it back to Core.ApplyDone when
+// all are applied. It need not be durable by then.
+type ApplyWork struct {
+	Entries []Committed
+	local   []*raftpb.Message
+}
+
+// Committed is one committed entry.
+type Committed struct {
+	Index, Term uint64
+	// Data is empty for Raft's own entries. Not to be changed.
+	Data []byte
+	// Tag of the proposal when it was made here and has not been reported lost; else 0.
+	Tag uint64
+}
+
+// LostProposal is a proposal that does not come back through Apply.
+type LostProposal struct {
+	Tag uint64
+	// Definite: another entry was committed in its place. Otherwise leadership was
+	// lost and the entry may still be committed.
+	Definite bool
+}
+
+// ReadResult ends a linearizable read: everything acknowledged before it began is
+// at or below Index. Err is nil or ErrReadTimeout.
+type ReadResult struct {
+	Tag   uint64
+	Index uint64
+	Err   error
+}
+
+// Ready returns what is to be done next, in order; false when there is nothing.
+// Call it until it returns false after every step.
+func (c *Core) Ready() (Effects, bool) {
+	if len(c.queued) == 0 {
+		c.pull()
+	}
+	if len(c.queued) > 0 {
+		e := c.queued[0]
+		c.queued[0] = Effects{}
+		c.queued = c.queued[1:]
+		if len(c.queued) == 0 {
+			c.queued = nil
+			c.attachOwn(&e)
+		}
+		return e, true
+	}
+	if c.stateChanged || len(c.lost) > 0 || len(c.readResults) > 0 {
+		e := Effects{State: c.state}
+		c.attachOwn(&e)
+		return e, true
+	}
+	return Effects{}, false
+}
+
+// AppendDone acknowledges a work of Effects.Append that is durable as demanded.
+func (c *Core) AppendDone(w *AppendWork) { c.stepLocal(w.local) }
+
+// ApplyDone acknowledges a work of Effects.Apply.
+func (c *Core) ApplyDone(w *ApplyWork) {
+	for i := range w.Entries {
+		if w.Entries[i].Tag != 0 {
+			c.inflight--
+		}
+	}
+	if n := len(w.Entries); n > 0 {
+		c.appliedTerm = w.Entries[n-1].Term
+		c.updateServing()
+	}
+	c.stepLocal(w.local)
+}
+
+func (c *Core) stepLocal(ms []*raftpb.Message) {
+	for _, m := range ms {
+		if err := c.Step(m); err != nil {
+			// Cannot happen for a response that Raft itself prepared, except that
+			// the sender has left the configuration.
+			c.cfg.Logger.Warningf("local response: %v", err)
+		}
+	}
+}
+
+// pull takes one Ready from the RawNode, if there is one, and queues its effects.
+func (c *Core) pull() {
+	if !c.rn.HasReady() {
+		return
+	}
+	rd := c.rn.Ready()
+	e := Effects{}
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			e.Append = c.appendWork(m)
+		case raft.LocalApplyThread:
+			e.Apply = &ApplyWork{local: m.GetResponses()}
+		default:
+			e.Send = append(e.Send, m)
+		}
+	}
+	// Positions first: what is committed in this Ready was appended in it or before.
+	c.proposals.bind(rd.Entries)
+	c.observe(rd)
+	if e.Apply != nil {
+		e.Apply.Entries = c.committed(rd.CommittedEntries)
+	}
+	for i := range rd.ReadStates {
+		c.readResults = c.reads.confirm(c.readResults, &rd.ReadStates[i])
+	}
+	c.issueRead()
+	e.State = c.state
+	c.queued = append(c.queued, e)
+}
+
+func (c *Core) attachOwn(e *Effects) {
+	e.Reads, e.Lost, e.State, e.StateChanged = c.readResults, c.lost, c.state, c.stateChanged
+	c.readResults, c.lost, c.stateChanged = nil, nil, false
+}
+
+func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
+	w := &AppendWork{Entries: m.GetEntries()}
+	if m.Term != nil {
+		w.HardState = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+	}
+	for _, r := range m.GetResponses() {
+		if r.GetTo() == c.cfg.ID {
+			w.local = append(w.local, r)
+		} else {
+			w.Remote = append(w.Remote, r)
+		}
+	}
+	return w
+}
+
+// observe follows role, leader, term and commit index.
+func (c *Core) observe(rd raft.Ready) {
+	s := c.state
+	if rd.SoftState != nil {
+		s.Role, s.Leader = roleOf(rd.SoftState.RaftState), rd.SoftState.Lead
+	}
+	if !raft.IsEmptyHardState(rd.HardState) {
+		s.Term, s.Commit = rd.HardState.GetTerm(), rd.HardState.GetCommit()
+	}
+	changed := s.Role != c.state.Role || s.Leader != c.state.Leader || s.Term != c.state.Term
+	c.state = s
+	if !changed {
+		return
+	}
+	c.stateChanged = true
+	c.updateServing()
+	leading := uint64(0)
+	if s.Role == RoleLeader {
+		leading = s.Term
+	}
+	c.proposals.leadershipChanged(leading, c.now+uint64(c.cfg.ResolveTicks))
+	c.reads.retry()
+}
+
+func (c *Core) updateServing() {
+	serving := c.state.Role == RoleLeader && c.appliedTerm == c.state.Term
+	if serving != c.state.Serving {
+		c.state.Serving, c.stateChanged = serving, true
+	}
+}
+
+// committed turns Raft's entries into ours and resolves the proposals they decide.
+func (c *Core) committed(ents []*raftpb.Entry) []Committed {
+	out := make([]Committed, len(ents))
+	for i, e := range ents {
+		if e.GetType() != raftpb.EntryNormal {
+			panic(fmt.Sprintf("entry %d is a configuration change, which no member of this version proposes or accepts", e.GetIndex()))
+		}
+		out[i] = Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
+		tag, overtaken := c.proposals.resolve(e.GetIndex(), e.GetTerm())
+		out[i].Tag = tag
+		for _, p := range overtaken {
+			c.lose(p.tag, true)
+		}
+	}
+	return out
+}
+
+func (c *Core) lose(tag uint64, definite bool) {
+	c.inflight--
+	c.lost = append(c.lost, LostProposal{Tag: tag, Definite: definite})
+}

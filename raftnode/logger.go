@@ -1,0 +1,33 @@
+package raftnode
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+)
+
+// NewLogger adapts a printf-like function to Raft's logger. Debug messages are
+// dropped; a nil function drops everything. Panic and Fatal both panic: they
+// report a broken invariant.
+func NewLogger(logf func(format string, args ...any)) raft.Logger { return logger{logf} }
+
+type logger struct{ logf func(string, ...any) }
+
+func (l logger) print(level, msg string) {
+	if l.logf != nil {
+		l.logf("raft: %s%s", level, msg)
+	}
+}
+
+func (l logger) Debug(...any)                {}
+func (l logger) Debugf(string, ...any)       {}
+func (l logger) Info(v ...any)               { l.print("", fmt.Sprint(v...)) }
+func (l logger) Infof(f string, v ...any)    { l.print("", fmt.Sprintf(f, v...)) }
+func (l logger) Warning(v ...any)            { l.print("warning: ", fmt.Sprint(v...)) }
+func (l logger) Warningf(f string, v ...any) { l.print("warning: ", fmt.Sprintf(f, v...)) }
+func (l logger) Error(v ...any)              { l.print("error: ", fmt.Sprint(v...)) }
+func (l logger) Errorf(f string, v ...any)   { l.print("error: ", fmt.Sprintf(f, v...)) }
+func (l logger) Fatal(v ...any)              { panic("raft: " + fmt.Sprint(v...)) }
+func (l logger) Fatalf(f string, v ...any)   { panic("raft: " + fmt.Sprintf(f, v...)) }
+func (l logger) Panic(v ...any)              { panic("raft: " + fmt.Sprint(v...)) }
+func (l logger) Panicf(f string, v ...any)   { panic("raft: " + fmt.Sprintf(f, v...)) }
