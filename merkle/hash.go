@@ -26,8 +26,8 @@ type Hash [HashSize]byte
 // String returns the hash as 64 lower-case hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// IsZero reports whether every byte is zero, which no SHA-256 value ever was
-// seen to be: the zero Hash stands for "none".
+// IsZero reports whether every byte is zero. Nothing is known to hash to that,
+// so the zero Hash can stand for "none".
 func (h Hash) IsZero() bool { return h == Hash{} }
 
 // ParseHash parses 64 hexadecimal digits of either case.
