@@ -1,0 +1,71 @@
+// Package transport carries Raft's and the application's messages between the
+// nodes of a cluster, in frames of its own over connections that its caller
+// dials and authenticates.
+//
+// # What it guarantees
+//
+//   - Heartbeats, votes, acknowledgements, reads and application messages never
+//     wait behind appends: each pair of nodes has, per direction, a control and a
+//     bulk connection, with a queue each. Only MsgApp uses bulk, so appends stay
+//     in order among themselves.
+//   - SendRaft and SendApp never block. Queues are bounded in bytes and frames;
+//     what does not fit is dropped, and the handler hears Unreachable when it was
+//     an append, since Raft then has to probe.
+//   - A frame is delivered whole and as it was sent (CRC-32C), from the peer that
+//     the connection was authenticated for, to the group that it names, or not at
+//     all. The first malformed frame closes its connection with a logged reason.
+//   - Every length is checked against a bound before memory is allocated for it,
+//     and every message against what etcd/raft expects of it, so that a frame
+//     cannot make Raft panic by its shape.
+//   - A peer whose process is gone is noticed at once: its connections break, the
+//     transport dials again, and when that is refused, PeerDown says so.
+//
+// # What it does not do
+//
+// It does not retry, acknowledge or deduplicate: Raft's messages may be lost, and
+// so may an application's. A message for a group without handler is dropped.
+//
+// # Format
+//
+// Integers are little-endian. A frame is a header and a payload:
+//
+//	offset size
+//	     0    4  magic "crnF"
+//	     4    1  version, 1
+//	     5    1  kind: 1 hello, 2 raft, 3 app
+//	     6    2  zero
+//	     8    8  group (0 in a hello)
+//	    16    4  payload length
+//	    20    4  CRC-32C of bytes 0..19 and the payload
+//	    24       payload
+//
+// The first frame of a connection, and no other, is a hello:
+//
+//	 0    1  class: 1 control, 2 bulk
+//	 1    7  zero
+//	 8    8  sender's node id
+//	16    8  receiver's node id
+//
+// The payload of an app frame is the application's. That of a raft frame is one
+// message: 64 bytes, the context, then the entries.
+//
+//	 0    1  message type (raftpb.MessageType)
+//	 1    1  flags: bit 0 = reject
+//	 2    2  context length
+//	 4    4  number of entries
+//	 8    8  from
+//	16    8  to
+//	24    8  term
+//	32    8  log term
+//	40    8  index
+//	48    8  commit
+//	56    8  reject hint
+//	64       context
+//
+// Each entry:
+//
+//	 0    8  term
+//	 8    8  index
+//	16    4  data length
+//	20       data
+package transport

@@ -1,0 +1,183 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/cockroachdb/errors"
+)
+
+// maxHandshakes bounds the connections that are being authenticated at one time.
+const maxHandshakes = 64
+
+func (t *Transport) acceptLoop(ln net.Listener) {
+	slots := make(chan struct{}, maxHandshakes)
+	for {
+		raw, err := ln.Accept()
+		if err != nil {
+			if t.ctx.Err() != nil {
+				return
+			}
+			t.cfg.Logf("transport: accept: %v", err)
+			if !sleep(t.ctx, 10*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		if !t.track(raw) {
+			_ = raw.Close()
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			t.cfg.Logf("transport: %d handshakes under way, refusing %s", maxHandshakes, raw.RemoteAddr())
+			t.untrack(raw)
+			_ = raw.Close()
+			continue
+		}
+		t.wg.Go(func() {
+			defer t.untrack(raw)
+			t.serve(raw, func() { <-slots })
+		})
+	}
+}
+
+func (t *Transport) track(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.closed {
+		return false
+	}
+	t.mu.inbound[c] = struct{}{}
+	return true
+}
+
+func (t *Transport) untrack(c net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.mu.inbound, c)
+}
+
+// serve authenticates a connection and delivers what arrives on it until it
+// breaks. authenticated is called once, when the handshake is over either way.
+func (t *Transport) serve(raw net.Conn, authenticated func()) {
+	conn, p, class, r, err := t.handshake(raw)
+	authenticated()
+	if err != nil {
+		if t.ctx.Err() == nil {
+			t.cfg.Logf("transport: connection from %s refused: %v", raw.RemoteAddr(), err)
+		}
+		_ = raw.Close()
+		return
+	}
+	defer conn.Close()
+	key := inboundKey{p.id, class}
+	t.mu.Lock()
+	if old := t.mu.current[key]; old != nil {
+		_ = old.Close()
+	}
+	t.mu.current[key] = conn
+	t.mu.Unlock()
+
+	err = t.receive(r, p, class)
+
+	t.mu.Lock()
+	if t.mu.current[key] == conn {
+		delete(t.mu.current, key)
+	}
+	t.mu.Unlock()
+	if t.ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		t.cfg.Logf("transport: %s connection from node %d closed: %v", class, p.id, err)
+	}
+}
+
+func (t *Transport) handshake(raw net.Conn) (net.Conn, *peer, class, *bufio.Reader, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
+	defer cancel()
+	id, conn, err := t.cfg.Accept(ctx, raw)
+	if err != nil {
+		return nil, nil, 0, nil, errors.Wrap(err, "authenticate")
+	}
+	fail := func(err error) (net.Conn, *peer, class, *bufio.Reader, error) {
+		_ = conn.Close()
+		return nil, nil, 0, nil, err
+	}
+	p := t.peers[id]
+	if p == nil {
+		return fail(errors.Newf("node %d is not a peer of node %d", id, t.cfg.Self))
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(t.cfg.HandshakeTimeout)); err != nil {
+		return fail(errors.Wrap(err, "set read deadline"))
+	}
+	r := bufio.NewReaderSize(conn, bufferSize)
+	h, payload, err := readFrame(r, helloSize)
+	if err != nil {
+		return fail(errors.Wrap(err, "read hello"))
+	}
+	hi, err := parseHello(h, payload)
+	if err != nil {
+		return fail(err)
+	}
+	if hi.from != id || hi.to != t.cfg.Self {
+		return fail(malformed("node %d says hello as node %d to node %d", id, hi.from, hi.to))
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return fail(errors.Wrap(err, "clear read deadline"))
+	}
+	return conn, p, hi.class, r, nil
+}
+
+// receive delivers frames until the connection breaks or carries a malformed one.
+func (t *Transport) receive(r *bufio.Reader, p *peer, c class) error {
+	stats := &p.in[c.index()]
+	stats.connects.Add(1)
+	for {
+		h, payload, err := readFrame(r, c.maxPayload())
+		if err != nil {
+			return err
+		}
+		stats.frames.Add(1)
+		stats.bytes.Add(uint64(headerSize + len(payload)))
+		if err := t.deliver(h, payload, p, c); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *Transport) deliver(h header, payload []byte, p *peer, c class) error {
+	handler := t.handler(h.group)
+	switch h.kind {
+	case kindApp:
+		if c != classControl {
+			return malformed("application frame on a %s connection", c)
+		}
+		if handler == nil {
+			p.in[c.index()].dropped.Add(1)
+			return nil
+		}
+		handler.HandleApp(h.group, p.id, payload)
+	case kindRaft:
+		m, err := parseMessage(payload)
+		if err != nil {
+			return err
+		}
+		if m.GetFrom() != p.id || m.GetTo() != t.cfg.Self {
+			return malformed("node %d sent a message from node %d to node %d", p.id, m.GetFrom(), m.GetTo())
+		}
+		if classOf(m) != c {
+			return malformed("%s on a %s connection", m.GetType(), c)
+		}
+		if handler == nil {
+			p.in[c.index()].dropped.Add(1)
+			return nil
+		}
+		handler.HandleRaft(h.group, p.id, m)
+	default:
+		return malformed("frame of kind %d behind the hello", h.kind)
+	}
+	return nil
+}

@@ -1,0 +1,311 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+const (
+	// redialMin and redialMax bound the pause between two attempts to connect;
+	// the first attempt after a break is made without pause.
+	redialMin = 2 * time.Millisecond
+	redialMax = 250 * time.Millisecond
+	// waitingFrames is how many control frames wait for a connection that does not
+	// stand; newer ones displace older ones, and appends do not wait at all.
+	waitingFrames = 16
+	// directWrite is the size from which entry data is written from where it is,
+	// instead of being copied next to its header; in bytes.
+	directWrite = 32 << 10
+	bufferSize  = 64 << 10
+)
+
+// item is one frame to be sent: a raft message, or an application's payload when
+// message is nil.
+type item struct {
+	group   uint64
+	message *raftpb.Message
+	app     []byte
+	size    int // payload bytes
+}
+
+// outbound is the sending side of one connection: a bounded queue, and one
+// goroutine that connects, encodes and writes.
+type outbound struct {
+	t         *Transport
+	peer      *peer
+	class     class
+	maxBytes  int
+	maxFrames int
+	stats     counters
+	wake      chan struct{} // capacity 1
+
+	mu struct {
+		sync.Mutex
+		connected bool
+		queue     []item
+		bytes     int // sum of queue[i].size
+	}
+
+	// Owned by run.
+	spare []item // the slice that take gave out last, for reuse
+	buf   []byte
+	heads []byte
+}
+
+func newOutbound(t *Transport, p *peer, c class) *outbound {
+	o := &outbound{t: t, peer: p, class: c, maxFrames: t.cfg.QueueFrames, wake: make(chan struct{}, 1)}
+	o.maxBytes = t.cfg.ControlQueueBytes
+	if c == classBulk {
+		o.maxBytes = t.cfg.BulkQueueBytes
+	}
+	return o
+}
+
+// push queues an item; false when it was dropped.
+func (o *outbound) push(it item) bool {
+	o.mu.Lock()
+	ok := true
+	switch {
+	case !o.mu.connected && o.class == classBulk:
+		ok = false
+	case !o.mu.connected && len(o.mu.queue) >= waitingFrames:
+		o.mu.bytes -= o.mu.queue[0].size
+		copy(o.mu.queue, o.mu.queue[1:])
+		o.mu.queue = o.mu.queue[:len(o.mu.queue)-1]
+		o.stats.dropped.Add(1)
+	case len(o.mu.queue) >= o.maxFrames, len(o.mu.queue) > 0 && o.mu.bytes+it.size > o.maxBytes:
+		ok = false
+	}
+	if ok {
+		o.mu.queue = append(o.mu.queue, it)
+		o.mu.bytes += it.size
+	}
+	wake := ok && o.mu.connected
+	o.mu.Unlock()
+	if !ok {
+		o.stats.dropped.Add(1)
+	}
+	if wake {
+		o.signal()
+	}
+	return ok
+}
+
+func (o *outbound) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the queue. The result is valid until the next take.
+func (o *outbound) take() []item {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := o.mu.queue
+	o.mu.queue, o.mu.bytes = o.spare[:0], 0
+	o.spare = out
+	return out
+}
+
+func (o *outbound) setConnected(on bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.connected = on
+	if !on {
+		clear(o.mu.queue)
+		o.mu.queue, o.mu.bytes = o.mu.queue[:0], 0
+	}
+}
+
+// run connects, sends until the connection breaks, and connects again.
+func (o *outbound) run() {
+	var (
+		pause    time.Duration
+		wasUp    bool // a connection has stood since refused was last reported
+		reported bool // the current outage has been logged
+	)
+	for o.t.ctx.Err() == nil {
+		conn, err := o.connect()
+		if err != nil {
+			if errors.Is(err, syscall.ECONNREFUSED) && wasUp && o.class == classControl {
+				wasUp = false
+				o.t.eachHandler(func(h Handler) { h.PeerDown(o.peer.id, true) })
+			}
+			if !reported && o.t.ctx.Err() == nil {
+				reported = true
+				o.t.cfg.Logf("transport: %s connection to node %d at %s: %v", o.class, o.peer.id, o.peer.addr, err)
+			}
+			pause = min(max(2*pause, redialMin), redialMax)
+			if !sleep(o.t.ctx, pause) {
+				return
+			}
+			continue
+		}
+		pause, wasUp, reported = 0, true, false
+		o.stats.connects.Add(1)
+		o.t.cfg.Logf("transport: %s connection to node %d at %s is up", o.class, o.peer.id, o.peer.addr)
+		o.setConnected(true)
+		if o.class == classControl {
+			o.t.eachHandler(func(h Handler) { h.PeerUp(o.peer.id) })
+		}
+		err = o.send(conn)
+		_ = conn.Close()
+		o.setConnected(false)
+		if o.t.ctx.Err() != nil {
+			return
+		}
+		o.t.cfg.Logf("transport: %s connection to node %d broke: %v", o.class, o.peer.id, err)
+		o.t.eachHandler(func(h Handler) {
+			if o.class == classControl {
+				h.PeerDown(o.peer.id, false)
+			}
+			h.Unreachable(o.peer.id)
+		})
+	}
+}
+
+// connect dials and says hello.
+func (o *outbound) connect() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(o.t.ctx, o.t.cfg.HandshakeTimeout)
+	defer cancel()
+	conn, err := o.t.cfg.Dial(ctx, o.peer.id, o.peer.addr)
+	if err != nil {
+		return nil, errors.Wrap(err, "connect")
+	}
+	h := hello{class: o.class, from: o.t.cfg.Self, to: o.peer.id}
+	if err := o.write(conn, h.appendFrame(nil)); err != nil {
+		_ = conn.Close()
+		return nil, errors.Wrap(err, "say hello")
+	}
+	return conn, nil
+}
+
+// send writes queued items until the connection breaks or the transport closes.
+func (o *outbound) send(conn net.Conn) error {
+	// The peer sends nothing on this connection, so a read returns when it breaks.
+	broken := make(chan error, 1)
+	o.t.wg.Go(func() {
+		var b [1]byte
+		n, err := conn.Read(b[:])
+		if n > 0 {
+			err = malformed("peer sent data on a connection that carries none in this direction")
+		}
+		_ = conn.Close() // also wakes a write that is stuck
+		broken <- err
+	})
+	for {
+		items := o.take()
+		if len(items) == 0 {
+			select {
+			case <-o.wake:
+				continue
+			case err := <-broken:
+				return err
+			case <-o.t.ctx.Done():
+				return o.t.ctx.Err()
+			}
+		}
+		err := o.writeItems(conn, items)
+		clear(items) // let go of what has been sent
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writeItems encodes items into as few writes as is sensible.
+func (o *outbound) writeItems(conn net.Conn, items []item) error {
+	o.buf = o.buf[:0]
+	for i := range items {
+		it := &items[i]
+		switch {
+		case it.message == nil:
+			start := len(o.buf)
+			o.buf = appendHeader(o.buf, kindApp, it.group, len(it.app))
+			o.buf = append(o.buf, it.app...)
+			sealFrame(o.buf[start:])
+		case it.size < directWrite:
+			o.buf = appendRaftFrame(o.buf, it.group, it.message)
+		default:
+			if err := o.writeLarge(conn, it); err != nil {
+				return err
+			}
+		}
+		if len(o.buf) >= bufferSize {
+			if err := o.flush(conn); err != nil {
+				return err
+			}
+		}
+		o.stats.frames.Add(1)
+		o.stats.bytes.Add(uint64(headerSize + it.size))
+	}
+	return o.flush(conn)
+}
+
+// writeLarge writes a frame whose data is large without copying the data.
+func (o *outbound) writeLarge(conn net.Conn, it *item) error {
+	start := len(o.buf)
+	o.buf = appendHeader(o.buf, kindRaft, it.group, it.size)
+	o.buf = appendMessageHead(o.buf, it.message)
+	o.heads = o.heads[:0]
+	for _, e := range it.message.GetEntries() {
+		o.heads = appendEntryHead(o.heads, e)
+	}
+	sealHeader(o.buf[start:], raftFrameCRC(o.buf[start:], o.heads, it.message))
+	for i, e := range it.message.GetEntries() {
+		o.buf = append(o.buf, o.heads[i*entrySize:(i+1)*entrySize]...)
+		data := e.GetData()
+		if len(data) < directWrite {
+			o.buf = append(o.buf, data...)
+			continue
+		}
+		if err := o.flush(conn); err != nil {
+			return err
+		}
+		if err := o.write(conn, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *outbound) flush(conn net.Conn) error {
+	if len(o.buf) == 0 {
+		return nil
+	}
+	err := o.write(conn, o.buf)
+	o.buf = o.buf[:0]
+	if cap(o.buf) > 4*bufferSize {
+		o.buf = nil
+	}
+	return err
+}
+
+func (o *outbound) write(conn net.Conn, b []byte) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(o.t.cfg.WriteTimeout)); err != nil {
+		return errors.Wrap(err, "set write deadline")
+	}
+	if _, err := conn.Write(b); err != nil {
+		return errors.Wrap(err, "write")
+	}
+	return nil
+}
+
+// sleep waits; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

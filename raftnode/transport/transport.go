@@ -1,0 +1,243 @@
+package transport
+
+import (
+	"context"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// NodeID is a node's Raft id, the same in all groups, not 0.
+type NodeID = uint64
+
+// Handler receives what concerns one group. Its methods are called on the
+// transport's goroutines, concurrently for different connections; they must not
+// block and must not call Close.
+type Handler interface {
+	// HandleRaft gets a validated message; m.From is the authenticated sender.
+	HandleRaft(group uint64, from NodeID, m *raftpb.Message)
+	// HandleApp gets an application's payload, which it owns.
+	HandleApp(group uint64, from NodeID, payload []byte)
+	// PeerUp: the control connection to a peer stands.
+	PeerUp(id NodeID)
+	// PeerDown: the control connection to a peer broke. refused = true follows
+	// when the peer's machine answers but nobody listens there: its process is gone.
+	PeerDown(id NodeID, refused bool)
+	// Unreachable: appends to a peer were dropped or may be lost.
+	Unreachable(id NodeID)
+}
+
+// Config configures a Transport. Zero limits mean the defaults.
+type Config struct {
+	Self NodeID
+	// Peers are the other nodes' addresses; an entry for Self is ignored.
+	Peers map[NodeID]string
+	// Dial opens an authenticated connection to a peer: it must fail when whoever
+	// answers is not id. An error that matches syscall.ECONNREFUSED means that
+	// nobody listens.
+	Dial func(ctx context.Context, id NodeID, addr string) (net.Conn, error)
+	// Accept authenticates a connection that a peer has opened and says whose it
+	// is. It closes raw on error.
+	Accept func(ctx context.Context, raw net.Conn) (peer NodeID, c net.Conn, err error)
+	// Logf, when not nil, hears about connections.
+	Logf func(format string, args ...any)
+
+	// QueueFrames bounds each queue to a peer; 0 means 4096.
+	QueueFrames int
+	// ControlQueueBytes and BulkQueueBytes bound a queue's payload; 0 means 8 MiB
+	// and 128 MiB. A single frame always fits into an empty queue.
+	ControlQueueBytes, BulkQueueBytes int
+	// HandshakeTimeout bounds Dial, Accept and the hello; 0 means 10 s.
+	HandshakeTimeout time.Duration
+	// WriteTimeout is how long a peer may take no data before its connection is
+	// given up; 0 means 10 s.
+	WriteTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.QueueFrames == 0 {
+		c.QueueFrames = 4096
+	}
+	if c.ControlQueueBytes == 0 {
+		c.ControlQueueBytes = 8 << 20
+	}
+	if c.BulkQueueBytes == 0 {
+		c.BulkQueueBytes = 128 << 20
+	}
+	if c.HandshakeTimeout == 0 {
+		c.HandshakeTimeout = 10 * time.Second
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 10 * time.Second
+	}
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	return c
+}
+
+// Transport connects one node with its peers. Safe for concurrent use.
+type Transport struct {
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	peers  map[NodeID]*peer // immutable
+	// handlers is replaced, never changed.
+	handlers atomic.Pointer[map[uint64]Handler]
+
+	mu struct {
+		sync.Mutex
+		closed   bool
+		started  bool
+		listener net.Listener
+		// inbound holds every accepted connection, authenticated or not, so that
+		// Close can close it.
+		inbound map[net.Conn]struct{}
+		// current is the authenticated connection of each peer and class; a newer
+		// one replaces it, because a peer dials again only when it has given up.
+		current map[inboundKey]net.Conn
+	}
+}
+
+type inboundKey struct {
+	peer  NodeID
+	class class
+}
+
+type peer struct {
+	id    NodeID
+	addr  string
+	out   [2]*outbound // by class.index()
+	in    [2]counters
+	local counters // dropped before a queue was chosen
+}
+
+// New makes a transport; nothing happens before Start.
+func New(cfg Config) *Transport {
+	cfg = cfg.withDefaults()
+	t := &Transport{cfg: cfg, peers: make(map[NodeID]*peer)}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.handlers.Store(&map[uint64]Handler{})
+	t.mu.inbound = make(map[net.Conn]struct{})
+	t.mu.current = make(map[inboundKey]net.Conn)
+	for id, addr := range cfg.Peers {
+		if id == cfg.Self {
+			continue
+		}
+		p := &peer{id: id, addr: addr}
+		for _, c := range []class{classControl, classBulk} {
+			p.out[c.index()] = newOutbound(t, p, c)
+		}
+		t.peers[id] = p
+	}
+	return t
+}
+
+// Register makes h the handler of a group; what arrives for other groups is dropped.
+func (t *Transport) Register(group uint64, h Handler) { t.setHandler(group, h) }
+
+// Unregister removes a group's handler. A call that is under way may still finish.
+func (t *Transport) Unregister(group uint64) { t.setHandler(group, nil) }
+
+func (t *Transport) setHandler(group uint64, h Handler) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := maps.Clone(*t.handlers.Load())
+	if h == nil {
+		delete(m, group)
+	} else {
+		m[group] = h
+	}
+	t.handlers.Store(&m)
+}
+
+// Start dials all peers and accepts from ln, which the transport closes; ln may
+// be nil. It is called once.
+func (t *Transport) Start(ln net.Listener) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.closed || t.mu.started {
+		if ln != nil {
+			_ = ln.Close()
+		}
+		return
+	}
+	t.mu.started = true
+	for _, p := range t.peers {
+		for _, o := range p.out {
+			t.wg.Go(o.run)
+		}
+	}
+	if ln != nil {
+		t.mu.listener = ln
+		t.wg.Go(func() { t.acceptLoop(ln) })
+	}
+}
+
+// Close closes all connections and waits for the transport's goroutines.
+func (t *Transport) Close() {
+	t.mu.Lock()
+	t.mu.closed = true
+	t.cancel()
+	if t.mu.listener != nil {
+		_ = t.mu.listener.Close()
+	}
+	for c := range t.mu.inbound {
+		_ = c.Close()
+	}
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
+// SendRaft sends a message to m.To, which with its entries must not be changed
+// any more. It never blocks; what cannot be queued is dropped.
+func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
+	p := t.peers[m.GetTo()]
+	if p == nil {
+		return
+	}
+	c := classOf(m)
+	size := messageLength(m)
+	// From differs when Raft forwards another member's read after losing the
+	// lead; the receiver would refuse it, and the reader asks again by itself.
+	if m.GetFrom() != t.cfg.Self || size > c.maxPayload() || validate(m) != nil {
+		p.local.dropped.Add(1)
+		return
+	}
+	if !p.out[c.index()].push(item{group: group, message: m, size: size}) && c == classBulk {
+		t.unreachable(group, p.id)
+	}
+}
+
+// SendApp sends an application's payload of at most MaxControlPayload bytes,
+// which must not be changed any more. It never blocks and may drop.
+func (t *Transport) SendApp(group uint64, to NodeID, payload []byte) {
+	p := t.peers[to]
+	if p == nil {
+		return
+	}
+	if len(payload) > MaxControlPayload {
+		p.local.dropped.Add(1)
+		return
+	}
+	p.out[classControl.index()].push(item{group: group, app: payload, size: len(payload)})
+}
+
+func (t *Transport) handler(group uint64) Handler { return (*t.handlers.Load())[group] }
+
+func (t *Transport) unreachable(group uint64, id NodeID) {
+	if h := t.handler(group); h != nil {
+		h.Unreachable(id)
+	}
+}
+
+func (t *Transport) eachHandler(f func(Handler)) {
+	for _, h := range *t.handlers.Load() {
+		f(h)
+	}
+}
