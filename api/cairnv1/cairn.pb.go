@@ -327,8 +327,11 @@ type AppendResponse struct {
 	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	// With WAIT_SEALED: one for each entry, in the order of the request.
 	Leaves []*ProvedLeaf `protobuf:"bytes,4,rep,name=leaves,proto3" json:"leaves,omitempty"`
-	// With WAIT_SEALED: the sealed checkpoint under which the leaves are proved.
-	Sealed        *SealedCheckpoint `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// With WAIT_SEALED: the sealed checkpoint under which the leaves are proved. Absent, like the leaves, if the batch was
+	// committed but no checkpoint covered it in time: ask for receipts later.
+	Sealed *SealedCheckpoint `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Ledger time of the entries that are not duplicates, microseconds since the Unix epoch.
+	Time          int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +399,13 @@ func (x *AppendResponse) GetSealed() *SealedCheckpoint {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *AppendResponse) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 // ProvedLeaf is a leaf and its inclusion proof under a checkpoint given elsewhere in the message.
@@ -1027,10 +1037,12 @@ func (x *WatchRequest) GetFrom() uint64 {
 	return 0
 }
 
+// A message without leaves is a sign of life, sent when nothing happened for a while.
 type WatchResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	First  uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
-	Leaves [][]byte               `protobuf:"bytes,2,rep,name=leaves,proto3" json:"leaves,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Index of leaves[0], or of the next entry if there are none.
+	First  uint64   `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Leaves [][]byte `protobuf:"bytes,2,rep,name=leaves,proto3" json:"leaves,omitempty"`
 	// Size of the ledger at the time; size - (first + number of leaves) is how far the watcher lags.
 	Size          uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1146,9 +1158,10 @@ type HeadResponse struct {
 	Root  []byte                 `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"`
 	// Time of the newest block, microseconds since the Unix epoch; 0 if the ledger is empty.
 	Time int64 `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
-	// Name of the answering node, and of the leader that it knows ("" if none).
+	// Name of the answering node, and of the leader that it knows ("" if none) with its term.
 	Node          string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	Leader        string `protobuf:"bytes,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1229,13 @@ func (x *HeadResponse) GetLeader() string {
 		return x.Leader
 	}
 	return ""
+}
+
+func (x *HeadResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 type CheckpointRequest struct {
@@ -2741,7 +2761,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04wait\x18\x03 \x01(\x0e2\x0e.cairn.v1.WaitR\x04wait\x12\x1d\n" +
 	"\n" +
 	"known_size\x18\x04 \x01(\x04R\tknownSizeB\x10\n" +
-	"\x0e_expected_size\"\xc0\x01\n" +
+	"\x0e_expected_size\"\xd4\x01\n" +
 	"\x0eAppendResponse\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\x04R\aindexes\x12\x1e\n" +
 	"\n" +
@@ -2749,7 +2769,8 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"duplicates\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12,\n" +
 	"\x06leaves\x18\x04 \x03(\v2\x14.cairn.v1.ProvedLeafR\x06leaves\x122\n" +
-	"\x06sealed\x18\x05 \x01(\v2\x1a.cairn.v1.SealedCheckpointR\x06sealed\"6\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x1a.cairn.v1.SealedCheckpointR\x06sealed\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\"6\n" +
 	"\n" +
 	"ProvedLeaf\x12\x12\n" +
 	"\x04leaf\x18\x01 \x01(\fR\x04leaf\x12\x14\n" +
@@ -2799,13 +2820,14 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\"a\n" +
 	"\vHeadRequest\x127\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
-	"\bmin_size\x18\x02 \x01(\x04R\aminSize\"v\n" +
+	"\bmin_size\x18\x02 \x01(\x04R\aminSize\"\x8a\x01\n" +
 	"\fHeadResponse\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\fR\x04root\x12\x12\n" +
 	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12\x16\n" +
-	"\x06leader\x18\x05 \x01(\tR\x06leader\"2\n" +
+	"\x06leader\x18\x05 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"2\n" +
 	"\x11CheckpointRequest\x12\x1d\n" +
 	"\n" +
 	"known_size\x18\x01 \x01(\x04R\tknownSize\"H\n" +

@@ -45,8 +45,8 @@ type Error struct {
 
 // KeyConflict: the key was used before, with another payload.
 type KeyConflict struct {
-	Key                          []byte
-	Index                        uint64 // of the entry that holds the key
+	Key                         []byte
+	Index                       uint64 // of the entry that holds the key
 	StoredDigest, OfferedDigest []byte
 }
 

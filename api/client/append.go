@@ -1,0 +1,252 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// maxBatchEntries is the most entries that a node takes in one request.
+const maxBatchEntries = 8192
+
+// attemptTimeout bounds one attempt of a request that can be repeated. A node that is paused or cut off does not answer at
+// all; a request that cannot be repeated waits longer, since giving up makes its outcome unknown.
+const (
+	attemptTimeout    = 3 * time.Second
+	onlyAttemptExtent = 10 * time.Second
+)
+
+// Append appends one entry. Calls that are made while a request is in flight leave together in the next request.
+//
+// Errors: *Error (IsDefinite says whether the entry may be in the ledger), with reason KEY_CONFLICT or SIZE_MISMATCH for what the
+// ledger refused; *VerificationError and *ForkError if the answer proves nothing. With reason NOT_SEALED the entry is
+// committed, and its place is returned together with the error.
+func (c *Client) Append(ctx context.Context, e Entry, opts ...AppendOption) (Appended, error) {
+	a, err := c.AppendBatch(ctx, []Entry{e}, opts...)
+	if len(a) != 1 {
+		return Appended{}, err
+	}
+	return a[0], err
+}
+
+// AppendBatch appends entries atomically: all, next to one another except for those that are duplicates, or none. The result is in
+// the order of the entries. At most 8192 entries and 1 MiB of leaves.
+func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...AppendOption) ([]Appended, error) {
+	var o appendOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	call, err := c.newCall(entries, o)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	call.ctx = ctx
+	switch {
+	case o.expectedSize != nil:
+		// Others' entries must not ride along, or the size would be theirs to miss.
+		c.sendCalls([]*pendingCall{call}, o.sealed, false)
+	case o.sealed:
+		c.sealed.submit(call)
+	default:
+		c.committed.submit(call)
+	}
+	select {
+	case r := <-call.done:
+		return r.appended, r.err
+	case <-ctx.Done():
+	}
+	if call.abandon() {
+		return nil, c.ended(ctx, true)
+	}
+	select {
+	case r := <-call.done: // it had just been answered
+		return r.appended, r.err
+	default:
+		return nil, c.ended(ctx, false)
+	}
+}
+
+// newCall checks what can be checked here, so that one caller's mistake does not fail the request it shares with others.
+func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error) {
+	if len(entries) == 0 {
+		return nil, invalid("no entries")
+	}
+	if len(entries) > maxBatchEntries {
+		return nil, invalid("a batch of %d entries is too large, the most is %d", len(entries), maxBatchEntries)
+	}
+	call := &pendingCall{done: make(chan outcome, 1), keyed: true, expectedSize: o.expectedSize}
+	call.entries = make([]*cairnv1.NewEntry, len(entries))
+	batch := ledger.Batch{Principal: c.sizingPrincipal(), Entries: make([]ledger.NewEntry, len(entries))}
+	flat := make([]cairnv1.NewEntry, len(entries))
+	for i, e := range entries {
+		flat[i].Key, flat[i].Payload = e.Key, e.Payload
+		call.entries[i] = &flat[i]
+		batch.Entries[i] = ledger.NewEntry{Key: e.Key, Payload: e.Payload}
+		call.keyed = call.keyed && len(e.Key) > 0
+	}
+	if err := batch.Validate(); err != nil {
+		return nil, invalid("%v", err)
+	}
+	call.bytes = batch.Size()
+	return call, nil
+}
+
+// sizingPrincipal is the principal for computing sizes. A client that does not know who it is lets the node check.
+func (c *Client) sizingPrincipal() string {
+	if c.principal == "" {
+		return "?"
+	}
+	return c.principal
+}
+
+// exchange sends one append request to the leader, wherever it is, and again where that is safe. repeatable says that all entries
+// have keys, so that a repetition cannot append them twice; maybe, that an earlier attempt may have had its effect.
+func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repeatable, maybe bool) (*cairnv1.AppendResponse, *node, error) {
+	hops := 0
+	for attempt := 1; ; attempt++ {
+		n := c.nodes.forLeader()
+		limit := onlyAttemptExtent
+		if repeatable {
+			limit = attemptTimeout
+		}
+		attemptCtx, sent := withSent(ctx)
+		attemptCtx, cancel := context.WithTimeout(attemptCtx, limit)
+		resp, err := n.ledger.Append(attemptCtx, req)
+		cancel()
+		if err == nil {
+			c.nodes.leads(n)
+			return resp, n, nil
+		}
+		e := errorFrom(err, n.Name, sent.Load())
+		if ctx.Err() != nil {
+			return nil, n, c.ended(ctx, e.Definite && !maybe)
+		}
+		again := e.passing() && (e.Definite || repeatable)
+		maybe = maybe || !e.Definite
+		if !again {
+			e.Definite = e.Definite && (!maybe || e.excludesEarlier())
+			return nil, n, e
+		}
+		c.opts.logf("append: attempt %d: %v", attempt, e)
+		if c.nodes.failedAppend(n, e) && hops < 2 {
+			hops++ // the leader is known: no need to wait
+			continue
+		}
+		hops = 0
+		sleep(ctx, pause(attempt, e.RetryAfter))
+		if ctx.Err() != nil {
+			return nil, n, c.ended(ctx, !maybe)
+		}
+	}
+}
+
+// failedAppend is failed, except that a leader that is merely busy stays the leader.
+func (ns *nodes) failedAppend(n *node, e *Error) bool {
+	if e.Reason == "OVERLOADED" {
+		return false
+	}
+	return ns.failed(n, e.Leader)
+}
+
+// excludesEarlier says whether this refusal proves that no earlier attempt of the same request had, or will have, an effect. A
+// conflict does: what holds the key held it before any later decision about the same batch. So does a ledger that has
+// outgrown the expected size, for an earlier success would have been recognised as a duplicate.
+func (e *Error) excludesEarlier() bool {
+	return e.Conflict != nil || e.SizeMismatch != nil && e.SizeMismatch.Actual > e.SizeMismatch.Expected
+}
+
+// check turns a response into results for the entries of the request, having verified everything that the response proves.
+func (c *Client) check(ctx context.Context, n *node, req *cairnv1.AppendRequest, resp *cairnv1.AppendResponse) ([]Appended, error) {
+	bad := func(what, format string, args ...any) error {
+		return &VerificationError{What: what, Node: n.Name, Err: errors.Newf(format, args...)}
+	}
+	count := len(req.Entries)
+	if len(resp.Indexes) != count {
+		return nil, bad("append response", "%d indexes for %d entries", len(resp.Indexes), count)
+	}
+	out := make([]Appended, count)
+	var blockTime time.Time
+	if resp.Time != 0 {
+		blockTime = time.UnixMicro(resp.Time)
+	}
+	for i, index := range resp.Indexes {
+		out[i] = Appended{Index: index, Time: blockTime}
+		if index >= resp.Size {
+			return nil, bad("append response", "index %d in a ledger of size %d", index, resp.Size)
+		}
+	}
+	for _, p := range resp.Duplicates {
+		if uint64(p) >= uint64(count) {
+			return nil, bad("append response", "duplicate at position %d of %d", p, count)
+		}
+		out[p].Duplicate, out[p].Time = true, time.Time{}
+	}
+	c.sawSize(resp.Size)
+	if req.Wait != cairnv1.Wait_WAIT_SEALED || resp.Sealed == nil {
+		return out, nil
+	}
+	if len(resp.Leaves) != count {
+		return nil, bad("append response", "%d leaves for %d entries", len(resp.Leaves), count)
+	}
+	cp, err := c.tracker.accept(ctx, n, resp.Sealed, req.KnownSize)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range resp.Leaves {
+		if err := c.checkReceipt(&out[i], req.Entries[i], l, cp); err != nil {
+			return nil, &VerificationError{What: "receipt", Node: n.Name, Err: errors.Wrapf(err, "entry %d at index %d", i, out[i].Index)}
+		}
+	}
+	return out, nil
+}
+
+// checkReceipt completes a with the receipt, having verified that it is about the entry that was handed in.
+func (c *Client) checkReceipt(a *Appended, e *cairnv1.NewEntry, l *cairnv1.ProvedLeaf, cp *Checkpoint) error {
+	entry, err := ledger.ParseLeaf(l.GetLeaf())
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(entry.Key, e.GetKey()) || !bytes.Equal(entry.Payload, e.GetPayload()) {
+		return errors.New("the leaf holds another entry than the one that was appended")
+	}
+	if c.principal != "" && entry.Principal != c.principal {
+		return errors.Newf("the leaf names %s as its author", entry.Principal)
+	}
+	proof, err := hashes(l.GetProof())
+	if err != nil {
+		return err
+	}
+	if !c.opts.unverified {
+		if err := merkle.VerifyInclusion(a.Index, cp.Size, merkle.LeafHash(l.GetLeaf()), proof, cp.Root); err != nil {
+			return err
+		}
+	}
+	a.Time = time.UnixMicro(entry.Time)
+	a.Receipt = &tlog.Receipt{Extra: l.GetLeaf(), Index: a.Index, Proof: proof, Checkpoint: cp.Note}
+	return nil
+}
+
+// receipts completes results whose batch was committed but not sealed in time.
+func (c *Client) receipts(ctx context.Context, out []Appended) error {
+	for i := range out {
+		r, err := c.Receipt(ctx, out[i].Index)
+		if err != nil {
+			return errors.Wrapf(err, "the entry is committed at index %d, but there is no receipt yet", out[i].Index)
+		}
+		entry, err := ledger.ParseLeaf(r.Extra)
+		if err != nil {
+			return &VerificationError{What: "receipt", Err: err}
+		}
+		out[i].Receipt, out[i].Time = r, time.UnixMicro(entry.Time)
+	}
+	return nil
+}

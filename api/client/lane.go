@@ -1,0 +1,228 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// lane batches appends that wait for the same thing. While its requests are in flight, calls queue up; when one returns,
+// whatever waits becomes the next request. So a lone caller never waits, and under load requests grow by themselves.
+type lane struct {
+	c    *Client
+	wait bool // requests wait for the seal
+
+	mu struct {
+		sync.Mutex
+		queue   []*pendingCall // in order of arrival
+		senders int            // goroutines that send; at most opts.inFlight
+	}
+}
+
+// pendingCall is one caller's append.
+type pendingCall struct {
+	ctx          context.Context
+	entries      []*cairnv1.NewEntry
+	bytes        int
+	keyed        bool // every entry has a key
+	expectedSize *uint64
+	done         chan outcome // capacity 1, written once
+
+	// state decides between the caller who gives up and the sender who takes the call: whoever moves it from waiting wins.
+	state atomic.Int32
+}
+
+const (
+	callWaiting int32 = iota
+	callTaken
+	callAbandoned
+)
+
+type outcome struct {
+	appended []Appended
+	err      error
+}
+
+// abandon gives the call up and reports whether it had not been sent.
+func (p *pendingCall) abandon() bool { return p.state.CompareAndSwap(callWaiting, callAbandoned) }
+
+func (p *pendingCall) take() bool { return p.state.CompareAndSwap(callWaiting, callTaken) }
+
+func (p *pendingCall) finish(a []Appended, err error) { p.done <- outcome{a, err} }
+
+func (l *lane) submit(call *pendingCall) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.queue = append(l.mu.queue, call)
+	if l.mu.senders < l.c.opts.inFlight {
+		l.mu.senders++
+		go l.run()
+	}
+}
+
+// run sends until nothing waits.
+func (l *lane) run() {
+	for {
+		calls := l.next()
+		if calls == nil {
+			return
+		}
+		l.c.deliver(calls, l.wait, false)
+	}
+}
+
+// next takes as many waiting calls as fit one request. It returns nil, and the sender must stop, if there are none.
+func (l *lane) next() []*pendingCall {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var calls []*pendingCall
+	entries, bytes, used := 0, 0, 0
+	var keys map[string]bool
+	for _, call := range l.mu.queue {
+		if len(calls) > 0 && (entries+len(call.entries) > maxBatchEntries || bytes+call.bytes > ledger.MaxBatchSize) {
+			break
+		}
+		// Within one batch a key must not stand twice: the calls would share one fate.
+		if keys != nil && call.shares(keys) {
+			break
+		}
+		used++
+		if !call.take() {
+			continue
+		}
+		calls = append(calls, call)
+		entries, bytes = entries+len(call.entries), bytes+call.bytes
+		for _, e := range call.entries {
+			if len(e.Key) > 0 {
+				if keys == nil {
+					keys = make(map[string]bool)
+				}
+				keys[string(e.Key)] = true
+			}
+		}
+	}
+	l.mu.queue = append(l.mu.queue[:0:0], l.mu.queue[used:]...)
+	if len(calls) == 0 {
+		l.mu.senders--
+	}
+	return calls
+}
+
+func (p *pendingCall) shares(keys map[string]bool) bool {
+	for _, e := range p.entries {
+		if len(e.Key) > 0 && keys[string(e.Key)] {
+			return true
+		}
+	}
+	return false
+}
+
+// sendCalls takes and delivers calls in a goroutine of their own.
+func (c *Client) sendCalls(calls []*pendingCall, wait, maybe bool) {
+	for _, call := range calls {
+		if !call.take() {
+			return
+		}
+	}
+	go c.deliver(calls, wait, maybe)
+}
+
+// deliver sends calls as one request and answers each of them exactly once.
+func (c *Client) deliver(calls []*pendingCall, wait, maybe bool) {
+	ctx, cancel := c.together(calls)
+	defer cancel()
+	req := &cairnv1.AppendRequest{ExpectedSize: calls[0].expectedSize}
+	keyed := true
+	for _, call := range calls {
+		req.Entries = append(req.Entries, call.entries...)
+		keyed = keyed && call.keyed
+	}
+	if wait {
+		req.Wait, req.KnownSize = cairnv1.Wait_WAIT_SEALED, c.tracker.knownSize()
+	}
+	resp, n, err := c.exchange(ctx, req, keyed, maybe)
+	if err != nil {
+		c.failed(calls, wait, maybe, err)
+		return
+	}
+	all, err := c.check(ctx, n, req, resp)
+	if err != nil {
+		finishAll(calls, err)
+		return
+	}
+	var late error
+	if wait && resp.Sealed == nil {
+		if err := c.receipts(ctx, all); err != nil {
+			late = &Error{Code: codes.Unavailable, Reason: "NOT_SEALED", Message: err.Error(), Node: n.Name, cause: err}
+		}
+	}
+	for _, call := range calls {
+		call.finish(all[:len(call.entries):len(call.entries)], late)
+		all = all[len(call.entries):]
+	}
+}
+
+// failed deals with a request that failed as a whole, so that calls share a request but not a fate.
+func (c *Client) failed(calls []*pendingCall, wait, maybe bool, err error) {
+	var e *Error
+	if !errors.As(err, &e) || len(calls) == 1 {
+		finishAll(calls, err)
+		return
+	}
+	switch {
+	case e.Definite && !e.passing():
+		// One of them is to blame; halving finds it in few requests.
+		half := len(calls) / 2
+		c.deliver(calls[:half], wait, maybe)
+		c.deliver(calls[half:], wait, maybe)
+	case !e.Definite && e.passing():
+		var again []*pendingCall
+		for _, call := range calls {
+			if call.keyed && call.ctx.Err() == nil {
+				again = append(again, call)
+			} else {
+				call.finish(nil, err)
+			}
+		}
+		if len(again) == len(calls) {
+			finishAll(calls, err) // exchange has repeated what could be repeated
+		} else if len(again) > 0 {
+			c.deliver(again, wait, true)
+		}
+	default:
+		finishAll(calls, err)
+	}
+}
+
+func finishAll(calls []*pendingCall, err error) {
+	for _, call := range calls {
+		call.finish(nil, err)
+	}
+}
+
+// together gives a context that lives as long as anyone of the callers waits.
+func (c *Client) together(calls []*pendingCall) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	var waiting atomic.Int64
+	waiting.Store(int64(len(calls)))
+	stops := make([]func() bool, len(calls))
+	for i, call := range calls {
+		stops[i] = context.AfterFunc(call.ctx, func() {
+			if waiting.Add(-1) == 0 {
+				cancel()
+			}
+		})
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
+}
