@@ -67,13 +67,19 @@ func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...Appen
 	if call.abandon() {
 		return nil, c.ended(ctx, true)
 	}
+	// The sender gives up too, unless others share the request, and knows whether anything was sent.
+	grace := time.NewTimer(answerGrace)
+	defer grace.Stop()
 	select {
-	case r := <-call.done: // it had just been answered
+	case r := <-call.done:
 		return r.appended, r.err
-	default:
+	case <-grace.C:
 		return nil, c.ended(ctx, false)
 	}
 }
+
+// answerGrace is how long a caller whose time is up waits for the sender's last word.
+const answerGrace = 50 * time.Millisecond
 
 // newCall checks what can be checked here, so that one caller's mistake does not fail the request it shares with others.
 func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error) {
@@ -135,6 +141,10 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 		if !again {
 			e.Definite = e.Definite && (!maybe || e.excludesEarlier())
 			return nil, n, e
+		}
+		if no := c.nodes.hopeless(attempt); no != nil {
+			no.Definite = !maybe
+			return nil, n, no
 		}
 		c.opts.logf("append: attempt %d: %v", attempt, e)
 		if c.nodes.failedAppend(n, e) && hops < 2 {

@@ -30,6 +30,8 @@ type node struct {
 	conn   *grpc.ClientConn
 	ledger cairnv1.LedgerClient
 	admin  cairnv1.AdminClient
+
+	refusal *refusal
 }
 
 // nodes are the known nodes: those of the profile, and leaders that were named by others.
@@ -60,8 +62,9 @@ func newNodes(opts *options, endpoints []Endpoint) *nodes {
 }
 
 func (ns *nodes) open(e Endpoint) (*node, error) {
+	why := new(refusal)
 	conn, err := grpc.NewClient("passthrough:///"+e.Address,
-		grpc.WithTransportCredentials(ns.opts.credentials(e.Name)),
+		grpc.WithTransportCredentials(noting{ns.opts.credentials(e.Name), why}),
 		grpc.WithContextDialer(ns.opts.dialer),
 		grpc.WithStatsHandler(sentMarker{}),
 		grpc.WithDisableServiceConfig(),
@@ -82,7 +85,10 @@ func (ns *nodes) open(e Endpoint) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{Endpoint: e, conn: conn, ledger: cairnv1.NewLedgerClient(conn), admin: cairnv1.NewAdminClient(conn)}, nil
+	return &node{
+		Endpoint: e, conn: conn, refusal: why,
+		ledger: cairnv1.NewLedgerClient(conn), admin: cairnv1.NewAdminClient(conn),
+	}, nil
 }
 
 func (ns *nodes) close() error {

@@ -46,6 +46,9 @@ func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, 
 		if !e.passing() {
 			return zero, n, e
 		}
+		if no := c.nodes.hopeless(attempt); no != nil {
+			return zero, n, no
+		}
 		c.opts.logf("read: attempt %d: %v", attempt, e)
 		c.nodes.skip(n)
 		// The next node may be fine: wait only after each has had its turn.
