@@ -1,89 +1,140 @@
-// Package wal is the Raft log: hard state and entries of all groups of a node in
-// one segmented, append-only, group-committing log.
 package wal
 
 import (
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
 )
 
-const formatVersion = 1
-const maxSegmentSize = 32 << 30
-const zeroFillStep = 256 << 10
+// Log is an open log. One goroutine appends; any number read.
+type Log struct {
+	opts Options
+	lock io.Closer // of the directory, held while the log is open
+	dir  vfs.File  // to sync the directory
 
-func randomSalt() (uint64, error) { return 0, nil }
+	// writer serialises Append, Sync and Close, and guards the fields down to mu.
+	writer sync.Mutex
+	broken error // the first failed write or sync, which ended the log's use
+	commit *commit
+	buf    []byte
+	// end is where the next frame goes in the active segment, filled how far the
+	// file is known to exist with zeros behind end.
+	// Invariant: active.start <= recorded <= synced <= end <= filled; readers see
+	// up to active.end, which lags behind end during an Append only.
+	end, filled int64
+	synced      int64 // everything below is durable, and so are all older segments
+	recorded    int64 // the highest synced offset that a frame in the file records
+	lastData    int64 // where the last commit ends that is not just a marker
 
-// Log is the log.
-type Log struct{}
+	// mu guards what readers see. The appender reads it without, and changes it
+	// with the write lock.
+	mu       sync.RWMutex
+	groups   map[uint64]*groupState
+	segments []*segment // oldest first; the last one is active
+	active   *segment
 
-// Open opens the log.
-func Open(o Options) (*Log, error) { return nil, ErrClosed }
+	closed atomic.Bool
+	stats  struct {
+		appends, syncs, written, rotations, removed, hits, misses atomic.Uint64
+	}
+}
 
-// Append writes records.
-func (l *Log) Append(records []Record, sync bool) error { return ErrClosed }
+// group returns a group's state, made when missing. The caller holds mu.
+func (l *Log) group(id uint64) *groupState {
+	g := l.groups[id]
+	if g == nil {
+		g = &groupState{id: id}
+		l.groups[id] = g
+	}
+	return g
+}
 
-// Bootstrap gives an empty group its first mark.
-func (l *Log) Bootstrap(group uint64, m Mark) error { return ErrClosed }
-
-// Sync makes everything appended durable.
-func (l *Log) Sync() error { return ErrClosed }
-
-// Close closes the log.
-func (l *Log) Close() error { return nil }
-
-// Group returns the view of one group.
-func (l *Log) Group(id uint64) *Group { return nil }
-
-// Stats are counters since Open, and sizes now.
+// Stats are sizes now, and counters since Open.
 type Stats struct {
-	Bytes, CacheBytes                                int64
-	Segments                                         int
-	Appends, Syncs, BytesWritten, Rotations, Removed uint64
-	CacheHits, CacheMisses                           uint64
+	Bytes      int64 // of all segments, without zeros filled ahead
+	CacheBytes int64 // memory that recent entries take
+	Segments   int
+
+	Appends      uint64
+	Syncs        uint64 // fdatasync calls of Append and Sync
+	BytesWritten uint64
+	Rotations    uint64
+	Removed      uint64 // segments
+	CacheHits    uint64 // calls of Entries that read no file
+	CacheMisses  uint64
 }
 
-// Stats returns them.
-func (l *Log) Stats() Stats { return Stats{} }
-
-// Group is one group's part of the log. It implements raft.Storage.
-type Group struct{}
-
-var _ raft.Storage = (*Group)(nil)
-
-func (g *Group) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
-	return nil, nil, ErrClosed
-}
-func (g *Group) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) { return nil, ErrClosed }
-func (g *Group) Term(i uint64) (uint64, error)                           { return 0, ErrClosed }
-func (g *Group) FirstIndex() (uint64, error)                             { return 0, ErrClosed }
-func (g *Group) LastIndex() (uint64, error)                              { return 0, ErrClosed }
-func (g *Group) Snapshot() (*raftpb.Snapshot, error)                     { return nil, ErrClosed }
-
-// Mark returns the newest mark; zero when there is none.
-func (g *Group) Mark() Mark { return Mark{} }
-
-// Note returns what the slot holds; nil when empty.
-func (g *Group) Note(slot uint8) []byte { return nil }
-
-// Report is what Verify found in an intact log.
-type Report struct {
-	Segments, Frames, Entries int
-	Bytes                     int64
-	Torn                      *Torn
+// Stats returns the log's sizes and counters. Safe for concurrent use.
+func (l *Log) Stats() Stats {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := Stats{
+		Segments:     len(l.segments),
+		Appends:      l.stats.appends.Load(),
+		Syncs:        l.stats.syncs.Load(),
+		BytesWritten: l.stats.written.Load(),
+		Rotations:    l.stats.rotations.Load(),
+		Removed:      l.stats.removed.Load(),
+		CacheHits:    l.stats.hits.Load(),
+		CacheMisses:  l.stats.misses.Load(),
+	}
+	for _, seg := range l.segments {
+		s.Bytes += seg.end
+	}
+	for _, g := range l.groups {
+		s.CacheBytes += g.recent.bytes
+	}
+	return s
 }
 
-// Torn is an unsynced tail that the next Open will cut.
-type Torn struct {
-	File   string
-	Offset int64
-	Reason string
+// Close syncs what was appended, records in the log that everything is synced,
+// and closes it. After a fatal error it only closes. Readers get ErrClosed.
+func (l *Log) Close() error {
+	l.writer.Lock()
+	defer l.writer.Unlock()
+	if l.closed.Load() {
+		return nil
+	}
+	err := l.broken
+	if err == nil {
+		err = l.confirm()
+	}
+	if err == nil {
+		err = l.sync()
+	}
+	l.closed.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seg := range l.segments {
+		if cerr := seg.release(); err == nil && cerr != nil {
+			err = wrapIO(cerr, "close %s", seg.path)
+		}
+	}
+	return firstError(err, l.dir.Close(), l.lock.Close())
 }
 
-// Verify reads the whole log and modifies nothing.
-func Verify(fs vfs.FS, dir string) (Report, error) { return Report{}, ErrClosed }
+// confirm writes a marker that records the synced offset, if no frame does yet:
+// from then on damage to the last commits is corruption and no torn tail. The
+// marker itself needs no sync. The caller holds writer.
+func (l *Log) confirm() error {
+	if err := l.sync(); err != nil {
+		return err
+	}
+	if l.lastData <= l.recorded {
+		return nil
+	}
+	l.commit.reset()
+	l.commit.add(op{typ: frameMarker})
+	return l.write(l.commit, false)
+}
 
-// Dump prints every frame.
-func Dump(w io.Writer, fs vfs.FS, dir string) error { return ErrClosed }
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
