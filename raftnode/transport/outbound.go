@@ -200,6 +200,8 @@ func (o *outbound) send(conn net.Conn) error {
 		_ = conn.Close() // also wakes a write that is stuck
 		broken <- err
 	})
+	stop := context.AfterFunc(o.t.ctx, func() { _ = conn.Close() })
+	defer stop()
 	for {
 		items := o.take()
 		if len(items) == 0 {

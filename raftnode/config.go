@@ -1,0 +1,121 @@
+package raftnode
+
+import (
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// MaxRequestSize bounds Request.Size, in bytes, and MaxBlockSize what BuildBlock
+// returns; a block travels in one frame.
+const (
+	MaxRequestSize = transport.MaxPayload / 2
+	MaxBlockSize   = transport.MaxPayload - 4096
+)
+
+// Request is what a caller wants to have in a block. The node never looks inside.
+type Request interface {
+	// Size is how many bytes it will add to a block; constant.
+	Size() int
+}
+
+// Machine is the replicated state machine and the caller of requests.
+type Machine interface {
+	// BuildBlock encodes requests into one block, at most MaxBlockSize bytes, not
+	// empty. It is called on the loop goroutine of a leader that has applied
+	// everything before its term, and must be quick. The node copies the result.
+	// On an error all of reqs are given to Fail with it: it must be definite.
+	BuildBlock(reqs []Request) ([]byte, error)
+	// Apply is called on the apply goroutine for every committed entry in order;
+	// block is empty for Raft's own entries and is kept by others too: read only.
+	// reqs, in the order given to BuildBlock, is non-nil when the block was built
+	// here; the machine answers them. On an error the node stops with it, and Fail
+	// gets reqs, with ErrIndefinite.
+	Apply(index, term uint64, block []byte, reqs []Request) error
+	// Fail answers requests that will not be given to Apply. The error is definite
+	// unless errors.Is(err, ErrIndefinite). Called on the node's goroutines, or
+	// by Stop; must be quick.
+	Fail(reqs []Request, err error)
+	// HandleApp gets what a peer gave to SendApp, on a transport goroutine; must
+	// be quick.
+	HandleApp(from uint64, payload []byte)
+	// StateChanged hears about role, leader, term and Serving, in order, on the
+	// loop goroutine; must be quick and must not wait for the node.
+	StateChanged(State)
+}
+
+// Transport is what a node needs of package transport.
+type Transport interface {
+	Register(group uint64, h transport.Handler)
+	Unregister(group uint64)
+	SendRaft(group uint64, m *raftpb.Message)
+	SendApp(group uint64, to uint64, payload []byte)
+}
+
+// Config configures a Node. Zero values mean the defaults given.
+type Config struct {
+	// ID of this node, not 0, and the group that it is a member of. The group must
+	// have been bootstrapped in the log.
+	ID, Group uint64
+	Log       *wal.Log
+	Transport Transport
+	Machine   Machine
+
+	TickInterval   time.Duration // 10 ms
+	HeartbeatTicks int           // 5
+	ElectionTicks  int           // 30; the timeout is random in [1,2) times this
+
+	// MaxBlockBytes closes a block; a larger single request travels alone. 1 MiB.
+	MaxBlockBytes int
+	// MaxInflightBlocks bounds the blocks proposed here and not yet applied. 8.
+	MaxInflightBlocks int
+	// QueueBytes and QueueRequests bound what waits for a block. 64 MiB, 1 Mi.
+	QueueBytes, QueueRequests int
+	// StallTimeout is how long the oldest write to the log may take before this
+	// node gives leadership away. 2 * ElectionTicks * TickInterval.
+	StallTimeout time.Duration
+
+	// Fatal, when not nil, is called once, on a goroutine of its own, when the node
+	// has stopped because the log or the machine failed.
+	Fatal func(error)
+	// Logf, when not nil, hears about elections and the like.
+	Logf func(format string, args ...any)
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.ID == 0:
+		return c, errors.New("raftnode: Config.ID is 0")
+	case c.Log == nil || c.Transport == nil || c.Machine == nil:
+		return c, errors.New("raftnode: Config needs Log, Transport and Machine")
+	}
+	setDefault(&c.TickInterval, 10*time.Millisecond)
+	setDefault(&c.HeartbeatTicks, 5)
+	setDefault(&c.ElectionTicks, 30)
+	setDefault(&c.MaxBlockBytes, 1<<20)
+	setDefault(&c.MaxInflightBlocks, 8)
+	setDefault(&c.QueueBytes, 64<<20)
+	setDefault(&c.QueueRequests, 1<<20)
+	setDefault(&c.StallTimeout, 2*time.Duration(c.ElectionTicks)*c.TickInterval)
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	if c.ElectionTicks <= c.HeartbeatTicks {
+		return c, errors.Newf("raftnode: election timeout of %d ticks must exceed heartbeat interval of %d", c.ElectionTicks, c.HeartbeatTicks)
+	}
+	if c.MaxBlockBytes > MaxRequestSize {
+		return c, errors.Newf("raftnode: MaxBlockBytes %d exceeds %d", c.MaxBlockBytes, MaxRequestSize)
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

@@ -1,0 +1,111 @@
+package raftnode
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/errors"
+)
+
+// submitQueue is where requests wait for a block. It is open while this node
+// leads. Closing it and taking what waits is one step under the lock, so that no
+// request stays behind.
+type submitQueue struct {
+	maxBytes, maxRequests int
+	wake                  func()
+
+	mu struct {
+		sync.Mutex
+		open    bool
+		stopped bool
+		leader  uint64 // hint for callers while closed
+		// reqs wait, oldest first. Blocks own disjoint prefixes of its array.
+		reqs  []Request
+		bytes int // sum of their sizes
+	}
+}
+
+func (q *submitQueue) add(r Request) error {
+	size := r.Size()
+	if size < 0 || size > MaxRequestSize {
+		return errors.Wrapf(ErrTooLarge, "%d bytes, at most %d", size, MaxRequestSize)
+	}
+	q.mu.Lock()
+	switch {
+	case q.mu.stopped:
+		q.mu.Unlock()
+		return ErrStopped
+	case !q.mu.open:
+		leader := q.mu.leader
+		q.mu.Unlock()
+		return &NotLeaderError{Leader: leader}
+	case len(q.mu.reqs) >= q.maxRequests, q.mu.bytes+size > q.maxBytes && len(q.mu.reqs) > 0:
+		q.mu.Unlock()
+		return ErrQueueFull
+	}
+	q.mu.reqs = append(q.mu.reqs, r)
+	q.mu.bytes += size
+	first := len(q.mu.reqs) == 1
+	q.mu.Unlock()
+	if first { // otherwise the loop knows already that something waits
+		q.wake()
+	}
+	return nil
+}
+
+// take removes the oldest requests, up to maxBytes but at least one; nil when
+// nothing waits.
+func (q *submitQueue) take(maxBytes int) []Request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(q.mu.reqs) {
+		size := q.mu.reqs[n].Size()
+		if n > 0 && bytes+size > maxBytes {
+			break
+		}
+		bytes += size
+		n++
+	}
+	out := q.mu.reqs[:n:n]
+	q.mu.reqs = q.mu.reqs[n:]
+	if len(q.mu.reqs) == 0 {
+		q.mu.reqs = nil
+	}
+	q.mu.bytes -= bytes
+	if n == 0 {
+		return nil
+	}
+	return out
+}
+
+// follow opens the queue (leading) or closes it and returns what waited.
+func (q *submitQueue) follow(leading bool, leader uint64) []Request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.mu.open, q.mu.leader = leading && !q.mu.stopped, leader
+	if q.mu.open {
+		return nil
+	}
+	return q.empty()
+}
+
+// stop closes the queue for good and returns what waited.
+func (q *submitQueue) stop() []Request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.mu.open, q.mu.stopped = false, true
+	return q.empty()
+}
+
+// empty: q.mu must be held.
+func (q *submitQueue) empty() []Request {
+	out := q.mu.reqs
+	q.mu.reqs, q.mu.bytes = nil, 0
+	return out
+}
+
+func (q *submitQueue) size() (requests, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.mu.reqs), q.mu.bytes
+}
