@@ -137,6 +137,22 @@ func TestAppendOrder(t *testing.T) {
 	}
 }
 
+// TestCloneIsIndependent: a tree and its clone grow apart.
+func TestCloneIsIndependent(t *testing.T) {
+	t.Parallel()
+	tree := merkle.NewTree()
+	tree.Append(testLeaves(0, 10))
+	clone := tree.Clone()
+	clone.Append(testLeaves(100, 110))
+	tree.Append(testLeaves(10, 20))
+	if got, want := tree.Partial(0), testLeaves(0, 20); !slices.Equal(got, want) {
+		t.Error("appending to a clone changed the tree")
+	}
+	if got, want := clone.Partial(0), append(testLeaves(0, 10), testLeaves(100, 110)...); !slices.Equal(got, want) {
+		t.Error("appending to the tree changed its clone")
+	}
+}
+
 func TestRestoreRefusesShortTiles(t *testing.T) {
 	t.Parallel()
 	s := storeOf(t, 300)

@@ -61,9 +61,6 @@ func VerifyConsistency(oldSize, newSize uint64, proof []Hash, oldRoot, newRoot H
 	if oldSize == 0 && oldRoot != EmptyRoot() {
 		return fmt.Errorf("%w: old root of size 0 is %s, want %s", ErrProof, oldRoot, EmptyRoot())
 	}
-	if newSize == 0 && newRoot != EmptyRoot() {
-		return fmt.Errorf("%w: new root of size 0 is %s, want %s", ErrProof, newRoot, EmptyRoot())
-	}
 	if oldSize == newSize && oldRoot != newRoot {
 		return fmt.Errorf("%w: two roots for size %d, %s and %s", ErrProof, newSize, oldRoot, newRoot)
 	}
