@@ -162,7 +162,7 @@ func mergeRecords(out []wal.Record, group uint64, items []appendItem) (records [
 		switch {
 		case it.work != nil:
 			w := it.work
-			sync = sync || w.NeedsSync()
+			sync = sync || w.NeedsSync
 			if len(w.Entries) > 0 {
 				if n := len(cur.Entries); n > 0 && cur.Entries[n-1].GetIndex()+1 != w.Entries[0].GetIndex() {
 					next()

@@ -95,6 +95,14 @@ type Core struct {
 	// Invariant: state.Serving == (state.Role == leader && appliedTerm == state.Term).
 	appliedTerm uint64
 
+	// written is what the append works given out so far leave on disk: the newest
+	// term and vote, and whether anything that a response may vouch for comes
+	// after the last work that needs a sync.
+	written struct {
+		term, vote uint64
+		unsynced   bool
+	}
+
 	proposals proposals
 	// inflight counts proposals neither applied nor reported lost.
 	// Invariant: 0 <= inflight <= cfg.MaxInflightBlocks.
@@ -141,6 +149,7 @@ func NewCore(cfg CoreConfig) (*Core, error) {
 	c := &Core{cfg: cfg, rn: rn}
 	b := rn.BasicStatus()
 	c.state = State{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit()}
+	c.written.term, c.written.vote = b.GetTerm(), b.GetVote()
 	c.stateChanged = true // the first Effects tell where we start
 	c.reads.incarnation = cfg.Incarnation
 	return c, nil

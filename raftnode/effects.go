@@ -95,13 +95,18 @@ type AppendWork struct {
 	HardState *raftpb.HardState
 	// Remote are messages to other members that promise this write's durability.
 	Remote []*raftpb.Message
+	// NeedsSync: this work and everything before it must be durable before Remote
+	// is sent and the work is handed back. It is false when there are no responses,
+	// and when they vouch for nothing that an earlier work has not had synced.
+	//
+	// Responses vouch for entries, term and vote, but not for the commit index,
+	// which any member may forget. So a follower that only hears of a new commit
+	// index, once for every block, acknowledges it without a sync, which would
+	// otherwise stand in the way of the next block's.
+	NeedsSync bool
 	// local are the answers to this member itself.
 	local []*raftpb.Message
 }
-
-// NeedsSync reports whether somebody relies on the write being durable. A mere
-// movement of the commit index needs no sync.
-func (w *AppendWork) NeedsSync() bool { return len(w.Remote)+len(w.local) > 0 }
 
 // ApplyWork is a run of committed entries; hand it back to Core.ApplyDone when
 // all are applied. It need not be durable by then.
@@ -226,6 +231,13 @@ func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
 	w := &AppendWork{Entries: m.GetEntries()}
 	if m.Term != nil {
 		w.HardState = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		if m.GetTerm() != c.written.term || m.GetVote() != c.written.vote {
+			c.written.term, c.written.vote, c.written.unsynced = m.GetTerm(), m.GetVote(), true
+		}
+	}
+	c.written.unsynced = c.written.unsynced || len(w.Entries) > 0
+	if len(m.GetResponses()) > 0 && c.written.unsynced {
+		w.NeedsSync, c.written.unsynced = true, false
 	}
 	for _, r := range m.GetResponses() {
 		if r.GetTo() == c.cfg.ID {
