@@ -192,11 +192,15 @@ func (g *Group) readSpans(spans []span, lo, hi, maxSize uint64) (out []*raftpb.E
 
 // readAhead returns how many bytes to read at once from entry n of a span on, when
 // entry last is the last one wanted: never beyond that one's header, at least to
-// the next entry, and on for a few small ones.
+// the next entry unless another group's frames lie between, and on for a few small
+// ones.
 func readAhead(s span, n, last int, maxSize uint64) int {
 	distance := func(to int) int64 { return int64(s.offs[to]-s.offs[n]) * frameAlign }
 	ahead := min(distance(min(n+256, last)), int64(min(maxSize, 256<<10)))
-	return int(max(ahead, distance(min(n+1, last)))) + frameHeaderSize
+	if next := distance(min(n+1, last)); next <= 4<<20 {
+		ahead = max(ahead, next)
+	}
+	return int(ahead) + frameHeaderSize
 }
 
 // readEntry reads one entry's frame and checks that it is the one wanted.
