@@ -1,15 +1,34 @@
 package ledger
 
 import (
-	"context"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle"
+)
+
+const (
+	formatVersion = 1
+	maxOriginSize = 1024
+
+	// tileLevels is how many levels of tiles a tree of 2^63 entries has.
+	tileLevels = 64 / merkle.TileHeight
+
+	blockCacheBytes = 16 << 20
+	minBlockWeight  = 32 << 10 // bounds the number of cached blocks to 512
+	tileCacheTiles  = 1024     // of 8 KiB
 )
 
 // Config says which ledger Open opens.
 type Config struct {
 	Group  uint64  // the ledger's group id: prefix of all of its keys
-	Origin string  // the ledger's name
+	Origin string  // the ledger's name, 1 to 1,024 bytes
 	Start  Summary // of the Raft log's mark: replay begins behind it
 }
 
@@ -21,44 +40,202 @@ type Head struct {
 	Time                int64 // of the newest entry, µs since the Unix epoch
 }
 
-// Result is the outcome of one batch, in the order of the block's batches.
-type Result struct {
-	Err       error    // nil, *ConflictError or *SizeMismatchError: definite, nothing was appended
-	Indexes   []uint64 // of each entry, when Err is nil
-	Duplicate []bool   // whether the entry had been stored before and Indexes names the original
-	Size      uint64   // of the ledger right after the batch
-	Time      int64    // ledger time of the entries that were appended (not of duplicates)
+// Ledger is one replica's copy of a ledger. See the package documentation for what may run at the same time.
+type Ledger struct {
+	cfg   Config
+	keys  keyspace
+	store Store
+
+	view   atomic.Pointer[view]
+	blocks *lru[uint64, *record]       // by end
+	tiles  *lru[tileID, []merkle.Hash] // full tiles, proved
+	grown  sizeWaiters                 // reached = head size
+	sealed sizeWaiters                 // reached = newest sealed size
+
+	// applier belongs to Apply.
+	applier struct {
+		sync.Mutex
+		applierState
+	}
+	// seals belongs to SetSealed and to the promotion of stored checkpoints.
+	seals struct {
+		sync.Mutex
+		sealState
+	}
+	durable durability
+
+	failed atomic.Pointer[failure]
 }
 
-// Committed is one committed Raft entry, for ApplyMany. Block is empty for Raft's own entries.
-type Committed struct {
-	RaftIndex, RaftTerm uint64
-	Block               []byte
+// failure is why the ledger refuses to go on. It is set once.
+type failure struct{ err error }
+
+// view is one immutable state that readers work on.
+type view struct {
+	head Head
+	// partial has, for each level, the hashes of the rightmost tile that is not full.
+	partial [tileLevels][]merkle.Hash
 }
 
-// Sealed is a sealed checkpoint.
-type Sealed struct {
-	Size uint64
-	Root merkle.Hash
-	Note []byte // signed note: log line and node lines
+type tileID struct {
+	level uint8
+	index uint64
 }
 
-type Ledger struct{}
+// Open opens the ledger that the store holds, at the state of cfg.Start: blocks behind it are applied again. A store
+// without a ledger is given one when Start is zero. Its errors: *IdentityError, *CorruptError when the store does not
+// hold what Start says is durable, or the store's own.
+func Open(store Store, cfg Config) (*Ledger, error) {
+	if len(cfg.Origin) == 0 || len(cfg.Origin) > maxOriginSize {
+		return nil, errors.Newf("open ledger: origin of %d bytes, want 1 to %d", len(cfg.Origin), maxOriginSize)
+	}
+	if cfg.Start.RaftIndex == 0 && cfg.Start != (Summary{}) {
+		return nil, errors.New("open ledger: start without a raft index")
+	}
+	l := &Ledger{
+		cfg:    cfg,
+		keys:   keyspace{cfg.Group},
+		store:  store,
+		blocks: newLRU[uint64, *record](blockCacheBytes),
+		tiles:  newLRU[tileID, []merkle.Hash](tileCacheTiles),
+	}
+	if err := l.checkIdentity(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
+	if err := l.restore(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
+	if err := l.loadSealed(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
+	return l, nil
+}
 
-func Open(store Store, cfg Config) (*Ledger, error)                                { panic("") }
-func (l *Ledger) Apply(raftIndex, raftTerm uint64, block []byte) ([]Result, error) { panic("") }
-func (l *Ledger) ApplyMany(entries []Committed) ([][]Result, error)                { panic("") }
-func (l *Ledger) Head() Head                                                       { panic("") }
-func (l *Ledger) Leaf(index uint64) ([]byte, error)                                { panic("") }
-func (l *Ledger) Leaves(first uint64, maxLeaves, maxBytes int) ([][]byte, error)   { panic("") }
-func (l *Ledger) InclusionProof(index, size uint64) ([]merkle.Hash, error)         { panic("") }
-func (l *Ledger) ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error)  { panic("") }
-func (l *Ledger) RootAt(size uint64) (merkle.Hash, error)                          { panic("") }
-func (l *Ledger) Tile(level uint8, index uint64, width int) ([]byte, error)        { panic("") }
-func (l *Ledger) EntryBundle(index uint64, width int) ([]byte, error)              { panic("") }
-func (l *Ledger) WaitSize(ctx context.Context, size uint64) error                  { panic("") }
-func (l *Ledger) Sealed() *Sealed                                                  { panic("") }
-func (l *Ledger) SetSealed(s *Sealed) error                                        { panic("") }
-func (l *Ledger) WaitSealed(ctx context.Context, size uint64) (*Sealed, error)     { panic("") }
-func (l *Ledger) Durable() (Summary, bool)                                         { panic("") }
-func (l *Ledger) Close() error                                                     { panic("") }
+// checkIdentity compares the meta record, or writes it into an empty store.
+func (l *Ledger) checkIdentity() error {
+	want := l.marshalMeta()
+	got, err := l.store.Get(l.keys.meta())
+	switch {
+	case errors.Is(err, ErrKeyNotFound) && l.cfg.Start.RaftIndex == 0:
+		return errors.Wrap(l.store.Commit(1, []Pair{{l.keys.meta(), want}}), "write identity")
+	case errors.Is(err, ErrKeyNotFound):
+		return &CorruptError{What: "identity", Index: l.cfg.Start.RaftIndex, Err: errors.New("the store holds none, though entries up to this raft index are durable")}
+	case err != nil:
+		return errors.Wrap(err, "read identity")
+	case bytes.Equal(got, want):
+		return nil
+	}
+	if len(got) < 2+4 || crc32.Checksum(got[:len(got)-4], castagnoli) != binary.BigEndian.Uint32(got[len(got)-4:]) {
+		return &CorruptError{What: "identity", Err: errors.New("checksum mismatch")}
+	}
+	if v := binary.BigEndian.Uint16(got); v != formatVersion {
+		return &IdentityError{"format version", fmt.Sprint(v), fmt.Sprint(formatVersion)}
+	}
+	return &IdentityError{"origin", fmt.Sprintf("%q", got[2:len(got)-4]), fmt.Sprintf("%q", l.cfg.Origin)}
+}
+
+func (l *Ledger) marshalMeta() []byte {
+	b := binary.BigEndian.AppendUint16(nil, formatVersion)
+	b = append(b, l.cfg.Origin...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// restore rebuilds the tree at Start and compares its root.
+func (l *Ledger) restore() error {
+	start := l.cfg.Start
+	stored, err := l.storedApplied()
+	if err != nil {
+		return err
+	}
+	if stored.RaftIndex < start.RaftIndex || stored.Size < start.Size {
+		return &CorruptError{What: "applied position", Index: stored.RaftIndex,
+			Err: errors.Newf("the store ends there with size %d, though raft index %d with size %d is durable", stored.Size, start.RaftIndex, start.Size)}
+	}
+	tree, err := merkle.RestoreTree(start.Size, unprovedTiles{l.store, l.keys, start.Size})
+	if err != nil {
+		return &CorruptError{What: "tree", Index: start.Size, Err: err}
+	}
+	if root := tree.Root(); root != start.root() {
+		return &CorruptError{What: "tree", Index: start.Size, Err: errors.Newf("root %s, want %s", root, start.root())}
+	}
+	l.applier.init(tree, start, stored)
+	l.durable.init(start)
+	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
+	for level := range v.partial {
+		v.partial[level] = tree.Partial(uint8(level))
+	}
+	l.view.Store(v)
+	l.grown.reach(start.Size)
+	return nil
+}
+
+// storedApplied returns the newest position that the store holds; behind it there may be holes.
+func (l *Ledger) storedApplied() (Summary, error) {
+	b, err := l.store.Get(l.keys.applied())
+	if errors.Is(err, ErrKeyNotFound) {
+		return Summary{}, nil
+	}
+	if err != nil {
+		return Summary{}, errors.Wrap(err, "read applied position")
+	}
+	s, err := ParseSummary(b)
+	if err != nil {
+		return Summary{}, &CorruptError{What: "applied position", Err: err}
+	}
+	return s, nil
+}
+
+// Head returns the newest state. It never waits.
+func (l *Ledger) Head() Head { return l.view.Load().head }
+
+// Group returns the ledger's group id.
+func (l *Ledger) Group() uint64 { return l.cfg.Group }
+
+// Origin returns the ledger's name.
+func (l *Ledger) Origin() string { return l.cfg.Origin }
+
+// Err returns why the ledger refuses to apply more, or nil.
+func (l *Ledger) Err() error {
+	if f := l.failed.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// fail makes the first error final: the state in memory may be ahead of the store from here on.
+func (l *Ledger) fail(err error) error {
+	if l.failed.CompareAndSwap(nil, &failure{err}) {
+		l.grown.stop(err)
+		l.sealed.stop(err)
+	}
+	return err
+}
+
+// Close flushes and closes the store. After a nil error Durable returns the head. Waiters get ErrClosed.
+func (l *Ledger) Close() error {
+	l.applier.Lock()
+	defer l.applier.Unlock()
+	l.seals.Lock()
+	defer l.seals.Unlock()
+	before := l.Err()
+	if errors.Is(before, ErrClosed) {
+		return nil
+	}
+	l.failed.Store(&failure{ErrClosed})
+	l.grown.stop(ErrClosed)
+	l.sealed.stop(ErrClosed)
+	if err := l.store.Close(); err != nil {
+		return errors.Wrap(err, "close ledger")
+	}
+	// In an overlap with what the store held before, everything up to the head was compared or written.
+	if before == nil {
+		l.durable.set(l.summary())
+	}
+	return nil
+}
+
+// summary returns the head as a Summary.
+func (l *Ledger) summary() Summary {
+	h := l.Head()
+	return Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+}

@@ -21,9 +21,11 @@ type Store interface {
 	// Get returns a copy of the key's value with the highest version, or ErrKeyNotFound. Any other error means that
 	// the data cannot be trusted.
 	Get(key []byte) ([]byte, error)
-	// Seek returns copies of the first pair whose key is >= key and begins with prefix, or ErrKeyNotFound.
+	// Seek returns copies of the first pair whose key is >= key and begins with prefix, or ErrKeyNotFound. The prefix
+	// holds at least group and kind (9 bytes), and key begins with it.
 	Seek(key, prefix []byte) (Pair, error)
 	// SeekLast returns copies of the last pair whose key is <= key and begins with prefix, or ErrKeyNotFound.
+	// For key and prefix see Seek.
 	SeekLast(key, prefix []byte) (Pair, error)
 	// Commit writes the pairs atomically and makes them visible, without waiting for the disk. Versions (at least 1)
 	// order the writes to one key: a lower version never hides a higher one. One key is never written with two

@@ -1,0 +1,328 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+const (
+	// groupBytes and groupBlocks bound how many consecutive blocks share one commit to the store.
+	groupBytes  = 2 << 20
+	groupBlocks = 256
+
+	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each pair. It is the
+	// largest block with an idempotency record for every entry, its offset and its share of a tile.
+	MaxCommitSize = MaxBlockSize + MaxBlockEntries*entryCommitSize + 4096
+
+	entryCommitSize = 9 + 32 + keyRefSize + 16 + 4 + 36
+
+	// recentRoots is how many past (size, root) pairs are kept for anchors: more than blocks can be in flight.
+	recentRoots = 1024
+)
+
+// Result is the outcome of one batch, in the order of the block's batches.
+type Result struct {
+	Err       error    // nil, *ConflictError or *SizeMismatchError: definite, nothing was appended
+	Indexes   []uint64 // of each entry, when Err is nil
+	Duplicate []bool   // whether the entry had been stored before and Indexes names the original
+	Size      uint64   // of the ledger right after the batch
+	Time      int64    // ledger time (µs) of the entries that were appended, not of duplicates
+}
+
+// Committed is one committed Raft entry, for ApplyMany. Block is empty for Raft's own entries.
+type Committed struct {
+	RaftIndex, RaftTerm uint64
+	Block               []byte
+}
+
+// applierState is the state ahead of the published view: what Apply has decided, of which a part may not be
+// committed to the store yet.
+type applierState struct {
+	tree *merkle.Tree
+	pos  Summary
+	// stored is the newest position that the store held at Open. Up to it the blocks are applied a second time: they
+	// are compared with what the store holds, and written where it lost them.
+	stored      Summary
+	overlapping bool // invariant: pos.RaftIndex <= stored.RaftIndex, the root at stored is not compared yet
+
+	roots    [recentRoots]Anchor // a ring
+	rootsEnd int                 // next place in the ring
+
+	// What the next commit writes, and what readers get to see after it.
+	pairs   []Pair
+	bytes   int
+	blocks  int
+	pending map[[32]byte]keyRef // idempotency keys that are in pairs
+	records []*record
+	full    []merkle.Tile
+}
+
+func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
+	a.tree, a.pos, a.stored = tree, start, stored
+	a.pos.Root = start.root()
+	a.overlapping = stored.RaftIndex > start.RaftIndex
+	a.pending = make(map[[32]byte]keyRef)
+	a.roots[0] = Anchor{start.Size, start.root()}
+	a.rootsEnd = 1
+}
+
+// Apply applies one committed block and commits it to the store; an empty block only moves the position. Raft indexes
+// increase. An error (*DivergenceError, *CorruptError, the store's) is final: the node must stop, and everything after
+// it is refused with the same error. The ledger keeps no reference to block.
+func (l *Ledger) Apply(raftIndex, raftTerm uint64, block []byte) ([]Result, error) {
+	results, err := l.ApplyMany([]Committed{{raftIndex, raftTerm, block}})
+	if err != nil {
+		return nil, err
+	}
+	return results[0], nil
+}
+
+// ApplyMany is Apply for consecutive blocks. It spares commits to the store, so hand over whatever is ready. After an
+// error a prefix of the blocks may have been applied; none may be answered.
+func (l *Ledger) ApplyMany(entries []Committed) ([][]Result, error) {
+	l.applier.Lock()
+	defer l.applier.Unlock()
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	results := make([][]Result, len(entries))
+	for i := range entries {
+		if a := &l.applier; a.blocks >= groupBlocks || a.blocks > 0 && a.bytes+commitSize(entries[i].Block) > groupBytes {
+			if err := l.flush(); err != nil {
+				return nil, l.fail(err)
+			}
+		}
+		var err error
+		if results[i], err = l.stage(&entries[i]); err != nil {
+			return nil, l.fail(err)
+		}
+	}
+	if err := l.flush(); err != nil {
+		return nil, l.fail(err)
+	}
+	return results, nil
+}
+
+// commitSize bounds what the block adds to a commit.
+func commitSize(block []byte) int {
+	if len(block) < blockHeaderSize {
+		return 0
+	}
+	return len(block) + entryCommitSize*int(binary.BigEndian.Uint32(block[60:]))
+}
+
+// stage decides one block and adds it to the next commit.
+func (l *Ledger) stage(e *Committed) ([]Result, error) {
+	a := &l.applier.applierState
+	if e.RaftIndex <= a.pos.RaftIndex {
+		return nil, errors.Newf("apply: raft index %d after %d", e.RaftIndex, a.pos.RaftIndex)
+	}
+	if a.overlapping && e.RaftIndex > a.stored.RaftIndex {
+		if err := l.flush(); err != nil {
+			return nil, err
+		}
+		if err := a.endOverlap(); err != nil {
+			return nil, err
+		}
+	}
+	a.pos.RaftIndex, a.pos.RaftTerm = e.RaftIndex, e.RaftTerm
+	a.blocks++
+	var results []Result
+	if len(e.Block) > 0 {
+		block, err := ParseBlock(e.Block)
+		if err != nil {
+			return nil, errors.Wrapf(err, "apply raft index %d", e.RaftIndex)
+		}
+		if err := l.checkAnchor(e.RaftIndex, block); err != nil {
+			return nil, err
+		}
+		if results, err = l.stageBlock(e, block); err != nil {
+			return nil, err
+		}
+	}
+	if a.overlapping && e.RaftIndex == a.stored.RaftIndex {
+		if err := l.flush(); err != nil {
+			return nil, err
+		}
+		return results, a.endOverlap()
+	}
+	return results, nil
+}
+
+// endOverlap compares the recomputed state with the one that the store held.
+func (a *applierState) endOverlap() error {
+	a.overlapping = false
+	if a.pos.Size != a.stored.Size || a.pos.Root != a.stored.root() {
+		return &DivergenceError{RaftIndex: a.pos.RaftIndex, Size: a.pos.Size, Want: a.stored.root(), Got: a.pos.Root,
+			Reason: "replay ends with another state than the store held"}
+	}
+	return nil
+}
+
+// checkAnchor compares the proposer's root with ours.
+func (l *Ledger) checkAnchor(raftIndex uint64, block *Block) error {
+	a := &l.applier.applierState
+	anchor := block.Anchor
+	if anchor.Size > a.pos.Size {
+		// The proposer had applied the same blocks before it proposed this one.
+		return &DivergenceError{RaftIndex: raftIndex, Reason: "the block's proposer had a larger ledger", Size: anchor.Size}
+	}
+	root, err := l.pastRoot(anchor.Size)
+	if err != nil {
+		return errors.Wrapf(err, "check the anchor of raft index %d", raftIndex)
+	}
+	if root != anchor.Root {
+		return &DivergenceError{RaftIndex: raftIndex, Reason: "anchor mismatch", Size: anchor.Size, Want: anchor.Root, Got: root}
+	}
+	return nil
+}
+
+func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
+	a := &l.applier.applierState
+	for i := 1; i <= min(a.rootsEnd, recentRoots); i++ {
+		r := &a.roots[(a.rootsEnd-i)%recentRoots]
+		if r.Size == size {
+			return r.Root, nil
+		}
+		if r.Size < size {
+			break
+		}
+	}
+	return l.RootAt(size)
+}
+
+// stageBlock decides the batches and stages entries, tiles and keys.
+func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
+	a := &l.applier.applierState
+	first := a.pos.Size
+	results, accepted, err := l.decide(block)
+	if err != nil || len(accepted) == 0 {
+		return results, err
+	}
+	if block.Time < a.pos.Time {
+		return nil, &DivergenceError{RaftIndex: e.RaftIndex, Size: first, Reason: "the block's time lies before that of the newest entry"}
+	}
+	if a.pos.Size > merkle.MaxSize-uint64(len(accepted)) {
+		return nil, errors.Newf("apply raft index %d: the ledger is full", e.RaftIndex)
+	}
+	offsets := make([]uint32, len(accepted))
+	leaves := make([][]byte, len(accepted))
+	for i, entry := range accepted {
+		offsets[i], leaves[i] = entry.offset, entry.Leaf
+	}
+	full := a.tree.Append(merkle.LeafHashes(leaves))
+	a.pos.Size, a.pos.Root, a.pos.Time = a.tree.Size(), a.tree.Root(), block.Time
+	a.roots[a.rootsEnd%recentRoots] = Anchor{a.pos.Size, a.pos.Root}
+	a.rootsEnd++
+
+	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw)
+	before := len(a.pairs)
+	a.pairs = rec.appendPairs(a.pairs, l.keys)
+	for _, tile := range full {
+		b := merkle.AppendTile(make([]byte, 0, len(tile.Hashes)*merkle.HashSize), tile.Hashes)
+		a.pairs = append(a.pairs, Pair{l.keys.tile(tile.Level, tile.Index), b})
+	}
+	for _, p := range a.pairs[before:] {
+		a.bytes += len(p.Key) + len(p.Value)
+	}
+	a.records = append(a.records, rec)
+	a.full = append(a.full, full...)
+	return results, nil
+}
+
+// flush commits what is staged and publishes it to readers.
+func (l *Ledger) flush() error {
+	a := &l.applier.applierState
+	if a.blocks == 0 {
+		return nil
+	}
+	pairs := a.pairs
+	if a.overlapping {
+		var err error
+		if pairs, err = l.missing(pairs); err != nil {
+			return err
+		}
+	}
+	// A position before the stored one is not written: it would claim less than the store holds.
+	if a.pos.RaftIndex > a.stored.RaftIndex {
+		pairs = append(pairs, Pair{l.keys.applied(), a.pos.Marshal()})
+	}
+	if len(pairs) > 0 {
+		if err := l.store.Commit(a.pos.RaftIndex, pairs); err != nil {
+			return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
+		}
+	}
+	if err := l.durable.committed(l.store, a.pos, a.bytes); err != nil {
+		return err
+	}
+	l.publish()
+	// The store keeps the pairs' slices but not the slice of pairs, and it is done with that.
+	clear(a.pairs)
+	a.pairs, a.bytes, a.blocks = a.pairs[:0], 0, 0
+	clear(a.pending)
+	clear(a.records)
+	clear(a.full)
+	a.records, a.full = a.records[:0], a.full[:0]
+	l.grown.reach(a.pos.Size)
+	return l.promoteSealed()
+}
+
+// missing returns the pairs that the store does not hold; it must hold none with another value.
+func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
+	raftIndex := l.applier.pos.RaftIndex
+	var out []Pair
+	for _, p := range pairs {
+		stored, err := l.store.Get(p.Key)
+		switch {
+		case errors.Is(err, ErrKeyNotFound):
+			out = append(out, p)
+		case err != nil:
+			return nil, errors.Wrapf(err, "compare raft index %d", raftIndex)
+		case !bytes.Equal(stored, p.Value):
+			return nil, &DivergenceError{RaftIndex: raftIndex, Size: l.applier.pos.Size,
+				Reason: "the store holds another " + kindName(p.Key) + " than replay computes"}
+		}
+	}
+	return out, nil
+}
+
+func kindName(key []byte) string {
+	switch key[8] {
+	case kindBlock, kindPart:
+		return "block"
+	case kindTile:
+		return "tile"
+	case kindKey:
+		return "idempotency record"
+	default:
+		return "record"
+	}
+}
+
+// publish shows the committed state to readers.
+func (l *Ledger) publish() {
+	a := &l.applier.applierState
+	old := l.view.Load()
+	v := &view{
+		head:    Head{Size: a.pos.Size, Root: a.pos.Root, RaftIndex: a.pos.RaftIndex, RaftTerm: a.pos.RaftTerm, Time: a.pos.Time},
+		partial: old.partial,
+	}
+	if a.pos.Size != old.head.Size {
+		changed := uint8(0)
+		for _, tile := range a.full {
+			changed = max(changed, tile.Level+1)
+			l.tiles.put(tileID{tile.Level, tile.Index}, tile.Hashes, 1)
+		}
+		for level := range changed + 1 {
+			v.partial[level] = a.tree.Partial(level)
+		}
+	}
+	for _, r := range a.records {
+		l.blocks.put(r.end(), r, max(len(r.encoded), minBlockWeight))
+	}
+	l.view.Store(v)
+}

@@ -1,0 +1,25 @@
+// Package badgerstore is the ledger.Store of a node: Badger v4 in managed mode, without waiting for the disk.
+//
+// # What it guarantees
+//
+// A commit is one Badger transaction, so it survives as a whole or not at all: a transaction lies in one memtable, and
+// Badger's replay of a memtable's file cuts it at the first transaction that is not complete. A clean Close makes
+// everything durable. In between a token does: it names the highest memtable file (*.mem) of its moment. Badger deletes
+// such a file only after its contents are a synced table in the synced MANIFEST; when all files up to a token are gone
+// and the directory was synced, every commit before the token is durable. db.Sync is no substitute: it passes over
+// memtables that were rotated and not yet written.
+//
+// # What it does against Badger's habits
+//
+// Badger drops what it cannot read: a table block with a bad checksum reads as absent keys, a damaged memtable file is
+// cut at the damage, and some damage ends the process from a goroutine where nobody can recover. Open therefore reads
+// and checks every table of the MANIFEST first and refuses a damaged one by name (*DamagedError). The ledger's
+// position, its dense index space and its tree show the rest. Values stay in the LSM tree: the value log holds
+// nothing, needs no garbage collection and cannot dangle.
+//
+// # What it assumes
+//
+// One process at a time per directory (Badger's lock file). Writes to the directory come from Badger only. Damage that
+// happens to a table while it is open can make a lookup of an idempotency key miss; every other read is proved by
+// the ledger.
+package badgerstore

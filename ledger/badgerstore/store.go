@@ -1,0 +1,303 @@
+package badgerstore
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/errors"
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// Options of Open.
+type Options struct {
+	Dir string
+	// MemTableSize is the size of a memtable in bytes, 0 for 32 MiB. It bounds what is replayed after a power failure
+	// and what a busy store holds in memory (three of them). Tests use less; a commit of ledger.MaxCommitSize needs
+	// at least the default.
+	MemTableSize int64
+	// SkipVerify leaves out the check of all tables at Open, for directories so large that reading them once takes
+	// too long. Footers and indexes are still checked.
+	SkipVerify bool
+	// Logf receives Badger's warnings and errors; nil drops them.
+	Logf func(format string, args ...any)
+}
+
+const (
+	defaultMemTableSize = 32 << 20
+	// commitOverhead is what Badger counts for a pair beside key and value.
+	commitOverhead = 12
+)
+
+// Store implements ledger.Store. Safe for concurrent use.
+type Store struct {
+	dir string
+	db  *badger.DB
+
+	mu struct {
+		sync.Mutex
+		err     error        // the first failed commit; final
+		discard uint64       // newest version given to SetDiscardTs
+		flushed ledger.Token // whose directory entries were synced
+	}
+}
+
+// Open opens or creates the store in a directory. Its errors: *DamagedError, or Badger's.
+func Open(o Options) (s *Store, err error) {
+	if o.MemTableSize == 0 {
+		o.MemTableSize = defaultMemTableSize
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, errors.Wrap(err, "open ledger store")
+	}
+	if err := verifyFiles(o.Dir, !o.SkipVerify); err != nil {
+		return nil, errors.Wrap(err, "open ledger store")
+	}
+	defer recoverInto(&err, "open ledger store")
+	db, err := badger.OpenManaged(badgerOptions(o))
+	if err != nil {
+		return nil, errors.Wrap(err, "open ledger store")
+	}
+	s = &Store{dir: o.Dir, db: db}
+	s.discardBelow(db.MaxVersion())
+	return s, nil
+}
+
+func badgerOptions(o Options) badger.Options {
+	return badger.DefaultOptions(o.Dir).
+		WithSyncWrites(false).
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithCompression(options.None). // hashes and ciphertext do not shrink; without it no block cache is needed
+		WithBlockCacheSize(0).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMemTableSize(o.MemTableSize).
+		WithValueThreshold(min(1<<20, o.MemTableSize*15/100)). // everything in the LSM tree
+		WithValueLogFileSize(8 << 20).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(8).
+		WithCompactL0OnClose(false). // Close is on the way of a restart
+		WithMetricsEnabled(false).
+		WithExternalMagic(1).
+		WithLogger(logger{o.Logf})
+}
+
+// Get implements ledger.Store.
+func (s *Store) Get(key []byte) (value []byte, err error) {
+	defer recoverInto(&err, "read from the store")
+	txn := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, ledger.ErrKeyNotFound
+	}
+	if err != nil {
+		return nil, errors.Wrap(err, "read from the store")
+	}
+	return copyValue(item)
+}
+
+func copyValue(item *badger.Item) ([]byte, error) {
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, errors.Wrap(err, "read from the store")
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return value, nil
+}
+
+// Seek implements ledger.Store.
+func (s *Store) Seek(key, prefix []byte) (ledger.Pair, error) { return s.seek(key, prefix, false) }
+
+// SeekLast implements ledger.Store.
+func (s *Store) SeekLast(key, prefix []byte) (ledger.Pair, error) { return s.seek(key, prefix, true) }
+
+func (s *Store) seek(key, prefix []byte, reverse bool) (p ledger.Pair, err error) {
+	defer recoverInto(&err, "search the store")
+	txn := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	o := badger.IteratorOptions{Reverse: reverse, Prefix: prefix}
+	it := txn.NewIterator(o)
+	defer it.Close()
+	it.Seek(key)
+	if !it.ValidForPrefix(prefix) {
+		return ledger.Pair{}, ledger.ErrKeyNotFound
+	}
+	value, err := copyValue(it.Item())
+	if err != nil {
+		return ledger.Pair{}, err
+	}
+	return ledger.Pair{Key: it.Item().KeyCopy(nil), Value: value}, nil
+}
+
+// Commit implements ledger.Store. It waits until readers see the pairs, not for the disk. A commit is limited to 15 %
+// of the memtable.
+func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
+	defer func() { err = s.remember(err) }()
+	defer recoverInto(&err, "commit to the store")
+	if err := s.failed(); err != nil {
+		return err
+	}
+	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	for _, p := range pairs {
+		if p.Value == nil {
+			err = txn.Delete(p.Key)
+		} else {
+			err = txn.SetEntry(&badger.Entry{Key: p.Key, Value: p.Value})
+		}
+		if err != nil {
+			return errors.Wrap(err, "commit to the store")
+		}
+	}
+	if err := txn.CommitAt(version, nil); err != nil {
+		return errors.Wrap(err, "commit to the store")
+	}
+	s.discardBelow(version)
+	return nil
+}
+
+// discardBelow lets compactions drop all but the newest of the versions up to this one.
+func (s *Store) discardBelow(version uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if version > s.mu.discard {
+		s.mu.discard = version
+		s.db.SetDiscardTs(version)
+	}
+}
+
+func (s *Store) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.err
+}
+
+// remember makes the first error final: Badger may show data of a commit that failed.
+func (s *Store) remember(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.err == nil {
+		s.mu.err = err
+	}
+	return err
+}
+
+// Token implements ledger.Store: the highest memtable file.
+func (s *Store) Token() (ledger.Token, error) {
+	_, highest, err := memtableFiles(s.dir)
+	return highest, err
+}
+
+// Flushed implements ledger.Store: the file below the lowest memtable file, once the directory is synced.
+func (s *Store) Flushed() (ledger.Token, error) {
+	lowest, _, err := memtableFiles(s.dir)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if lowest == 0 || lowest-1 <= s.mu.flushed {
+		return s.mu.flushed, nil
+	}
+	// Badger does not sync the directory entries of new tables.
+	if err := syncDir(s.dir); err != nil {
+		return 0, err
+	}
+	s.mu.flushed = lowest - 1
+	return s.mu.flushed, nil
+}
+
+// memtableFiles returns the lowest and highest number of a memtable file, 0 when there is none.
+func memtableFiles(dir string) (lowest, highest ledger.Token, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return 0, 0, errors.Wrap(err, "list memtable files")
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return 0, 0, errors.Wrap(err, "list memtable files")
+	}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, ".mem")
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(stem, 10, 32)
+		if err != nil {
+			return 0, 0, errors.Wrapf(err, "list memtable files: %q", name)
+		}
+		if lowest == 0 || ledger.Token(n) < lowest {
+			lowest = ledger.Token(n)
+		}
+		highest = max(highest, ledger.Token(n))
+	}
+	return lowest, highest, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return errors.Wrap(err, "sync store directory")
+	}
+	defer d.Close()
+	return errors.Wrap(d.Sync(), "sync store directory")
+}
+
+// Close implements ledger.Store.
+func (s *Store) Close() (err error) {
+	defer recoverInto(&err, "close ledger store")
+	return errors.Wrap(s.db.Close(), "close ledger store")
+}
+
+// Size returns the bytes of the store's files.
+func (s *Store) Size() (int64, error) {
+	files, err := filepath.Glob(filepath.Join(s.dir, "*.sst"))
+	if err != nil {
+		return 0, errors.Wrap(err, "measure the store")
+	}
+	var total int64
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil { // a compaction may have removed it
+			total += info.Size()
+		}
+	}
+	return total, nil
+}
+
+// recoverInto turns a panic of Badger over damaged files into an error.
+func recoverInto(err *error, doing string) {
+	if r := recover(); r != nil {
+		*err = &DamagedError{File: "", Reason: fmt.Sprintf("%s: %v", doing, r)}
+	}
+}
+
+// logger passes Badger's warnings and errors on.
+type logger struct{ logf func(string, ...any) }
+
+func (l logger) Errorf(format string, args ...any)   { l.log("badger: error: "+format, args) }
+func (l logger) Warningf(format string, args ...any) { l.log("badger: warning: "+format, args) }
+func (logger) Infof(string, ...any)                  {}
+func (logger) Debugf(string, ...any)                 {}
+
+func (l logger) log(format string, args []any) {
+	if l.logf != nil {
+		l.logf("%s", bytes.TrimSpace(fmt.Appendf(nil, format, args...)))
+	}
+}

@@ -1,0 +1,136 @@
+package ledger
+
+import (
+	"crypto/sha256"
+
+	"github.com/cockroachdb/errors"
+)
+
+// decide gives every batch its result and returns the entries to append, in order. It reads the idempotency index as
+// it is after everything staged so far and stages the new keys.
+func (l *Ledger) decide(block *Block) ([]Result, []*BlockEntry, error) {
+	entries := 0
+	for i := range block.Batches {
+		entries += len(block.Batches[i].Entries)
+	}
+	d := decision{
+		l:         l,
+		accepted:  make([]*BlockEntry, 0, entries),
+		indexes:   make([]uint64, entries),
+		duplicate: make([]bool, entries),
+	}
+	results := make([]Result, len(block.Batches))
+	size := l.applier.pos.Size
+	for i := range block.Batches {
+		if err := d.batch(&block.Batches[i], size, &results[i]); err != nil {
+			return nil, nil, err
+		}
+		size = results[i].Size
+		results[i].Time = block.Time
+	}
+	return results, d.accepted, nil
+}
+
+// decision is the work on one block.
+type decision struct {
+	l        *Ledger
+	accepted []*BlockEntry
+	// room for the results of the batches to come
+	indexes   []uint64
+	duplicate []bool
+}
+
+// batch decides one batch on a ledger of the given size. An error is the store's.
+//
+// The rules, in this order: a key that is stored with another payload refuses the whole batch; entries whose key is
+// stored with the same payload are duplicates; a batch that has an expected size and would append must find exactly
+// that size; one that would append nothing must find that size or be the retry of the batch that did, which shows in
+// one of its entries being stored at that very index.
+func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
+	a := &d.l.applier.applierState
+	n := len(b.Entries)
+	indexes, duplicate := d.indexes[:n:n], d.duplicate[:n:n]
+	d.indexes, d.duplicate = d.indexes[n:], d.duplicate[n:]
+
+	mark, staged := len(d.accepted), len(a.pairs)
+	next := size
+	refuse := func(err error) {
+		for _, p := range a.pairs[staged:] {
+			delete(a.pending, [32]byte(p.Key[9:]))
+		}
+		clear(a.pairs[staged:])
+		a.pairs, d.accepted = a.pairs[:staged], d.accepted[:mark]
+		res.Err, res.Size = err, size
+	}
+	atExpected := false
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		if len(e.Key) == 0 {
+			indexes[i] = next
+			next++
+			d.accepted = append(d.accepted, e)
+			continue
+		}
+		name, digest := keyDigest(e.Principal, e.Key), sha256.Sum256(e.Payload)
+		ref, found, err := d.l.lookup(&name, size)
+		if err != nil {
+			return err
+		}
+		switch {
+		case found && ref.digest != digest:
+			refuse(&ConflictError{Key: append([]byte(nil), e.Key...), Index: ref.index, InBatch: ref.index >= size,
+				StoredDigest: ref.digest, OfferedDigest: digest})
+			return nil
+		case found:
+			indexes[i], duplicate[i] = ref.index, true
+			atExpected = atExpected || b.ExpectedSize != nil && *b.ExpectedSize == ref.index
+		default:
+			ref = keyRef{index: next, digest: digest}
+			a.pending[name] = ref
+			a.pairs = append(a.pairs, Pair{d.l.keys.key(&name), ref.marshal()})
+			indexes[i] = next
+			next++
+			d.accepted = append(d.accepted, e)
+		}
+	}
+	if b.ExpectedSize != nil && *b.ExpectedSize != size && (next > size || !atExpected) {
+		refuse(&SizeMismatchError{Expected: *b.ExpectedSize, Actual: size})
+		return nil
+	}
+	for _, p := range a.pairs[staged:] {
+		a.bytes += len(p.Key) + len(p.Value) + pairOverhead
+	}
+	res.Indexes, res.Duplicate, res.Size = indexes, duplicate, next
+	return nil
+}
+
+// pairOverhead is what a small pair costs the store beside its bytes.
+const pairOverhead = 32
+
+// lookup finds an idempotency key among the staged ones and in the store, for a batch on a ledger of the given size.
+func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
+	a := &l.applier.applierState
+	if ref, ok := a.pending[*name]; ok {
+		return ref, true, nil
+	}
+	b, err := l.store.Get(l.keys.key(name))
+	if errors.Is(err, ErrKeyNotFound) {
+		return keyRef{}, false, nil
+	}
+	if err != nil {
+		return keyRef{}, false, errors.Wrap(err, "look up an idempotency key")
+	}
+	ref, ok := parseKeyRef(b)
+	if !ok {
+		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: size, Err: errors.Newf("%d bytes", len(b))}
+	}
+	if ref.index >= a.pos.Size {
+		// In an overlap the store may hold a later part of the history than has been replayed.
+		if a.overlapping {
+			return keyRef{}, false, nil
+		}
+		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: ref.index,
+			Err: errors.Newf("it points beyond the ledger's size %d", a.pos.Size)}
+	}
+	return ref, true, nil
+}

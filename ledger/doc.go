@@ -1,0 +1,29 @@
+// Package ledger applies blocks: it turns the sequence of committed blocks into entries with indexes, an RFC 6962
+// Merkle tree, an idempotency index and sealed checkpoints, keeps all of that in a Store and answers reads from it.
+//
+// # What it guarantees
+//
+//   - Apply is a pure function of the blocks applied so far: every replica that applies the same blocks has the same
+//     entries, results and roots. A block whose anchor disagrees is a *DivergenceError, and nothing is applied after it.
+//   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never expires.
+//   - Whatever is read was checked against the tree whose right edge is in memory: leaves against their hashes, tiles
+//     against the tiles above. What does not prove is a *CorruptError and never data. The index space is dense: what
+//     is missing below the size is corruption too.
+//   - After any stop, replay from a durable Summary gives exactly the same state, whatever part of the later commits
+//     the store lost.
+//
+// # What it assumes
+//
+// The caller has made the blocks durable (the Raft log) and hands over the same ones again from the Summary on.
+// One goroutine applies; reads are safe from any number of them and never wait for an apply. A finding of absence in
+// the idempotency index cannot be proved against the tree: it is as good as the store's own checksums (see badgerstore).
+//
+// The smallest use:
+//
+//	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "example.org/ledger"})
+//	block, err := ledger.EncodeBlock(ledger.Anchor{Root: l.Head().Root}, now, []ledger.Batch{batch})
+//	results, err := l.Apply(raftIndex, raftTerm, block)
+//	leaf, err := l.Leaf(results[0].Indexes[0])
+//
+// Package raftnode's machine calls Apply; package api and the audit commands read.
+package ledger

@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/errors"
+)
+
+// sampleBytes is how many committed bytes lie between two samples of the store's token: a sample may cost a
+// directory listing.
+const sampleBytes = 256 << 10
+
+// durability knows which applied position is certain to survive a power failure. A store says so only for a whole
+// memtable at a time (Store.Token, Store.Flushed), so positions are sampled with the token of their moment.
+type durability struct {
+	mu struct {
+		sync.Mutex
+		newest  Summary
+		samples []sample // ascending in token and position; at most one for each token
+		pending int      // bytes committed since the last sample
+	}
+}
+
+type sample struct {
+	token   Token
+	summary Summary
+}
+
+func (d *durability) init(start Summary) {
+	d.mu.newest = start
+}
+
+// committed says that a commit of n bytes brought the ledger to summary.
+func (d *durability) committed(store Store, summary Summary, n int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.pending += n
+	if d.mu.pending < sampleBytes {
+		return nil
+	}
+	d.mu.pending = 0
+	token, err := store.Token()
+	if err != nil {
+		return errors.Wrap(err, "sample the store")
+	}
+	if k := len(d.mu.samples); k > 0 && d.mu.samples[k-1].token == token {
+		d.mu.samples[k-1].summary = summary
+	} else {
+		d.mu.samples = append(d.mu.samples, sample{token, summary})
+	}
+	return nil
+}
+
+func (d *durability) set(s Summary) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.newest, d.mu.samples = s, nil
+}
+
+// Durable returns the newest position that is known to be durable in the store; false when that is only the empty
+// ledger. Call it now and then (once a second): it may list a directory. Meant for the Raft log's mark.
+func (l *Ledger) Durable() (Summary, bool) {
+	d := &l.durable
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.mu.samples) > 0 && l.Err() == nil {
+		// An error here only means that nothing new is known.
+		if flushed, err := l.store.Flushed(); err == nil {
+			for len(d.mu.samples) > 0 && d.mu.samples[0].token <= flushed {
+				d.mu.newest = d.mu.samples[0].summary
+				d.mu.samples = d.mu.samples[1:]
+			}
+		}
+	}
+	return d.mu.newest, d.mu.newest.RaftIndex > 0
+}

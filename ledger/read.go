@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"context"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Leaf returns the leaf of an index, checked against the tree. The caller must not change it. Its errors:
+// *NotFoundError, *CorruptError.
+func (l *Ledger) Leaf(index uint64) ([]byte, error) {
+	leaves, err := l.Leaves(index, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	return leaves[0], nil
+}
+
+// Leaves returns consecutive leaves from first on, checked against the tree: at least one, at most maxLeaves, and no
+// more than maxBytes unless the first alone is larger. The caller must not change them. Its errors: *NotFoundError
+// when first is not below the size, *CorruptError; with an error there are no leaves.
+func (l *Ledger) Leaves(first uint64, maxLeaves, maxBytes int) ([][]byte, error) {
+	return l.leaves(l.view.Load(), first, maxLeaves, maxBytes)
+}
+
+func (l *Ledger) leaves(v *view, first uint64, maxLeaves, maxBytes int) ([][]byte, error) {
+	if first >= v.head.Size {
+		return nil, &NotFoundError{Index: first, Size: v.head.Size}
+	}
+	if maxLeaves < 1 {
+		return nil, errors.Newf("read leaves: at most %d were asked for", maxLeaves)
+	}
+	n := min(v.head.Size-first, uint64(maxLeaves))
+	leaves := make([][]byte, 0, min(n, 1024))
+	bytes := 0
+	var rec *record
+	for index := first; index < first+n; index++ {
+		if rec == nil || !rec.holds(index) {
+			var err error
+			if rec, err = l.record(index); err != nil {
+				return nil, err
+			}
+		}
+		leaf, err := rec.leaf(index)
+		if err != nil {
+			return nil, &CorruptError{What: "block", Index: index, Err: err}
+		}
+		if bytes += len(leaf); bytes > maxBytes && len(leaves) > 0 {
+			break
+		}
+		leaves = append(leaves, leaf)
+	}
+	if err := l.proveLeaves(v, first, leaves); err != nil {
+		return nil, err
+	}
+	return leaves, nil
+}
+
+// proveLeaves compares leaves with the tiles of level 0.
+func (l *Ledger) proveLeaves(v *view, first uint64, leaves [][]byte) error {
+	hashes := merkle.LeafHashes(leaves)
+	var tile []merkle.Hash
+	for i, h := range hashes {
+		index := first + uint64(i)
+		if at := index % merkle.TileWidth; tile == nil || at == 0 {
+			var err error
+			tileIndex := index / merkle.TileWidth
+			if tile, err = l.tile(v, 0, tileIndex, merkle.WidthAt(0, tileIndex, v.head.Size)); err != nil {
+				return err
+			}
+		}
+		if tile[index%merkle.TileWidth] != h {
+			// Whatever was cached is not worth keeping.
+			l.forgetRecord(index)
+			return &CorruptError{What: "leaf", Index: index, Err: errors.Newf("hash %s, the tree has %s", h, tile[index%merkle.TileWidth])}
+		}
+	}
+	return nil
+}
+
+// record returns the record that holds an index below the size.
+func (l *Ledger) record(index uint64) (*record, error) {
+	if r, ok := l.blocks.find(func(r *record) bool { return r.holds(index) }); ok {
+		return r, nil
+	}
+	r, err := readRecord(l.store, l.keys, index)
+	if err != nil {
+		return nil, err
+	}
+	l.blocks.put(r.end(), r, max(len(r.encoded), minBlockWeight))
+	return r, nil
+}
+
+func (l *Ledger) forgetRecord(index uint64) {
+	if r, ok := l.blocks.find(func(r *record) bool { return r.holds(index) }); ok {
+		l.blocks.remove(r.end())
+	}
+}
+
+// InclusionProof returns the RFC 6962 proof that the entry is in the tree of the given size. Its errors:
+// *NotFoundError, *CorruptError.
+func (l *Ledger) InclusionProof(index, size uint64) ([]merkle.Hash, error) {
+	v := l.view.Load()
+	if size > v.head.Size || index >= size {
+		return nil, &NotFoundError{Index: max(index, size), Size: min(size, v.head.Size)}
+	}
+	return merkle.InclusionProof(provedTiles{l, v}, index, size)
+}
+
+// ConsistencyProof returns the RFC 6962 proof that the tree of oldSize is a prefix of the one of newSize. Its errors:
+// *NotFoundError, *CorruptError.
+func (l *Ledger) ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error) {
+	v := l.view.Load()
+	if newSize > v.head.Size || oldSize > newSize {
+		return nil, &NotFoundError{Index: max(oldSize, newSize), Size: min(newSize, v.head.Size)}
+	}
+	return merkle.ConsistencyProof(provedTiles{l, v}, oldSize, newSize)
+}
+
+// RootAt returns the root of the first size entries. Its errors: *NotFoundError, *CorruptError.
+func (l *Ledger) RootAt(size uint64) (merkle.Hash, error) {
+	v := l.view.Load()
+	if size == v.head.Size {
+		return v.head.Root, nil
+	}
+	if size > v.head.Size {
+		return merkle.Hash{}, &NotFoundError{Index: size, Size: v.head.Size}
+	}
+	return merkle.RootAt(provedTiles{l, v}, size)
+}
+
+// Tile returns the bytes of a tile: width hashes, C2SP tlog-tiles. Its errors: *NotFoundError when the tile has fewer
+// hashes so far, *CorruptError.
+func (l *Ledger) Tile(level uint8, index uint64, width int) ([]byte, error) {
+	if width < 1 || width > merkle.TileWidth {
+		return nil, errors.Newf("read tile: width %d", width)
+	}
+	hashes, err := l.tile(l.view.Load(), level, index, width)
+	if err != nil {
+		return nil, err
+	}
+	return merkle.AppendTile(make([]byte, 0, width*merkle.HashSize), hashes[:width]), nil
+}
+
+// EntryBundle returns the bytes of an entry bundle of width leaves, C2SP tlog-tiles. Its errors: *NotFoundError when
+// there are fewer so far, *CorruptError.
+func (l *Ledger) EntryBundle(index uint64, width int) ([]byte, error) {
+	if width < 1 || width > merkle.EntryBundleWidth {
+		return nil, errors.Newf("read entry bundle: width %d", width)
+	}
+	v := l.view.Load()
+	if have := merkle.WidthAt(0, index, v.head.Size); have < width {
+		return nil, &NotFoundError{Index: index, Size: v.head.Size}
+	}
+	leaves, err := l.leaves(v, index*merkle.EntryBundleWidth, width, width*MaxLeafSize)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, leaf := range leaves {
+		size += 2 + len(leaf)
+	}
+	bundle := make([]byte, 0, size)
+	for _, leaf := range leaves {
+		bundle = merkle.AppendEntryBundle(bundle, leaf)
+	}
+	return bundle, nil
+}
+
+// WaitSize returns when the ledger has at least the size. Its errors: the context's, ErrClosed, or why the ledger
+// stopped.
+func (l *Ledger) WaitSize(ctx context.Context, size uint64) error { return l.grown.wait(ctx, size) }
+
+// BlockRecord is a block with what the ledger made of it, for a replica that catches up from a peer. Blocks that
+// appended nothing are not among them: they changed nothing.
+type BlockRecord struct {
+	RaftIndex, RaftTerm uint64
+	First               uint64 // index of the first entry that it appended
+	Count               uint64 // of appended entries
+	Block               []byte
+}
+
+// BlockAt returns the block that appended the entry. The block is checked against the tree. Its errors:
+// *NotFoundError, *CorruptError.
+func (l *Ledger) BlockAt(index uint64) (*BlockRecord, error) {
+	v := l.view.Load()
+	if index >= v.head.Size {
+		return nil, &NotFoundError{Index: index, Size: v.head.Size}
+	}
+	r, err := l.record(index)
+	if err != nil {
+		return nil, err
+	}
+	// The checksum covers what no leaf hash does: headers and entries that were not appended.
+	if _, err := ParseBlock(r.raw); err != nil {
+		l.forgetRecord(index)
+		return nil, &CorruptError{What: "block", Index: index, Err: err}
+	}
+	if _, err := l.leaves(v, r.first, r.count, MaxBlockSize); err != nil {
+		return nil, err
+	}
+	return &BlockRecord{RaftIndex: r.raftIndex, RaftTerm: r.raftTerm, First: r.first, Count: uint64(r.count), Block: r.raw}, nil
+}
