@@ -1,0 +1,32 @@
+# The few verbs of the project. CI runs the same ones; see .ci/run.
+.PHONY: build test race lint fuzz generate interop demo kill ci
+
+build: ## the binary, in bin/cairn
+	go build -o bin/cairn ./cmd/cairn
+
+test: ## every unit and end-to-end test, under 3 minutes on 2 cores
+	go test ./...
+
+race: ## the race detector on the packages with goroutines
+	bash .ci/run race
+
+lint: ## gofmt, go vet, staticcheck, generated code
+	bash .ci/run lint
+
+fuzz: ## a minute over all fuzz targets
+	bash .ci/run fuzz
+
+generate: ## the gRPC code from api/proto
+	bash tools/generate.sh
+
+interop: ## other people's verifiers on our bytes
+	bash .ci/run interop
+
+kill: ## fifty SIGKILLs under load
+	bash .ci/run kill
+
+demo: ## the whole story in half a minute
+	go run ./cmd/cairn demo
+
+ci: ## everything that CI runs
+	bash .ci/run
