@@ -86,12 +86,12 @@ func ParseNote(b []byte) (*Note, error) {
 	if len(b) > MaxNoteSize {
 		return nil, errors.Newf("parse note: %d bytes, at most %d are allowed", len(b), MaxNoteSize)
 	}
-	if err := checkText(b); err != nil {
-		return nil, errors.Wrap(err, "parse note")
-	}
 	s := string(b)
 	if !strings.HasSuffix(s, "\n") {
 		return nil, errors.New("parse note: last line lacks its newline; the note is truncated")
+	}
+	if err := checkText(b); err != nil {
+		return nil, errors.Wrap(err, "parse note")
 	}
 	// The text may hold empty lines itself: the last one ends it.
 	i := strings.LastIndex(s, "\n\n")
