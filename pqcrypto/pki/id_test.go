@@ -1,0 +1,68 @@
+package pki
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseID(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{
+		"spiffe://ledger.example/node/n1", "spiffe://a/b", "spiffe://a_b-c.d/X/y.z/_-.1", "spiffe://1/...",
+		"spiffe://" + strings.Repeat("a", 255) + "/" + strings.Repeat("b", 1783),
+	} {
+		id, err := ParseID(s)
+		if err != nil || string(id) != s {
+			t.Errorf("ParseID(%.60q) = %.60q, %v; want it taken", s, id, err)
+		}
+		if got := idScheme + id.TrustDomain() + id.Path(); got != s {
+			t.Errorf("trust domain and path give %.60q, want %.60q", got, s)
+		}
+	}
+	for _, s := range []string{
+		"", "spiffe:", "spiffe://", "spiffe:///x", "spiffe://a", "spiffe://a/", "spiffe://a//b", "spiffe://a/b/", "spiffe://a/./b", "spiffe://a/../b",
+		"SPIFFE://a/b", "https://a/b", "spiffe://A/b", "spiffe://a:1/b", "spiffe://u@a/b", "spiffe://a/b?c", "spiffe://a/b#c", "spiffe://a/b%20c", "spiffe://a/b c",
+		"spiffe://a/ü", "spiffe://a/b\x00", "spiffe://ü/b", " spiffe://a/b", "spiffe://a/b\n",
+		"spiffe://" + strings.Repeat("a", 256) + "/b", "spiffe://a/" + strings.Repeat("b", 2048),
+	} {
+		if id, err := ParseID(s); err == nil || id != "" {
+			t.Errorf("ParseID(%.60q) = %.60q, want a refusal", s, id)
+		}
+	}
+	if got, want := NodeID("td", "n1"), ID("spiffe://td/node/n1"); got != want {
+		t.Errorf("NodeID is %s, want %s", got, want)
+	}
+	if got, want := ServiceID("td", "app"), ID("spiffe://td/svc/app"); got != want {
+		t.Errorf("ServiceID is %s, want %s", got, want)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		has, want Role
+		ok        bool
+	}{
+		{RoleAdmin, RoleWriter, true}, {RoleAdmin, RoleReader, true}, {RoleAdmin, RolePeer, false}, {RoleWriter, RoleReader, true},
+		{RoleWriter, RoleAdmin, false}, {RoleReader, RoleWriter, false}, {RolePeer, RoleReader, false}, {RolePeer | RoleReader, RolePeer | RoleReader, true},
+		{RolePeer, RolePeer | RoleReader, false}, {0, RoleReader, false},
+	} {
+		if got := c.has.Has(c.want); got != c.ok {
+			t.Errorf("%q has %q: %v, want %v", c.has, c.want, got, c.ok)
+		}
+	}
+	for r := Role(1); r <= allRoles; r++ {
+		back, err := ParseRoles(r.String())
+		if err != nil || back != r {
+			t.Errorf("ParseRoles(%q) = %q, %v", r, back, err)
+		}
+	}
+	if r, err := ParseRoles(" writer , reader"); err != nil || r != RoleWriter|RoleReader {
+		t.Errorf("spaces around roles give %q, %v", r, err)
+	}
+	for _, s := range []string{"", ",", "writer,", "root", "Writer", "writer reader"} {
+		if r, err := ParseRoles(s); err == nil || r != 0 {
+			t.Errorf("ParseRoles(%q) = %q, want a refusal", s, r)
+		}
+	}
+}
