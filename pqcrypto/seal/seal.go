@@ -11,6 +11,8 @@ package seal
 
 import (
 	"crypto/rand"
+	"fmt"
+	"io"
 
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cloudflare/circl/hpke"
@@ -80,8 +82,8 @@ func (k *PrivateKey) Key() *pqcrypto.XWingPrivateKey { return k.key }
 // String hides the key.
 func (k *PrivateKey) String() string { return k.key.String() }
 
-// GoString hides the key from %#v.
-func (k *PrivateKey) GoString() string { return k.key.String() }
+// Format hides the key from every verb of package fmt.
+func (k *PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
 // Seal encrypts plaintext so that only pub's owner can open it, and only with the same info and aad: enc (1120 bytes) ‖ ciphertext ‖ tag (16 bytes). info
 // says what the message is for, aad is data that goes along in the clear.
