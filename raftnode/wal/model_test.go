@@ -318,3 +318,14 @@ func memFS(t testing.TB, dir string, files map[string][]byte) *vfs.MemFS {
 	}
 	return fs
 }
+
+func entries(first, term uint64, data ...string) (out []*raftpb.Entry) {
+	for i, d := range data {
+		out = append(out, entry(first+uint64(i), term, d))
+	}
+	return out
+}
+
+func hardStateOf(term, vote, commit uint64) *raftpb.HardState {
+	return &raftpb.HardState{Term: new(term), Vote: new(vote), Commit: new(commit)}
+}
