@@ -129,17 +129,21 @@ func (l *Ledger) stage(e *Committed) ([]Result, error) {
 			return nil, err
 		}
 	}
-	a.pos.RaftIndex, a.pos.RaftTerm = e.RaftIndex, e.RaftTerm
-	a.blocks++
-	var results []Result
+	var block *Block
 	if len(e.Block) > 0 {
-		block, err := ParseBlock(e.Block)
-		if err != nil {
+		var err error
+		if block, err = ParseBlock(e.Block); err != nil {
 			return nil, errors.Wrapf(err, "apply raft index %d", e.RaftIndex)
 		}
 		if err := l.checkAnchor(e.RaftIndex, block); err != nil {
 			return nil, err
 		}
+	}
+	a.pos.RaftIndex, a.pos.RaftTerm = e.RaftIndex, e.RaftTerm
+	a.blocks++
+	var results []Result
+	if block != nil {
+		var err error
 		if results, err = l.stageBlock(e, block); err != nil {
 			return nil, err
 		}
@@ -190,6 +194,11 @@ func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 		}
 		if r.Size < size {
 			break
+		}
+	}
+	if size > l.Head().Size {
+		if err := l.flush(); err != nil { // no proposer's head, but within what is staged
+			return merkle.Hash{}, err
 		}
 	}
 	return l.RootAt(size)

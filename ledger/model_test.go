@@ -1,0 +1,274 @@
+package ledger_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// model is the specification of a ledger, written to be read: a list of leaves and a map of keys.
+type model struct {
+	leaves [][]byte
+	keys   map[string]modelKey // principal "\x00" key
+	roots  []merkle.Hash       // of every size
+	tree   *merkle.Tree
+	time   int64
+}
+
+type modelKey struct {
+	index   uint64
+	payload []byte
+}
+
+func newModel() *model {
+	return &model{keys: map[string]modelKey{}, roots: []merkle.Hash{merkle.EmptyRoot()}, tree: merkle.NewTree()}
+}
+
+func (m *model) size() uint64 { return uint64(len(m.leaves)) }
+
+func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
+	var results []ledger.Result
+	for _, b := range batches {
+		results = append(results, m.applyBatch(time, b))
+	}
+	return results
+}
+
+func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
+	r := ledger.Result{Size: m.size(), Time: time}
+	known := map[string]modelKey{}
+	for k, v := range m.keys {
+		known[k] = v
+	}
+	var add [][]byte
+	retry := false
+	for _, e := range b.Entries {
+		index := m.size() + uint64(len(add))
+		k := b.Principal + "\x00" + string(e.Key)
+		if old, ok := known[k]; ok && len(e.Key) > 0 {
+			if !bytes.Equal(old.payload, e.Payload) {
+				return ledger.Result{Size: m.size(), Time: time, Err: &ledger.ConflictError{Key: e.Key, Index: old.index, InBatch: old.index >= m.size(),
+					StoredDigest: sha256.Sum256(old.payload), OfferedDigest: sha256.Sum256(e.Payload)}}
+			}
+			r.Indexes, r.Duplicate = append(r.Indexes, old.index), append(r.Duplicate, true)
+			retry = retry || b.ExpectedSize != nil && old.index == *b.ExpectedSize
+			continue
+		}
+		known[k] = modelKey{index, e.Payload}
+		r.Indexes, r.Duplicate = append(r.Indexes, index), append(r.Duplicate, false)
+		entry := ledger.Entry{Time: time, Principal: b.Principal, Key: e.Key, Payload: e.Payload}
+		add = append(add, entry.AppendLeaf(nil))
+	}
+	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
+		return ledger.Result{Size: m.size(), Time: time, Err: &ledger.SizeMismatchError{Expected: *b.ExpectedSize, Actual: m.size()}}
+	}
+	m.keys = known
+	for _, leaf := range add {
+		m.leaves = append(m.leaves, leaf)
+		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
+		m.roots = append(m.roots, m.tree.Root())
+		m.time = time
+	}
+	r.Size = m.size()
+	return r
+}
+
+// history is a random sequence of committed blocks with the model's results.
+type history struct {
+	seed    uint64
+	rng     *rand.Rand
+	model   *model
+	entries []ledger.Committed
+	results [][]ledger.Result
+	sizes   []uint64 // after each entry
+	now     int64
+}
+
+func newHistory(seed uint64) *history {
+	return &history{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), model: newModel(), now: 1_700_000_000_000_000}
+}
+
+func (h *history) String() string { return fmt.Sprintf("history of seed %d", h.seed) }
+
+// head returns the raft index, term, size and root after the first n entries.
+func (h *history) summary(n int) ledger.Summary {
+	if n == 0 {
+		return ledger.Summary{}
+	}
+	e, size := h.entries[n-1], h.sizes[n-1]
+	return ledger.Summary{RaftIndex: e.RaftIndex, RaftTerm: e.RaftTerm, Size: size, Root: h.model.roots[size]}
+}
+
+// grow adds n committed entries. Keys and payloads come from small sets so that duplicates and conflicts happen.
+func (h *history) grow(t testing.TB, n, payload int) {
+	t.Helper()
+	rng := h.rng
+	for range n {
+		raftIndex := uint64(1)
+		if k := len(h.entries); k > 0 {
+			raftIndex = h.entries[k-1].RaftIndex + 1
+		}
+		e := ledger.Committed{RaftIndex: raftIndex, RaftTerm: 1 + raftIndex/50}
+		var results []ledger.Result
+		if rng.IntN(10) > 0 {
+			var batches []ledger.Batch
+			for range rng.IntN(6) {
+				batches = append(batches, h.batch(payload))
+			}
+			h.now = max(h.model.time, h.now+rng.Int64N(1000)-100)
+			size := h.model.size()
+			anchor := size - min(size, rng.Uint64N(30))
+			if rng.IntN(50) == 0 {
+				anchor = rng.Uint64N(size + 1)
+			}
+			var err error
+			e.Block, err = ledger.EncodeBlock(ledger.Anchor{Size: anchor, Root: h.model.roots[anchor]}, h.now, batches)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results = h.model.apply(h.now, batches)
+		}
+		h.entries = append(h.entries, e)
+		h.results = append(h.results, results)
+		h.sizes = append(h.sizes, h.model.size())
+	}
+}
+
+func (h *history) batch(payload int) ledger.Batch {
+	rng := h.rng
+	b := ledger.Batch{Principal: fmt.Sprintf("spiffe://example.org/svc/%c", 'a'+rng.IntN(3))}
+	for range 1 + rng.IntN(8) {
+		var e ledger.NewEntry
+		kind := rng.IntN(4)
+		if kind > 0 {
+			n := rng.IntN(40)
+			if kind > 1 {
+				n = rng.IntN(100_000)
+			}
+			e.Key = fmt.Appendf(nil, "key %d", n)
+			e.Payload = fmt.Appendf(nil, "payload of %d", n)
+			if kind == 1 && rng.IntN(8) == 0 {
+				e.Payload = []byte("another payload")
+			}
+			// Deterministic in the key, so that equal keys are duplicates.
+			e.Payload = append(e.Payload, bytes.Repeat([]byte{byte(n)}, payload)...)
+		} else {
+			e.Payload = make([]byte, rng.IntN(payload+1))
+			for i := range e.Payload {
+				e.Payload[i] = byte(rng.Uint32())
+			}
+		}
+		b.Entries = append(b.Entries, e)
+	}
+	if rng.IntN(4) == 0 {
+		n := h.model.size()
+		if rng.IntN(2) == 0 {
+			n -= min(n, rng.Uint64N(10))
+		}
+		b.ExpectedSize = &n
+	}
+	return b
+}
+
+// checkResults compares results of the entries from n on with the model's.
+func (h *history) checkResults(t testing.TB, n int, got [][]ledger.Result) {
+	t.Helper()
+	for i := range got {
+		want := h.results[n+i]
+		if len(got[i]) != len(want) {
+			t.Fatalf("%v: entry %d has %d results, want %d", h, n+i, len(got[i]), len(want))
+		}
+		for j := range want {
+			if err := sameResult(got[i][j], want[j]); err != nil {
+				t.Fatalf("%v: entry %d, batch %d: %v", h, n+i, j, err)
+			}
+		}
+	}
+}
+
+func sameResult(got, want ledger.Result) error {
+	if fmt.Sprint(got.Err) != fmt.Sprint(want.Err) {
+		return fmt.Errorf("error %v, want %v", got.Err, want.Err)
+	}
+	var a, b *ledger.ConflictError
+	if errors.As(want.Err, &b) && (!errors.As(got.Err, &a) || a.StoredDigest != b.StoredDigest || a.OfferedDigest != b.OfferedDigest || a.InBatch != b.InBatch) {
+		return fmt.Errorf("conflict %+v, want %+v", a, b)
+	}
+	if want.Err != nil {
+		got.Indexes, got.Duplicate = nil, nil
+	}
+	if g, w := fmt.Sprint(got.Indexes, got.Duplicate, got.Size, got.Time), fmt.Sprint(want.Indexes, want.Duplicate, want.Size, want.Time); g != w {
+		return fmt.Errorf("result %s, want %s", g, w)
+	}
+	return nil
+}
+
+// checkState compares everything readable with the model after the first n entries.
+func (h *history) checkState(t testing.TB, l *ledger.Ledger, n int) {
+	t.Helper()
+	want := h.summary(n)
+	head := l.Head()
+	if head.RaftIndex != want.RaftIndex || head.RaftTerm != want.RaftTerm || head.Size != want.Size || want.Size > 0 && head.Root != want.Root {
+		t.Fatalf("%v: head %+v, want %+v", h, head, want)
+	}
+	size := want.Size
+	for first := uint64(0); first < size; {
+		leaves, err := l.Leaves(first, 100, 1<<20)
+		if err != nil {
+			t.Fatalf("%v: leaves from %d of %d: %v", h, first, size, err)
+		}
+		for i, leaf := range leaves {
+			if !bytes.Equal(leaf, h.model.leaves[first+uint64(i)]) {
+				t.Fatalf("%v: leaf %d differs", h, first+uint64(i))
+			}
+		}
+		first += uint64(len(leaves))
+	}
+	var notFound *ledger.NotFoundError
+	if _, err := l.Leaf(size); !errors.As(err, &notFound) || notFound.Size != size {
+		t.Fatalf("%v: leaf at the size: %v", h, err)
+	}
+	rng := rand.New(rand.NewPCG(h.seed, size))
+	for range min(20, size) {
+		m := 1 + rng.Uint64N(size)
+		index := rng.Uint64N(m)
+		proof, err := l.InclusionProof(index, m)
+		if err == nil {
+			err = merkle.VerifyInclusion(index, m, merkle.LeafHash(h.model.leaves[index]), proof, h.model.roots[m])
+		}
+		if err != nil {
+			t.Fatalf("%v: inclusion of %d in %d: %v", h, index, m, err)
+		}
+		if proof, err = l.ConsistencyProof(index, m); err == nil {
+			err = merkle.VerifyConsistency(index, m, proof, h.model.roots[index], h.model.roots[m])
+		}
+		if err != nil {
+			t.Fatalf("%v: consistency of %d with %d: %v", h, index, m, err)
+		}
+		if root, err := l.RootAt(m); err != nil || root != h.model.roots[m] {
+			t.Fatalf("%v: root at %d: %v, %v; want %v", h, m, root, err, h.model.roots[m])
+		}
+	}
+	if size > 0 {
+		index := (size - 1) / merkle.EntryBundleWidth
+		width := merkle.WidthAt(0, index, size)
+		b, err := l.EntryBundle(index, width)
+		if err != nil {
+			t.Fatalf("%v: entry bundle %d: %v", h, index, err)
+		}
+		leaves, err := merkle.ParseEntryBundle(b, width)
+		if err != nil || !bytes.Equal(leaves[width-1], h.model.leaves[size-1]) {
+			t.Fatalf("%v: entry bundle %d: %v", h, index, err)
+		}
+		tile, err := l.Tile(0, index, width)
+		if leaf := merkle.LeafHash(leaves[width-1]); err != nil || !bytes.HasSuffix(tile, leaf[:]) {
+			t.Fatalf("%v: tile %d: %v", h, index, err)
+		}
+	}
+}
