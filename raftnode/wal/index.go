@@ -161,6 +161,9 @@ func (g *groupState) dropSegment(seg *segment) {
 // spansFrom returns the spans that hold entries of [lo, hi), and takes a
 // reference on their segments.
 func (g *groupState) spansFrom(lo, hi uint64) (out []span) {
+	if lo >= hi {
+		return nil
+	}
 	for _, s := range g.spans {
 		if s.end() <= lo || s.first >= hi {
 			continue
