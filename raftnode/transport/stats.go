@@ -20,6 +20,8 @@ type ConnStats struct {
 	Dropped  uint64 // frames dropped: queue full, no connection, or no handler for the group
 	Connects uint64 // times that the connection was made
 	Queued   int    // frames waiting to be sent
+	// Connected: an outbound connection stands now.
+	Connected bool
 }
 
 // Stats returns the counters of all connections, ordered by peer and class,
@@ -30,10 +32,10 @@ func (t *Transport) Stats() []ConnStats {
 		for _, c := range []class{classControl, classBulk} {
 			o := p.out[c.index()]
 			o.mu.Lock()
-			queued := len(o.mu.queue)
+			queued, connected := len(o.mu.queue), o.mu.connected
 			o.mu.Unlock()
 			s := o.stats.read(p.id, c, false)
-			s.Queued = queued
+			s.Queued, s.Connected = queued, connected
 			if c == classControl {
 				s.Dropped += p.local.dropped.Load()
 			}
