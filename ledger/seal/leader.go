@@ -1,0 +1,266 @@
+package seal
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// leaderState is the leader's part.
+type leaderState struct {
+	is     bool
+	wanted bool // somebody waits for growth that no seal covers yet
+	// round is the one seal in progress, nil when there is none.
+	round     *round
+	lastStart time.Time // of a round; zero before the first
+	// floor is, for a voter that refused, the size below which it signs nothing.
+	floor map[uint64]uint64
+	// acked is the newest sealed size that a node has; offered when it was last sent to it.
+	acked   map[uint64]uint64
+	offered map[uint64]time.Time
+}
+
+type round struct {
+	size    uint64
+	root    merkle.Hash
+	started time.Time
+	sigs    map[uint64]tlog.Signature // verified, by voter
+	refused map[uint64]bool
+}
+
+func (l *leaderState) init() {
+	l.floor = make(map[uint64]uint64)
+	l.acked = make(map[uint64]uint64)
+	l.offered = make(map[uint64]time.Time)
+}
+
+func (s *Sealer) leaderChanged(is bool) {
+	if s.leader.is == is {
+		return
+	}
+	// What an earlier leader had in progress is lost with it; a new one asks for its own size.
+	s.leader = leaderState{is: is, wanted: s.leader.wanted && is}
+	s.leader.init()
+	if r := s.replica.request; r != nil && r.from == s.cfg.Self {
+		s.replica.request = nil
+	}
+}
+
+// lead does what is due after every event.
+func (s *Sealer) lead() {
+	if !s.leader.is {
+		return
+	}
+	if r := s.leader.round; r != nil && s.since(r.started) >= s.cfg.Timeout {
+		s.leader.round = nil
+		s.start(r)
+	}
+	if s.leader.round == nil && s.startDue() {
+		s.start(nil)
+	}
+	s.offer()
+}
+
+// since returns the time that passed; a clock that was set back counts as a long time, not as none.
+func (s *Sealer) since(t time.Time) time.Duration {
+	d := s.now.Sub(t)
+	if d < 0 {
+		return 1 << 62
+	}
+	return d
+}
+
+func (s *Sealer) canStart() bool {
+	if s.applied <= s.newestSize() || s.cfg.Voters[s.cfg.Self] == nil {
+		return false
+	}
+	able := 0
+	for id := range s.cfg.Voters {
+		if s.leader.floor[id] <= s.applied {
+			able++
+		}
+	}
+	return able >= s.quorum && s.leader.floor[s.cfg.Self] <= s.applied
+}
+
+func (s *Sealer) interval() time.Duration {
+	if s.leader.wanted {
+		return s.cfg.MinInterval
+	}
+	return max(s.cfg.Cadence, s.cfg.MinInterval)
+}
+
+func (s *Sealer) startDue() bool {
+	return s.canStart() && (s.leader.lastStart.IsZero() || s.since(s.leader.lastStart) >= s.interval())
+}
+
+// start asks for cosignatures of the applied size. Those of an earlier try for the same size stay good.
+func (s *Sealer) start(earlier *round) {
+	if !s.canStart() {
+		return
+	}
+	root, err := s.cfg.RootAt(s.applied)
+	if err != nil {
+		s.problem(errors.Wrapf(err, "seal size %d", s.applied))
+		s.leader.lastStart = s.now
+		return
+	}
+	r := &round{size: s.applied, root: root, started: s.now, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool)}
+	if earlier != nil && earlier.size == r.size {
+		r.sigs = earlier.sigs
+	}
+	s.leader.round, s.leader.lastStart, s.leader.wanted = r, s.now, false
+	for _, id := range slices.Sorted(maps.Keys(s.cfg.Voters)) {
+		if _, ok := r.sigs[id]; !ok && id != s.cfg.Self {
+			s.send(id, message{kind: kindRequest, size: r.size, root: r.root})
+		}
+	}
+	if _, ok := r.sigs[s.cfg.Self]; !ok {
+		s.replica.request = &request{from: s.cfg.Self, size: r.size, root: r.root}
+		s.answerRequest()
+	}
+}
+
+// countOwn counts this node's own cosignature.
+func (s *Sealer) countOwn(req *request, sig tlog.Signature) {
+	if r := s.leader.round; r != nil && r.size == req.size && r.root == req.root {
+		s.count(r, s.cfg.Self, sig)
+	}
+}
+
+func (s *Sealer) receiveCosignature(from uint64, m message) {
+	r, key := s.leader.round, s.cfg.Voters[from]
+	if r == nil || key == nil || from == s.cfg.Self || m.size != r.size {
+		return // late, or from somebody who has no vote
+	}
+	if _, ok := r.sigs[from]; ok {
+		return
+	}
+	sig := tlog.Signature{Name: key.Name(), KeyID: m.keyID, Data: m.data}
+	if _, err := key.VerifyCheckpoint(s.checkpoint(r.size, r.root), sig); err != nil {
+		s.problem(errors.Mark(errors.Wrapf(err, "cosignature from node %d", from), ErrForged))
+		return
+	}
+	s.count(r, from, sig)
+}
+
+// count adds a verified cosignature and seals with a majority of which this node is part.
+func (s *Sealer) count(r *round, id uint64, sig tlog.Signature) {
+	r.sigs[id] = sig
+	if _, own := r.sigs[s.cfg.Self]; !own || len(r.sigs) < s.quorum {
+		return
+	}
+	cp := s.checkpoint(r.size, r.root)
+	line, err := s.cfg.LogCosigner.Cosign(cp, s.timestamp())
+	if err != nil {
+		s.problem(errors.Wrapf(err, "sign size %d as the log", r.size))
+		return
+	}
+	note := tlog.Note{Text: cp.Text(), Signatures: []tlog.Signature{line}}
+	for _, voter := range slices.Sorted(maps.Keys(r.sigs)) {
+		note.Signatures = append(note.Signatures, r.sigs[voter])
+	}
+	s.leader.round = nil
+	if r.size <= s.newestSize() {
+		return
+	}
+	s.newest = &ledger.Sealed{Size: r.size, Root: r.root, Note: note.Marshal()}
+	s.emit(Sealed{s.newest})
+}
+
+func (s *Sealer) receiveRefusal(from uint64, m message) {
+	if s.cfg.Voters[from] == nil || from == s.cfg.Self {
+		return
+	}
+	s.leader.floor[from] = m.last
+	s.refused(from, m.size)
+}
+
+// refused gives up a round that cannot reach a majority any more.
+func (s *Sealer) refused(id, size uint64) {
+	r := s.leader.round
+	if r == nil || r.size != size {
+		return
+	}
+	if _, signed := r.sigs[id]; signed {
+		return
+	}
+	r.refused[id] = true
+	if r.refused[s.cfg.Self] || len(s.cfg.Voters)-len(r.refused) < s.quorum {
+		s.leader.round = nil
+		s.leader.wanted = true
+	}
+}
+
+// offer sends the newest sealed checkpoint to whoever has not acknowledged it.
+func (s *Sealer) offer() {
+	if s.newest == nil {
+		return
+	}
+	var payload []byte
+	for _, id := range s.others() {
+		last, offered := s.leader.offered[id]
+		if s.leader.acked[id] >= s.newest.Size || offered && s.since(last) < s.cfg.Resend && !s.justSealed() {
+			continue
+		}
+		if payload == nil {
+			payload = message{kind: kindSealed, data: s.newest.Note}.marshal()
+		}
+		s.leader.offered[id] = s.now
+		s.emit(Send{To: id, Payload: payload})
+	}
+}
+
+// justSealed reports whether this step made the newest checkpoint.
+func (s *Sealer) justSealed() bool {
+	for _, e := range s.effects {
+		if sealed, ok := e.(Sealed); ok && sealed.Checkpoint == s.newest {
+			return true
+		}
+	}
+	return false
+}
+
+// others returns every other node, in order.
+func (s *Sealer) others() []uint64 {
+	var ids []uint64
+	for id := range s.cfg.Voters {
+		ids = append(ids, id)
+	}
+	ids = append(ids, s.cfg.Learners...)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	return slices.DeleteFunc(ids, func(id uint64) bool { return id == s.cfg.Self })
+}
+
+// Deadline returns when the next Tick is due; false when none is before another event.
+func (s *Sealer) Deadline() (time.Time, bool) {
+	if !s.leader.is {
+		return time.Time{}, false
+	}
+	var due time.Time
+	earlier := func(t time.Time) {
+		if due.IsZero() || t.Before(due) {
+			due = t
+		}
+	}
+	if r := s.leader.round; r != nil {
+		earlier(r.started.Add(s.cfg.Timeout))
+	} else if s.canStart() {
+		earlier(s.leader.lastStart.Add(s.interval()))
+	}
+	if s.newest != nil {
+		for _, id := range s.others() {
+			if s.leader.acked[id] < s.newest.Size {
+				earlier(s.leader.offered[id].Add(s.cfg.Resend))
+			}
+		}
+	}
+	return due, !due.IsZero()
+}

@@ -1,0 +1,103 @@
+package seal
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+const messageVersion = 1
+
+// kind says what a message is.
+type kind uint8
+
+const (
+	kindRequest     kind = 1 // size, root: please cosign
+	kindCosignature kind = 2 // size, root, key id, signature
+	kindRefusal     kind = 3 // size, last: signed a larger size already
+	kindSealed      kind = 4 // note
+	kindAck         kind = 5 // size: has a sealed checkpoint of at least this size
+)
+
+// maxSignatureSize bounds a cosignature: a timestamp and any ML-DSA signature.
+const maxSignatureSize = 8 + 4627
+
+// message is what nodes send each other; which fields count depends on the kind.
+type message struct {
+	kind  kind
+	size  uint64
+	root  merkle.Hash
+	last  uint64
+	keyID uint32
+	data  []byte // signature or note
+}
+
+// marshal encodes the message: version, kind, the kind's fields; data, always last, goes to the end.
+func (m message) marshal() []byte {
+	b := make([]byte, 0, 2+8+merkle.HashSize+4+len(m.data))
+	b = append(b, messageVersion, byte(m.kind))
+	switch m.kind {
+	case kindRequest:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = append(b, m.root[:]...)
+	case kindCosignature:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = append(b, m.root[:]...)
+		b = binary.BigEndian.AppendUint32(b, m.keyID)
+		b = append(b, m.data...)
+	case kindRefusal:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = binary.BigEndian.AppendUint64(b, m.last)
+	case kindSealed:
+		b = append(b, m.data...)
+	case kindAck:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+	}
+	return b
+}
+
+// parseMessage decodes a message. Its data are a copy. What it accepts encodes back to the same bytes.
+func parseMessage(b []byte) (message, error) {
+	if len(b) < 2 || b[0] != messageVersion {
+		return message{}, errors.Newf("sealing message of %d bytes without version %d", len(b), messageVersion)
+	}
+	m := message{kind: kind(b[1])}
+	b = b[2:]
+	fixed, limit := 0, 0 // fields before data, and the largest data
+	switch m.kind {
+	case kindRequest:
+		fixed = 8 + merkle.HashSize
+	case kindCosignature:
+		fixed, limit = 8+merkle.HashSize+4, maxSignatureSize
+	case kindRefusal:
+		fixed = 8 + 8
+	case kindSealed:
+		limit = tlog.MaxNoteSize
+	case kindAck:
+		fixed = 8
+	default:
+		return message{}, errors.Newf("sealing message of unknown kind %d", m.kind)
+	}
+	if len(b) < fixed || len(b)-fixed > limit {
+		return message{}, errors.Newf("sealing message of kind %d with %d bytes, want %d to %d", m.kind, len(b), fixed, fixed+limit)
+	}
+	switch m.kind {
+	case kindRequest, kindCosignature:
+		m.size = binary.BigEndian.Uint64(b)
+		copy(m.root[:], b[8:])
+		if m.kind == kindCosignature {
+			m.keyID = binary.BigEndian.Uint32(b[8+merkle.HashSize:])
+		}
+	case kindRefusal:
+		m.size, m.last = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+	case kindAck:
+		m.size = binary.BigEndian.Uint64(b)
+	}
+	if limit > 0 {
+		m.data = append([]byte(nil), b[fixed:]...)
+	}
+	return m, nil
+}
