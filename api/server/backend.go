@@ -9,7 +9,6 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
-	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // Backend is one ledger on this node: what the services need from the node that runs them. All methods are safe for concurrent use.
@@ -56,7 +55,7 @@ type Ledger interface {
 	WaitSize(ctx context.Context, size uint64) error
 	Sealed() *ledger.Sealed
 	WaitSealed(ctx context.Context, size uint64) (*ledger.Sealed, error)
-	Receipt(index uint64) (*tlog.Receipt, error)
+	Tile(level uint8, index uint64, width int) ([]byte, error)
 }
 
 // Expected errors of a Backend.

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/tap"
+)
+
+// refusedLifetime is how long a refused call may take to hear so. Refusing it before it starts would be simpler, but gRPC then
+// keeps the timer of its deadline, which the client chooses.
+const refusedLifetime = 100 * time.Millisecond
+
+// tooManyRetry is what a client is told to wait when it has too many calls.
+const tooManyRetry = 50 * time.Millisecond
+
+type verdictKey struct{}
+
+// admit sees each call before any of its message is read, decides whether the peer may make it, and counts it.
+func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
+	peer, err := s.authorise(ctx, info.FullMethodName)
+	if err == nil {
+		if err = s.admitted.enter(peer.Principal); err == nil {
+			context.AfterFunc(ctx, func() { s.admitted.leave(peer.Principal) })
+			return context.WithValue(ctx, peerKey{}, peer), nil
+		}
+	}
+	s.metrics.refused(info.FullMethodName, err)
+	short, cancel := context.WithTimeout(ctx, refusedLifetime)
+	context.AfterFunc(ctx, cancel)
+	return context.WithValue(short, verdictKey{}, err), nil
+}
+
+// verdict returns why the call was not admitted, nil if it was.
+func verdict(ctx context.Context) error {
+	if err, ok := ctx.Value(verdictKey{}).(error); ok {
+		return err
+	}
+	if _, ok := ctx.Value(peerKey{}).(Peer); !ok {
+		return refuse(codes.Unauthenticated, ReasonUnauthenticated, "the call was not admitted")
+	}
+	return nil
+}
+
+// gate counts calls, in all and for each principal.
+type gate struct {
+	most, mostEach int
+
+	mu   sync.Mutex
+	all  int
+	each map[string]int // principals with at least one call
+}
+
+func (g *gate) init(most, mostEach int) {
+	g.most, g.mostEach, g.each = most, mostEach, make(map[string]int)
+}
+
+func (g *gate) enter(principal string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.all >= g.most {
+		return tooMany("calls on this node", g.most)
+	}
+	if g.each[principal] >= g.mostEach {
+		return tooMany("calls of this principal", g.mostEach)
+	}
+	g.all++
+	g.each[principal]++
+	return nil
+}
+
+func (g *gate) leave(principal string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all--
+	if g.each[principal]--; g.each[principal] == 0 {
+		delete(g.each, principal)
+	}
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all
+}
+
+func tooMany(what string, limit int) error {
+	r := refuse(codes.ResourceExhausted, ReasonTooMany, "too many "+what+" at a time")
+	r.retry = tooManyRetry
+	return r.limit(what, uint64(limit), uint64(limit)+1, 0)
+}
+
+// semaphore holds as many tokens as are in use.
+type semaphore chan struct{}
+
+func (s semaphore) tryAcquire() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s semaphore) release() { <-s }
+
+// limited is a listener that closes connections beyond a number at once, before any handshake.
+type limited struct {
+	net.Listener
+	free semaphore
+}
+
+func limitListener(ln net.Listener, most int) net.Listener {
+	return &limited{ln, make(semaphore, most)}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.free.tryAcquire() {
+			return &counted{Conn: conn, free: l.free}, nil
+		}
+		_ = conn.Close() // the client sees a closed connection and backs off
+	}
+}
+
+// counted gives its token back when it is closed.
+type counted struct {
+	net.Conn
+	free semaphore
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.free.release)
+	return err
+}

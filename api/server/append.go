@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Append implements cairnv1.LedgerServer.
+func (s *Server) Append(ctx context.Context, req *cairnv1.AppendRequest) (*cairnv1.AppendResponse, error) {
+	batch, err := s.batch(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err // nothing has happened yet
+	}
+	result, err := s.cfg.Backend.Append(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	return s.appended(ctx, req, result)
+}
+
+// batch turns a request into a batch of the caller, or says what is wrong with it.
+func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.Batch, error) {
+	b := ledger.Batch{Principal: principal(ctx), ExpectedSize: req.ExpectedSize}
+	entries := req.GetEntries()
+	if len(entries) == 0 {
+		return b, refuse(codes.InvalidArgument, ReasonInvalidArgument, "a batch needs at least one entry")
+	}
+	if len(entries) > s.limits.BatchEntries {
+		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch has at most %d entries", s.limits.BatchEntries)).
+			limit("batch entries", uint64(s.limits.BatchEntries), uint64(len(entries)), 0)
+	}
+	switch req.GetWait() {
+	case cairnv1.Wait_WAIT_UNSPECIFIED, cairnv1.Wait_WAIT_COMMITTED, cairnv1.Wait_WAIT_SEALED:
+	default:
+		return b, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("wait has no value %d", req.GetWait()))
+	}
+	b.Entries = make([]ledger.NewEntry, len(entries))
+	for i, e := range entries {
+		if len(e.GetKey()) > ledger.MaxKeySize {
+			return b, refuse(codes.InvalidArgument, ReasonKeyTooLong, fmt.Sprintf("entry %d: a key of %d bytes, at most %d", i, len(e.GetKey()), ledger.MaxKeySize)).
+				limit("key bytes", ledger.MaxKeySize, uint64(len(e.GetKey())), i)
+		}
+		if most := ledger.MaxPayload(b.Principal, len(e.GetKey())); len(e.GetPayload()) > most {
+			return b, refuse(codes.InvalidArgument, ReasonEntryTooLarge, fmt.Sprintf("entry %d: a payload of %d bytes, at most %d with this key and principal", i, len(e.GetPayload()), most)).
+				limit("entry bytes", uint64(max(most, 0)), uint64(len(e.GetPayload())), i)
+		}
+		b.Entries[i] = ledger.NewEntry{Key: e.GetKey(), Payload: e.GetPayload()}
+	}
+	if size := b.Size(); size > s.limits.BatchBytes {
+		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch of %d bytes, at most %d", size, s.limits.BatchBytes)).
+			limit("batch bytes", uint64(s.limits.BatchBytes), uint64(size), 0)
+	}
+	return b, b.Validate()
+}
+
+// appended turns the ledger's decision into a response, and waits for the seal if that was asked for.
+func (s *Server) appended(ctx context.Context, req *cairnv1.AppendRequest, result ledger.Result) (*cairnv1.AppendResponse, error) {
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	resp := &cairnv1.AppendResponse{Indexes: result.Indexes, Size: result.Size, Time: result.Time}
+	for i, duplicate := range result.Duplicate {
+		if duplicate {
+			resp.Duplicates = append(resp.Duplicates, uint32(i))
+		}
+	}
+	s.metrics.entries.Add(float64(len(result.Indexes)))
+	if req.GetWait() != cairnv1.Wait_WAIT_SEALED {
+		return resp, nil
+	}
+	// From here on the batch is committed: whatever fails, the indexes are the answer.
+	sealed, err := s.waitSealed(ctx, result.Indexes)
+	if err == nil {
+		err = s.prove(resp, req.GetKnownSize(), sealed)
+	}
+	if err != nil {
+		s.cfg.Logf("append is committed, but there is no receipt: %v", err)
+		resp.Leaves, resp.Sealed = nil, nil
+	}
+	return resp, nil
+}
+
+// waitSealed returns a sealed checkpoint that covers the indexes.
+func (s *Server) waitSealed(ctx context.Context, indexes []uint64) (*ledger.Sealed, error) {
+	size := uint64(0)
+	for _, index := range indexes {
+		size = max(size, index+1)
+	}
+	l := s.cfg.Backend.Ledger()
+	if sealed := l.Sealed(); sealed != nil && sealed.Size >= size {
+		return sealed, nil // duplicates, most likely
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.limits.SealWait)
+	defer cancel()
+	s.cfg.Backend.RequestSeal()
+	return l.WaitSealed(ctx, size)
+}
+
+// prove adds leaves, proofs and checkpoint to a response.
+func (s *Server) prove(resp *cairnv1.AppendResponse, known uint64, sealed *ledger.Sealed) error {
+	l := s.cfg.Backend.Ledger()
+	leaves, err := leavesOf(l, resp.Indexes)
+	if err != nil {
+		return errors.Wrap(err, "read leaves")
+	}
+	prover := newBatchProver(l, sealed.Size)
+	flat := make([]cairnv1.ProvedLeaf, len(leaves))
+	resp.Leaves = make([]*cairnv1.ProvedLeaf, len(leaves))
+	for i, index := range resp.Indexes {
+		proof, err := prover.inclusion(index)
+		if err != nil {
+			return errors.Wrap(err, "prove inclusion")
+		}
+		flat[i].Leaf, flat[i].Proof = leaves[i], proof
+		resp.Leaves[i] = &flat[i]
+	}
+	resp.Sealed, err = s.sealedCheckpoint(sealed, known)
+	return err
+}
+
+// sealedCheckpoint is a checkpoint with the proof that it extends the one that the client knows.
+func (s *Server) sealedCheckpoint(sealed *ledger.Sealed, known uint64) (*cairnv1.SealedCheckpoint, error) {
+	out := &cairnv1.SealedCheckpoint{Note: sealed.Note, Size: sealed.Size}
+	if known == 0 || known >= sealed.Size {
+		return out, nil
+	}
+	proof, err := s.cfg.Backend.Ledger().ConsistencyProof(known, sealed.Size)
+	if err != nil {
+		return nil, errors.Wrap(err, "prove consistency")
+	}
+	out.Consistency = flatten(proof)
+	return out, nil
+}
+
+// leavesOf returns the leaves of indexes, which are mostly consecutive.
+func leavesOf(l Ledger, indexes []uint64) ([][]byte, error) {
+	out := make([][]byte, 0, len(indexes))
+	for len(out) < len(indexes) {
+		first, run := indexes[len(out)], 1
+		for len(out)+run < len(indexes) && indexes[len(out)+run] == first+uint64(run) {
+			run++
+		}
+		leaves, err := l.Leaves(first, run, run*ledger.MaxLeafSize)
+		if err != nil {
+			return nil, err
+		}
+		if len(leaves) == 0 || len(leaves) > run {
+			return nil, errors.Newf("ledger returned %d leaves of %d", len(leaves), run)
+		}
+		out = append(out, leaves...)
+	}
+	return out, nil
+}
+
+// flatten concatenates hashes, as proofs are sent.
+func flatten(proof []merkle.Hash) []byte {
+	out := make([]byte, 0, len(proof)*merkle.HashSize)
+	for i := range proof {
+		out = append(out, proof[i][:]...)
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// ErrorDomain is the domain of every google.rpc.ErrorInfo.
+const ErrorDomain = "cairn"
+
+// Reasons of errors. They are part of the API: programs compare them.
+const (
+	// Who and what.
+	ReasonUnauthenticated  = "UNAUTHENTICATED"
+	ReasonPermissionDenied = "PERMISSION_DENIED" // metadata: method, needs, has
+
+	// The request itself.
+	ReasonInvalidArgument = "INVALID_ARGUMENT"
+	ReasonEntryTooLarge   = "ENTRY_TOO_LARGE"
+	ReasonKeyTooLong      = "KEY_TOO_LONG"
+	ReasonBatchTooLarge   = "BATCH_TOO_LARGE"
+	ReasonOutOfRange      = "OUT_OF_RANGE" // a size or an index that no ledger can have, or sizes in the wrong order
+
+	// The ledger's answer.
+	ReasonKeyConflict  = "KEY_CONFLICT"
+	ReasonSizeMismatch = "SIZE_MISMATCH"
+	ReasonNotFound     = "NOT_FOUND"
+	ReasonNotSealed    = "NOT_SEALED"
+	ReasonCorrupt      = "CORRUPT" // this node's copy is damaged; another one's may not be
+
+	// Another node, or later.
+	ReasonNotLeader      = "NOT_LEADER"
+	ReasonNoLeader       = "NO_LEADER"
+	ReasonOverloaded     = "OVERLOADED"
+	ReasonTooMany        = "TOO_MANY_REQUESTS"
+	ReasonStopping       = "STOPPING"
+	ReasonBehind         = "BEHIND" // this node has not applied what the client has seen
+	ReasonSlowConsumer   = "SLOW_CONSUMER"
+	ReasonDeadline       = "DEADLINE"
+	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
+	ReasonInternal       = "INTERNAL"
+	ReasonUnknownNode    = "UNKNOWN_NODE"
+)
+
+// refusal is an error as the client gets it.
+type refusal struct {
+	code       codes.Code
+	reason     string
+	message    string
+	indefinite bool
+	retry      time.Duration // 0: nothing is known
+	metadata   map[string]string
+	detail     *cairnv1.ErrorDetail // holds the cause, or nil; errorDetail fills in the rest
+}
+
+func refuse(code codes.Code, reason, message string) *refusal {
+	return &refusal{code: code, reason: reason, message: message}
+}
+
+func (r *refusal) Error() string { return r.message }
+
+// errorDetail returns the detail message with everything filled in.
+func (r *refusal) errorDetail() *cairnv1.ErrorDetail {
+	d := &cairnv1.ErrorDetail{Outcome: cairnv1.Outcome_OUTCOME_DEFINITE}
+	if r.indefinite {
+		d.Outcome = cairnv1.Outcome_OUTCOME_INDEFINITE
+	}
+	if r.detail != nil {
+		d.Cause = r.detail.Cause
+	}
+	d.RetryAfterMs = uint32(min(r.retry, time.Hour) / time.Millisecond)
+	return d
+}
+
+// GRPCStatus makes the refusal a status for gRPC.
+func (r *refusal) GRPCStatus() *status.Status {
+	details := []protoadapt.MessageV1{
+		protoadapt.MessageV1Of(&errdetails.ErrorInfo{Reason: r.reason, Domain: ErrorDomain, Metadata: r.metadata}),
+		protoadapt.MessageV1Of(r.errorDetail()),
+	}
+	if r.retry > 0 {
+		details = append(details, protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)}))
+	}
+	st, err := status.New(r.code, r.message).WithDetails(details...)
+	if err != nil {
+		panic(errors.Wrap(err, "encode error details")) // generated messages always encode; code is never OK
+	}
+	return st
+}
+
+// streamError is the refusal as part of an AppendStream.
+func (r *refusal) streamError() *cairnv1.StreamError {
+	return &cairnv1.StreamError{Code: int32(r.code), Message: r.message, Reason: r.reason, Detail: r.errorDetail()}
+}
+
+// limit adds what was exceeded.
+func (r *refusal) limit(what string, limit, got uint64, position int) *refusal {
+	r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_Limit{Limit: &cairnv1.Limit{What: what, Limit: limit, Got: got, Position: uint32(position)}}}
+	return r
+}
+
+// resume adds where the stream may go on.
+func (r *refusal) resume(next uint64) *refusal {
+	r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_Resume{Resume: &cairnv1.Resume{Next: next}}}
+	return r
+}
+
+// electionPause is how long a client waits before it asks again who leads.
+const electionPause = 50 * time.Millisecond
+
+// explain turns an error of the backend or the ledger into what the client gets. An error that nobody expects is INTERNAL, and its
+// outcome unknown.
+func explain(err error) *refusal {
+	var (
+		already  *refusal
+		leader   *NotLeaderError
+		overload *OverloadedError
+		conflict *ledger.ConflictError
+		size     *ledger.SizeMismatchError
+		missing  *ledger.NotFoundError
+		corrupt  *ledger.CorruptError
+	)
+	switch {
+	case errors.As(err, &already):
+		return already
+	// First: whatever the cause, an unknown outcome stays unknown.
+	case errors.Is(err, ErrIndefinite):
+		r := refuse(codes.Unavailable, ReasonOutcomeUnknown, err.Error())
+		if errors.Is(err, context.DeadlineExceeded) {
+			r.code = codes.DeadlineExceeded
+		}
+		r.indefinite = true
+		return r
+	case errors.As(err, &leader):
+		return explainLeader(leader)
+	case errors.As(err, &overload):
+		r := refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error())
+		r.retry = max(overload.RetryAfter, time.Millisecond)
+		return r
+	case errors.Is(err, ErrStopped), errors.Is(err, ledger.ErrClosed):
+		return refuse(codes.Unavailable, ReasonStopping, "the node is stopping")
+	case errors.As(err, &conflict):
+		r := refuse(codes.AlreadyExists, ReasonKeyConflict, err.Error())
+		r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_KeyConflict{KeyConflict: &cairnv1.KeyConflict{
+			Key: conflict.Key, Index: conflict.Index, StoredDigest: conflict.StoredDigest[:], OfferedDigest: conflict.OfferedDigest[:],
+		}}}
+		return r
+	case errors.As(err, &size):
+		r := refuse(codes.FailedPrecondition, ReasonSizeMismatch, err.Error())
+		r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_SizeMismatch{SizeMismatch: &cairnv1.SizeMismatch{Expected: size.Expected, Actual: size.Actual}}}
+		return r
+	case errors.Is(err, ledger.ErrBadBatch):
+		return refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
+	case errors.As(err, &missing):
+		return refuse(codes.NotFound, ReasonNotFound, err.Error())
+	case errors.Is(err, ledger.ErrNotSealed):
+		return refuse(codes.FailedPrecondition, ReasonNotSealed, "no sealed checkpoint covers this yet")
+	case errors.As(err, &corrupt):
+		return refuse(codes.DataLoss, ReasonCorrupt, "this node's copy is damaged: "+err.Error())
+	case errors.Is(err, ErrUnknownNode):
+		return refuse(codes.NotFound, ReasonUnknownNode, err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		return refuse(codes.DeadlineExceeded, ReasonDeadline, "the deadline passed")
+	case errors.Is(err, context.Canceled):
+		return refuse(codes.Canceled, ReasonDeadline, "the caller gave up")
+	}
+	r := refuse(codes.Internal, ReasonInternal, "internal error: "+err.Error())
+	r.indefinite = true
+	return r
+}
+
+func explainLeader(e *NotLeaderError) *refusal {
+	if e.LeaderName == "" {
+		r := refuse(codes.Unavailable, ReasonNoLeader, e.Error())
+		r.retry = electionPause
+		return r
+	}
+	r := refuse(codes.Unavailable, ReasonNotLeader, e.Error())
+	r.metadata = map[string]string{"leader": e.LeaderName, "leader_address": e.LeaderAddr}
+	r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_NotLeader{NotLeader: &cairnv1.LeaderHint{Name: e.LeaderName, Address: e.LeaderAddr}}}
+	return r
+}
+
+// definite marks the error of a read: whatever went wrong, a read has no effect.
+func definite(err error) error {
+	if err == nil {
+		return nil
+	}
+	r := *explain(err)
+	r.indefinite = false
+	return &r
+}

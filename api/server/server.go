@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// Config says what a Server serves.
+type Config struct {
+	Backend     Backend
+	Origin      string                           // name of the ledger
+	Policy      *tlog.Policy                     // for Verify; nil: Verify is refused
+	Credentials credentials.TransportCredentials // the authenticated channel
+	Peer        func(context.Context) (Peer, bool)
+	Limits      Limits
+	Metrics     prometheus.Registerer // nil: no metrics
+	Logf        func(format string, args ...any)
+}
+
+// Server is the gRPC server of a node.
+type Server struct {
+	cairnv1.UnimplementedLedgerServer
+	cairnv1.UnimplementedAdminServer
+
+	cfg     Config
+	limits  Limits
+	grpc    *grpc.Server
+	health  *health.Server
+	metrics *metrics
+
+	admitted gate
+	watches  semaphore
+
+	stopping chan struct{} // closed by Stop: long streams end
+	stopOnce sync.Once
+}
+
+// Transport settings. Windows are per stream and per connection: a stream's window is also what a client can make the node hold.
+const (
+	streamWindow  = 1 << 20
+	connWindow    = 4 << 20
+	ioBufferBytes = 128 << 10
+	maxHeaderList = 16 << 10
+	maxSendBytes  = 32 << 20 // a sealed answer to a full batch
+	minClientPing = 5 * time.Second
+	pingAfter     = 15 * time.Second
+	pingTimeout   = 10 * time.Second
+	maxIdle       = 10 * time.Minute
+	connTimeout   = 10 * time.Second // for handshakes
+)
+
+// New prepares a server. Config.Peer is lpa.PeerFromContext unless set.
+func New(cfg Config) (*Server, error) {
+	if cfg.Backend == nil || cfg.Credentials == nil {
+		return nil, errors.New("create API server: backend and credentials are required")
+	}
+	if err := cfg.Limits.fill(); err != nil {
+		return nil, errors.Wrap(err, "create API server")
+	}
+	if cfg.Peer == nil {
+		cfg.Peer = peerFromChannel
+	}
+	if cfg.Logf == nil {
+		cfg.Logf = func(string, ...any) {}
+	}
+	s := &Server{cfg: cfg, limits: cfg.Limits, health: health.NewServer(), stopping: make(chan struct{})}
+	s.metrics = newMetrics(cfg.Metrics)
+	s.admitted.init(s.limits.Streams, s.limits.StreamsPerPrincipal)
+	s.watches = make(semaphore, s.limits.Watches)
+	s.grpc = grpc.NewServer(
+		grpc.Creds(cfg.Credentials),
+		grpc.ForceServerCodecV2(newCodec(s.limits.BatchEntries)),
+		grpc.InTapHandle(s.admit),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+		grpc.NumStreamWorkers(uint32(max(4, min(64, 4*runtime.GOMAXPROCS(0))))),
+		grpc.MaxRecvMsgSize(s.limits.RequestBytes),
+		grpc.MaxSendMsgSize(maxSendBytes),
+		grpc.MaxConcurrentStreams(uint32(min(s.limits.StreamsPerConn, math.MaxInt32))),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.ReadBufferSize(ioBufferBytes),
+		grpc.WriteBufferSize(ioBufferBytes),
+		grpc.ConnectionTimeout(connTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, Time: pingAfter, Timeout: pingTimeout}),
+	)
+	cairnv1.RegisterLedgerServer(s.grpc, s)
+	cairnv1.RegisterAdminServer(s.grpc, s)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.SetServing(false)
+	return s, nil
+}
+
+// Serve answers on the listener until Stop. It takes the listener over.
+func (s *Server) Serve(ln net.Listener) error {
+	return errors.Wrap(s.grpc.Serve(limitListener(ln, s.limits.Connections)), "serve API")
+}
+
+// SetServing sets what grpc.health.v1 says; a new server is not serving until told otherwise.
+func (s *Server) SetServing(serving bool) {
+	st := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		st = healthv1.HealthCheckResponse_SERVING
+	}
+	for _, service := range []string{"", cairnv1.Ledger_ServiceDesc.ServiceName, cairnv1.Admin_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(service, st)
+	}
+}
+
+// Stop takes no more calls, ends watches and append streams so that their clients go elsewhere, and waits for the other calls
+// until ctx ends.
+func (s *Server) Stop(ctx context.Context) {
+	s.stopOnce.Do(func() {
+		s.health.Shutdown()
+		close(s.stopping)
+	})
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}
+
+// isStopping reports whether Stop was called.
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+)
+
+// Status implements cairnv1.LedgerServer.
+func (s *Server) Status(context.Context, *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
+	st, l := s.cfg.Backend.Status(), s.cfg.Backend.Ledger()
+	head := l.Head()
+	resp := &cairnv1.StatusResponse{
+		Node: st.Node, Id: st.ID, Origin: s.cfg.Origin, Version: st.Version, Role: st.Role,
+		Leader: st.LeaderName, LeaderAddress: st.LeaderAddr,
+		Term: st.Term, Commit: st.Commit, Applied: st.Applied,
+		Size: head.Size, Root: head.Root[:], Started: st.Started.UnixMicro(),
+		WalBytes: st.WALBytes, StoreBytes: st.StoreBytes, DiskFreeBytes: st.DiskFreeBytes,
+		QueuedRequests: st.QueuedRequests, QueuedBytes: st.QueuedBytes,
+	}
+	if sealed := l.Sealed(); sealed != nil {
+		resp.SealedSize = sealed.Size
+	}
+	for _, p := range st.Peers {
+		resp.Peers = append(resp.Peers, &cairnv1.Peer{
+			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match,
+		})
+	}
+	return resp, nil
+}
+
+// maxNodeName bounds the name in an admin's request; longer ones name nobody.
+const maxNodeName = 253
+
+// TransferLeadership implements cairnv1.AdminServer. Its outcome is unknown once the transfer has begun: leadership may move later.
+func (s *Server) TransferLeadership(ctx context.Context, req *cairnv1.TransferLeadershipRequest) (*cairnv1.TransferLeadershipResponse, error) {
+	if len(req.GetTo()) > maxNodeName {
+		return nil, ErrUnknownNode
+	}
+	if err := s.cfg.Backend.TransferLeadership(ctx, req.GetTo()); err != nil {
+		r := *explain(err)
+		r.indefinite = r.reason == ReasonDeadline || r.indefinite
+		return nil, &r
+	}
+	return &cairnv1.TransferLeadershipResponse{Leader: s.cfg.Backend.Status().LeaderName}, nil
+}

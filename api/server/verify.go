@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// Verdicts of Verify.
+const (
+	VerdictOK        = "OK"
+	VerdictMalformed = "MALFORMED"
+	VerdictPolicy    = "POLICY"
+	VerdictInclusion = "INCLUSION"
+	VerdictFork      = "FORK"
+	VerdictAhead     = "AHEAD"
+)
+
+// Verify implements cairnv1.LedgerServer.
+func (s *Server) Verify(_ context.Context, req *cairnv1.VerifyRequest) (*cairnv1.VerifyResponse, error) {
+	if s.cfg.Policy == nil {
+		return nil, refuse(codes.Unimplemented, ReasonInvalidArgument, "this node has no policy to verify with")
+	}
+	resp := &cairnv1.VerifyResponse{}
+	resp.Verdict, resp.Reason = s.judge(req.GetReceipt(), resp)
+	resp.Valid = resp.Verdict == VerdictOK || resp.Verdict == VerdictAhead
+	return resp, nil
+}
+
+// judge examines a receipt from the outside in and stops at the first thing that is wrong. It fills in what it learns.
+func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reason string) {
+	r, err := tlog.ParseReceipt(raw)
+	if err != nil {
+		return VerdictMalformed, err.Error()
+	}
+	resp.Index = r.Index
+	if _, err := ledger.ParseLeaf(r.Extra); err != nil {
+		return VerdictMalformed, "the extra line is not an entry: " + err.Error()
+	}
+	cp, err := s.cfg.Policy.Verify(r.Checkpoint)
+	if err != nil {
+		return VerdictPolicy, err.Error()
+	}
+	resp.Size, resp.Root = cp.Size, cp.Root[:]
+	for _, by := range cp.Cosigners {
+		c := &cairnv1.Cosigner{Name: by.Name}
+		if !by.Time.IsZero() {
+			c.Time = uint64(by.Time.Unix())
+		}
+		resp.Cosigners = append(resp.Cosigners, c)
+	}
+	if s.cfg.Origin != "" && cp.Origin != s.cfg.Origin {
+		return VerdictPolicy, fmt.Sprintf("the checkpoint is of ledger %q, this is %q", cp.Origin, s.cfg.Origin)
+	}
+	if err := merkle.VerifyInclusion(r.Index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {
+		return VerdictInclusion, err.Error()
+	}
+	root, err := s.cfg.Backend.Ledger().RootAt(cp.Size)
+	var missing *ledger.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return VerdictAhead, fmt.Sprintf("signatures and proof are valid; this node has only %d entries and cannot compare roots", missing.Size)
+	case err != nil:
+		return VerdictAhead, "signatures and proof are valid; this node cannot compare roots: " + err.Error()
+	case root != cp.Root:
+		return VerdictFork, fmt.Sprintf("the checkpoint has root %s at size %d, this node has %s: the ledger's keys signed two histories", cp.Root, cp.Size, root)
+	}
+	return VerdictOK, "signatures, quorum and inclusion are valid, and the checkpoint agrees with this node's ledger"
+}

@@ -1,0 +1,179 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Ledger is what the handlers read; *ledger.Ledger has it. Safe for concurrent use.
+type Ledger interface {
+	Sealed() *ledger.Sealed
+	Tile(level uint8, index uint64, width int) ([]byte, error)
+	EntryBundle(index uint64, width int) ([]byte, error)
+}
+
+// Config says what is served.
+type Config struct {
+	Ledger  Ledger
+	Live    func() error        // nil error: the process works; a nil function: always
+	Ready   func() error        // nil error: the node can serve; a nil function: always
+	Metrics prometheus.Gatherer // nil: no /metrics
+	Logf    func(format string, args ...any)
+}
+
+// Limits of the read path. A bundle of 256 entries of 64 KiB takes 16 MiB.
+const (
+	maxBundles  = 16
+	maxTiles    = 64
+	patience    = 2 * time.Second // how long a request waits for its turn
+	maxMetrics  = 4
+	maxHeaders  = 16 << 10
+	maxPathSize = 256
+)
+
+// Handler serves everything of the package documentation.
+func Handler(cfg Config) http.Handler {
+	if cfg.Logf == nil {
+		cfg.Logf = func(string, ...any) {}
+	}
+	h := &handler{cfg: cfg, bundles: make(chan struct{}, maxBundles), tiles: make(chan struct{}, maxTiles)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/checkpoint", read(h.checkpoint))
+	mux.HandleFunc("/tile/", read(h.tile))
+	mux.HandleFunc("/livez", read(probe(cfg.Live)))
+	mux.HandleFunc("/readyz", read(probe(cfg.Ready)))
+	if cfg.Metrics != nil {
+		mux.Handle("/metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetrics, Timeout: 10 * time.Second}))
+	}
+	return &canonical{mux}
+}
+
+// NewServer returns an HTTP server for the handler with limits on what a client can hold.
+func NewServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxHeaders,
+	}
+}
+
+type handler struct {
+	cfg            Config
+	bundles, tiles chan struct{} // tokens of requests that hold memory
+}
+
+// canonical refuses paths that a cache would keep apart from the one they mean, before ServeMux redirects them.
+type canonical struct{ mux *http.ServeMux }
+
+func (c *canonical) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	p := r.URL.Path
+	if len(p) > maxPathSize || r.URL.EscapedPath() != p || strings.Contains(p, "//") || strings.Contains(p, "/.") {
+		fail(w, http.StatusBadRequest, "the path is not canonical")
+		return
+	}
+	c.mux.ServeHTTP(w, r)
+}
+
+// read allows GET and HEAD only.
+func read(f http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			fail(w, http.StatusMethodNotAllowed, "only GET and HEAD are served")
+			return
+		}
+		// Verifiers run in browsers, too, and nothing here is private.
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		f(w, r)
+	}
+}
+
+func fail(w http.ResponseWriter, code int, why string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, why, code)
+}
+
+func probe(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if check != nil {
+			if err := check(); err != nil {
+				fail(w, http.StatusServiceUnavailable, err.Error())
+				return
+			}
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		send(w, "text/plain; charset=utf-8", []byte("ok\n"))
+	}
+}
+
+func send(w http.ResponseWriter, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // the client may be gone
+}
+
+// checkpoint serves C2SP tlog-checkpoint. It changes all the time: caches must ask.
+func (h *handler) checkpoint(w http.ResponseWriter, _ *http.Request) {
+	sealed := h.cfg.Ledger.Sealed()
+	if sealed == nil {
+		fail(w, http.StatusNotFound, "nothing is sealed yet")
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	send(w, "text/plain; charset=utf-8", sealed.Note)
+}
+
+// tile serves C2SP tlog-tiles, tiles and entry bundles.
+func (h *handler) tile(w http.ResponseWriter, r *http.Request) {
+	kind, level, index, width, err := merkle.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	sealed := h.cfg.Ledger.Sealed()
+	if sealed == nil || width > merkle.WidthAt(level, index, sealed.Size) {
+		fail(w, http.StatusNotFound, "the sealed ledger has no such tile")
+		return
+	}
+	turn, get := h.tiles, func() ([]byte, error) { return h.cfg.Ledger.Tile(level, index, width) }
+	if kind == merkle.EntryBundle {
+		turn, get = h.bundles, func() ([]byte, error) { return h.cfg.Ledger.EntryBundle(index, width) }
+	}
+	wait, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-wait.Done():
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
+		return
+	}
+	body, err := get()
+	if err != nil {
+		h.cfg.Logf("serve %s: %+v", r.URL.Path, err)
+		var missing *ledger.NotFoundError
+		if errors.As(err, &missing) {
+			fail(w, http.StatusNotFound, err.Error())
+			return
+		}
+		fail(w, http.StatusInternalServerError, "this node cannot serve the tile: "+err.Error())
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	send(w, "application/octet-stream", body)
+}
