@@ -172,7 +172,7 @@ func parseEntries(entries []BlockEntry, raw []byte, at int, time int64) (int, er
 		leaf := raw[at : at+n : at+n]
 		v, err := viewLeaf(leaf)
 		if err != nil {
-			return 0, errors.Mark(errors.Wrapf(err, "entry %d", j), ErrBadBlock)
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: %v", j, err)
 		}
 		if v.time != time {
 			return 0, errors.Wrapf(ErrBadBlock, "entry %d: time %d differs from the block's %d", j, v.time, time)

@@ -144,7 +144,7 @@ func (s *Sealer) receiveCosignature(from uint64, m message) {
 	}
 	sig := tlog.Signature{Name: key.Name(), KeyID: m.keyID, Data: m.data}
 	if _, err := key.VerifyCheckpoint(s.checkpoint(r.size, r.root), sig); err != nil {
-		s.problem(errors.Mark(errors.Wrapf(err, "cosignature from node %d", from), ErrForged))
+		s.problem(errors.Wrapf(ErrForged, "cosignature from node %d: %v", from, err))
 		return
 	}
 	s.count(r, from, sig)

@@ -57,7 +57,7 @@ func (s *Sealer) answerRequest() {
 		return
 	}
 	if root != r.root {
-		s.problem(errors.Mark(errors.Newf("node %d asks to cosign root %s for size %d, this replica has %s", r.from, r.root, r.size, root), ErrRootMismatch))
+		s.problem(errors.Wrapf(ErrRootMismatch, "node %d asks to cosign root %s for size %d, this replica has %s", r.from, r.root, r.size, root))
 		return
 	}
 	switch p := s.replica.promised; {
@@ -68,7 +68,7 @@ func (s *Sealer) answerRequest() {
 		s.emit(Persist{Token: s.replica.token, Data: s.replica.promised.marshal()})
 	case root != p.root:
 		// We signed another root for this size in an earlier life: our own past is wrong, or the disk is.
-		s.problem(errors.Mark(errors.Newf("this node has promised root %s for size %d and now computes %s", p.root, p.size, root), ErrRootMismatch))
+		s.problem(errors.Wrapf(ErrRootMismatch, "this node has promised root %s for size %d and now computes %s", p.root, p.size, root))
 	default:
 		s.cosign(r) // once more; waiting is nil, so it is durable
 	}
@@ -123,7 +123,7 @@ func (s *Sealer) timestamp() uint64 { return uint64(max(s.now.Unix(), 0)) }
 func (s *Sealer) receiveSealed(from uint64, m message) {
 	cp, _, err := tlog.ParseCheckpoint(m.data)
 	if err != nil {
-		s.problem(errors.Mark(errors.Wrapf(err, "sealed checkpoint from node %d", from), ErrForged))
+		s.problem(errors.Wrapf(ErrForged, "sealed checkpoint from node %d: %v", from, err))
 		return
 	}
 	if cp.Size <= s.newestSize() {
@@ -137,7 +137,7 @@ func (s *Sealer) receiveSealed(from uint64, m message) {
 		return
 	}
 	if _, err := s.policy.Verify(m.data); err != nil {
-		s.problem(errors.Mark(errors.Wrapf(err, "sealed checkpoint from node %d", from), ErrForged))
+		s.problem(errors.Wrapf(ErrForged, "sealed checkpoint from node %d: %v", from, err))
 		return
 	}
 	s.pending = &pendingSealed{from, &ledger.Sealed{Size: cp.Size, Root: cp.Root, Note: m.data}}
@@ -160,7 +160,7 @@ func (s *Sealer) adoptPending() {
 		return
 	}
 	if root != p.checkpoint.Root {
-		s.problem(errors.Mark(errors.Newf("size %d is sealed with root %s, this replica has %s", p.checkpoint.Size, p.checkpoint.Root, root), ErrRootMismatch))
+		s.problem(errors.Wrapf(ErrRootMismatch, "size %d is sealed with root %s, this replica has %s", p.checkpoint.Size, p.checkpoint.Root, root))
 		return
 	}
 	s.newest = p.checkpoint

@@ -265,7 +265,7 @@ func (s *Sealer) problem(err error) { s.emit(Problem{Err: err}) }
 func (s *Sealer) receive(from uint64, payload []byte) {
 	m, err := parseMessage(payload)
 	if err != nil {
-		s.problem(errors.Mark(errors.Wrapf(err, "from node %d", from), ErrForged))
+		s.problem(errors.Wrapf(ErrForged, "from node %d: %v", from, err))
 		return
 	}
 	switch m.kind {

@@ -1,0 +1,598 @@
+package seal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+)
+
+const origin = "example.org/ledger"
+
+// testKeys are made once: the log's and those of five nodes.
+var testKeys = sync.OnceValue(func() (keys [6]*tlog.Cosigner) {
+	for i := range keys {
+		name := origin
+		if i > 0 {
+			name = fmt.Sprintf("%s/n%d", origin, i)
+		}
+		seed := sha256.Sum256([]byte(name))
+		key, err := pqcrypto.NewSigningKey(pqcrypto.MLDSA44, seed[:])
+		if err == nil {
+			keys[i], err = tlog.NewCosigner(name, key)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	return keys
+})
+
+// trueRoot stands for the root of the one true ledger.
+func trueRoot(size uint64) merkle.Hash {
+	return merkle.LeafHash(binary.BigEndian.AppendUint64(nil, size))
+}
+
+// cluster is some sealers with a network, disks and a clock, all under the test's control.
+type cluster struct {
+	t        *testing.T
+	now      time.Time
+	nodes    map[uint64]*node
+	wire     []delivery
+	policy   *tlog.Policy
+	problems []error
+	signed   map[uint64]signed // largest size for which a node's cosignature left it
+}
+
+type node struct {
+	*Sealer
+	cfg      Config
+	size     uint64    // applied
+	disk     []byte    // durable state
+	persists []Persist // not yet durable
+	sealed   []*ledger.Sealed
+}
+
+type delivery struct {
+	from, to uint64
+	payload  []byte
+}
+
+func newCluster(t *testing.T, n int, learners ...uint64) *cluster {
+	c := &cluster{t: t, now: time.Unix(1_700_000_000, 0), nodes: map[uint64]*node{}, signed: map[uint64]signed{}}
+	voters := map[uint64]*tlog.VerifierKey{}
+	var keys []*tlog.VerifierKey
+	for id := uint64(1); id <= uint64(n); id++ {
+		voters[id] = testKeys()[id].Key()
+		keys = append(keys, voters[id])
+	}
+	var err error
+	if c.policy, err = tlog.NewPolicy([]*tlog.VerifierKey{testKeys()[0].Key()}, keys, n/2+1); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range append(slices.Sorted(maps.Keys(voters)), learners...) {
+		nd := &node{cfg: Config{Origin: origin, Self: id, Voters: voters, Learners: learners, LogCosigner: testKeys()[0], NodeCosigner: testKeys()[id]}}
+		nd.cfg.RootAt = func(size uint64) (merkle.Hash, error) {
+			if size > nd.size {
+				return merkle.Hash{}, errors.New("not applied")
+			}
+			return trueRoot(size), nil
+		}
+		c.nodes[id] = nd
+		c.start(id)
+	}
+	return c
+}
+
+// start (re)starts a node with what its disk and its ledger hold.
+func (c *cluster) start(id uint64) {
+	nd := c.nodes[id]
+	nd.cfg.State, nd.persists = nd.disk, nil
+	nd.cfg.Newest = nil
+	if k := len(nd.sealed); k > 0 {
+		nd.cfg.Newest = nd.sealed[k-1]
+	}
+	var err error
+	if nd.Sealer, err = New(nd.cfg); err != nil {
+		c.t.Fatal(err)
+	}
+	c.step(id, Applied{nd.size})
+}
+
+func (c *cluster) step(id uint64, ev Event) {
+	nd := c.nodes[id]
+	for _, e := range nd.Step(c.now, ev) {
+		switch e := e.(type) {
+		case Send:
+			c.checkSent(id, e)
+			c.wire = append(c.wire, delivery{id, e.To, e.Payload})
+		case Persist:
+			nd.persists = append(nd.persists, e)
+		case Sealed:
+			v, err := c.policy.Verify(e.Checkpoint.Note)
+			if err != nil || v.Size != e.Checkpoint.Size || v.Root != trueRoot(v.Size) || v.Root != e.Checkpoint.Root {
+				c.t.Fatalf("node %d sealed %d, which does not verify: %v", id, e.Checkpoint.Size, err)
+			}
+			if k := len(nd.sealed); k > 0 && nd.sealed[k-1].Size >= v.Size || v.Size > nd.size {
+				c.t.Fatalf("node %d with size %d sealed %d out of order", id, nd.size, v.Size)
+			}
+			nd.sealed = append(nd.sealed, e.Checkpoint)
+		case Problem:
+			c.problems = append(c.problems, e.Err)
+		}
+	}
+}
+
+// checkSent checks the promise of a voter on everything that leaves it.
+func (c *cluster) checkSent(id uint64, e Send) {
+	m, err := parseMessage(e.Payload)
+	if err != nil {
+		c.t.Fatalf("node %d sent garbage: %v", id, err)
+	}
+	if m.kind != kindCosignature {
+		return
+	}
+	last := c.signed[id]
+	if m.size < last.size || m.size == last.size && m.root != last.root {
+		c.t.Fatalf("node %d signed size %d with root %v after size %d with root %v", id, m.size, m.root, last.size, last.root)
+	}
+	onDisk, err := parseState(c.nodes[id].disk)
+	if err != nil || onDisk.size < m.size {
+		c.t.Fatalf("node %d signed size %d, its disk says %d, %v", id, m.size, onDisk.size, err)
+	}
+	c.signed[id] = signed{m.size, m.root}
+}
+
+// sync makes a node's outstanding state durable.
+func (c *cluster) sync(id uint64) {
+	nd := c.nodes[id]
+	for len(nd.persists) > 0 {
+		p := nd.persists[0]
+		nd.persists = nd.persists[1:]
+		nd.disk = p.Data
+		c.step(id, Persisted{p.Token})
+	}
+}
+
+func (c *cluster) deliver(d delivery) {
+	if nd := c.nodes[d.to]; nd != nil {
+		c.step(d.to, Received{d.from, d.payload})
+	}
+}
+
+// settle delivers and syncs until nothing happens any more, without letting time pass.
+func (c *cluster) settle() {
+	for busy := true; busy; {
+		busy = false
+		for len(c.wire) > 0 {
+			d := c.wire[0]
+			c.wire = c.wire[1:]
+			c.deliver(d)
+			busy = true
+		}
+		for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
+			busy = busy || len(c.nodes[id].persists) > 0
+			c.sync(id)
+		}
+	}
+}
+
+func (c *cluster) grow(id, size uint64) {
+	c.nodes[id].size = size
+	c.step(id, Applied{size})
+}
+
+func (c *cluster) growAll(size uint64) {
+	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
+		c.grow(id, size)
+	}
+}
+
+func (c *cluster) tick(d time.Duration) {
+	c.now = c.now.Add(d)
+	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
+		c.step(id, Tick{})
+	}
+}
+
+func (c *cluster) wantSealed(size uint64) {
+	c.t.Helper()
+	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
+		if got := c.nodes[id].newestSize(); got != size {
+			c.t.Fatalf("node %d knows sealed size %d, want %d", id, got, size)
+		}
+	}
+}
+
+func TestSealsAtOnceAndEverybodyLearns(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 4)
+	c.step(2, Leader{true})
+	c.growAll(10)
+	c.settle()
+	c.wantSealed(10)
+	// Without anybody waiting the next one is due at the cadence.
+	c.growAll(20)
+	c.tick(DefaultCadence - 1)
+	c.settle()
+	c.wantSealed(10)
+	c.tick(1)
+	c.settle()
+	c.wantSealed(20)
+	// With somebody waiting it is due at once, but for the least interval.
+	c.step(2, Wanted{})
+	c.tick(DefaultMinInterval)
+	c.growAll(30)
+	c.settle()
+	c.wantSealed(30)
+	if len(c.problems) > 0 {
+		t.Fatalf("problems: %v", c.problems)
+	}
+}
+
+func TestOneSealAtATime(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(1)
+	for size := uint64(2); size < 50; size++ {
+		c.now = c.now.Add(DefaultMinInterval / 2) // 50 of them are less than a timeout
+		c.step(1, Wanted{})
+		c.grow(1, size)
+	}
+	if len(c.wire) != 2 || len(c.nodes[1].persists) != 1 {
+		t.Fatalf("%d messages and %d writes for one seal of three voters, want 2 and 1", len(c.wire), len(c.nodes[1].persists))
+	}
+	c.growAll(50)
+	c.settle()
+	c.wantSealed(50) // the second one, begun as soon as the first was done
+	if n := len(c.nodes[1].sealed); n != 2 {
+		t.Fatalf("%d seals, want 2", n)
+	}
+}
+
+func TestSingleVoter(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	c.step(1, Leader{true})
+	c.growAll(3)
+	c.settle()
+	c.wantSealed(3)
+}
+
+func TestLaggingVoterSignsWhenItHasApplied(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.grow(1, 5)
+	c.settle()
+	if len(c.nodes[1].sealed) != 0 {
+		t.Fatal("sealed without a majority having applied")
+	}
+	c.grow(3, 7)
+	c.settle()
+	if got := c.nodes[1].newestSize(); got != 5 {
+		t.Fatalf("sealed %d, want 5", got)
+	}
+	c.grow(2, 5)
+	c.wantSealed(5)
+}
+
+func TestTimeoutTriesAgainWithTheSizeOfThen(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.wire = nil // lost
+	c.settle()
+	c.growAll(9)
+	c.tick(DefaultTimeout - 1)
+	c.settle()
+	c.wantSealed(0)
+	c.tick(1)
+	c.settle()
+	c.wantSealed(9)
+}
+
+func TestNewLeaderGoesOn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.settle()
+	// The old leader is cut off in the middle of a seal; node 2 has signed 8 already.
+	c.grow(1, 8)
+	c.grow(2, 8)
+	c.grow(3, 6)
+	c.tick(DefaultCadence)
+	c.sync(1)
+	for _, d := range c.wire {
+		if d.to == 2 {
+			c.deliver(d)
+		}
+	}
+	c.sync(2)
+	c.wire = nil
+	c.step(1, Leader{false})
+	c.step(3, Leader{true})
+	c.settle()
+	// Node 3 asked for 6, which nobody else signs after 8.
+	if got := c.nodes[3].newestSize(); got != 5 {
+		t.Fatalf("sealed %d, want 5", got)
+	}
+	c.grow(3, 8)
+	c.tick(DefaultTimeout)
+	c.settle()
+	c.wantSealed(8)
+}
+
+func TestRestartedNodeLearnsTheNewest(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.settle()
+	c.nodes[3].sealed = nil
+	c.start(3)
+	c.step(1, PeerUp{3})
+	c.settle()
+	c.wantSealed(5)
+}
+
+func TestStateSurvivesRestart(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	ask := func(size uint64, root merkle.Hash) []message {
+		c.wire = nil
+		c.step(2, Received{1, message{kind: kindRequest, size: size, root: root}.marshal()})
+		c.sync(2)
+		var answers []message
+		for _, d := range c.wire {
+			m, err := parseMessage(d.payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers = append(answers, m)
+		}
+		return answers
+	}
+	c.growAll(10)
+	if a := ask(8, trueRoot(8)); len(a) != 1 || a[0].kind != kindCosignature {
+		t.Fatalf("first request: %+v", a)
+	}
+	c.start(2)
+	if a := ask(7, trueRoot(7)); len(a) != 1 || a[0].kind != kindRefusal || a[0].last != 8 {
+		t.Fatalf("smaller size after restart: %+v", a)
+	}
+	if a := ask(8, trueRoot(8)); len(a) != 1 || a[0].kind != kindCosignature {
+		t.Fatalf("same size after restart: %+v", a)
+	}
+	// Its ledger has another root than it once signed.
+	c.nodes[2].cfg.RootAt = func(uint64) (merkle.Hash, error) { return trueRoot(99), nil }
+	c.start(2)
+	if a := ask(8, trueRoot(99)); len(a) != 0 || len(c.problems) == 0 || !errors.Is(c.problems[0], ErrRootMismatch) {
+		t.Fatalf("another root for a signed size: %+v, problems %v", a, c.problems)
+	}
+}
+
+func TestCrashBeforeTheStateIsDurable(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	for _, d := range c.wire {
+		c.deliver(d)
+	}
+	c.wire = nil
+	if len(c.nodes[2].persists) != 1 {
+		t.Fatal("node 2 did not write before signing")
+	}
+	c.start(2) // the write is lost, and so is the signature: checkSent sees every one
+	c.settle()
+	c.tick(DefaultTimeout)
+	c.settle()
+	c.wantSealed(5)
+}
+
+func TestForgeries(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 5)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.sync(1)
+	cp := tlog.Checkpoint{Origin: origin, Size: 5, Root: trueRoot(5)}
+	cosign := func(key int, cp tlog.Checkpoint) message {
+		sig, err := testKeys()[key].Cosign(cp, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return message{kind: kindCosignature, size: 5, root: trueRoot(5), keyID: sig.KeyID, data: sig.Data}
+	}
+	c.wire = nil
+	good := cosign(2, cp)
+	flipped := cosign(3, cp)
+	flipped.data[100] ^= 1
+	otherID := cosign(3, cp)
+	otherID.keyID++
+	for name, f := range map[string]struct {
+		from uint64
+		m    message
+		ok   bool // not even a problem
+	}{
+		"flipped":             {3, flipped, false},
+		"another key id":      {3, otherID, false},
+		"another's signature": {3, good, false},
+		"the log's signature": {3, cosign(0, cp), false},
+		"another root":        {3, cosign(3, tlog.Checkpoint{Origin: origin, Size: 5, Root: trueRoot(6)}), false},
+		"another origin":      {3, cosign(3, tlog.Checkpoint{Origin: origin + "x", Size: 5, Root: trueRoot(5)}), false},
+		"as the leader":       {1, good, true},
+		"no voter":            {9, good, true},
+		"once":                {2, good, true},
+		"twice":               {2, good, true},
+	} {
+		c.problems = nil
+		c.step(1, Received{f.from, f.m.marshal()})
+		if len(c.nodes[1].sealed) != 0 {
+			t.Fatalf("%s: sealed with too few cosignatures", name)
+		}
+		if f.ok == (len(c.problems) > 0) || !f.ok && !errors.Is(c.problems[0], ErrForged) {
+			t.Fatalf("%s: problems %v", name, c.problems)
+		}
+	}
+	c.step(1, Received{4, cosign(4, cp).marshal()})
+	if len(c.nodes[1].sealed) != 1 {
+		t.Fatal("three good cosignatures of five did not seal")
+	}
+	// A note with too few lines, and one with a wrong root, change nothing elsewhere.
+	note := func(cp tlog.Checkpoint, keys ...int) []byte {
+		n := tlog.Note{Text: cp.Text()}
+		for _, k := range keys {
+			sig, err := testKeys()[k].Cosign(cp, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.Signatures = append(n.Signatures, sig)
+		}
+		return n.Marshal()
+	}
+	for name, b := range map[string][]byte{
+		"two cosignatures": note(cp, 0, 1, 2),
+		"no log line":      note(cp, 1, 2, 3),
+		"one three times":  note(cp, 0, 1, 1, 1),
+		"garbage":          []byte("no note\n"),
+		"another root":     note(tlog.Checkpoint{Origin: origin, Size: 5, Root: trueRoot(6)}, 0, 1, 2, 3),
+		"another origin":   note(tlog.Checkpoint{Origin: origin + "x", Size: 5, Root: trueRoot(5)}, 0, 1, 2, 3),
+	} {
+		c.problems = nil
+		c.step(5, Received{1, message{kind: kindSealed, data: b}.marshal()})
+		if len(c.nodes[5].sealed) != 0 || len(c.problems) != 1 {
+			t.Fatalf("%s: sealed %v, problems %v", name, c.nodes[5].sealed, c.problems)
+		}
+	}
+}
+
+func TestDivergedLeaderIsNotSigned(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.nodes[1].cfg.RootAt = func(size uint64) (merkle.Hash, error) { return trueRoot(size + 1000), nil }
+	c.start(1)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.settle()
+	c.wantSealed(0)
+	if len(c.problems) == 0 || !errors.Is(c.problems[0], ErrRootMismatch) {
+		t.Fatalf("problems: %v", c.problems)
+	}
+}
+
+// TestRandomFaults loses, repeats and reorders messages, restarts nodes with writes in flight and has up to two leaders
+// at once, then heals everything and wants the whole ledger sealed. checkSent watches every signature.
+func TestRandomFaults(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 5))
+			n := 3 + 2*int(seed%2)
+			c := newCluster(t, n)
+			size := uint64(0)
+			for range 400 {
+				id := 1 + rng.Uint64N(uint64(n))
+				switch rng.IntN(12) {
+				case 0, 1:
+					size += rng.Uint64N(3)
+					c.grow(id, size)
+				case 2:
+					c.grow(id, min(size, c.nodes[id].size+rng.Uint64N(2)))
+				case 3:
+					c.step(id, Leader{rng.IntN(3) > 0})
+				case 4:
+					c.step(id, Wanted{})
+				case 5:
+					c.start(id)
+				case 6, 7:
+					c.sync(id)
+				case 8:
+					c.tick(time.Duration(rng.IntN(100)) * time.Millisecond)
+				default:
+					if len(c.wire) == 0 {
+						continue
+					}
+					i := rng.IntN(len(c.wire))
+					d := c.wire[i]
+					if rng.IntN(4) > 0 { // otherwise it will come again
+						c.wire = slices.Delete(c.wire, i, i+1)
+					}
+					if rng.IntN(4) > 0 {
+						c.deliver(d)
+					}
+				}
+			}
+			size++
+			for id := range c.nodes {
+				c.step(id, Leader{false})
+			}
+			c.growAll(size)
+			c.settle()
+			c.step(1, Leader{true})
+			for range 3 {
+				c.settle()
+				c.tick(DefaultResend)
+			}
+			c.settle()
+			c.wantSealed(size)
+		})
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	if _, ok := c.nodes[1].Deadline(); ok {
+		t.Fatal("a follower has a deadline")
+	}
+	c.step(1, Leader{true})
+	c.growAll(5)
+	want := func(d time.Duration) {
+		t.Helper()
+		if at, ok := c.nodes[1].Deadline(); !ok || at.Sub(c.now) != d {
+			t.Fatalf("deadline in %v, %v; want %v", at.Sub(c.now), ok, d)
+		}
+	}
+	want(DefaultTimeout)
+	c.settle()
+	if _, ok := c.nodes[1].Deadline(); ok {
+		t.Fatal("a deadline with everything sealed and acknowledged")
+	}
+	c.growAll(6)
+	want(DefaultCadence)
+	c.step(1, Wanted{})
+	want(DefaultMinInterval)
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add(message{kind: kindRequest, size: 1, root: trueRoot(1)}.marshal())
+	f.Add(message{kind: kindCosignature, size: 1, keyID: 7, data: []byte("signature")}.marshal())
+	f.Add(message{kind: kindRefusal, size: 1, last: 2}.marshal())
+	f.Add(message{kind: kindSealed, data: []byte("note\n")}.marshal())
+	f.Add(message{kind: kindAck, size: 9}.marshal())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parseMessage(b)
+		if err != nil {
+			return
+		}
+		if got := m.marshal(); string(got) != string(b) {
+			t.Fatalf("parsed %x, which encodes to %x", b, got)
+		}
+	})
+}
