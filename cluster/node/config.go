@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -258,6 +259,14 @@ func (c *Config) Self() Member {
 		}
 	}
 	panic("node: configuration was not validated")
+}
+
+func (c *Config) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		panic("node: configuration was not validated")
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("node", c.Name)
 }
 
 func (c *Config) clusterID() (uint64, error) {

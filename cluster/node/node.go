@@ -1,15 +1,313 @@
 // Package node assembles one Cairn node from its parts: configuration, keys,
 // data directory, Raft log, ledger, replication, sealer, gRPC API and HTTP.
 //
-// Run is all that a caller needs; it returns when the context is cancelled
-// (after handing leadership over) or when the node had to stop.
+// Run is all that a caller needs; it returns when its context is cancelled
+// (after handing leadership over) or when the node had to stop: a full disk, a
+// failed sync, a diverged ledger. A node that stopped is started again by
+// whoever supervises it; it never repairs itself by guessing.
 package node
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
 
-// Run starts the node and blocks until ctx is cancelled or the node has to
-// stop. It returns nil only after a clean stop.
-func Run(ctx context.Context, c Config) error {
-	<-ctx.Done()
+	"github.com/cockroachdb/errors"
+	"github.com/dustin/go-humanize"
+	"go.etcd.io/raft/v3/raftpb"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// group is the id of the one ledger of a node. It prefixes every key, log record
+// and frame, so that more ledgers on one node are an extension.
+const group = 1
+
+// ErrDiskFull says that the node stopped, cleanly, because its disk has no space
+// left. It starts again when there is space; nothing acknowledged is lost.
+var ErrDiskFull = errors.New("not enough free disk space")
+
+// node is a running node. Fields are set once by start and closed in the reverse
+// order by stop; whoever fails reports to fatal.
+type node struct {
+	cfg     Config
+	log     *slog.Logger
+	keys    *keyring
+	metrics *metrics
+	started time.Time
+
+	dir       *dataDir
+	wal       *wal.Log
+	ledger    *ledger.Ledger
+	channel   *lpa.Config
+	transport *transport.Transport
+	replica   *replica
+	services  *services
+
+	// fatal takes the first reason to stop; capacity 1.
+	fatal chan error
+}
+
+// Run starts the node and blocks until ctx is cancelled or the node has to stop.
+// It returns nil only after a clean stop.
+func Run(ctx context.Context, c Config, log *slog.Logger) error {
+	c.setDefaults()
+	if err := c.Validate(); err != nil {
+		return errors.Wrap(err, "node configuration")
+	}
+	n := &node{cfg: c, log: log, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	err := n.start()
+	if err == nil {
+		log.Info("node is up", "node", c.Name, "api", c.Listen.API, "http", c.Listen.HTTP, "took", time.Since(n.started).Round(time.Millisecond).String())
+		err = n.wait(ctx)
+	}
+	return errors.CombineErrors(err, n.stop(err))
+}
+
+// fail asks the node to stop. Only the first reason counts.
+func (n *node) fail(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+}
+
+func (n *node) wait(ctx context.Context) error {
+	full := time.NewTicker(100 * time.Millisecond)
+	defer full.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-n.fatal:
+			return err
+		case <-full.C:
+			if err := n.checkSpace(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// checkSpace stops the node while there is still space: Badger maps its files
+// into memory, and a mapped page that finds no space kills the process.
+func (n *node) checkSpace() error {
+	free, err := n.dir.freeBytes()
+	if err != nil {
+		return err
+	}
+	if free < n.cfg.Storage.MinFreeBytes {
+		return errors.Wrapf(ErrDiskFull, "%s: %s free, storage.min_free_bytes is %s: make space and start the node again",
+			n.dir.path, humanize.IBytes(uint64(free)), humanize.IBytes(uint64(n.cfg.Storage.MinFreeBytes)))
+	}
 	return nil
+}
+
+func (n *node) start() (err error) {
+	if n.keys, err = loadKeys(&n.cfg); err != nil {
+		return err
+	}
+	if err := n.openStorage(); err != nil {
+		return err
+	}
+	suite, err := lpa.ParseSuite(n.cfg.Suite)
+	if err != nil {
+		return errors.Wrap(err, "suite")
+	}
+	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Observe: n.metrics.observeHandshake}
+	if err := n.channel.Validate(); err != nil {
+		return errors.Wrap(err, "prepare authenticated channel")
+	}
+	// Every listener first: an address in use is told before anything else happens.
+	var l listeners
+	if err := l.open(n.cfg.Listen); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if n.replica, err = newReplica(n); err != nil {
+		return err
+	}
+	n.transport = transport.New(transport.Config{
+		Self: n.cfg.Self().ID, Peers: n.peerAddresses(), Dial: n.dialPeer, Accept: n.acceptPeer, Logf: n.logf("transport"),
+	})
+	n.replica.raft, err = raftnode.Start(raftnode.Config{
+		ID: n.cfg.Self().ID, Group: group, Log: n.wal, Machine: n.replica,
+		Transport:      &watchedTransport{n.transport, n.replica.sealer.peerUp},
+		TickInterval:   n.cfg.Raft.Tick,
+		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
+		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
+		StallTimeout:   n.cfg.Raft.Stall,
+		QueueBytes:     int(n.cfg.Storage.QueueBytes),
+		Fatal:          n.fail,
+		Logf:           n.logf("raft"),
+	})
+	if err != nil {
+		return errors.Wrap(err, "start raft")
+	}
+	n.registerMetrics()
+	n.replica.sealer.applied(n.ledger.Head().Size)
+	n.replica.sealer.start()
+	n.transport.Start(l.peer)
+	n.services, err = n.serve(&l)
+	return err
+}
+
+// openStorage opens the data directory, the Raft log and the ledger.
+func (n *node) openStorage() (err error) {
+	cluster, err := n.cfg.clusterID()
+	if err != nil {
+		return err
+	}
+	self := n.cfg.Self()
+	n.dir, err = openDataDir(n.cfg.DataDir, identity{cluster: cluster, node: self.ID, name: self.Name, origin: n.cfg.Origin})
+	if err != nil {
+		return err
+	}
+	if err := n.checkSpace(); err != nil {
+		return err
+	}
+	n.wal, err = wal.Open(wal.Options{
+		Dir: n.dir.sub(walDir), Cluster: cluster, Node: self.ID,
+		SegmentSize: n.cfg.Storage.SegmentBytes, RetainBytes: n.cfg.Storage.RetainBytes, CacheBytes: n.cfg.Storage.CacheBytes,
+		Logf: n.logf("wal"),
+	})
+	if err != nil {
+		return errors.Wrap(err, "open the Raft log")
+	}
+	if err := n.bootstrap(); err != nil {
+		return err
+	}
+	start, err := ledger.ParseSummary(n.wal.Group(group).Mark().Meta)
+	if err != nil {
+		return errors.Wrap(err, "read the Raft log's mark")
+	}
+	store, err := badgerstore.Open(badgerstore.Options{Dir: n.dir.sub(ledgerDir), Logf: n.logf("badger")})
+	if err != nil {
+		return err
+	}
+	n.ledger, err = ledger.Open(store, ledger.Config{Group: group, Origin: n.cfg.Origin, Start: start})
+	if err != nil {
+		return errors.CombineErrors(errors.Wrap(err, "open the ledger"), store.Close())
+	}
+	return nil
+}
+
+// bootstrap gives an empty log the first configuration: the members of the file.
+func (n *node) bootstrap() error {
+	_, conf, err := n.wal.Group(group).InitialState()
+	if err != nil {
+		return errors.Wrap(err, "read the Raft log's state")
+	}
+	if len(conf.GetVoters()) > 0 {
+		return nil
+	}
+	voters := make([]uint64, len(n.cfg.Members))
+	for i, m := range n.cfg.Members {
+		voters[i] = m.ID
+	}
+	return errors.Wrap(n.wal.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}}), "bootstrap the Raft log")
+}
+
+// stop ends everything that start began, leadership first. reason is why the node
+// stops, nil for a clean stop.
+func (n *node) stop(reason error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var err error
+	closing := func(what string, e error) {
+		if e != nil && reason == nil {
+			err = errors.CombineErrors(err, errors.Wrap(e, what))
+		}
+	}
+	if n.services != nil {
+		n.services.drain()
+	}
+	if n.replica != nil && n.replica.raft != nil {
+		closing("stop raft", n.replica.raft.Stop(ctx))
+		n.replica.sealer.stop()
+	}
+	if n.services != nil {
+		closing("stop services", n.services.stop(ctx))
+	}
+	if n.transport != nil {
+		n.transport.Close()
+	}
+	if n.ledger != nil {
+		e := n.ledger.Close()
+		closing("close the ledger", e)
+		if e == nil && reason == nil {
+			closing("mark the Raft log", n.finalMark())
+		}
+	}
+	if n.wal != nil {
+		closing("close the Raft log", n.wal.Close())
+	}
+	if n.dir != nil {
+		closing("unlock the data directory", n.dir.close())
+	}
+	return err
+}
+
+// finalMark spares the next start the replay: a ledger that was closed cleanly
+// holds everything that it has applied.
+func (n *node) finalMark() error {
+	g := n.wal.Group(group)
+	h := n.ledger.Head()
+	if h.RaftIndex <= g.Mark().Index {
+		return nil
+	}
+	_, conf, err := g.InitialState()
+	if err != nil {
+		return err
+	}
+	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+	mark := wal.Mark{Index: h.RaftIndex, Term: h.RaftTerm, ConfState: conf, Meta: s.Marshal()}
+	return n.wal.Append([]wal.Record{{Group: group, Mark: &mark}}, true)
+}
+
+// logf adapts the printf-style loggers of the parts.
+func (n *node) logf(part string) func(string, ...any) {
+	log := n.log.With("part", part)
+	return func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) }
+}
+
+// listeners are the three addresses of a node.
+type listeners struct{ api, peer, http net.Listener }
+
+func (l *listeners) open(c Listen) error {
+	var g errgroup.Group
+	for _, x := range []struct {
+		key, addr string
+		ln        *net.Listener
+	}{{"listen.api", c.API, &l.api}, {"listen.peer", c.Peer, &l.peer}, {"listen.http", c.HTTP, &l.http}} {
+		g.Go(func() (err error) {
+			*x.ln, err = net.Listen("tcp", x.addr)
+			return errors.Wrapf(err, "%s: is another process using the address?", x.key)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		l.close()
+		return err
+	}
+	return nil
+}
+
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.api, l.peer, l.http} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
 }

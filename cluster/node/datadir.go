@@ -1,0 +1,192 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/errors"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	identityFile  = "IDENTITY"
+	identityMagic = "cairn identity v1"
+	lockFile      = "LOCK"
+	walDir        = "wal"
+	ledgerDir     = "ledger"
+)
+
+// ErrForeignData says that a data directory belongs to another node, another
+// cluster or another ledger. Nothing in it was touched.
+var ErrForeignData = errors.New("the data directory belongs to another node")
+
+// ErrLocked says that another process uses the data directory.
+var ErrLocked = errors.New("the data directory is in use by another process")
+
+// dataDir is a node's directory on disk, locked for as long as it is open:
+//
+//	IDENTITY  whose data this is (text, checksummed)
+//	LOCK      flock(2) held by the running process
+//	wal/      the Raft log
+//	ledger/   the ledger's Badger store
+type dataDir struct {
+	path string
+	lock *os.File
+}
+
+// identity is what a data directory belongs to, for ever.
+type identity struct {
+	cluster uint64
+	node    uint64
+	name    string
+	origin  string
+}
+
+// openDataDir creates or opens the directory, takes its lock and compares its
+// identity. It returns ErrLocked or ErrForeignData, wrapped, without having
+// changed anything, when the directory is not ours to use.
+func openDataDir(path string, id identity) (_ *dataDir, err error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, errors.Wrap(err, "create data directory")
+	}
+	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errors.Wrap(err, "open lock file")
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Wrapf(ErrLocked, "%s: stop that process first", path)
+		}
+		return nil, errors.Wrap(err, "lock data directory")
+	}
+	file := filepath.Join(path, identityFile)
+	raw, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := refuseLeftovers(path); err != nil {
+			return nil, err
+		}
+		if err := writeFileSync(file, id.marshal()); err != nil {
+			return nil, errors.Wrap(err, "write identity")
+		}
+	case err != nil:
+		return nil, errors.Wrap(err, "read identity")
+	default:
+		have, err := parseIdentity(raw)
+		if err != nil {
+			return nil, errors.Wrapf(err, "read %s", file)
+		}
+		if have != id {
+			return nil, errors.Wrapf(ErrForeignData,
+				"%s holds %s; this configuration is %s: correct data_dir or the configuration", path, have, id)
+		}
+	}
+	for _, sub := range []string{walDir, ledgerDir} {
+		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
+			return nil, errors.Wrap(err, "create data directory")
+		}
+	}
+	if err := syncDir(path); err != nil {
+		return nil, err
+	}
+	return &dataDir{path: path, lock: lock}, nil
+}
+
+// refuseLeftovers keeps a node from adopting data whose identity was lost.
+func refuseLeftovers(path string) error {
+	for _, sub := range []string{walDir, ledgerDir} {
+		entries, err := os.ReadDir(filepath.Join(path, sub))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return errors.Wrap(err, "look into data directory")
+		}
+		if len(entries) > 0 {
+			return errors.Wrapf(ErrForeignData, "%s holds data but no %s file: restore it or use an empty directory", path, identityFile)
+		}
+	}
+	return nil
+}
+
+func (d *dataDir) close() error { return d.lock.Close() }
+
+func (d *dataDir) sub(name string) string { return filepath.Join(d.path, name) }
+
+// freeBytes returns what a user process can still write to the directory's
+// file system, in bytes.
+func (d *dataDir) freeBytes() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.path, &st); err != nil {
+		return 0, errors.Wrap(err, "read free disk space")
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+func (id identity) String() string {
+	return fmt.Sprintf("node %s (%d) of cluster %016x, ledger %s", id.name, id.node, id.cluster, id.origin)
+}
+
+func (id identity) marshal() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\ncluster %016x\nnode %d %s\norigin %s\n", identityMagic, id.cluster, id.node, id.name, id.origin)
+	fmt.Fprintf(&b, "crc32c %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
+	return b.Bytes()
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func parseIdentity(raw []byte) (id identity, err error) {
+	body, sum, ok := strings.Cut(string(raw), "crc32c ")
+	if !ok || sum != fmt.Sprintf("%08x\n", crc32.Checksum([]byte(body), castagnoli)) {
+		return id, errors.New("the checksum does not match: the file is damaged")
+	}
+	lines := strings.Split(body, "\n")
+	if len(lines) != 5 || lines[0] != identityMagic {
+		return id, errors.Newf("the file does not start with %q", identityMagic)
+	}
+	if _, err := fmt.Sscanf(lines[1], "cluster %x", &id.cluster); err != nil {
+		return id, errors.Wrap(err, "parse the cluster line")
+	}
+	if _, err := fmt.Sscanf(lines[2], "node %d %s", &id.node, &id.name); err != nil {
+		return id, errors.Wrap(err, "parse the node line")
+	}
+	if _, err := fmt.Sscanf(lines[3], "origin %s", &id.origin); err != nil {
+		return id, errors.Wrap(err, "parse the origin line")
+	}
+	return id, nil
+}
+
+// writeFileSync writes a new file so that it is whole or absent after a power
+// failure: write aside, sync, rename, sync the directory.
+func writeFileSync(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.CombineErrors(err, f.Sync())
+	err = errors.CombineErrors(err, f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return errors.Wrap(err, "open directory")
+	}
+	return errors.Wrap(errors.CombineErrors(d.Sync(), d.Close()), "sync directory")
+}

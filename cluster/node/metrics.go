@@ -1,0 +1,100 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
+)
+
+// metrics are the node's own figures; docs/operations.md lists them. They never
+// hold names of principals or contents of entries.
+type metrics struct {
+	registry      *prometheus.Registry
+	appendSeconds prometheus.Histogram
+	seals         prometheus.Counter
+	sealProblems  prometheus.Counter
+	handshakes    *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		appendSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "cairn_append_seconds", Help: "From a batch's arrival in the queue until it is applied on the leader.",
+			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16),
+		}),
+		seals: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cairn_sealed_checkpoints_total", Help: "Sealed checkpoints that this node has stored.",
+		}),
+		sealProblems: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cairn_seal_problems_total", Help: "Sealing messages that did not verify, and roots that did not match.",
+		}),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cairn_lpa_handshakes_total", Help: "LPA/1 handshakes by side and outcome.",
+		}, []string{"side", "outcome"}),
+	}
+	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observeHandshake(e lpa.Event) {
+	outcome := e.Reason
+	if outcome == "" {
+		outcome = "ok"
+	}
+	m.handshakes.WithLabelValues(e.Side.String(), outcome).Inc()
+}
+
+// gauge registers a figure that is read when somebody asks.
+func (m *metrics) gauge(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// counter registers a figure that only grows and is read when somebody asks.
+func (m *metrics) counter(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+}
+
+// register adds the figures of a running node.
+func (n *node) registerMetrics() {
+	m, r := n.metrics, n.replica
+	m.gauge("cairn_ledger_size", "Entries applied by this replica.", func() float64 { return float64(n.ledger.Head().Size) })
+	m.gauge("cairn_sealed_size", "Size of the newest sealed checkpoint.", func() float64 {
+		if s := n.ledger.Sealed(); s != nil {
+			return float64(s.Size)
+		}
+		return 0
+	})
+	m.gauge("cairn_raft_leader", "1 on the leader, else 0.", func() float64 {
+		if r.state.Load().Serving {
+			return 1
+		}
+		return 0
+	})
+	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
+	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })
+	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(r.raft.Status().Commit) })
+	m.gauge("cairn_raft_disk_stalled", "1 while a write to the Raft log takes longer than raft.stall.", func() float64 {
+		if r.raft.Status().Stalled {
+			return 1
+		}
+		return 0
+	})
+	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(r.raft.Status().QueuedBytes) })
+	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
+	m.counter("cairn_wal_syncs_total", "Syncs of the Raft log.", func() float64 { return float64(n.wal.Stats().Syncs) })
+	m.counter("cairn_wal_written_bytes_total", "Bytes written to the Raft log.", func() float64 { return float64(n.wal.Stats().BytesWritten) })
+	m.gauge("cairn_store_bytes", "Ledger store on disk, bytes.", func() float64 { return float64(r.storeBytes.Load()) })
+	m.gauge("cairn_disk_free_bytes", "Free space of the data directory's file system, bytes.", func() float64 {
+		free, err := n.dir.freeBytes()
+		if err != nil {
+			return -1
+		}
+		return float64(free)
+	})
+	m.gauge("cairn_certificate_expiry_seconds", "Unix time at which the node's certificate expires.", func() float64 {
+		return float64(n.keys.identity.Leaf().NotAfter.Unix())
+	})
+}

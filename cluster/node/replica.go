@@ -1,0 +1,238 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// replica is this node's copy of the ledger. It connects Raft, which orders
+// opaque blocks, with the ledger, which applies them, and with the sealer, which
+// has the result cosigned. It is the raftnode.Machine of its group.
+//
+// Who calls what: BuildBlock on Raft's loop, Apply on Raft's apply goroutine, the
+// rest from anywhere.
+type replica struct {
+	node   *node
+	ledger *ledger.Ledger
+	raft   *raftnode.Node // set once, before the node starts to call
+	sealer *sealer
+	names  map[uint64]Member
+
+	state atomic.Pointer[raftnode.State]
+	// stamped is the ledger time of the newest block built here, µs since the Unix
+	// epoch. Owned by Raft's loop.
+	stamped int64
+	// marked is the position of the newest mark, and markedAt when it was set.
+	// Owned by the apply goroutine.
+	marked   uint64
+	markedAt time.Time
+	metrics  *metrics
+	// storeBytes is what the ledger's directory occupies, measured now and then.
+	storeBytes atomic.Int64
+}
+
+// newReplica connects ledger and sealer; raft is set by the caller.
+func newReplica(n *node) (*replica, error) {
+	r := &replica{node: n, ledger: n.ledger, names: map[uint64]Member{}, metrics: n.metrics, marked: n.wal.Group(group).Mark().Index}
+	for _, m := range n.cfg.Members {
+		r.names[m.ID] = m
+	}
+	r.state.Store(&raftnode.State{})
+	machine, err := seal.New(seal.Config{
+		Origin: n.cfg.Origin, Self: n.cfg.Self().ID, Voters: n.keys.voters,
+		LogCosigner: n.keys.log, NodeCosigner: n.keys.cosigner, RootAt: n.ledger.RootAt, Cadence: n.cfg.Seal.Cadence,
+		State: n.wal.Group(group).Note(sealNote), Newest: n.ledger.Sealed(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.sealer = &sealer{
+		machine: machine, ledger: n.ledger, fatal: n.fail, log: n.log.With("part", "seal"), metrics: n.metrics,
+		send:    func(to uint64, payload []byte) { r.raft.SendApp(to, payload) },
+		persist: func(data []byte, done func(error)) { r.raft.AppendNote(sealNote, data, done) },
+		wake:    make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	return r, nil
+}
+
+// appendRequest is one caller's batch on its way through Raft.
+type appendRequest struct {
+	batch ledger.Batch
+	size  int
+	// done is called exactly once, and must not block.
+	done func(ledger.Result, error)
+	at   time.Time
+}
+
+// Size is what the batch adds to a block, in bytes.
+func (r *appendRequest) Size() int { return r.size }
+
+// BuildBlock encodes the waiting batches as one block. It stamps the ledger time,
+// which never goes back: this leader has applied everything that was committed
+// before its term, and remembers what it stamped since.
+func (r *replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
+	head := r.ledger.Head()
+	r.stamped = max(r.stamped, head.Time, time.Now().UnixMicro())
+	batches := make([]ledger.Batch, len(reqs))
+	for i, q := range reqs {
+		batches[i] = q.(*appendRequest).batch
+	}
+	return ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, r.stamped, batches)
+}
+
+// markInterval is how often the Raft log learns how far the ledger is durable.
+const markInterval = 250 * time.Millisecond
+
+// Apply applies a committed block and answers the callers whose batches it carries.
+func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Request) error {
+	results, err := r.ledger.Apply(index, term, block)
+	if err != nil {
+		for _, q := range reqs {
+			q.(*appendRequest).done(ledger.Result{}, server.ErrIndefinite)
+		}
+		return errors.Wrapf(err, "apply raft entry %d", index)
+	}
+	for i, q := range reqs {
+		a := q.(*appendRequest)
+		a.done(results[i], nil)
+		r.metrics.appendSeconds.Observe(time.Since(a.at).Seconds())
+	}
+	if len(results) > 0 {
+		r.sealer.applied(r.ledger.Head().Size)
+	}
+	if now := time.Now(); now.Sub(r.markedAt) >= markInterval {
+		r.markedAt = now
+		r.mark()
+	}
+	return nil
+}
+
+// mark tells the Raft log how far it need not reach back any more.
+func (r *replica) mark() {
+	s, ok := r.ledger.Durable()
+	if !ok || s.RaftIndex <= r.marked {
+		return
+	}
+	r.marked = s.RaftIndex
+	r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
+}
+
+// Fail answers the callers of batches that will not come back through Apply.
+func (r *replica) Fail(reqs []raftnode.Request, err error) {
+	err = r.translate(err)
+	for _, q := range reqs {
+		q.(*appendRequest).done(ledger.Result{}, err)
+	}
+}
+
+// translate turns Raft's errors into those that the API knows. Definite stays
+// definite and indefinite stays indefinite.
+func (r *replica) translate(err error) error {
+	var notLeader *raftnode.NotLeaderError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raftnode.ErrIndefinite):
+		return errors.Mark(err, server.ErrIndefinite)
+	case errors.As(err, &notLeader):
+		return r.notLeader(notLeader.Leader)
+	case errors.Is(err, raftnode.ErrNotLeader), errors.Is(err, raftnode.ErrDropped), errors.Is(err, raftnode.ErrNotServing):
+		return r.notLeader(r.state.Load().Leader)
+	case errors.Is(err, raftnode.ErrQueueFull):
+		return &server.OverloadedError{RetryAfter: 20 * time.Millisecond}
+	case errors.Is(err, raftnode.ErrStopped):
+		return server.ErrStopped
+	}
+	return err
+}
+
+func (r *replica) notLeader(id uint64) *server.NotLeaderError {
+	m := r.names[id]
+	return &server.NotLeaderError{LeaderName: m.Name, LeaderAddr: m.API}
+}
+
+// HandleApp takes a sealing message of another replica.
+func (r *replica) HandleApp(from uint64, payload []byte) { r.sealer.received(from, payload) }
+
+// StateChanged learns who leads.
+func (r *replica) StateChanged(s raftnode.State) {
+	old := r.state.Swap(&s)
+	if old == nil || old.Serving != s.Serving || old.Term != s.Term {
+		r.sealer.leading(s.Serving)
+	}
+}
+
+// Submit queues a batch; see server.Backend.
+func (r *replica) Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error)) {
+	if err := ctx.Err(); err != nil {
+		done(ledger.Result{}, err)
+		return
+	}
+	if err := r.raft.Submit(&appendRequest{batch: b, size: b.Size(), done: done, at: time.Now()}); err != nil {
+		done(ledger.Result{}, r.translate(err))
+	}
+}
+
+// Append queues a batch and waits for its fate; see server.Backend.
+func (r *replica) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error) {
+	type outcome struct {
+		result ledger.Result
+		err    error
+	}
+	fate := make(chan outcome, 1)
+	r.Submit(ctx, b, func(res ledger.Result, err error) { fate <- outcome{res, err} })
+	select {
+	case o := <-fate:
+		return o.result, o.err
+	case <-ctx.Done():
+		// It may have been decided in the same instant.
+		select {
+		case o := <-fate:
+			return o.result, o.err
+		default:
+			return ledger.Result{}, errors.Mark(errors.Wrap(ctx.Err(), "wait for the append"), server.ErrIndefinite)
+		}
+	}
+}
+
+// ReadBarrier waits until this replica has applied everything that was
+// acknowledged before the call.
+func (r *replica) ReadBarrier(ctx context.Context) error {
+	index, err := r.raft.ReadIndex(ctx)
+	if err != nil {
+		if errors.Is(err, raftnode.ErrReadTimeout) {
+			return r.notLeader(0)
+		}
+		return r.translate(err)
+	}
+	return r.translate(r.raft.WaitApplied(ctx, index))
+}
+
+// RequestSeal says that a caller waits for a receipt.
+func (r *replica) RequestSeal() { r.sealer.wanted() }
+
+// Ledger is the replica itself, for reads.
+func (r *replica) Ledger() server.Ledger { return r.ledger }
+
+// TransferLeadership hands leadership over and returns once somebody else leads.
+func (r *replica) TransferLeadership(ctx context.Context, to string) error {
+	var id uint64
+	for i, m := range r.names {
+		if m.Name == to {
+			id = i
+		}
+	}
+	if to != "" && id == 0 {
+		return errors.Wrapf(server.ErrUnknownNode, "%q", to)
+	}
+	return r.translate(r.raft.TransferLeadership(ctx, id))
+}

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+)
+
+// sealNote is the slot of the Raft log that holds what this replica has promised
+// to sign.
+const sealNote = 1
+
+// maxSealEvents bounds the mailbox. Messages beyond it are lost, as they may be on
+// the network; peers send again.
+const maxSealEvents = 4096
+
+// sealer is the shell around seal.Sealer: one goroutine owns the state machine,
+// everybody else leaves events. It never waits for the network or the disk: what
+// has become durable comes back as an event.
+type sealer struct {
+	machine *seal.Sealer // owned by run
+	ledger  *ledger.Ledger
+	send    func(to uint64, payload []byte)
+	persist func(data []byte, done func(error))
+	fatal   func(error)
+	log     *slog.Logger
+	metrics *metrics
+
+	mu struct {
+		sync.Mutex
+		events []seal.Event
+		// size is the newest applied size, told once for many blocks; wanted likewise.
+		size   uint64
+		wanted bool
+	}
+	wake chan struct{} // capacity 1
+	quit chan struct{}
+	done chan struct{}
+	once sync.Once
+}
+
+func (s *sealer) start() { go s.run() }
+
+func (s *sealer) stop() {
+	s.once.Do(func() { close(s.quit) })
+	<-s.done
+}
+
+// applied says how large the ledger is now.
+func (s *sealer) applied(size uint64) {
+	s.mu.Lock()
+	s.mu.size = max(s.mu.size, size)
+	s.mu.Unlock()
+	s.signal()
+}
+
+// wanted says that a caller waits for a receipt.
+func (s *sealer) wanted() {
+	s.mu.Lock()
+	s.mu.wanted = true
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *sealer) leading(is bool) { s.post(seal.Leader{Is: is}) }
+
+func (s *sealer) received(from uint64, payload []byte) {
+	s.post(seal.Received{From: from, Payload: payload})
+}
+
+func (s *sealer) peerUp(id uint64) { s.post(seal.PeerUp{ID: id}) }
+
+func (s *sealer) post(e seal.Event) {
+	s.mu.Lock()
+	_, message := e.(seal.Received)
+	if !message || len(s.mu.events) < maxSealEvents {
+		s.mu.events = append(s.mu.events, e)
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *sealer) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the mailbox. The size goes first: what waits for it can be answered.
+func (s *sealer) take(known uint64) (events []seal.Event, size uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.size > known {
+		events = append(events, seal.Applied{Size: s.mu.size})
+	}
+	if s.mu.wanted {
+		s.mu.wanted = false
+		events = append(events, seal.Wanted{})
+	}
+	events = append(events, s.mu.events...)
+	s.mu.events = nil
+	return events, s.mu.size
+}
+
+func (s *sealer) run() {
+	defer close(s.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var size uint64
+	for {
+		var events []seal.Event
+		events, size = s.take(size)
+		for _, e := range events {
+			s.carryOut(s.machine.Step(time.Now(), e))
+		}
+		timer.Stop()
+		if at, ok := s.machine.Deadline(); ok {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case <-s.quit:
+			return
+		case <-s.wake:
+		case <-timer.C:
+			s.carryOut(s.machine.Step(time.Now(), seal.Tick{}))
+		}
+	}
+}
+
+func (s *sealer) carryOut(effects []seal.Effect) {
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case seal.Send:
+			s.send(e.To, e.Payload)
+		case seal.Persist:
+			s.persist(e.Data, func(err error) {
+				if err != nil {
+					s.fatal(errors.Wrap(err, "write what this replica promised to sign"))
+					return
+				}
+				s.post(seal.Persisted{Token: e.Token})
+			})
+		case seal.Sealed:
+			if err := s.ledger.SetSealed(e.Checkpoint); err != nil {
+				s.fatal(errors.Wrapf(err, "store sealed checkpoint of size %d", e.Checkpoint.Size))
+				return
+			}
+			s.metrics.seals.Inc()
+		case seal.Problem:
+			s.metrics.sealProblems.Inc()
+			s.log.Warn("sealing", "problem", e.Err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/api/web"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+)
+
+// services are what clients reach: gRPC over LPA/1, and plain HTTP.
+type services struct {
+	node *node
+	grpc *server.Server
+	http *http.Server
+	wg   sync.WaitGroup
+	quit chan struct{}
+	once sync.Once
+}
+
+// serve starts the services on their listeners.
+func (n *node) serve(l *listeners) (*services, error) {
+	text, err := os.ReadFile(n.cfg.Policy)
+	if err != nil {
+		return nil, errors.Wrap(err, "policy")
+	}
+	policy, err := tlog.ParsePolicy(text)
+	if err != nil {
+		return nil, errors.Wrapf(err, "policy: %s", n.cfg.Policy)
+	}
+	s := &services{node: n, quit: make(chan struct{})}
+	s.grpc, err = server.New(server.Config{
+		Backend: n.replica, Origin: n.cfg.Origin, Policy: policy,
+		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
+		Metrics:     n.metrics.registry, Logf: n.logf("api"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.http = web.NewServer(web.Handler(web.Config{
+		Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Logf: n.logf("http"),
+	}))
+	s.run("serve API", func() error { return s.grpc.Serve(l.api) })
+	s.run("serve HTTP", func() error {
+		if err := s.http.Serve(l.http); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	s.wg.Add(2)
+	go func() {
+		defer s.wg.Done()
+		measureStore(n.dir.sub(ledgerDir), &n.replica.storeBytes, s.quit)
+	}()
+	go func() {
+		defer s.wg.Done()
+		s.follow()
+	}()
+	return s, nil
+}
+
+func (s *services) run(what string, f func() error) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		if err := f(); err != nil {
+			s.node.fail(errors.Wrap(err, what))
+		}
+	}()
+}
+
+// ready says whether the node can serve: it has a leader, and can confirm a read
+// with a quorum.
+func (s *services) ready() error {
+	select {
+	case <-s.quit:
+		return server.ErrStopped
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return s.node.replica.ReadBarrier(ctx)
+}
+
+// follow keeps grpc.health.v1 in step with readiness.
+func (s *services) follow() {
+	serving := false
+	for {
+		if now := s.ready() == nil; now != serving {
+			serving = now
+			s.grpc.SetServing(now)
+		}
+		wait := 2 * time.Second
+		if !serving {
+			wait = 50 * time.Millisecond
+		}
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// drain tells health checks that the node is going.
+func (s *services) drain() {
+	s.once.Do(func() { close(s.quit) })
+	s.grpc.SetServing(false)
+}
+
+// stop ends all calls and waits for them.
+func (s *services) stop(ctx context.Context) error {
+	s.drain()
+	s.grpc.Stop(ctx)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
+	}
+	s.wg.Wait()
+	return err
+}

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/raftnode"
+)
+
+// Version is the program's version; the command sets it.
+var Version = "development"
+
+// Status describes the node; see server.Backend. It never waits.
+func (r *replica) Status() server.Status {
+	n := r.node
+	st := r.raft.Status()
+	leader := r.names[st.Leader]
+	self := n.cfg.Self()
+	s := server.Status{
+		Node: self.Name, ID: self.ID, Version: Version, Role: roleName(st.Role),
+		LeaderName: leader.Name, LeaderAddr: leader.API,
+		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Started: n.started,
+		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(r.storeBytes.Load()),
+		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
+	}
+	if free, err := n.dir.freeBytes(); err == nil {
+		s.DiskFreeBytes = uint64(free)
+	}
+	connected := map[uint64]bool{self.ID: true}
+	for _, c := range n.transport.Stats() {
+		if !c.Inbound && c.Class == "control" && c.Connected {
+			connected[c.Peer] = true
+		}
+	}
+	match := map[uint64]uint64{}
+	for _, p := range st.Progress {
+		match[p.ID] = p.Match
+	}
+	for _, m := range n.cfg.Members {
+		s.Peers = append(s.Peers, server.PeerStatus{
+			ID: m.ID, Name: m.Name, Address: m.API, Kind: "voter", Connected: connected[m.ID], Match: match[m.ID],
+		})
+	}
+	return s
+}
+
+func roleName(r raftnode.Role) string {
+	switch r {
+	case raftnode.RoleLeader:
+		return "leader"
+	case raftnode.RoleCandidate, raftnode.RolePreCandidate:
+		return "candidate"
+	}
+	return "follower"
+}
+
+// measureStore keeps the size of the ledger's directory up to date, seldom: it
+// reads the directory.
+func measureStore(dir string, size *atomic.Int64, done <-chan struct{}) {
+	for {
+		var sum int64
+		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil // a file that has just been removed
+			}
+			if info, err := d.Info(); err == nil {
+				sum += diskUsage(info)
+			}
+			return nil
+		})
+		size.Store(sum)
+		select {
+		case <-done:
+			return
+		case <-time.After(10 * time.Second):
+		}
+	}
+}
