@@ -1,0 +1,328 @@
+package local
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+	"github.com/cairnledger/cairn/pqcrypto/seal"
+)
+
+const (
+	// TrustDomain is the SPIFFE trust domain of every local cluster. Each has a
+	// root of its own, so one cluster's certificates mean nothing to another.
+	TrustDomain = "cairn.local"
+
+	rootValidity = 10 * 365 * 24 * time.Hour
+	leafValidity = 365 * 24 * time.Hour
+
+	// creatingMarker is there while Create works; a directory that has it is
+	// the rest of an interrupted Create and is made anew.
+	creatingMarker = ".creating"
+)
+
+// Options describes a cluster to create.
+type Options struct {
+	Dir        string // absent, empty, or the rest of an interrupted Create
+	Nodes      int    // 1 to MaxNodes
+	Origin     string // "" means cairn.local/ and a random name
+	Suite      string // LPA/1 suite: "" and "default", or "cat5"
+	Executable string // the cairn binary; it is copied into Dir
+	// LogLevel of the nodes; "" is info.
+	LogLevel string
+	// Lifeline, if set, is every node's standard input: the nodes end when its
+	// other end closes, so that they never outlive the process that made them.
+	// It is not part of the directory: Open knows nothing of it.
+	Lifeline *os.File
+}
+
+// Create makes the directory of a new cluster and starts nothing.
+func Create(o Options) (*Cluster, error) {
+	if o.Nodes < 1 || o.Nodes > MaxNodes {
+		return nil, errors.Newf("a local cluster has 1 to %d nodes, not %d", MaxNodes, o.Nodes)
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, errors.Wrap(err, "find cluster directory")
+	}
+	if err := claim(dir); err != nil {
+		return nil, err
+	}
+	b := &bootstrap{opts: o, dir: dir}
+	if err := b.run(); err != nil {
+		return nil, err
+	}
+	c, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(c.EnvPath(), []byte(c.Environment().Shell()), 0o644); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(filepath.Join(dir, creatingMarker)); err != nil {
+		return nil, errors.Wrap(err, "finish cluster directory")
+	}
+	c.lifeline = o.Lifeline
+	return c, nil
+}
+
+// claim makes sure that the directory is ours to fill. The binary may be there
+// already: local.sh builds it before anything else.
+func claim(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return errors.Wrap(err, "create cluster directory")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Wrap(err, "read cluster directory")
+	}
+	if _, err := os.Stat(filepath.Join(dir, creatingMarker)); err == nil {
+		exe := filepath.Join(dir, "bin")
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); path != exe && ownName(e.Name()) {
+				if err := os.RemoveAll(path); err != nil {
+					return errors.Wrap(err, "clear the rest of an interrupted start")
+				}
+			}
+		}
+	} else {
+		for _, e := range entries {
+			if e.Name() != "bin" {
+				return errors.Newf("%s is neither empty nor a cluster (it holds %s): choose another directory", dir, e.Name())
+			}
+		}
+	}
+	return writeFile(filepath.Join(dir, creatingMarker), nil, 0o644)
+}
+
+// bootstrap is one Create in progress.
+type bootstrap struct {
+	opts  Options
+	dir   string
+	state state
+
+	authority *pki.Authority
+	logKey    *pqcrypto.SigningKey
+	sig       pqcrypto.SigParams
+	kem       pqcrypto.KEMParams
+	cosigners []*tlog.VerifierKey
+}
+
+func (b *bootstrap) run() error {
+	if err := b.identify(); err != nil {
+		return err
+	}
+	if _, err := installExecutable(b.opts.Executable, filepath.Join(b.dir, "bin")); err != nil {
+		return err
+	}
+	if err := b.root(); err != nil {
+		return errors.Wrap(err, "make root authority")
+	}
+	for _, n := range b.state.Nodes {
+		if err := b.nodeKeys(n); err != nil {
+			return errors.Wrapf(err, "make keys of %s", n.Name)
+		}
+	}
+	if err := b.policy(); err != nil {
+		return errors.Wrap(err, "write policy")
+	}
+	for _, n := range b.state.Nodes {
+		if err := b.config(n); err != nil {
+			return errors.Wrapf(err, "write configuration of %s", n.Name)
+		}
+	}
+	for _, role := range []pki.Role{pki.RoleWriter, pki.RoleReader, pki.RoleAdmin} {
+		if err := b.profile(role); err != nil {
+			return errors.Wrapf(err, "make %s's profile", role)
+		}
+	}
+	raw, err := json.MarshalIndent(b.state, "", "  ")
+	if err != nil {
+		return errors.Wrap(err, "encode cluster.json")
+	}
+	return writeFile(filepath.Join(b.dir, "cluster.json"), append(raw, '\n'), 0o644)
+}
+
+// identify chooses names, numbers and ports.
+func (b *bootstrap) identify() error {
+	var id [12]byte
+	_, _ = rand.Read(id[:])
+	id[0] |= 0x80 // never zero
+	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, Suite: b.opts.Suite}
+	if b.state.Origin == "" {
+		b.state.Origin = TrustDomain + "/" + hex.EncodeToString(id[8:])
+	}
+	switch b.state.Suite {
+	case "", "default":
+		b.state.Suite, b.sig, b.kem = "default", pqcrypto.MLDSA65, pqcrypto.MLKEM768
+	case "cat5":
+		b.sig, b.kem = pqcrypto.MLDSA87, pqcrypto.MLKEM1024
+	default:
+		return errors.Newf("suite %q is neither default nor cat5", b.state.Suite)
+	}
+	addrs, err := freePorts(3 * b.opts.Nodes)
+	if err != nil {
+		return err
+	}
+	for i := range b.opts.Nodes {
+		b.state.Nodes = append(b.state.Nodes, NodeInfo{
+			Name: nodeName(i), ID: uint64(i + 1), API: addrs[3*i], Peer: addrs[3*i+1], HTTP: addrs[3*i+2],
+		})
+	}
+	return nil
+}
+
+func (b *bootstrap) rootsPath() string { return filepath.Join(b.dir, "pki", "root.crt") }
+
+// root makes the authority that all certificates of the cluster lead to.
+func (b *bootstrap) root() error {
+	var err error
+	if b.authority, err = pki.NewRoot("Cairn local cluster "+b.state.ClusterID, TrustDomain, b.sig, rootValidity); err != nil {
+		return err
+	}
+	if b.logKey, err = pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(b.dir, "pki"), 0o700); err != nil {
+		return errors.Wrap(err, "create directory")
+	}
+	if err := writeFile(b.rootsPath(), pki.MarshalPEM(b.authority.Certificate()), 0o644); err != nil {
+		return err
+	}
+	return pqcrypto.WriteKeyFile(filepath.Join(b.dir, "pki", "root.key"), b.authority.Key())
+}
+
+// identity issues a certificate for a fresh key and writes both.
+func (b *bootstrap) identity(id pki.ID, roles pki.Role, certPath, keyPath string) (*pki.Certificate, error) {
+	key, err := pqcrypto.GenerateSigningKey(b.sig)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := b.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: leafValidity})
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(certPath, pki.MarshalPEM(cert), 0o644); err != nil {
+		return nil, err
+	}
+	return cert, pqcrypto.WriteKeyFile(keyPath, key)
+}
+
+// nodeKeys makes everything that one node proves itself with.
+func (b *bootstrap) nodeKeys(n NodeInfo) error {
+	dir := filepath.Join(b.dir, n.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return errors.Wrap(err, "create directory")
+	}
+	svid, err := b.identity(pki.NodeID(TrustDomain, n.Name), pki.RolePeer, filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"))
+	if err != nil {
+		return err
+	}
+	kemKey, err := pqcrypto.GenerateDecapsulationKey(b.kem)
+	if err != nil {
+		return err
+	}
+	kemCert, err := b.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: leafValidity})
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(dir, "kem.crt"), pki.MarshalPEM(kemCert), 0o644); err != nil {
+		return err
+	}
+	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "kem.key"), kemKey); err != nil {
+		return err
+	}
+	cosigner, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	if err != nil {
+		return err
+	}
+	vkey, err := tlog.NewMLDSA44VerifierKey(b.state.Origin+"/"+n.Name, cosigner.Public())
+	if err != nil {
+		return err
+	}
+	b.cosigners = append(b.cosigners, vkey)
+	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "cosigner.key"), cosigner); err != nil {
+		return err
+	}
+	return b.sealLogKey(dir)
+}
+
+// policy writes what a verifier of this ledger demands: the log's signature and
+// cosignatures of a majority of the nodes.
+func (b *bootstrap) policy() error {
+	logVKey, err := tlog.NewMLDSA44VerifierKey(b.state.Origin, b.logKey.Public())
+	if err != nil {
+		return err
+	}
+	policy, err := tlog.NewPolicy([]*tlog.VerifierKey{logVKey}, b.cosigners, b.opts.Nodes/2+1)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(b.dir, "policy"), policy.Marshal(), 0o644); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(b.dir, "log.vkey"), []byte(logVKey.String()+"\n"), 0o644)
+}
+
+// config writes a node's node.yaml. Its paths are relative, so that the
+// directory can be moved while no node runs.
+func (b *bootstrap) config(n NodeInfo) error {
+	c := node.Config{
+		Name: n.Name, ClusterID: b.state.ClusterID, Origin: b.state.Origin,
+		TrustDomain: TrustDomain, Suite: b.state.Suite, DataDir: "data",
+		Listen: node.Listen{API: n.API, Peer: n.Peer, HTTP: n.HTTP},
+		Keys: node.Keys{
+			Roots: "../pki/root.crt", Certificate: "node.crt", Key: "node.key",
+			KEMCertificate: "kem.crt", KEMKey: "kem.key",
+			Cosigner: "cosigner.key", Sealing: "sealing.key", LogKey: "log.key.sealed",
+		},
+		Policy: "../policy", LogLevel: b.opts.LogLevel,
+	}
+	for i, m := range b.state.Nodes {
+		c.Members = append(c.Members, node.Member{ID: m.ID, Name: m.Name, Peer: m.Peer, API: m.API, Cosigner: b.cosigners[i].String()})
+	}
+	return c.Write(filepath.Join(b.dir, n.Name, "node.yaml"))
+}
+
+// profile makes a client's certificate, key and profile.
+func (b *bootstrap) profile(role pki.Role) error {
+	name, dir := role.String(), filepath.Join(b.dir, "profiles")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return errors.Wrap(err, "create directory")
+	}
+	_, err := b.identity(pki.ServiceID(TrustDomain, name), role, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+	if err != nil {
+		return err
+	}
+	p := client.Profile{
+		Origin: b.state.Origin, TrustDomain: TrustDomain, Suite: b.state.Suite,
+		Roots: "../pki/root.crt", Certificate: name + ".crt", Key: name + ".key",
+		Policy: "../policy", State: name + ".state",
+	}
+	for _, n := range b.state.Nodes {
+		p.Endpoints = append(p.Endpoints, client.Endpoint{Name: n.Name, Address: n.API})
+	}
+	return p.Write(filepath.Join(dir, name+".yaml"))
+}
+
+// sealLogKey makes the node's sealing key and seals the log key to it.
+func (b *bootstrap) sealLogKey(dir string) error {
+	key, err := seal.GenerateKey()
+	if err != nil {
+		return err
+	}
+	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "sealing.key"), key.Key()); err != nil {
+		return err
+	}
+	return seal.WriteKeyFile(filepath.Join(dir, "log.key.sealed"), key.Public(), node.LogKeyLabel(b.state.Origin), b.logKey)
+}

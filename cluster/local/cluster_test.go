@@ -1,0 +1,276 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+	"github.com/cairnledger/cairn/pqcrypto/seal"
+)
+
+// fakeBinary stands in for the cairn binary where it is only copied.
+func fakeBinary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cairn")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 7\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func create(t *testing.T, o Options) *Cluster {
+	t.Helper()
+	o.Executable = fakeBinary(t)
+	c, err := Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	for _, suite := range []string{"", "cat5"} {
+		c := create(t, Options{Dir: filepath.Join(t.TempDir(), "new", "dir"), Nodes: 3, Suite: suite, Origin: "example.org/test"})
+		policyText, err := os.ReadFile(c.PolicyPath())
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy, err := tlog.ParsePolicy(policyText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(policy.Cosigners()) != 3 || policy.Logs()[0].Name() != "example.org/test" {
+			t.Errorf("policy:\n%s", policyText)
+		}
+		ports := map[string]bool{}
+		for _, n := range c.Nodes() {
+			conf, err := node.LoadConfig(c.configPath(n.Name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range []string{conf.Listen.API, conf.Listen.Peer, conf.Listen.HTTP} {
+				ports[a] = true
+			}
+			id, err := pki.LoadIdentity(conf.Keys.Certificate, conf.Keys.Key, conf.Keys.KEMCertificate, conf.Keys.KEMKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id.Leaf().ID != pki.NodeID(TrustDomain, n.Name) || id.Leaf().Roles != pki.RolePeer {
+				t.Errorf("%s: certificate of %s with roles %s", n.Name, id.Leaf().ID, id.Leaf().Roles)
+			}
+			sealing, err := seal.ReadKeyFile(conf.Keys.Sealing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, err := seal.OpenKeyFile(sealing, node.LogKeyLabel(c.Origin()), conf.Keys.LogKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			vkey, err := tlog.NewMLDSA44VerifierKey(c.Origin(), key.(*pqcrypto.SigningKey).Public())
+			if err != nil || vkey.String() != policy.Logs()[0].String() {
+				t.Errorf("%s: the sealed log key is not that of the policy: %v", n.Name, err)
+			}
+		}
+		if len(ports) != 9 {
+			t.Errorf("%d different addresses, want 9", len(ports))
+		}
+		for role, want := range map[string]pki.Role{"writer": pki.RoleWriter, "reader": pki.RoleReader, "admin": pki.RoleAdmin} {
+			p, err := client.LoadProfile(c.Profile(role))
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := pki.LoadIdentity(p.Certificate, p.Key, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id.Leaf().Roles != want || len(p.Endpoints) != 3 {
+				t.Errorf("profile %s: roles %s, %d endpoints", role, id.Leaf().Roles, len(p.Endpoints))
+			}
+		}
+		checkModes(t, c.Dir())
+	}
+}
+
+// checkModes wants every private key to be readable by its owner only.
+func checkModes(t *testing.T, dir string) {
+	t.Helper()
+	keys := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".key") {
+			return err
+		}
+		keys++
+		if st, err := d.Info(); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, want 0600 (%v)", path, st.Mode(), err)
+		}
+		return nil
+	})
+	if err != nil || keys != 1+3*4+3 {
+		t.Errorf("%d key files (%v), want 16", keys, err)
+	}
+}
+
+func TestCreateRefusesOtherDirectories(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(Options{Dir: dir, Nodes: 1, Executable: fakeBinary(t)}); err == nil {
+		t.Error("a directory with other files was taken")
+	}
+	if _, err := Open(dir); !errors.Is(err, ErrNoCluster) {
+		t.Errorf("open: %v, want ErrNoCluster", err)
+	}
+	c := create(t, Options{Dir: t.TempDir(), Nodes: 1})
+	if _, err := Create(Options{Dir: c.Dir(), Nodes: 1, Executable: fakeBinary(t)}); err == nil {
+		t.Error("a cluster was overwritten")
+	}
+	for _, n := range []int{0, -1, MaxNodes + 1} {
+		if _, err := Create(Options{Dir: t.TempDir(), Nodes: n, Executable: fakeBinary(t)}); err == nil {
+			t.Errorf("a cluster of %d nodes was made", n)
+		}
+	}
+}
+
+// TestInterruptedCreate has the rest of a Create that did not end.
+func TestInterruptedCreate(t *testing.T) {
+	t.Parallel()
+	c := create(t, Options{Dir: t.TempDir(), Nodes: 3})
+	for _, name := range []string{"cluster.json", "policy", "env"} {
+		if err := os.Remove(filepath.Join(c.Dir(), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir(), creatingMarker), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again := create(t, Options{Dir: c.Dir(), Nodes: 1})
+	if len(again.Nodes()) != 1 {
+		t.Errorf("%d nodes, want 1", len(again.Nodes()))
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir(), "n2")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a node of before is still there: %v", err)
+	}
+}
+
+func TestDestroyLeavesOtherFiles(t *testing.T) {
+	t.Parallel()
+	c := create(t, Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3})
+	mine := filepath.Join(c.Dir(), "notes.txt")
+	if err := os.WriteFile(mine, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Destroy(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(c.Dir())
+	if err != nil || len(entries) != 1 || entries[0].Name() != "notes.txt" {
+		t.Errorf("left: %v, %v; want notes.txt only", entries, err)
+	}
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Destroy(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(c.Dir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty directory is still there: %v", err)
+	}
+}
+
+// TestNodeThatEnds: the error shows the end of the node's log.
+func TestNodeThatEnds(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	exe := filepath.Join(t.TempDir(), "cairn")
+	if err := os.WriteFile(exe, []byte("#!/bin/sh\necho the disk is on fire >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Create(Options{Dir: dir, Nodes: 1, Executable: exe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(context.Background()); err == nil || !strings.Contains(err.Error(), "the disk is on fire") {
+		t.Errorf("start: %v, want the end of the log", err)
+	}
+	if err := c.Kill(context.Background(), "n1"); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("kill: %v, want ErrNotRunning", err)
+	}
+	if err := c.Start(context.Background(), "n7"); err == nil {
+		t.Error("a node that is not there was started")
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), `it's "a" $HOME dir; rm`)
+	c := create(t, Options{Dir: dir, Nodes: 2})
+	for _, v := range c.Environment().Variables() {
+		out, err := exec.Command("sh", "-c", `. "$1" && eval "printf %s \"\$$2\""`, "sh", c.EnvPath(), v[0]).Output()
+		if err != nil || string(out) != v[1] {
+			t.Errorf("%s is %q (%v), want %q", v[0], out, err, v[1])
+		}
+		if v[1] == "" {
+			t.Errorf("%s is empty", v[0])
+		}
+		if out, err := exec.Command("sh", "-c", `. "$1" && env`, "sh", c.EnvPath()).Output(); err != nil || !strings.Contains(string(out), v[0]+"=") {
+			t.Errorf("%s is not exported (%v)", v[0], err)
+		}
+	}
+	if urls := c.Environment().HTTP; len(urls) != 2 || !strings.HasPrefix(urls[0], "http://127.0.0.1:") {
+		t.Errorf("CAIRN_HTTP: %v", urls)
+	}
+}
+
+func TestFreePorts(t *testing.T) {
+	t.Parallel()
+	addrs, err := freePorts(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, a := range addrs {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			t.Errorf("%s: %v", a, err)
+			continue
+		}
+		defer l.Close()
+		if seen[a] {
+			t.Errorf("%s was given twice", a)
+		}
+		seen[a] = true
+	}
+}
+
+func TestOpenDamaged(t *testing.T) {
+	t.Parallel()
+	c := create(t, Options{Dir: t.TempDir(), Nodes: 1})
+	path := filepath.Join(c.Dir(), "cluster.json")
+	raw, err := json.Marshal(state{Version: 2, Nodes: c.Nodes()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "{}", string(raw)} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(c.Dir()); err == nil || errors.Is(err, ErrNoCluster) {
+			t.Errorf("cluster.json %q: %v", text, err)
+		}
+	}
+}

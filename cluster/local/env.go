@@ -1,0 +1,52 @@
+package local
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// Environment is what DIR/env exports for the shell and the CLI.
+type Environment struct {
+	Profile string   // CAIRN_PROFILE: the writer's profile
+	Policy  string   // CAIRN_POLICY: the tlog-policy file
+	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
+	HTTP    []string // CAIRN_HTTP: base URLs, without a trailing slash
+}
+
+// Environment returns the variables of this cluster, with absolute paths.
+func (c *Cluster) Environment() Environment {
+	e := Environment{
+		Profile: c.Profile("writer"),
+		Policy:  c.PolicyPath(),
+		LogVKey: filepath.Join(c.dir, "log.vkey"),
+	}
+	for _, n := range c.state.Nodes {
+		e.HTTP = append(e.HTTP, n.HTTPURL())
+	}
+	return e
+}
+
+// Variables returns NAME, value pairs in the order of the file.
+func (e Environment) Variables() [][2]string {
+	return [][2]string{
+		{"CAIRN_PROFILE", e.Profile},
+		{"CAIRN_POLICY", e.Policy},
+		{"CAIRN_LOG_VKEY", e.LogVKey},
+		{"CAIRN_HTTP", strings.Join(e.HTTP, " ")},
+	}
+}
+
+// Shell returns the file's text: one export a line, each value quoted for a
+// POSIX shell.
+func (e Environment) Shell() string {
+	var b strings.Builder
+	for _, v := range e.Variables() {
+		b.WriteString("export " + v[0] + "=" + quote(v[1]) + "\n")
+	}
+	return b.String()
+}
+
+// quote makes one word of s for a POSIX shell, whatever s holds.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

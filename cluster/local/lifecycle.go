@@ -1,0 +1,239 @@
+package local
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"golang.org/x/sync/errgroup"
+)
+
+// stopTimeout is how long Stop waits for a node to hand over and flush.
+const stopTimeout = 15 * time.Second
+
+// Start starts the named nodes, all without a name, and returns when they are
+// ready (or, with too few processes for a quorum, when they are live). A node
+// that runs already is left alone.
+func (c *Cluster) Start(ctx context.Context, names ...string) error {
+	names, err := c.resolve(names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := c.spawn(name); err != nil && !errors.Is(err, ErrRunning) {
+			return errors.Wrapf(err, "start %s", name)
+		}
+	}
+	return c.waitUp(ctx, names)
+}
+
+func (c *Cluster) spawn(name string) error {
+	argv := []string{filepath.Join(c.dir, "bin", "cairn"), "node", "--config", c.configPath(name)}
+	if c.lifeline != nil {
+		argv = append(argv, "--lifeline")
+	}
+	ended, err := c.process(name).start(argv, c.NodeDir(name), c.lifeline)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.children[name] = ended
+	return nil
+}
+
+// Stop asks the named nodes to stop (SIGTERM: hand over leadership, flush) and
+// waits until they have. A node without a process is ErrNotRunning.
+func (c *Cluster) Stop(ctx context.Context, names ...string) error {
+	names, err := c.resolve(names)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	var g errgroup.Group
+	for _, name := range names {
+		g.Go(func() error {
+			id, err := c.process(name).signal(syscall.SIGTERM)
+			if err != nil {
+				return errors.Wrapf(err, "stop %s", name)
+			}
+			// A paused process takes the signal only when it is continued.
+			if _, err := c.process(name).signal(syscall.SIGCONT); err != nil && !errors.Is(err, ErrNotRunning) {
+				return errors.Wrapf(err, "stop %s", name)
+			}
+			if err := c.process(name).wait(ctx, id); err != nil {
+				return errors.Wrapf(err, "stop %s (kill it instead?)", name)
+			}
+			c.reap(name)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Kill ends the named nodes with SIGKILL and waits until they are gone. A node
+// without a process is ErrNotRunning.
+func (c *Cluster) Kill(ctx context.Context, names ...string) error {
+	names, err := c.resolve(names)
+	if err != nil {
+		return err
+	}
+	ids := make([]pidFile, len(names))
+	for i, name := range names {
+		if ids[i], err = c.process(name).signal(syscall.SIGKILL); err != nil {
+			return errors.Wrapf(err, "kill %s", name)
+		}
+	}
+	for i, name := range names {
+		if err := c.process(name).wait(ctx, ids[i]); err != nil {
+			return errors.Wrapf(err, "kill %s", name)
+		}
+		c.reap(name)
+	}
+	return nil
+}
+
+// Pause stops the named processes where they are (SIGSTOP), until Resume.
+func (c *Cluster) Pause(names ...string) error { return c.signalAll("pause", syscall.SIGSTOP, names) }
+
+// Resume continues paused processes.
+func (c *Cluster) Resume(names ...string) error { return c.signalAll("resume", syscall.SIGCONT, names) }
+
+func (c *Cluster) signalAll(verb string, sig syscall.Signal, names []string) error {
+	names, err := c.resolve(names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := c.process(name).signal(sig); err != nil {
+			return errors.Wrapf(err, "%s %s", verb, name)
+		}
+	}
+	return nil
+}
+
+// reap waits for the end of a child of this process, so that no goroutine and
+// no zombie stays. It is a no-op for a process that somebody else started.
+func (c *Cluster) reap(name string) {
+	c.mu.Lock()
+	ended := c.mu.children[name]
+	delete(c.mu.children, name)
+	c.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+// exited says whether a child that this Cluster started has ended.
+func (c *Cluster) exited(name string) bool {
+	c.mu.Lock()
+	ended := c.mu.children[name]
+	c.mu.Unlock()
+	if ended == nil {
+		f, err := c.process(name).find()
+		if err != nil {
+			return true
+		}
+		_ = f.handle.Release()
+		return false
+	}
+	select {
+	case <-ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Down stops all nodes that run: politely first, with SIGKILL what does not
+// stop in time.
+func (c *Cluster) Down(ctx context.Context) error {
+	var running []string
+	for _, name := range c.Names() {
+		if !c.exited(name) {
+			running = append(running, name)
+		}
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	err := c.Stop(ctx, running...)
+	if err == nil {
+		return nil
+	}
+	return c.killAll(ctx)
+}
+
+func (c *Cluster) killAll(ctx context.Context) error {
+	for _, name := range c.Names() {
+		if err := c.Kill(ctx, name); err != nil && !errors.Is(err, ErrNotRunning) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Destroy kills all nodes and deletes what Create made. Files of other origin
+// in the directory stay, and then the directory does too.
+func (c *Cluster) Destroy(ctx context.Context) error {
+	if err := c.killAll(ctx); err != nil {
+		return err
+	}
+	if err := removeContents(c.dir); err != nil {
+		return err
+	}
+	_ = os.Remove(c.dir) // not empty: somebody else's files are in it
+	return nil
+}
+
+// removeContents deletes the names that Create makes. cluster.json goes last:
+// while it is there, Destroy can be repeated.
+func removeContents(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Wrap(err, "read cluster directory")
+	}
+	var names []string
+	for _, e := range entries {
+		if ownName(e.Name()) && e.Name() != "cluster.json" {
+			names = append(names, e.Name())
+		}
+	}
+	for _, name := range append(names, "cluster.json") {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return errors.Wrap(err, "delete cluster files")
+		}
+	}
+	return nil
+}
+
+// ownName says whether Create makes a file or directory of this name.
+func ownName(name string) bool {
+	switch name {
+	case "env", "policy", "log.vkey", "pki", "profiles", "bin", "cluster.json", creatingMarker:
+		return true
+	}
+	for i := range MaxNodes {
+		if name == nodeName(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve checks names; none means all.
+func (c *Cluster) resolve(names []string) ([]string, error) {
+	if len(names) == 0 {
+		return c.Names(), nil
+	}
+	for _, name := range names {
+		if _, err := c.Node(name); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}

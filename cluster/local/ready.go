@@ -1,0 +1,183 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/client"
+)
+
+const (
+	pollEvery    = 10 * time.Millisecond
+	probeTimeout = 2 * time.Second
+	logTailBytes = 2 << 10
+)
+
+// waitUp waits until the named nodes, which have just been started, are ready.
+// Without a quorum of processes no node can get ready: then live is enough.
+func (c *Cluster) waitUp(ctx context.Context, names []string) error {
+	running := 0
+	for _, n := range c.state.Nodes {
+		if f, err := c.process(n.Name).find(); err == nil {
+			_ = f.handle.Release()
+			if f.state == procRunning {
+				running++
+			}
+		}
+	}
+	path := "/readyz"
+	if running <= len(c.state.Nodes)/2 {
+		path = "/livez"
+	}
+	hc := newHTTPClient()
+	defer hc.CloseIdleConnections()
+	for _, name := range names {
+		n, err := c.Node(name)
+		if err != nil {
+			return err
+		}
+		if err := c.waitHTTP(ctx, hc, n, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newHTTPClient() *http.Client {
+	return &http.Client{Timeout: probeTimeout, Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 1}}
+}
+
+// waitHTTP asks a node again and again until it answers a path with 200.
+func (c *Cluster) waitHTTP(ctx context.Context, hc *http.Client, n NodeInfo, path string) error {
+	last := "no answer"
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.HTTPURL()+path, nil)
+		if err != nil {
+			return errors.Wrap(err, "make request")
+		}
+		resp, err := hc.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			last = resp.Status
+		}
+		if c.exited(n.Name) {
+			return errors.Newf("%s ended while starting; the end of its log (%s):\n%s",
+				n.Name, c.LogPath(n.Name), strings.TrimSpace(c.process(n.Name).tail(logTailBytes)))
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Wrapf(ctx.Err(), "wait for %s (%s says %s; its log is %s)", n.Name, path, last, c.LogPath(n.Name))
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// NodeStatus is what is known about one node.
+type NodeStatus struct {
+	NodeInfo
+	Process string // running, paused, stopped
+	PID     int    // 0 if stopped
+	// Status is the node's own word; nil if it did not answer, and then Err
+	// says why.
+	Status *cairnv1.StatusResponse
+	Err    error
+}
+
+// Status asks every node that runs.
+func (c *Cluster) Status(ctx context.Context) ([]NodeStatus, error) {
+	var all []NodeStatus
+	answering := false
+	for _, n := range c.state.Nodes {
+		s := NodeStatus{NodeInfo: n, Process: "stopped"}
+		f, err := c.process(n.Name).find()
+		switch {
+		case errors.Is(err, ErrNotRunning):
+		case err != nil:
+			return nil, err
+		default:
+			_ = f.handle.Release()
+			s.PID, s.Process = f.id.PID, "running"
+			if f.state == procPaused {
+				s.Process = "paused"
+			}
+		}
+		answering = answering || s.Process == "running"
+		all = append(all, s)
+	}
+	if !answering {
+		return all, nil
+	}
+	cl, err := c.Dial(ctx, "admin")
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	done := make(chan int, len(all))
+	for i := range all {
+		go func() {
+			defer func() { done <- i }()
+			if all[i].Process != "running" {
+				return
+			}
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			st, err := cl.Status(ctx, all[i].Name)
+			if err != nil {
+				all[i].Err = err
+				return
+			}
+			all[i].Status = st
+		}()
+	}
+	for range all {
+		<-done
+	}
+	return all, nil
+}
+
+// Dial returns a client with the named profile that keeps no state file.
+func (c *Cluster) Dial(ctx context.Context, role string, opts ...client.Option) (*client.Client, error) {
+	p, err := client.LoadProfile(c.Profile(role))
+	if err != nil {
+		return nil, err
+	}
+	p.State = ""
+	return client.Dial(ctx, p, opts...)
+}
+
+// ErrNoLeader says that no node that answers claims to lead.
+var ErrNoLeader = errors.New("no leader")
+
+// Leader returns the name of the node that leads: of those that claim it, the
+// one with the highest term. It waits for an election to end, within ctx.
+func (c *Cluster) Leader(ctx context.Context) (string, error) {
+	for {
+		all, err := c.Status(ctx)
+		if err != nil {
+			return "", err
+		}
+		leader, term := "", uint64(0)
+		for _, s := range all {
+			if s.Status != nil && s.Status.Role == "leader" && s.Status.Term > term {
+				leader, term = s.Name, s.Status.Term
+			}
+		}
+		if leader != "" {
+			return leader, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Wrap(ErrNoLeader, fmt.Sprintf("among %s", strings.Join(c.Names(), ", ")))
+		case <-time.After(pollEvery):
+		}
+	}
+}
