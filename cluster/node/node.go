@@ -58,11 +58,12 @@ type node struct {
 
 // Run starts the node and blocks until ctx is cancelled or the node has to stop.
 // It returns nil only after a clean stop.
-func Run(ctx context.Context, c Config, log *slog.Logger) error {
+func Run(ctx context.Context, c Config) error {
 	c.setDefaults()
 	if err := c.Validate(); err != nil {
 		return errors.Wrap(err, "node configuration")
 	}
+	log := c.logger()
 	n := &node{cfg: c, log: log, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
 	err := n.start()
 	if err == nil {
