@@ -97,7 +97,9 @@ func (a *appender) run() {
 		a.mu.Lock()
 		items := a.mu.queue
 		stopped := a.mu.stopped
-		a.mu.queue = spare[:0]
+		if len(items) > 0 {
+			a.mu.queue, spare = spare[:0], nil
+		}
 		a.mu.Unlock()
 		if len(items) == 0 {
 			if stopped {
