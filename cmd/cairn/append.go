@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// appendFlags are the flags of append.
+type appendFlags struct {
+	key      string
+	noKey    bool
+	sealed   bool
+	expected uint64
+	lines    string
+	receipt  string
+}
+
+func (a *app) appendCommand() *cobra.Command {
+	var f appendFlags
+	cmd := &cobra.Command{
+		Use:   "append [FILE | -]",
+		Short: "Append an entry, or with --lines one entry for each line of a file",
+		Long: `Append the bytes of FILE (or of standard input, with - or without an argument)
+as one entry and print its index. The command returns when the entry is durable
+on a quorum; with --sealed when a majority of the replicas has cosigned it, with
+the receipt.
+
+With --lines FILE each line (without its newline) becomes an entry, in order;
+- is standard input. One result is printed for each, in order, as soon as it is
+acknowledged. Lines that arrive while a request is in flight leave together in
+the next one.
+
+Every entry gets an idempotency key, a random one unless --key gives it: when a
+node dies in the middle, the entry is sent again under the same key and appended
+once. With --lines the keys are KEY-1, KEY-2, ...: the same command with the
+same --key continues where it was interrupted.`,
+		Example: `  echo hello | cairn append
+  cairn append --key invoice-17 --sealed -o invoice-17.tlog-proof invoice-17.pdf
+  cairn append --lines /var/log/dpkg.log --output json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.noKey && f.key != "":
+				return usagef("--key and --no-key exclude each other")
+			case f.lines != "" && len(args) > 0:
+				return usagef("--lines FILE takes no other argument")
+			case f.lines != "" && (f.receipt != "" || cmd.Flags().Changed("expected-size")):
+				return usagef("--out and --expected-size are for one entry, not for --lines")
+			case f.receipt != "" && !f.sealed:
+				return usagef("--out writes the receipt, which needs --sealed")
+			}
+			if f.lines != "" {
+				return a.appendLines(cmd.Context(), f)
+			}
+			name := "-"
+			if len(args) == 1 {
+				name = args[0]
+			}
+			payload, err := a.readInput(name, ledger.MaxLeafSize)
+			if err != nil {
+				return fail(inputCode(err), "an entry holds less than 64 KiB: append a digest of a larger document", errors.Wrap(err, "read entry"))
+			}
+			return a.appendOne(cmd, f, payload, cmd.Flags().Changed("expected-size"))
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.key, "key", "", "idempotency `key`, 1 to 128 bytes")
+	fl.BoolVar(&f.noKey, "no-key", false, "no idempotency key: a retry may append twice")
+	fl.BoolVar(&f.sealed, "sealed", false, "wait for the cosigned checkpoint and get the receipt")
+	fl.Uint64Var(&f.expected, "expected-size", 0, "append only if the ledger has exactly this `size`")
+	fl.StringVar(&f.lines, "lines", "", "append each line of this `file`")
+	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this `file`")
+	return cmd
+}
+
+// inputCode tells a missing file from one that does not fit.
+func inputCode(err error) int {
+	if errors.Is(err, os.ErrNotExist) {
+		return exitNotFound
+	}
+	return exitInvalid
+}
+
+// appendedResult is one acknowledged entry.
+type appendedResult struct {
+	Index     uint64 `json:"index"`
+	Line      uint64 `json:"line,omitempty"` // with --lines, from 1
+	Duplicate bool   `json:"duplicate"`
+	Key       string `json:"key,omitempty"`
+	Time      string `json:"time,omitempty"`
+	Receipt   string `json:"receipt,omitempty"` // a .tlog-proof, with --sealed
+}
+
+func newAppendedResult(x client.Appended, key []byte) appendedResult {
+	r := appendedResult{Index: x.Index, Duplicate: x.Duplicate, Key: string(key)}
+	if !x.Time.IsZero() {
+		r.Time = timeString(x.Time.UnixMicro())
+	}
+	if x.Receipt != nil {
+		r.Receipt = string(x.Receipt.Marshal())
+	}
+	return r
+}
+
+// randomKey returns a key that nobody else has.
+func randomKey() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expect bool) error {
+	e := client.Entry{Payload: payload}
+	switch {
+	case f.key != "":
+		e.Key = []byte(f.key)
+	case !f.noKey:
+		e.Key = []byte(randomKey())
+	}
+	var opts []client.AppendOption
+	if f.sealed {
+		opts = append(opts, client.Sealed())
+	}
+	if expect {
+		opts = append(opts, client.ExpectedSize(f.expected))
+	}
+	retry := "look for the entry with `cairn log` before you append it again: it had no key"
+	if len(e.Key) > 0 {
+		retry = fmt.Sprintf("repeat the command with --key %s: the entry is then in the ledger once, whatever happened", e.Key)
+	}
+	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+		x, err := c.Append(ctx, e, opts...)
+		if err != nil {
+			return appendError(errors.Wrap(err, "append"), retry)
+		}
+		r := newAppendedResult(x, e.Key)
+		if f.receipt != "" {
+			if err := writeFile(f.receipt, x.Receipt.Marshal()); err != nil {
+				return err
+			}
+		}
+		return a.emit(r, func(w io.Writer) { a.appendedText(w, r, x.Receipt, f.receipt) })
+	})
+}
+
+func (a *app) appendedText(w io.Writer, r appendedResult, receipt *tlog.Receipt, file string) {
+	pairs := []string{"index", fmt.Sprint(r.Index)}
+	if r.Duplicate {
+		pairs = append(pairs, "duplicate", "of the entry first appended under this key")
+	}
+	if r.Time != "" {
+		pairs = append(pairs, "time", r.Time)
+	}
+	if r.Key != "" {
+		pairs = append(pairs, "key", printable(r.Key))
+	}
+	if receipt != nil {
+		where := "(--out FILE writes it)"
+		if file != "" {
+			where = file
+		}
+		pairs = append(pairs, "receipt", where)
+	}
+	fields(w, pairs...)
+}

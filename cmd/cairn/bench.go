@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+func (a *app) benchCommand() *cobra.Command {
+	var o benchOptions
+	var nodes int
+	var out string
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure appends: throughput and latency",
+		Long: `Append random entries from several clients and measure. The latency is that of a
+request (a batch), from the call to its acknowledgement, verification included.
+
+The ledger is that of the profile (its entries stay!), or with --local N that of
+a cluster of N nodes which is made for the purpose and deleted afterwards.`,
+		Example: `  cairn bench --local 3 --clients 16 --batch 500 --size 256
+  cairn bench --local 3 --clients 1 --batch 1 --duration 10s`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			if nodes < 0 {
+				return usagef("--local takes a number of nodes")
+			}
+			profile := ""
+			if nodes > 0 {
+				t, err := newThrowaway("", nodes)
+				if err != nil {
+					return err
+				}
+				defer func() {
+					if closeErr := t.close(false); err == nil {
+						err = closeErr
+					}
+				}()
+				ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+				defer cancel()
+				if err := t.Start(ctx); err != nil {
+					return err
+				}
+				profile = t.Profile("writer")
+			} else if _, err := a.profile(); err != nil {
+				return fail(exitUsage, needProfile+"; or measure a throw-away cluster with --local 3", err)
+			}
+			r, err := a.bench(cmd.Context(), profile, o)
+			if err != nil {
+				return err
+			}
+			r.LocalNodes = nodes
+			if out != "" {
+				raw, err := json.MarshalIndent(r, "", "  ")
+				if err != nil {
+					return errors.Wrap(err, "encode result")
+				}
+				if err := writeFile(out, append(raw, '\n')); err != nil {
+					return err
+				}
+			}
+			if err := a.emit(r, r.text); err != nil {
+				return err
+			}
+			if r.Errors > 0 {
+				return failf(exitFailed, "", "%s failed; the first: %s", plural(r.Errors, "request", "requests"), r.FirstError)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Clients, "clients", 16, "`n` clients append at the same time")
+	f.IntVar(&o.Connections, "connections", 0, "they share `n` connections (0: one each, at most 8)")
+	f.IntVar(&o.Batch, "batch", 1, "`n` entries a request")
+	f.IntVar(&o.Size, "size", 256, "`bytes` an entry")
+	f.StringVar(&o.Mode, "mode", "unary", "unary, or stream (pipelined)")
+	f.IntVar(&o.InFlight, "in-flight", 16, "with --mode stream: `n` requests of each client on their way")
+	f.BoolVar(&o.Sealed, "sealed", false, "wait for the cosigned checkpoint and receipts")
+	f.BoolVar(&o.Keys, "keys", false, "give every entry an idempotency key")
+	f.BoolVar(&o.NoVerify, "no-verify", false, "with --sealed: do not verify receipts in the clients")
+	f.DurationVar(&o.Duration, "duration", 10*time.Second, "measure for this long")
+	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "append for this long before")
+	f.Int64Var(&o.Count, "count", 0, "stop after `n` entries (0: after --duration)")
+	f.IntVar(&nodes, "local", 0, "measure a throw-away cluster of `n` nodes on this machine")
+	f.StringVarP(&out, "out", "o", "", "also write the result to this `file`, as JSON")
+	return cmd
+}
+
+// benchOptions are part of the result, so that a number never stands alone.
+type benchOptions struct {
+	Clients     int           `json:"clients"`
+	Connections int           `json:"connections"`
+	Batch       int           `json:"batch"`
+	Size        int           `json:"entry_bytes"`
+	Mode        string        `json:"mode"`
+	InFlight    int           `json:"in_flight,omitempty"`
+	Sealed      bool          `json:"sealed"`
+	Keys        bool          `json:"keys"`
+	NoVerify    bool          `json:"no_verify,omitempty"`
+	Duration    time.Duration `json:"duration_ns"`
+	Warmup      time.Duration `json:"warmup_ns"`
+	Count       int64         `json:"count,omitempty"`
+}
+
+func (o *benchOptions) validate() error {
+	switch {
+	case o.Clients < 1 || o.Clients > 10000:
+		return usagef("--clients must be 1 to 10000")
+	case o.Batch < 1 || o.Batch > 8192:
+		return usagef("--batch must be 1 to 8192")
+	case o.Size < 0 || o.Size > ledger.MaxLeafSize-200:
+		return usagef("--size must be 0 to %d", ledger.MaxLeafSize-200)
+	case o.Batch*(o.Size+100) > ledger.MaxBatchSize:
+		return usagef("--batch %d of --size %d does not fit into one request (1 MiB)", o.Batch, o.Size)
+	case o.Mode != "unary" && o.Mode != "stream":
+		return usagef("--mode must be unary or stream, not %q", o.Mode)
+	case o.Mode == "stream" && (o.InFlight < 1 || o.InFlight > 64):
+		return usagef("--in-flight must be 1 to 64")
+	case o.Duration <= 0 && o.Count <= 0:
+		return usagef("--duration or --count must be positive")
+	}
+	if o.Mode != "stream" {
+		o.InFlight = 0
+	}
+	if o.Connections <= 0 {
+		o.Connections = min(o.Clients, 8)
+	}
+	return nil
+}
+
+// benchResult is what a measurement found.
+type benchResult struct {
+	Options    benchOptions   `json:"options"`
+	LocalNodes int            `json:"local_nodes,omitempty"`
+	Version    string         `json:"version"`
+	CPUs       int            `json:"cpus"`
+	Seconds    float64        `json:"seconds"`
+	Entries    int64          `json:"entries"`
+	Requests   int64          `json:"requests"`
+	Errors     int64          `json:"errors"`
+	FirstError string         `json:"first_error,omitempty"`
+	EntryRate  float64        `json:"entries_per_second"`
+	ByteRate   float64        `json:"bytes_per_second"`
+	Latency    latencySummary `json:"latency"`
+}
+
+func (a *app) bench(ctx context.Context, profilePath string, o benchOptions) (*benchResult, error) {
+	b := &bench{opts: o}
+	for range o.Connections {
+		c, err := a.dialBench(ctx, profilePath, o)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		b.clients = append(b.clients, c)
+	}
+	bar := a.progress(int64((o.Warmup+o.Duration)/(100*time.Millisecond)), "measure")
+	if o.Count > 0 {
+		bar.done()
+		bar = &progress{}
+	}
+	stop := make(chan struct{})
+	ticked := make(chan struct{})
+	go func() {
+		defer close(ticked)
+		t := time.NewTicker(100 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				bar.add(1)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	r, err := b.run(ctx)
+	close(stop)
+	<-ticked
+	bar.done()
+	return r, err
+}
+
+// dialBench connects without a state file: the clients of a measurement share
+// one profile and would only race to write it.
+func (a *app) dialBench(ctx context.Context, path string, o benchOptions) (*client.Client, error) {
+	var p client.Profile
+	var err error
+	if path == "" {
+		p, err = a.profile()
+	} else {
+		p, err = client.LoadProfile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.State = ""
+	opts := []client.Option{client.WithTimeout(a.timeout)}
+	if o.NoVerify {
+		opts = append(opts, client.WithoutVerification())
+	}
+	return client.Dial(ctx, p, opts...)
+}
+
+func (r *benchResult) text(w io.Writer) {
+	o := r.Options
+	what := []string{fmt.Sprintf("%s of %d × %d bytes", o.Mode, o.Batch, o.Size), "committed", "without keys"}
+	if o.Sealed {
+		what[1] = "sealed"
+	}
+	if o.Keys {
+		what[2] = "with keys"
+	}
+	where := "the ledger of the profile"
+	if r.LocalNodes > 0 {
+		where = plural(r.LocalNodes, "local node", "local nodes")
+	}
+	l := r.Latency
+	us := func(v int64) string { return latencyString(time.Duration(v) * time.Microsecond) }
+	fields(w,
+		"appends", strings.Join(what, ", "),
+		"from", fmt.Sprintf("%s over %s, to %s, %d CPUs", plural(o.Clients, "client", "clients"), plural(o.Connections, "connection", "connections"), where, r.CPUs),
+		"throughput", fmt.Sprintf("%s entries/s, %s/s, %s requests/s", count(r.EntryRate), bytesString(uint64(r.ByteRate)), count(float64(r.Requests)/r.Seconds)),
+		"latency", fmt.Sprintf("p50 %s   p90 %s   p99 %s   p99.9 %s   max %s", us(l.P50), us(l.P90), us(l.P99), us(l.P999), us(l.Max)),
+		"measured", fmt.Sprintf("%s entries in %.1f s, %s", count(r.Entries), r.Seconds, plural(r.Errors, "error", "errors")))
+}
+
+func cpus() int { return runtime.NumCPU() }

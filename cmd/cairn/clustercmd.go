@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/cluster/local"
+)
+
+const defaultNodes = 3
+
+func (a *app) clusterCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Run a local cluster: several nodes as processes of this machine",
+		Long: `Run a local cluster in one directory: keys, certificates, policy, profiles,
+ports, logs and data. For development, tests and demonstrations: all keys lie in
+one place. NAME is n1, n2, ... or leader.`,
+		Example: `  cairn cluster up && . ./.cairn/env
+  cairn cluster kill leader && cairn cluster status`,
+		RunE: needsSubcommand,
+	}
+	cmd.PersistentFlags().StringVar(&dir, "dir", ".cairn", "the cluster's `directory`")
+	cmd.AddCommand(
+		a.clusterUpCommand(&dir),
+		a.clusterDownCommand(&dir),
+		a.clusterStatusCommand(&dir),
+		a.clusterNodeCommand(&dir, "kill", "End a node at once (SIGKILL)", "killed",
+			func(ctx context.Context, c *local.Cluster, name string) error { return c.Kill(ctx, name) }),
+		a.clusterNodeCommand(&dir, "stop", "Stop a node cleanly (SIGTERM): it hands over leadership first", "stopped",
+			func(ctx context.Context, c *local.Cluster, name string) error { return c.Stop(ctx, name) }),
+		a.clusterNodeCommand(&dir, "start", "Start a node again, and wait until it is ready", "started",
+			func(ctx context.Context, c *local.Cluster, name string) error { return c.Start(ctx, name) }),
+		a.clusterNodeCommand(&dir, "pause", "Stop a node where it is (SIGSTOP)", "paused",
+			func(_ context.Context, c *local.Cluster, name string) error { return c.Pause(name) }),
+		a.clusterNodeCommand(&dir, "resume", "Let a paused node continue", "resumed",
+			func(_ context.Context, c *local.Cluster, name string) error { return c.Resume(name) }),
+		a.clusterLogsCommand(&dir),
+		a.clusterDestroyCommand(&dir),
+	)
+	return cmd
+}
+
+// openCluster opens the directory of --dir.
+func openCluster(dir string) (*local.Cluster, error) {
+	c, err := local.Open(dir)
+	if errors.Is(err, local.ErrNoCluster) {
+		return nil, fail(exitNotFound, "`cairn cluster up --dir "+dir+"` makes one; or pass --dir", err)
+	}
+	return c, err
+}
+
+type clusterResult struct {
+	Dir     string   `json:"dir"`
+	Nodes   []string `json:"nodes"`
+	Origin  string   `json:"origin"`
+	Leader  string   `json:"leader,omitempty"`
+	Env     string   `json:"env"`
+	Created bool     `json:"created"`
+}
+
+func (a *app) clusterUpCommand(dir *string) *cobra.Command {
+	var origin, suite string
+	cmd := &cobra.Command{
+		Use:   "up [N]",
+		Short: "Create a cluster of N nodes if there is none, start it, wait until it is ready",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n := 0
+			if len(args) == 1 {
+				var err error
+				if n, err = strconv.Atoi(args[0]); err != nil || n < 1 || n > local.MaxNodes {
+					return usagef("N is the number of nodes, 1 to %d, not %q", local.MaxNodes, args[0])
+				}
+			}
+			c, err := local.Open(*dir)
+			created := errors.Is(err, local.ErrNoCluster)
+			switch {
+			case created:
+				exe, err := os.Executable()
+				if err != nil {
+					return errors.Wrap(err, "find this program")
+				}
+				if n == 0 {
+					n = defaultNodes
+				}
+				if c, err = local.Create(local.Options{Dir: *dir, Nodes: n, Origin: origin, Suite: suite, Executable: exe}); err != nil {
+					return err
+				}
+			case err != nil:
+				return err
+			case n != 0 && n != len(c.Nodes()):
+				return failf(exitUsage, "`cairn cluster destroy` removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
+			case origin != "" && origin != c.Origin():
+				return usagef("the cluster in %s is for the ledger %s, not %s", c.Dir(), c.Origin(), origin)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			defer cancel()
+			if err := c.Start(ctx); err != nil {
+				return err
+			}
+			leader, err := c.Leader(ctx)
+			if err != nil {
+				return fail(exitUnavailable, "look at the logs: `cairn cluster logs`", err)
+			}
+			r := clusterResult{Dir: c.Dir(), Nodes: c.Names(), Origin: c.Origin(), Leader: leader, Env: c.EnvPath(), Created: created}
+			return a.emit(r, func(w io.Writer) {
+				fmt.Fprintf(w, "cluster of %s is ready: %s leads\n", plural(len(r.Nodes), "node", "nodes"), leader)
+				fields(w, "  ledger", r.Origin, "  directory", r.Dir, "  next", ". "+shellPath(r.Env))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&origin, "origin", "", "`name` of the ledger (default cairn.local/ and a random name)")
+	cmd.Flags().StringVar(&suite, "suite", "", "default or cat5 (ML-KEM-1024, ML-DSA-87)")
+	return cmd
+}
+
+// shellPath makes a path fit for pasting: relative if it is below the working
+// directory, quoted if it has to be.
+func shellPath(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
+			path = "./" + rel
+		}
+	}
+	if strings.ContainsAny(path, " '\"$&;()<>|*?[]#~\\\t\n`") {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+func (a *app) clusterDownCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Stop all nodes; keys and data stay",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := openCluster(*dir)
+			if err != nil {
+				return err
+			}
+			if err := c.Down(cmd.Context()); err != nil {
+				return err
+			}
+			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w io.Writer) {
+				fmt.Fprintf(w, "stopped the cluster in %s\n", c.Dir())
+			})
+		},
+	}
+}
+
+func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "destroy",
+		Short: "Kill all nodes and delete keys, data and logs",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := openCluster(*dir)
+			if err != nil {
+				return err
+			}
+			if err := c.Destroy(cmd.Context()); err != nil {
+				return err
+			}
+			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w io.Writer) {
+				fmt.Fprintf(w, "deleted the cluster in %s\n", c.Dir())
+			})
+		},
+	}
+}
+
+func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Print processes and state of all nodes",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := openCluster(*dir)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			defer cancel()
+			nodes, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			all := make([]nodeStatus, len(nodes))
+			for i, n := range nodes {
+				all[i] = nodeStatus{Node: n.Name, Address: n.API, Process: n.Process, PID: n.PID}
+				if n.Status != nil {
+					all[i].fill(n.Status)
+				}
+				if n.Err != nil {
+					all[i].Error = firstLine(n.Err)
+				}
+			}
+			return a.printStatus(all)
+		},
+	}
+}
+
+// clusterNodeCommand is a command that does one thing to one node after the other.
+func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(context.Context, *local.Cluster, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   verb + " NAME...",
+		Short: short,
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := openCluster(*dir)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			defer cancel()
+			for _, arg := range args {
+				name, err := resolveNode(ctx, c, arg)
+				if err != nil {
+					return err
+				}
+				start := time.Now()
+				if err := do(ctx, c, name); err != nil {
+					if errors.Is(err, local.ErrNotRunning) {
+						return fail(exitFailed, "`cairn cluster status` shows what runs", err)
+					}
+					return err
+				}
+				took := time.Since(start)
+				r := map[string]any{"node": name, "action": verb, "seconds": took.Seconds()}
+				if err := a.emit(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", done, name) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// resolveNode turns "leader" into a name.
+func resolveNode(ctx context.Context, c *local.Cluster, arg string) (string, error) {
+	if arg == "leader" {
+		name, err := c.Leader(ctx)
+		if err != nil {
+			return "", fail(exitUnavailable, "`cairn cluster status` shows what runs", err)
+		}
+		return name, nil
+	}
+	if _, err := c.Node(arg); err != nil {
+		return "", fail(exitUsage, "", err)
+	}
+	return arg, nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+const needProfile = "`cairn cluster up` makes one; then `. DIR/env`, or pass --profile FILE"
+
+// profile loads the profile of the command line or the environment.
+func (a *app) profile() (client.Profile, error) {
+	if a.profilePath == "" {
+		return client.Profile{}, failf(exitUsage, needProfile, "no profile: CAIRN_PROFILE is not set and there is no --profile")
+	}
+	p, err := client.LoadProfile(a.profilePath)
+	if err != nil {
+		return p, fail(exitUsage, needProfile, err)
+	}
+	if a.policyPath != "" {
+		p.Policy = a.policyPath
+	}
+	return p, nil
+}
+
+// dial prepares a client of the ledger. It does not connect yet.
+func (a *app) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+	p, err := a.profile()
+	if err != nil {
+		return nil, err
+	}
+	opts = append([]client.Option{client.WithTimeout(a.timeout)}, opts...)
+	c, err := client.Dial(ctx, p, opts...)
+	if err != nil {
+		return nil, fail(exitUsage, "check the files that the profile "+a.profilePath+" names", err)
+	}
+	return c, nil
+}
+
+// withClient runs f with a client, within --timeout.
+func (a *app) withClient(cmd *cobra.Command, f func(ctx context.Context, c *client.Client) error) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+	defer cancel()
+	return a.withClientContext(ctx, f)
+}
+
+// withClientContext runs f with a client. Closing it writes the state file; an
+// error of that does not hide one of f.
+func (a *app) withClientContext(ctx context.Context, f func(ctx context.Context, c *client.Client) error) (err error) {
+	c, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := c.Close(); err == nil {
+			err = errors.Wrap(closeErr, "close client")
+		}
+	}()
+	return f(ctx, c)
+}
+
+// policy loads the policy: of the command line, the environment, or the profile.
+func (a *app) policy() (*tlog.Policy, error) {
+	path := a.policyPath
+	if path == "" && a.profilePath != "" {
+		p, err := client.LoadProfile(a.profilePath)
+		if err != nil {
+			return nil, fail(exitUsage, needProfile, err)
+		}
+		path = p.Policy
+	}
+	if path == "" {
+		return nil, failf(exitUsage, "pass --policy FILE: a tlog-policy file from somebody you trust, not from who gave you the receipt",
+			"no policy: CAIRN_POLICY is not set and there is no --policy")
+	}
+	return readPolicy(path)
+}
+
+func readPolicy(path string) (*tlog.Policy, error) {
+	raw, err := readFile(path, tlog.MaxPolicySize)
+	if err != nil {
+		return nil, fail(exitUsage, "", errors.Wrap(err, "read policy"))
+	}
+	p, err := tlog.ParsePolicy(raw)
+	if err != nil {
+		return nil, fail(exitUsage, "a policy is a C2SP tlog-policy text: log, witness, group and quorum lines", errors.Wrapf(err, "parse policy %s", path))
+	}
+	return p, nil
+}
+
+// readFile reads a file of at most max bytes.
+func readFile(path string, max int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, path, max)
+}
+
+// classifyClient gives errors of the client their exit codes; nil for others.
+func classifyClient(err error) *failure {
+	var (
+		fork   *client.ForkError
+		proof  *client.VerificationError
+		called *client.Error
+	)
+	switch {
+	case errors.As(err, &fork):
+		return &failure{code: exitRefused, reason: "FORK", err: err,
+			next: "keep the evidence and the state file, stop writing, and find out who holds the ledger's keys"}
+	case errors.As(err, &proof):
+		return &failure{code: exitRefused, reason: "REFUSED", err: err,
+			next: "do not trust this answer; ask another node, and audit the ledger with `cairn audit`"}
+	case errors.As(err, &called):
+		f := &failure{reason: called.Reason, err: err, definite: &called.Definite}
+		f.code, f.next = clientCode(called)
+		return f
+	}
+	return nil
+}
+
+func clientCode(e *client.Error) (code int, next string) {
+	switch {
+	case e.Conflict != nil:
+		return exitConflict, "use another key, or the payload that this key was first used with (see `cairn get`)"
+	case e.SizeMismatch != nil:
+		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
+	}
+	switch e.Code {
+	case codes.NotFound, codes.OutOfRange:
+		return exitNotFound, "see `cairn head` for the size of the ledger; indexes count from 0"
+	case codes.InvalidArgument:
+		return exitInvalid, ""
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return exitDenied, "use a profile whose certificate has the role; `cairn pki inspect FILE` shows the roles of one"
+	case codes.Canceled:
+		return exitInterrupted, ""
+	case codes.DeadlineExceeded:
+		return exitUnavailable, "look at `cairn status`, or allow more time with --timeout"
+	case codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
+		if e.Limit != nil {
+			return exitInvalid, ""
+		}
+		return exitUnavailable, "look at `cairn status`, and try again"
+	case codes.FailedPrecondition:
+		return exitUnavailable, "try again in a moment; `cairn status` shows leader and sealed size"
+	default:
+		return exitFailed, ""
+	}
+}
+
+// appendError is classify for appends, where it matters more than anything else
+// whether the entry may be in the ledger.
+func appendError(err error, retry string) error {
+	f := classify(err)
+	var called *client.Error
+	if errors.As(err, &called) && !called.Definite {
+		f.code, f.reason, f.next = exitUnknown, called.Reason, retry
+	}
+	return f
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// ledgerGroup is the Raft group of the one ledger that a node runs.
+const ledgerGroup = 1
+
+const stoppedOnly = "stop the node first: `cairn cluster stop NAME`, or SIGTERM"
+
+func (a *app) walCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "wal", Short: "Look into a stopped node's Raft log", RunE: needsSubcommand}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "dump DATA_DIR",
+		Short: "Print every segment and frame",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, err := dataSubdir(args[0], "wal")
+			if err != nil {
+				return err
+			}
+			if !a.json {
+				return damaged(wal.Dump(a.out, nil, dir))
+			}
+			lines := &lineObjects{a: a}
+			err = wal.Dump(lines, nil, dir)
+			if lines.err != nil {
+				return lines.err
+			}
+			return damaged(err)
+		},
+	}, &cobra.Command{
+		Use:   "verify DATA_DIR",
+		Short: "Check every frame and that they continue each other",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, err := dataSubdir(args[0], "wal")
+			if err != nil {
+				return err
+			}
+			r, err := wal.Verify(nil, dir)
+			if err != nil {
+				return damaged(err)
+			}
+			return a.printWAL(r)
+		},
+	})
+	return cmd
+}
+
+// damaged gives damage the code for refusal.
+func damaged(err error) error {
+	var corrupt *wal.CorruptionError
+	var table *badgerstore.DamagedError
+	var entry *ledger.CorruptError
+	if errors.As(err, &corrupt) || errors.As(err, &table) || errors.As(err, &entry) {
+		return fail(exitRefused, "do not start the node on this data; give it an empty data directory, or the disk's backup", err)
+	}
+	return err
+}
+
+// dataSubdir accepts a node's data directory or the part of it itself.
+func dataSubdir(dir, part string) (string, error) {
+	for _, d := range []string{filepath.Join(dir, part), dir} {
+		if st, err := os.Stat(d); err == nil && st.IsDir() {
+			return d, nil
+		}
+	}
+	return "", failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dir)
+}
+
+// lineObjects makes one object of every line.
+type lineObjects struct {
+	a       *app
+	partial []byte
+	err     error
+}
+
+func (l *lineObjects) Write(p []byte) (int, error) {
+	l.partial = append(l.partial, p...)
+	for {
+		i := bytes.IndexByte(l.partial, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		if l.err = l.a.emit(struct {
+			Line string `json:"line"`
+		}{string(l.partial[:i])}, nil); l.err != nil {
+			return 0, l.err
+		}
+		l.partial = l.partial[i+1:]
+	}
+}
+
+type walGroupResult struct {
+	Group    uint64 `json:"group"`
+	First    uint64 `json:"first"`
+	Last     uint64 `json:"last"`
+	LastTerm uint64 `json:"last_term"`
+	Term     uint64 `json:"term"`
+	Vote     uint64 `json:"vote"`
+	Commit   uint64 `json:"commit"`
+	Mark     uint64 `json:"mark"` // everything up to here is durable in the ledger
+}
+
+func (a *app) printWAL(r wal.Report) error {
+	result := struct {
+		OK       bool             `json:"ok"`
+		Cluster  string           `json:"cluster"`
+		Node     uint64           `json:"node"`
+		Segments int              `json:"segments"`
+		Frames   int              `json:"frames"`
+		Entries  int              `json:"entries"`
+		Bytes    int64            `json:"bytes"`
+		Torn     string           `json:"torn,omitempty"`
+		Groups   []walGroupResult `json:"groups"`
+	}{true, fmt.Sprintf("%016x", r.Cluster), r.Node, r.Segments, r.Frames, r.Entries, r.Bytes, "", nil}
+	if r.Torn != nil {
+		result.Torn = r.Torn.String()
+	}
+	for _, g := range r.Groups {
+		result.Groups = append(result.Groups, walGroupResult{g.Group, g.First, g.Last, g.LastTerm, g.Term, g.Vote, g.Commit, g.Mark.Index})
+	}
+	return a.emit(result, func(w io.Writer) {
+		fields(w, "intact", fmt.Sprintf("%d segments, %s frames, %s entries, %s", r.Segments, count(r.Frames), count(r.Entries), bytesString(uint64(r.Bytes))),
+			"belongs to", fmt.Sprintf("node %d of cluster %s", r.Node, result.Cluster))
+		if result.Torn != "" {
+			fields(w, "torn tail", result.Torn+" (never synced; the node cuts it)")
+		}
+		t := newTable("group", "entries", "term", "vote", "commit", "durable in ledger").alignRight(0, 2, 3, 4, 5)
+		for _, g := range result.Groups {
+			t.row(fmt.Sprint(g.Group), fmt.Sprintf("%d to %d", g.First, g.Last), fmt.Sprint(g.Term), fmt.Sprint(g.Vote), fmt.Sprint(g.Commit), fmt.Sprint(g.Mark))
+		}
+		t.write(w)
+	})
+}
+
+func (a *app) ledgerCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "ledger", Short: "Look into a stopped node's ledger", RunE: needsSubcommand}
+	var from, limit uint64
+	dump := &cobra.Command{
+		Use:   "dump DATA_DIR",
+		Short: "Print the entries that are durable in a node's store, each checked against the tree",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withLedger(args[0], func(l *ledger.Ledger, _ ledger.Summary) error {
+				return eachLeaf(l, from, limit, func(index uint64, leaf []byte) error {
+					r, err := leafResult(index, leaf)
+					if err != nil {
+						return damaged(&ledger.CorruptError{What: "leaf", Index: index, Err: err})
+					}
+					return a.emit(r, r.line)
+				})
+			})
+		},
+	}
+	dump.Flags().Uint64Var(&from, "from", 0, "first `index`")
+	dump.Flags().Uint64Var(&limit, "limit", 0, "at most `n` entries (0: no limit)")
+	cmd.AddCommand(dump, &cobra.Command{
+		Use:   "verify DATA_DIR",
+		Short: "Check every table, entry and tile of a node's store",
+		Long: `Check a stopped node's ledger: every table of the store by its checksums, every
+entry against the tree, the tree against the root in the Raft log's mark and
+against the newest sealed checkpoint. What was applied after the mark is replayed
+from the Raft log when the node starts and is not looked at here.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withLedger(args[0], func(l *ledger.Ledger, at ledger.Summary) error { return a.verifyLedger(l, at) })
+		},
+	})
+	return cmd
+}
+
+// withLedger opens the ledger of a stopped node at the position that its Raft
+// log's mark names.
+func (a *app) withLedger(dataDir string, f func(*ledger.Ledger, ledger.Summary) error) (err error) {
+	origin, err := readOrigin(dataDir)
+	if err != nil {
+		return err
+	}
+	report, err := wal.Verify(nil, filepath.Join(dataDir, "wal"))
+	if err != nil {
+		return damaged(errors.Wrap(err, "read the mark in the Raft log"))
+	}
+	var at ledger.Summary
+	for _, g := range report.Groups {
+		if g.Group != ledgerGroup {
+			continue
+		}
+		if at, err = ledger.ParseSummary(g.Mark.Meta); err != nil {
+			return damaged(&ledger.CorruptError{What: "mark", Index: g.Mark.Index, Err: err})
+		}
+	}
+	store := filepath.Join(dataDir, "ledger")
+	if err := badgerstore.Verify(store); err != nil {
+		return damaged(errors.Wrap(err, "verify store"))
+	}
+	s, err := badgerstore.Open(badgerstore.Options{Dir: store, SkipVerify: true})
+	if err != nil {
+		return damaged(fail(exitFailed, stoppedOnly, errors.Wrap(err, "open store")))
+	}
+	l, err := ledger.Open(s, ledger.Config{Group: ledgerGroup, Origin: origin, Start: at})
+	if err != nil {
+		_ = s.Close()
+		return damaged(errors.Wrap(err, "open ledger"))
+	}
+	defer func() {
+		if closeErr := l.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return f(l, at)
+}
+
+// readOrigin takes the ledger's name from the directory's IDENTITY file, and
+// makes sure that no node runs on it.
+func readOrigin(dataDir string) (string, error) {
+	raw, err := readFile(filepath.Join(dataDir, "IDENTITY"), 64<<10)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dataDir)
+	}
+	if err != nil {
+		return "", errors.Wrap(err, "read identity")
+	}
+	if err := refuseRunning(filepath.Join(dataDir, "LOCK")); err != nil {
+		return "", err
+	}
+	for _, l := range strings.Split(string(raw), "\n") {
+		if origin, ok := strings.CutPrefix(l, "origin "); ok {
+			return origin, nil
+		}
+	}
+	return "", failf(exitRefused, "", "%s names no origin: it is damaged", filepath.Join(dataDir, "IDENTITY"))
+}
+
+// eachLeaf reads leaves in order; the ledger checks each against its tree.
+func eachLeaf(l *ledger.Ledger, from, limit uint64, f func(uint64, []byte) error) error {
+	end := l.Head().Size
+	if limit > 0 && from+limit < end {
+		end = from + limit
+	}
+	for i := from; i < end; {
+		leaves, err := l.Leaves(i, int(min(end-i, merkle.EntryBundleWidth)), 4<<20)
+		if err != nil {
+			return damaged(err)
+		}
+		for _, leaf := range leaves {
+			if err := f(i, leaf); err != nil {
+				return err
+			}
+			i++
+		}
+	}
+	return nil
+}
+
+func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
+	tree, size := merkle.NewTree(), l.Head().Size
+	bar := a.progress(int64(size), "verify")
+	var pending [][]byte
+	err := eachLeaf(l, 0, 0, func(i uint64, leaf []byte) error {
+		if pending = append(pending, leaf); len(pending) == merkle.EntryBundleWidth || i == size-1 {
+			tree.Append(merkle.LeafHashes(pending))
+			bar.add(len(pending))
+			pending = nil
+		}
+		return nil
+	})
+	bar.done()
+	if err != nil {
+		return err
+	}
+	root := tree.Root()
+	if want := at.Root; size > 0 && root != want {
+		return damaged(&ledger.CorruptError{What: "root", Index: size, Err: errors.Newf("entries give %s, the mark says %s", root, want)})
+	}
+	result := struct {
+		OK         bool   `json:"ok"`
+		Origin     string `json:"origin"`
+		Size       uint64 `json:"size"`
+		Root       string `json:"root"`
+		RaftIndex  uint64 `json:"raft_index"`
+		SealedSize uint64 `json:"sealed_size"`
+	}{true, l.Origin(), size, root.String(), at.RaftIndex, 0}
+	if sealed, err := l.SealedBefore(size); err != nil {
+		return damaged(err)
+	} else if sealed != nil {
+		result.SealedSize = sealed.Size
+		if have, err := l.RootAt(sealed.Size); err != nil {
+			return damaged(err)
+		} else if have != sealed.Root {
+			return damaged(&ledger.CorruptError{What: "sealed checkpoint", Index: sealed.Size, Err: errors.Newf("it has root %s, the tree %s", sealed.Root, have)})
+		}
+	}
+	return a.emit(result, func(w io.Writer) {
+		fields(w, "intact", plural(size, "entry", "entries"), "ledger", result.Origin, "root", result.Root,
+			"sealed", "size "+fmt.Sprint(result.SealedSize), "durable up to", "Raft index "+fmt.Sprint(at.RaftIndex))
+	})
+}

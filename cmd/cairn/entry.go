@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// entryResult is an entry as it is printed. Exactly one of Payload (valid
+// UTF-8) and PayloadBase64 (anything else) is set; the same for the key.
+type entryResult struct {
+	Index         uint64  `json:"index"`
+	Time          string  `json:"time"`
+	Principal     string  `json:"principal"`
+	Key           string  `json:"key,omitempty"`
+	KeyBase64     string  `json:"key_base64,omitempty"`
+	Payload       *string `json:"payload,omitempty"`
+	PayloadBase64 *string `json:"payload_base64,omitempty"`
+}
+
+func newEntryResult(index uint64, at time.Time, principal string, key, payload []byte) entryResult {
+	r := entryResult{Index: index, Time: timeString(at.UnixMicro()), Principal: principal}
+	if utf8.Valid(key) {
+		r.Key = string(key)
+	} else {
+		r.KeyBase64 = base64.StdEncoding.EncodeToString(key)
+	}
+	if utf8.Valid(payload) {
+		s := string(payload)
+		r.Payload = &s
+	} else {
+		s := base64.StdEncoding.EncodeToString(payload)
+		r.PayloadBase64 = &s
+	}
+	return r
+}
+
+func storedResult(e client.StoredEntry) entryResult {
+	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload)
+}
+
+// leafResult decodes a leaf whose index is known.
+func leafResult(index uint64, leaf []byte) (entryResult, error) {
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		return entryResult{}, err
+	}
+	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Payload), nil
+}
+
+// text writes all of an entry, one field a line.
+func (r entryResult) text(w io.Writer) {
+	pairs := []string{"index", strconv.FormatUint(r.Index, 10), "time", r.Time, "principal", r.Principal}
+	if key := r.keyText(); key != "" {
+		pairs = append(pairs, "key", key)
+	}
+	fields(w, append(pairs, "payload", r.payloadText())...)
+}
+
+// line writes the entry on one line.
+func (r entryResult) line(w io.Writer) {
+	_, name, _ := strings.Cut(strings.TrimPrefix(r.Principal, "spiffe://"), "/")
+	fmt.Fprintf(w, "%8d  %s  %-12s  %s\n", r.Index, r.Time, name, r.payloadText())
+}
+
+func (r entryResult) keyText() string {
+	if r.KeyBase64 != "" {
+		return "base64:" + r.KeyBase64
+	}
+	return printable(r.Key)
+}
+
+func (r entryResult) payloadText() string {
+	if r.PayloadBase64 != nil {
+		return "base64:" + *r.PayloadBase64
+	}
+	return printable(*r.Payload)
+}
+
+// printable quotes what would move the cursor or hide something.
+func printable(s string) string {
+	for _, c := range s {
+		if !unicode.IsPrint(c) {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+// parseIndex parses an index or size.
+func parseIndex(what, s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, usagef("%s: %q is not a number from 0 to %d", what, s, uint64(1<<63-1))
+	}
+	if n > 1<<63-1 {
+		return 0, usagef("%s: %s is larger than any ledger", what, s)
+	}
+	return n, nil
+}

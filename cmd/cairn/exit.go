@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/errors"
+)
+
+// The exit codes are an interface: scripts branch on them. A number is never
+// given another meaning.
+const (
+	exitOK          = 0   // everything held
+	exitFailed      = 1   // anything without a code of its own
+	exitUsage       = 2   // the command line or a file named by it is wrong; nothing was tried
+	exitRefused     = 3   // a verification refused: receipt, checkpoint, proof, ledger
+	exitNotFound    = 4   // no such entry, file or cluster
+	exitConflict    = 5   // key used with another payload, or the ledger has not the expected size
+	exitUnavailable = 6   // no quorum, node down, overloaded: certainly no effect, try again
+	exitUnknown     = 7   // the append may or may not have happened: repeat it with the same key
+	exitDenied      = 8   // certificate or role not accepted
+	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
+	exitInterrupted = 130 // SIGINT or SIGTERM
+)
+
+const exitCodesHelp = `Every command ends with one of these codes. A number is never given another
+meaning.
+
+    0  everything held
+    1  failed, for a reason without a code of its own
+    2  usage: the command line or a file named by it is wrong; nothing was tried
+    3  refused: a receipt, checkpoint, proof or ledger does not verify
+    4  not found: no such entry, file or cluster
+    5  conflict: the key was used with another payload, or the ledger does not
+       have the expected size
+    6  unavailable: no leader, no quorum, overloaded, not reachable. Certainly
+       without effect; try again
+    7  outcome unknown: the append may or may not have happened. Repeat it with
+       the same --key: it is then appended once, whatever happened before
+    8  denied: certificate or role not accepted
+    9  invalid: the ledger refuses the input (too large, malformed)
+  130  interrupted
+
+With --output json an error is one object on standard error: error, reason,
+exit_code, and where it applies definite and next.`
+
+// failure is an error that knows its exit code and what to do next.
+type failure struct {
+	code   int
+	reason string // stable word for scripts
+	next   string // what to do, a sentence; "" if nothing helps
+	// definite is set for calls to the ledger: did it certainly have no effect?
+	definite *bool
+	err      error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// fail returns err with an exit code and a next step.
+func fail(code int, next string, err error) error {
+	return &failure{code: code, reason: exitReason(code), next: next, err: err}
+}
+
+func failf(code int, next, format string, args ...any) error {
+	return fail(code, next, errors.Newf(format, args...))
+}
+
+func usagef(format string, args ...any) error {
+	return failf(exitUsage, "", format, args...)
+}
+
+func exitReason(code int) string {
+	switch code {
+	case exitUsage:
+		return "USAGE"
+	case exitRefused:
+		return "REFUSED"
+	case exitNotFound:
+		return "NOT_FOUND"
+	case exitConflict:
+		return "CONFLICT"
+	case exitUnavailable:
+		return "UNAVAILABLE"
+	case exitUnknown:
+		return "OUTCOME_UNKNOWN"
+	case exitDenied:
+		return "DENIED"
+	case exitInvalid:
+		return "INVALID"
+	case exitInterrupted:
+		return "INTERRUPTED"
+	default:
+		return "FAILED"
+	}
+}
+
+// classify gives every error its exit code.
+func classify(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		// The text of the outermost error, the code of the innermost verdict.
+		return &failure{code: f.code, reason: f.reason, next: f.next, definite: f.definite, err: err}
+	}
+	if f := classifyClient(err); f != nil {
+		return f
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &failure{code: exitInterrupted, reason: exitReason(exitInterrupted), err: errors.New("interrupted")}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &failure{code: exitUnavailable, reason: exitReason(exitUnavailable), err: err,
+			next: "look at `cairn status`, or allow more time with --timeout"}
+	case errors.Is(err, os.ErrNotExist):
+		return &failure{code: exitNotFound, reason: exitReason(exitNotFound), err: err}
+	}
+	return &failure{code: exitFailed, reason: exitReason(exitFailed), err: err}
+}
+
+// report writes an error for a person or, as one object, for a script.
+func report(w io.Writer, asJSON bool, f *failure) {
+	if asJSON {
+		raw, err := json.Marshal(struct {
+			Error    string `json:"error"`
+			Reason   string `json:"reason"`
+			ExitCode int    `json:"exit_code"`
+			Definite *bool  `json:"definite,omitempty"`
+			Next     string `json:"next,omitempty"`
+		}{f.Error(), f.reason, f.code, f.definite, f.next})
+		if err == nil {
+			fmt.Fprintf(w, "%s\n", raw)
+			return
+		}
+	}
+	fmt.Fprintf(w, "cairn: %s\n", strings.TrimRight(f.Error(), "\n"))
+	if f.next != "" {
+		fmt.Fprintf(w, "  next: %s\n", f.next)
+	}
+}

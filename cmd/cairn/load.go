@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
+)
+
+// bench is one measurement. Each worker owns its numbers until it has ended.
+type bench struct {
+	opts    benchOptions
+	clients []*client.Client
+
+	left  atomic.Int64 // entries that may still be sent, with --count
+	begin time.Time    // of the measurement: what was sent before is warm-up
+	end   time.Time    // zero with --count
+}
+
+// worker is one client that appends.
+type worker struct {
+	b       *bench
+	id      int
+	c       *client.Client
+	rng     *rand.Rand
+	sent    uint64
+	lat     *latencies
+	entries int64
+	errors  int64
+	first   error
+}
+
+func (b *bench) run(ctx context.Context) (*benchResult, error) {
+	o := b.opts
+	now := time.Now()
+	b.begin = now.Add(o.Warmup)
+	if o.Count > 0 {
+		b.begin = now
+		b.left.Store(o.Count)
+	} else {
+		b.end = b.begin.Add(o.Duration)
+	}
+	workers := make([]*worker, o.Clients)
+	var wg sync.WaitGroup
+	for i := range workers {
+		w := &worker{b: b, id: i, c: b.clients[i%len(b.clients)], lat: newLatencies(), rng: rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))}
+		workers[i] = w
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if o.Mode == "stream" {
+				w.stream(ctx)
+			} else {
+				w.unary(ctx)
+			}
+		}()
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	took := time.Since(b.begin)
+	if !b.end.IsZero() {
+		took = o.Duration // what was acknowledged later does not count
+	}
+	total := newLatencies()
+	r := &benchResult{Options: o, Version: buildVersion().Version, CPUs: cpus(), Seconds: took.Seconds()}
+	for _, w := range workers {
+		total.merge(w.lat)
+		r.Entries += w.entries
+		r.Errors += w.errors
+		if w.first != nil && r.FirstError == "" {
+			r.FirstError = w.first.Error()
+		}
+	}
+	r.Latency = total.summary()
+	r.Requests = r.Latency.Count
+	r.EntryRate, r.ByteRate = float64(r.Entries)/r.Seconds, float64(r.Entries)*float64(o.Size)/r.Seconds
+	if r.Entries == 0 && r.FirstError != "" {
+		return nil, errors.Newf("every request failed; the first: %s", r.FirstError)
+	}
+	return r, nil
+}
+
+// next makes a batch, or returns nil when the measurement is over.
+func (w *worker) next(ctx context.Context) []client.Entry {
+	o := w.b.opts
+	n := int64(o.Batch)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case o.Count > 0:
+		if n = min(n, w.b.left.Add(-n)+n); n <= 0 {
+			return nil
+		}
+	case time.Now().After(w.b.end):
+		return nil
+	}
+	// One array for the payloads of a batch. Eight random bytes in each make
+	// entries differ; what they hold beyond that does not matter to a ledger
+	// that neither compresses nor looks at it.
+	payloads := make([]byte, int(n)*o.Size)
+	entries := make([]client.Entry, n)
+	for i := range entries {
+		p := payloads[i*o.Size : (i+1)*o.Size : (i+1)*o.Size]
+		for at := 0; at+8 <= len(p); at += 64 {
+			binary.LittleEndian.PutUint64(p[at:], w.rng.Uint64())
+		}
+		entries[i].Payload = p
+		if o.Keys {
+			entries[i].Key = fmt.Appendf(nil, "bench-%016x", w.rng.Uint64())
+		}
+	}
+	return entries
+}
+
+func (w *worker) options() []client.AppendOption {
+	if w.b.opts.Sealed {
+		return []client.AppendOption{client.Sealed()}
+	}
+	return nil
+}
+
+// done counts one request. A request counts by its end: the rate is of what was
+// acknowledged within the measured time.
+func (w *worker) done(start time.Time, entries int, err error) {
+	now := time.Now()
+	switch {
+	case err != nil:
+		w.errors++
+		if w.first == nil {
+			w.first = err
+		}
+	case now.Before(w.b.begin) || !w.b.end.IsZero() && now.After(w.b.end):
+	default:
+		w.entries += int64(entries)
+		w.lat.record(now.Sub(start))
+	}
+}
+
+func (w *worker) unary(ctx context.Context) {
+	opts := w.options()
+	for {
+		entries := w.next(ctx)
+		if entries == nil {
+			return
+		}
+		start := time.Now()
+		_, err := w.c.AppendBatch(ctx, entries, opts...)
+		if ctx.Err() != nil {
+			return
+		}
+		w.done(start, len(entries), err)
+		if err != nil {
+			pauseAfterError(ctx)
+		}
+	}
+}
+
+// sentBatch is a batch on its way on a stream.
+type sentBatch struct {
+	pending *client.Pending
+	start   time.Time
+	entries int
+}
+
+func (w *worker) stream(ctx context.Context) {
+	s := w.c.OpenStream(ctx)
+	defer s.Close()
+	opts := w.options()
+	var window []sentBatch
+	collect := func() {
+		first := window[0]
+		window = window[1:]
+		_, err := first.pending.Wait(ctx)
+		if ctx.Err() == nil {
+			w.done(first.start, first.entries, err)
+		}
+	}
+	for {
+		entries := w.next(ctx)
+		if entries == nil {
+			break
+		}
+		start := time.Now()
+		p, err := s.Append(ctx, entries, opts...)
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			w.done(start, len(entries), err)
+			pauseAfterError(ctx)
+			continue
+		}
+		if window = append(window, sentBatch{p, start, len(entries)}); len(window) == w.b.opts.InFlight {
+			collect()
+		}
+	}
+	for len(window) > 0 && ctx.Err() == nil {
+		collect()
+	}
+}
+
+// pauseAfterError keeps a worker from hammering a ledger that refuses.
+func pauseAfterError(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Millisecond):
+	}
+}

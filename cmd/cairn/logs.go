@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+)
+
+// logPoll is how often logs --follow looks for more.
+const logPoll = 100 * time.Millisecond
+
+func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
+	var (
+		follow bool
+		last   int
+	)
+	cmd := &cobra.Command{
+		Use:   "logs [NAME...]",
+		Short: "Print what the nodes logged",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := openCluster(*dir)
+			if err != nil {
+				return err
+			}
+			names := c.Names()
+			if len(args) > 0 {
+				names = nil
+				for _, arg := range args {
+					name, err := resolveNode(cmd.Context(), c, arg)
+					if err != nil {
+						return err
+					}
+					names = append(names, name)
+				}
+			}
+			var logs []*nodeLog
+			for _, name := range names {
+				l := &nodeLog{name: name, path: c.LogPath(name)}
+				if len(names) > 1 {
+					l.prefix = name + "  "
+				}
+				lines, err := l.read()
+				if err != nil {
+					return err
+				}
+				if err := a.printLog(l, lines[len(lines)-min(len(lines), last):]); err != nil {
+					return err
+				}
+				logs = append(logs, l)
+			}
+			if !follow {
+				return nil
+			}
+			return a.followLogs(cmd.Context(), logs)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until interrupted")
+	cmd.Flags().IntVarP(&last, "lines", "n", 1<<30, "only the last `n` lines of each")
+	return cmd
+}
+
+func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(logPoll):
+		}
+		for _, l := range logs {
+			lines, err := l.read()
+			if err != nil {
+				return err
+			}
+			if err := a.printLog(l, lines); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// nodeLog reads a growing file line by line.
+type nodeLog struct {
+	name, path, prefix string
+	offset             int64
+}
+
+// read returns the complete lines that were written since the last call.
+func (l *nodeLog) read() ([][]byte, error) {
+	f, err := os.Open(l.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // never started
+	}
+	if err != nil {
+		return nil, errors.Wrap(err, "open node log")
+	}
+	defer f.Close()
+	if _, err := f.Seek(l.offset, io.SeekStart); err != nil {
+		return nil, errors.Wrap(err, "read node log")
+	}
+	var lines [][]byte
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return lines, nil
+		}
+		if err != nil {
+			return nil, errors.Wrap(err, "read node log")
+		}
+		l.offset += int64(len(line))
+		lines = append(lines, bytes.TrimSuffix(line, []byte("\n")))
+	}
+}
+
+func (a *app) printLog(l *nodeLog, lines [][]byte) error {
+	for _, line := range lines {
+		v := struct {
+			Node string          `json:"node"`
+			Line string          `json:"line,omitempty"`
+			Log  json.RawMessage `json:"log,omitempty"`
+		}{Node: l.name}
+		if json.Valid(line) {
+			v.Log = json.RawMessage(line)
+		} else {
+			v.Line = string(line)
+		}
+		if err := a.emit(v, func(w io.Writer) { _, _ = io.WriteString(w, l.prefix+string(line)+"\n") }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

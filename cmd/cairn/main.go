@@ -1,0 +1,26 @@
+// Command cairn is all of Cairn in one binary: it runs a node, appends to a
+// ledger and reads it, verifies receipts and whole ledgers, manages a local
+// cluster, measures and demonstrates.
+//
+// Scripts may rely on three things: the exit code (cairn help exit-codes), the
+// objects that --output json prints on standard output, and that nothing else
+// is written there. Messages for people go to standard error.
+//
+// The connection comes from a profile (--profile or CAIRN_PROFILE), the
+// verifier's demands from a policy file (--policy or CAIRN_POLICY).
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/cluster/node"
+)
+
+func (a *app) nodeCommand() *cobra.Command {
+	var (
+		config   string
+		check    bool
+		lifeline bool
+	)
+	cmd := &cobra.Command{
+		Use:   "node --config FILE",
+		Short: "Run one member of a cluster",
+		Long: `Run one member of a cluster until SIGINT or SIGTERM, which hand leadership over
+and stop cleanly. The configuration file holds addresses, members and the names
+of the key files; docs/operations.md explains every key. Logs go to standard
+error.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if config == "" {
+				return usagef("--config FILE is required")
+			}
+			c, err := node.LoadConfig(config)
+			if err != nil {
+				return fail(exitUsage, "docs/operations.md explains every key", err)
+			}
+			if check {
+				return a.emit(struct {
+					OK   bool   `json:"ok"`
+					Node string `json:"node"`
+				}{true, c.Name}, func(w io.Writer) { _, _ = io.WriteString(w, config+" is a valid configuration of "+c.Name+"\n") })
+			}
+			ctx := cmd.Context()
+			if lifeline {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				go func() {
+					// Nothing is ever written: this returns when the other end
+					// closes, at the latest when its process dies.
+					_, _ = io.Copy(io.Discard, a.in)
+					cancel()
+				}()
+			}
+			return errors.Wrapf(node.Run(ctx, c), "node %s", c.Name)
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", "", "configuration `file`")
+	cmd.Flags().BoolVar(&check, "check", false, "only check the configuration")
+	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "stop when standard input ends")
+	_ = cmd.Flags().MarkHidden("lifeline")
+	return cmd
+}

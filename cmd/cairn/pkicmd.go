@@ -1,0 +1,336 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+)
+
+func (a *app) pkiCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pki",
+		Short: "Make a certificate authority, issue certificates, look at them",
+		Long: `Certificates are X.509 with ML-DSA keys (RFC 9881) and SPIFFE IDs; a node has a
+second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a local
+cluster needs; these commands are for clusters of several machines.`,
+		RunE: needsSubcommand,
+	}
+	cmd.AddCommand(a.pkiInitCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
+	return cmd
+}
+
+// suiteParams are the algorithms of an LPA/1 suite.
+func suiteParams(suite string) (pqcrypto.SigParams, pqcrypto.KEMParams, error) {
+	switch suite {
+	case "default":
+		return pqcrypto.MLDSA65, pqcrypto.MLKEM768, nil
+	case "cat5":
+		return pqcrypto.MLDSA87, pqcrypto.MLKEM1024, nil
+	default:
+		return 0, 0, usagef("--suite must be default or cat5, not %q", suite)
+	}
+}
+
+func (a *app) pkiInitCommand() *cobra.Command {
+	var dir, domain, name, suite string
+	var validity time.Duration
+	cmd := &cobra.Command{
+		Use:     "init --trust-domain DOMAIN",
+		Short:   "Make a root authority: root.crt and root.key",
+		Example: "  cairn pki init --trust-domain ledger.example --dir ca",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if domain == "" {
+				return usagef("--trust-domain is required")
+			}
+			sig, _, err := suiteParams(suite)
+			if err != nil {
+				return err
+			}
+			if err := pki.CheckTrustDomain(domain); err != nil {
+				return fail(exitUsage, "", err)
+			}
+			if name == "" {
+				name = domain + " root"
+			}
+			root, err := pki.NewRoot(name, domain, sig, validity)
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return errors.Wrap(err, "create directory")
+			}
+			certFile, keyFile := filepath.Join(dir, "root.crt"), filepath.Join(dir, "root.key")
+			if err := pqcrypto.WriteKeyFile(keyFile, root.Key()); err != nil {
+				return fail(exitFailed, "an authority is never overwritten: choose another --dir", err)
+			}
+			if err := writeFile(certFile, pki.MarshalPEM(root.Certificate())); err != nil {
+				return err
+			}
+			a.note("Keep %s offline: whoever has it can be any node and any client.", keyFile)
+			return a.printCertificates(certFile, []*pki.Certificate{root.Certificate()})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&dir, "dir", ".", "`directory` to write to")
+	f.StringVar(&domain, "trust-domain", "", "SPIFFE trust `domain`")
+	f.StringVar(&name, "name", "", "common `name` (default: the trust domain and \"root\")")
+	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65) or cat5 (ML-DSA-87)")
+	f.DurationVar(&validity, "validity", 10*365*24*time.Hour, "validity")
+	return cmd
+}
+
+func (a *app) pkiIssueCommand() *cobra.Command {
+	var dir, ca, nodeName, service, roles, suite string
+	var validity time.Duration
+	cmd := &cobra.Command{
+		Use:   "issue (--node NAME | --service NAME --roles ROLES)",
+		Short: "Make a key and issue its certificate; for a node also the ML-KEM pair",
+		Example: `  cairn pki issue --ca ca --node n1 --dir n1
+  cairn pki issue --ca ca --service billing --roles writer --dir billing`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if (nodeName == "") == (service == "") {
+				return usagef("pass either --node NAME or --service NAME")
+			}
+			sig, kem, err := suiteParams(suite)
+			if err != nil {
+				return err
+			}
+			authority, err := pki.LoadAuthority(filepath.Join(ca, "root.crt"), filepath.Join(ca, "root.key"))
+			if err != nil {
+				return fail(exitUsage, "--ca names the directory that `cairn pki init` made", err)
+			}
+			domain := authority.Certificate().TrustDomain
+			name, role, id := nodeName, pki.RolePeer, pki.NodeID(domain, nodeName)
+			if service != "" {
+				if roles == "" {
+					return usagef("--roles is required with --service: reader, writer, admin")
+				}
+				if role, err = pki.ParseRoles(roles); err != nil {
+					return fail(exitUsage, "", err)
+				}
+				name, id = service, pki.ServiceID(domain, service)
+			} else if roles != "" {
+				return usagef("--roles is for --service: a node has the role peer")
+			}
+			if _, err := pki.ParseID(string(id)); err != nil {
+				return fail(exitUsage, "", err)
+			}
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return errors.Wrap(err, "create directory")
+			}
+			i := issuance{authority: authority, base: filepath.Join(dir, name), validity: validity}
+			certs, err := i.issue(id, role, sig, kem, nodeName != "")
+			if err != nil {
+				return err
+			}
+			return a.printCertificates(i.base+".crt", certs)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&ca, "ca", ".", "`directory` with root.crt and root.key")
+	f.StringVar(&dir, "dir", ".", "`directory` to write NAME.crt, NAME.key (and NAME.kem.crt, NAME.kem.key) to")
+	f.StringVar(&nodeName, "node", "", "`name` of a node")
+	f.StringVar(&service, "service", "", "`name` of a client")
+	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin; separated by commas")
+	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")
+	f.DurationVar(&validity, "validity", 90*24*time.Hour, "validity")
+	return cmd
+}
+
+// issuance writes what one identity needs, next to one another.
+type issuance struct {
+	authority *pki.Authority
+	base      string // path without extension
+	validity  time.Duration
+}
+
+func (i issuance) issue(id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem pqcrypto.KEMParams, server bool) ([]*pki.Certificate, error) {
+	key, err := pqcrypto.GenerateSigningKey(sig)
+	if err != nil {
+		return nil, err
+	}
+	svid, err := i.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: i.validity})
+	if err != nil {
+		return nil, err
+	}
+	if err := pqcrypto.WriteKeyFile(i.base+".key", key); err != nil {
+		return nil, err
+	}
+	if err := i.writeChain(".crt", svid); err != nil {
+		return nil, err
+	}
+	if !server {
+		return []*pki.Certificate{svid}, nil
+	}
+	kemKey, err := pqcrypto.GenerateDecapsulationKey(kem)
+	if err != nil {
+		return nil, err
+	}
+	kemCert, err := i.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: i.validity})
+	if err != nil {
+		return nil, err
+	}
+	if err := pqcrypto.WriteKeyFile(i.base+".kem.key", kemKey); err != nil {
+		return nil, err
+	}
+	return []*pki.Certificate{svid, kemCert}, i.writeChain(".kem.crt", kemCert)
+}
+
+func (i issuance) writeChain(ext string, leaf *pki.Certificate) error {
+	chain := append([]*pki.Certificate{leaf}, i.authority.Issuers()...)
+	return writeFile(i.base+ext, pki.MarshalPEM(chain...))
+}
+
+func (a *app) pkiShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "Print the certificates of the profile",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			p, err := a.profile()
+			if err != nil {
+				return err
+			}
+			for _, file := range []string{p.Certificate, p.Roots} {
+				certs, err := pki.ReadCertificates(file)
+				if err != nil {
+					return fail(exitUsage, "", err)
+				}
+				if err := a.printCertificates(file, certs); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) pkiInspectCommand() *cobra.Command {
+	var roots string
+	cmd := &cobra.Command{
+		Use:   "inspect FILE...",
+		Short: "Print certificates, and with --roots validate their path",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var pool *pki.Pool
+			if roots != "" {
+				var err error
+				if pool, err = pki.LoadPool(roots); err != nil {
+					return fail(exitUsage, "", err)
+				}
+			}
+			for _, file := range args {
+				certs, err := pki.ReadCertificates(file)
+				if errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+				if err != nil {
+					return fail(exitRefused, "", err)
+				}
+				if err := a.printCertificates(file, certs); err != nil {
+					return err
+				}
+				if pool != nil {
+					if err := validate(pool, certs); err != nil {
+						return fail(exitRefused, "issue a new certificate, or check that --roots is the right file", errors.Wrapf(err, "refused %s", file))
+					}
+					a.note("%s: valid under %s", file, roots)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&roots, "roots", "", "`file` with trusted roots: also validate the path")
+	return cmd
+}
+
+func validate(pool *pki.Pool, certs []*pki.Certificate) error {
+	var chain [][]byte
+	for _, c := range certs {
+		chain = append(chain, c.Raw)
+	}
+	if certs[0].IsKEM {
+		_, err := pool.VerifyKEM(chain, nil, time.Now())
+		return err
+	}
+	_, err := pool.VerifyIdentity(chain, time.Now())
+	return err
+}
+
+type certificateInfo struct {
+	File        string `json:"file"`
+	Kind        string `json:"kind"` // authority, identity, kem
+	ID          string `json:"id,omitempty"`
+	TrustDomain string `json:"trust_domain"`
+	Roles       string `json:"roles,omitempty"`
+	Key         string `json:"key"`
+	SignedWith  string `json:"signed_with"`
+	NotBefore   string `json:"not_before"`
+	NotAfter    string `json:"not_after"`
+	Expired     bool   `json:"expired"`
+	Serial      string `json:"serial"`
+	Subject     string `json:"subject,omitempty"`
+	Issuer      string `json:"issuer,omitempty"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+func newCertificateInfo(file string, c *pki.Certificate) certificateInfo {
+	i := certificateInfo{
+		File: file, Kind: "identity", ID: string(c.ID), TrustDomain: c.TrustDomain, Roles: c.Roles.String(),
+		SignedWith: c.SignedWith.String(), NotBefore: c.NotBefore.UTC().Format(time.RFC3339), NotAfter: c.NotAfter.UTC().Format(time.RFC3339),
+		Expired: time.Now().After(c.NotAfter), Serial: c.SerialNumber.Text(16), Subject: c.Subject, Issuer: c.Issuer,
+	}
+	fp := c.Fingerprint()
+	i.Fingerprint = hex.EncodeToString(fp[:])
+	switch {
+	case c.IsCA:
+		i.Kind = "authority"
+	case c.IsKEM:
+		i.Kind = "kem"
+	}
+	if k := c.EncapsulationKey(); k != nil {
+		i.Key = k.Params().String()
+	} else if k := c.VerifyingKey(); k != nil {
+		i.Key = k.Params().String()
+	}
+	return i
+}
+
+func (a *app) printCertificates(file string, certs []*pki.Certificate) error {
+	for _, c := range certs {
+		i := newCertificateInfo(file, c)
+		err := a.emit(i, func(w io.Writer) {
+			name := i.ID
+			if name == "" {
+				name = "spiffe://" + i.TrustDomain
+			}
+			until := i.NotAfter
+			if i.Expired {
+				until += "  EXPIRED"
+			}
+			fmt.Fprintf(w, "%s  %s\n", i.Kind, name)
+			pairs := []string{"  file", i.File}
+			if i.Roles != "" {
+				pairs = append(pairs, "  roles", strings.ReplaceAll(i.Roles, ",", ", "))
+			}
+			fields(w, append(pairs, "  key", i.Key, "  signed with", i.SignedWith+" by "+i.Issuer,
+				"  valid", i.NotBefore+" to "+until, "  serial", i.Serial, "  sha256", i.Fingerprint)...)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

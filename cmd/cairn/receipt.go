@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+func (a *app) receiptCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "receipt INDEX",
+		Short: "Fetch the receipt of an entry: a self-contained .tlog-proof",
+		Long: `Fetch the receipt of an entry, verify it against the policy, and write it as a
+C2SP .tlog-proof: the entry (extra line), its inclusion proof, and a checkpoint
+that a majority of the replicas cosigned. Whoever has the policy can verify it
+offline, with cairn verify or with tools that know C2SP.`,
+		Example: "  cairn receipt 0 -o 0.tlog-proof && cairn verify 0.tlog-proof",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			index, err := parseIndex("INDEX", args[0])
+			if err != nil {
+				return err
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				r, err := c.Receipt(ctx, index)
+				if err != nil {
+					return errors.Wrapf(err, "get receipt of entry %d", index)
+				}
+				raw := r.Marshal()
+				cp, _, err := tlog.ParseCheckpoint(r.Checkpoint)
+				if err != nil {
+					return errors.Wrap(err, "parse checkpoint of the receipt")
+				}
+				result := struct {
+					Index   uint64 `json:"index"`
+					Size    uint64 `json:"size"`
+					Root    string `json:"root"`
+					File    string `json:"file,omitempty"`
+					Receipt string `json:"receipt,omitempty"`
+				}{Index: r.Index, Size: cp.Size, Root: cp.Root.String()}
+				if out == "" || out == "-" {
+					result.Receipt = string(raw)
+					return a.emit(result, func(w io.Writer) { _, _ = w.Write(raw) })
+				}
+				if err := writeFile(out, raw); err != nil {
+					return err
+				}
+				result.File = out
+				return a.emit(result, func(w io.Writer) {
+					fmt.Fprintf(w, "%s: entry %d in the ledger of size %d\n", out, r.Index, cp.Size)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file` instead of standard output")
+	return cmd
+}
+
+// verdict is the result of verifying one receipt.
+type verdict struct {
+	Valid     bool           `json:"valid"`
+	File      string         `json:"file"`
+	Reason    string         `json:"reason,omitempty"`
+	Origin    string         `json:"origin,omitempty"`
+	Size      uint64         `json:"size,omitempty"`
+	Root      string         `json:"root,omitempty"`
+	Entry     *entryResult   `json:"entry,omitempty"`
+	Cosigners []cosignerInfo `json:"cosigners,omitempty"`
+	Online    string         `json:"online,omitempty"`
+}
+
+type cosignerInfo struct {
+	Name string `json:"name"`
+	Time string `json:"time,omitempty"`
+}
+
+func cosignerInfos(by []tlog.CosignedBy) []cosignerInfo {
+	var infos []cosignerInfo
+	for _, c := range by {
+		info := cosignerInfo{Name: c.Name}
+		if !c.Time.IsZero() {
+			info.Time = c.Time.UTC().Format("2006-01-02T15:04:05Z")
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var (
+		payload string
+		online  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "verify FILE...",
+		Short: "Verify receipts offline: only the policy and the file are needed",
+		Long: `Verify receipts (.tlog-proof; - is standard input) against the policy, offline:
+the log's signature, the quorum of cosignatures, and that the entry is in the
+Merkle tree that they sign. Exits with 3 if one is refused, and says why.
+
+With --payload FILE the entry's payload must also be exactly that file.
+With --online the ledger is asked as well: does its history of today contain it?`,
+		Example: "  cairn verify --policy policy invoice-17.tlog-proof --payload invoice-17.pdf",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			policy, err := a.policy()
+			if err != nil {
+				return err
+			}
+			var want []byte
+			if payload != "" {
+				if want, err = readFile(payload, ledger.MaxLeafSize); err != nil {
+					return errors.Wrap(err, "read payload to compare with")
+				}
+			}
+			refused := 0
+			var last error
+			for _, name := range args {
+				raw, err := a.readInput(name, tlog.MaxReceiptSize)
+				if err != nil {
+					return errors.Wrap(err, "read receipt")
+				}
+				v, err := verifyReceipt(policy, name, raw)
+				if err == nil && payload != "" {
+					err = comparePayload(raw, want, payload)
+				}
+				if err == nil && online {
+					v.Online, err = a.askLedger(cmd, raw)
+				}
+				if err != nil {
+					if f := classify(err); f.code != exitRefused {
+						return err
+					}
+					v, last = verdict{File: name, Reason: err.Error()}, err
+					refused++
+				}
+				if err := a.emit(v, v.text); err != nil {
+					return err
+				}
+			}
+			switch {
+			case refused == 1 && len(args) == 1:
+				return errors.Wrapf(last, "refused %s", args[0])
+			case refused > 0:
+				return failf(exitRefused, "", "%d of %d receipts refused", refused, len(args))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&payload, "payload", "", "the entry must hold exactly this `file`")
+	cmd.Flags().BoolVar(&online, "online", false, "also ask the ledger of the profile")
+	return cmd
+}
+
+const refusedNext = "do not accept it; get the receipt again from the ledger, and check that the policy is the right one"
+
+// verifyReceipt verifies a receipt; every error of it has the code for refusal.
+func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error) {
+	r, err := tlog.ParseReceipt(raw)
+	if err != nil {
+		return verdict{}, fail(exitRefused, refusedNext, errors.Wrap(err, "malformed receipt"))
+	}
+	cp, err := policy.VerifyReceipt(r)
+	if err != nil {
+		return verdict{}, fail(exitRefused, refusedNext, err)
+	}
+	entry, err := leafResult(r.Index, r.Extra)
+	if err != nil {
+		return verdict{}, fail(exitRefused, refusedNext, err)
+	}
+	return verdict{
+		Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Root: cp.Root.String(),
+		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners),
+	}, nil
+}
+
+func comparePayload(receipt, want []byte, name string) error {
+	r, err := tlog.ParseReceipt(receipt)
+	if err != nil {
+		return err
+	}
+	e, err := ledger.ParseLeaf(r.Extra)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(e.Payload, want) {
+		return failf(exitRefused, "", "the receipt is valid, but for another payload than %s", name)
+	}
+	return nil
+}
+
+// askLedger gets the verdict of a node.
+func (a *app) askLedger(cmd *cobra.Command, receipt []byte) (string, error) {
+	var text string
+	err := a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+		v, err := c.Verify(ctx, receipt)
+		if err != nil {
+			return errors.Wrap(err, "ask the ledger")
+		}
+		if !v.Valid {
+			return failf(exitRefused, refusedNext, "the ledger says %s: %s", v.Verdict, v.Reason)
+		}
+		text = v.Verdict
+		return nil
+	})
+	return text, err
+}
+
+func (v verdict) text(w io.Writer) {
+	if !v.Valid {
+		fmt.Fprintf(w, "REFUSED  %s\n", v.File)
+		return
+	}
+	var names []string
+	for _, c := range v.Cosigners {
+		names = append(names, strings.TrimPrefix(c.Name, v.Origin+"/"))
+	}
+	fmt.Fprintf(w, "verified %s\n", v.File)
+	pairs := []string{
+		"  ledger", v.Origin,
+		"  entry", strconv.FormatUint(v.Entry.Index, 10) + " of " + strconv.FormatUint(v.Size, 10),
+		"  time", v.Entry.Time,
+		"  principal", v.Entry.Principal,
+	}
+	if key := v.Entry.keyText(); key != "" {
+		pairs = append(pairs, "  key", key)
+	}
+	pairs = append(pairs, "  payload", v.Entry.payloadText(), "  root", v.Root, "  cosigned", strings.Join(names, ", "))
+	if v.Online != "" {
+		pairs = append(pairs, "  ledger says", v.Online)
+	}
+	fields(w, pairs...)
+}

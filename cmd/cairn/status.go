@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/client"
+)
+
+// statusTimeout is how long one node may take to answer.
+const statusTimeout = 3 * time.Second
+
+// nodeStatus is one node as it is printed.
+type nodeStatus struct {
+	Node       string       `json:"node"`
+	Address    string       `json:"address,omitempty"`
+	Process    string       `json:"process,omitempty"` // local clusters only
+	PID        int          `json:"pid,omitempty"`
+	Error      string       `json:"error,omitempty"`
+	Role       string       `json:"role,omitempty"`
+	Leader     string       `json:"leader,omitempty"`
+	Term       uint64       `json:"term,omitempty"`
+	Commit     uint64       `json:"commit,omitempty"`
+	Applied    uint64       `json:"applied,omitempty"`
+	Size       uint64       `json:"size"`
+	SealedSize uint64       `json:"sealed_size"`
+	Root       string       `json:"root,omitempty"`
+	Origin     string       `json:"origin,omitempty"`
+	Version    string       `json:"version,omitempty"`
+	Started    string       `json:"started,omitempty"`
+	Queued     uint64       `json:"queued_requests"`
+	WALBytes   uint64       `json:"wal_bytes"`
+	StoreBytes uint64       `json:"store_bytes"`
+	DiskFree   uint64       `json:"disk_free_bytes"`
+	Peers      []peerStatus `json:"peers,omitempty"`
+}
+
+type peerStatus struct {
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Connected bool   `json:"connected"`
+	Match     uint64 `json:"match,omitempty"`
+}
+
+func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
+	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
+	s.Size, s.SealedSize, s.Root = r.Size, r.SealedSize, hex.EncodeToString(r.Root)
+	s.Origin, s.Version, s.Started, s.Queued = r.Origin, r.Version, timeString(r.Started), r.QueuedRequests
+	s.WALBytes, s.StoreBytes, s.DiskFree = r.WalBytes, r.StoreBytes, r.DiskFreeBytes
+	for _, p := range r.Peers {
+		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match})
+	}
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Print the state of every node of the profile",
+		Long: `Ask every node of the profile for its state. Exits with 6 if no node knows a
+leader, with 0 otherwise, even if some nodes are down.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.profile()
+			if err != nil {
+				return err
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				all := make([]nodeStatus, len(p.Endpoints))
+				done := make(chan struct{})
+				for i, e := range p.Endpoints {
+					go func() {
+						defer func() { done <- struct{}{} }()
+						all[i] = askStatus(ctx, c, e)
+					}()
+				}
+				for range all {
+					<-done
+				}
+				return a.printStatus(all)
+			})
+		},
+	}
+}
+
+func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) nodeStatus {
+	s := nodeStatus{Node: e.Name, Address: e.Address}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	r, err := c.Status(ctx, e.Name)
+	if err != nil {
+		s.Error = firstLine(err)
+		return s
+	}
+	s.fill(r)
+	return s
+}
+
+// printStatus prints a table or one object per node.
+func (a *app) printStatus(all []nodeStatus) error {
+	leader := ""
+	for _, s := range all {
+		if s.Leader != "" {
+			leader = s.Leader
+		}
+		if a.json {
+			if err := a.emit(s, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if !a.json {
+		if err := a.emit(nil, func(w io.Writer) { statusTable(w, all) }); err != nil {
+			return err
+		}
+	}
+	if leader == "" {
+		return failf(exitUnavailable, "see that a majority of the nodes runs (`cairn cluster status`, their logs)", "no node knows a leader")
+	}
+	return nil
+}
+
+func statusTable(w io.Writer, all []nodeStatus) {
+	withProcess := false
+	for _, s := range all {
+		withProcess = withProcess || s.Process != ""
+	}
+	header := []string{"node", "role", "term", "applied", "size", "sealed", "wal", "store", "up", "address"}
+	if withProcess {
+		header = append(header, "process")
+	}
+	t := newTable(header...).alignRight(2, 3, 4, 5, 6, 7, 8)
+	for _, s := range all {
+		row := []string{s.Node, s.Role, "-", "-", "-", "-", "-", "-", "-", s.Address}
+		if s.Role == "" {
+			row[1] = "(no answer)"
+		} else {
+			up := "-"
+			if started, err := time.Parse(time.RFC3339Nano, s.Started); err == nil {
+				up = time.Since(started).Truncate(time.Second).String()
+			}
+			row = []string{s.Node, s.Role, strconv.FormatUint(s.Term, 10), count(s.Applied), count(s.Size), count(s.SealedSize),
+				bytesString(s.WALBytes), bytesString(s.StoreBytes), up, s.Address}
+		}
+		if withProcess {
+			process := s.Process
+			if s.PID != 0 {
+				process += " " + strconv.Itoa(s.PID)
+			}
+			row = append(row, process)
+		}
+		t.row(row...)
+	}
+	t.write(w)
+	for _, s := range all {
+		if s.Error != "" {
+			_, _ = io.WriteString(w, s.Node+": "+s.Error+"\n")
+		}
+	}
+}
