@@ -78,8 +78,14 @@ func (t *tail) reset(index, term uint64) {
 	t.cut, t.terms = index+1, t.terms[:0]
 }
 
+// maxIndex keeps index arithmetic from overflowing.
+const maxIndex = 1 << 62
+
 // advance checks one operation and moves the tail over it.
 func (t *tail) advance(o *op, writing bool) (reason string) {
+	if o.index > maxIndex || o.mark != nil && o.mark.Index > maxIndex {
+		return fmt.Sprintf("%s has an index above %d", o.typ, uint64(maxIndex))
+	}
 	switch o.typ {
 	case frameEntry:
 		return t.advanceEntry(o, writing)
@@ -114,6 +120,8 @@ func (t *tail) advanceEntry(o *op, writing bool) (reason string) {
 		return fmt.Sprintf("entry %d does not follow index %d", o.index, t.last)
 	case o.index <= t.markIndex:
 		return fmt.Sprintf("entry %d lies at or below the mark at %d", o.index, t.markIndex)
+	case o.index <= t.hs.commit:
+		return fmt.Sprintf("entry %d lies at or below the commit index %d", o.index, t.hs.commit)
 	}
 	prev, known := t.term(o.index - 1)
 	switch {

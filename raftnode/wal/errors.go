@@ -21,8 +21,8 @@ var (
 	// ErrNotEmpty is returned by Bootstrap for a group that already has state.
 	ErrNotEmpty = errors.New("wal: group is not empty")
 	// ErrInvalidRecord is matched by errors of Append about records that do not
-	// continue the log: a gap, an entry at or below the mark, a term that goes
-	// back, something too large. Nothing was written; the log stays usable.
+	// continue the log: a gap, an entry at or below the mark or commit index, a
+	// term that goes back, something too large. Nothing was written; the log stays usable.
 	ErrInvalidRecord = errors.New("wal: invalid record")
 )
 

@@ -61,7 +61,7 @@ func TestInvalidRecords(t *testing.T) {
 	l := mustOpen(t, testOptions(vfs.NewMem()))
 	defer l.Close()
 	w := newWorkload(0, 1)
-	good := []Record{{Group: 1, Entries: entries(1, 3, "a", "b", "c", "d"), HardState: hardStateOf(3, 1, 2), Mark: &Mark{Index: 2, Term: 3}}}
+	good := []Record{{Group: 1, Entries: entries(1, 3, "a", "b", "c", "d"), HardState: hardStateOf(3, 1, 3), Mark: &Mark{Index: 2, Term: 3}}}
 	w.m.apply(good)
 	if err := l.Append(good, true); err != nil {
 		t.Fatal(err)
@@ -71,12 +71,14 @@ func TestInvalidRecords(t *testing.T) {
 		"gap":                      {Entries: entries(6, 3, "x")},
 		"gap inside":               {Entries: append(entries(5, 3, "x"), entry(7, 3, "y"))},
 		"index 0":                  {Entries: entries(0, 3, "x")},
+		"mark beyond all indexes":  {Mark: &Mark{Index: maxIndex + 1, Term: 9}},
 		"at the mark":              {Entries: entries(2, 4, "x")},
+		"committed":                {Entries: entries(3, 4, "x")},
 		"term back":                {Entries: entries(5, 2, "x")},
 		"replaced with lower term": {Entries: entries(4, 2, "x")},
 		"unknown entry type":       {Entries: []*raftpb.Entry{{Index: new(uint64(5)), Term: new(uint64(3)), Type: raftpb.EntryType(3).Enum()}}},
 		"entry too large":          {Entries: entries(5, 3, string(make([]byte, MaxEntrySize+1)))},
-		"hard state term back":     {HardState: hardStateOf(2, 1, 2)},
+		"hard state term back":     {HardState: hardStateOf(2, 1, 3)},
 		"commit behind the end":    {HardState: hardStateOf(3, 1, 5)},
 		"mark back":                {Mark: &Mark{Index: 1, Term: 3}},
 		"mark of another term":     {Mark: &Mark{Index: 3, Term: 2}},
@@ -93,8 +95,8 @@ func TestInvalidRecords(t *testing.T) {
 			t.Errorf("%s left a trace: %v", what, err)
 		}
 	}
-	// The largest things that are allowed come back whole.
-	ok := []Record{{Group: 1, Entries: entries(5, 3, strings.Repeat("e", MaxEntrySize)),
+	// Large things that are allowed come back whole.
+	ok := []Record{{Group: 1, Entries: entries(5, 3, strings.Repeat("e", 1<<20)),
 		Mark: &Mark{Index: 5, Term: 3, Meta: bytes.Repeat([]byte{1}, MaxMetaSize), ConfState: &raftpb.ConfState{Voters: make([]uint64, MaxConfStateIDs)}},
 		Note: &Note{Slot: 255, Data: bytes.Repeat([]byte{2}, MaxNoteSize)}}}
 	if err := l.Append(ok, true); err != nil {

@@ -13,7 +13,8 @@ type Record struct {
 	// HardState replaces the group's; its Commit must not exceed the last index.
 	HardState *raftpb.HardState
 	// Entries must be contiguous. The first may lie at or below the last index,
-	// if it lies above the mark: then it and everything behind it is replaced.
+	// if it lies above mark and commit index: then it and everything behind it is
+	// replaced.
 	Entries []*raftpb.Entry
 	// Mark replaces the group's and must not lie below it. A mark above the last
 	// index discards all entries: the log continues behind the mark.
