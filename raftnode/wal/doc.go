@@ -27,8 +27,9 @@
 // # What it assumes
 //
 // The disk keeps what fsync and fdatasync reported durable, a rename of a synced
-// file is atomic, and a directory's entries are durable after its fsync. It does
-// not assume that unsynced bytes persist in order, whole, or at all. The last
+// file is atomic, a directory's entries are durable after its fsync, and a power cut
+// during a write leaves the rest of that block alone. It does not assume that
+// unsynced bytes persist in order, whole, or at all. The last
 // group commit of a log that was not closed is confirmed by no frame: a flipped
 // bit there cannot be told from a torn write and is cut. docs/format-wal.md has
 // the bytes and compares these assumptions with those of etcd and SQLite.
