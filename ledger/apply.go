@@ -256,11 +256,10 @@ func (l *Ledger) flush() error {
 			return err
 		}
 	}
-	// A position before the stored one is not written: it would claim less than the store holds.
-	if a.pos.RaftIndex > a.stored.RaftIndex {
+	// Every commit carries its position, in an overlap too: the commits that hold later positions may yet be lost, and
+	// then what is written here must not lie beyond the newest position. There it hides nothing: its version is lower.
+	if len(pairs) > 0 || !a.overlapping {
 		pairs = append(pairs, Pair{l.keys.applied(), a.pos.Marshal()})
-	}
-	if len(pairs) > 0 {
 		if err := l.store.Commit(a.pos.RaftIndex, pairs); err != nil {
 			return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -42,16 +43,17 @@ func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
 
 func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	r := ledger.Result{Size: m.size(), Time: time}
-	known := map[string]modelKey{}
-	for k, v := range m.keys {
-		known[k] = v
-	}
+	fresh := map[string]modelKey{}
 	var add [][]byte
 	retry := false
 	for _, e := range b.Entries {
 		index := m.size() + uint64(len(add))
 		k := b.Principal + "\x00" + string(e.Key)
-		if old, ok := known[k]; ok && len(e.Key) > 0 {
+		old, ok := fresh[k]
+		if !ok {
+			old, ok = m.keys[k]
+		}
+		if ok && len(e.Key) > 0 {
 			if !bytes.Equal(old.payload, e.Payload) {
 				return ledger.Result{Size: m.size(), Time: time, Err: &ledger.ConflictError{Key: e.Key, Index: old.index, InBatch: old.index >= m.size(),
 					StoredDigest: sha256.Sum256(old.payload), OfferedDigest: sha256.Sum256(e.Payload)}}
@@ -60,7 +62,7 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 			retry = retry || b.ExpectedSize != nil && old.index == *b.ExpectedSize
 			continue
 		}
-		known[k] = modelKey{index, e.Payload}
+		fresh[k] = modelKey{index, e.Payload}
 		r.Indexes, r.Duplicate = append(r.Indexes, index), append(r.Duplicate, false)
 		entry := ledger.Entry{Time: time, Principal: b.Principal, Key: e.Key, Payload: e.Payload}
 		add = append(add, entry.AppendLeaf(nil))
@@ -68,7 +70,7 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
 		return ledger.Result{Size: m.size(), Time: time, Err: &ledger.SizeMismatchError{Expected: *b.ExpectedSize, Actual: m.size()}}
 	}
-	m.keys = known
+	maps.Copy(m.keys, fresh)
 	for _, leaf := range add {
 		m.leaves = append(m.leaves, leaf)
 		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
