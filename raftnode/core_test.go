@@ -18,7 +18,7 @@ import (
 //
 // Commands, with ids as arguments ("all" when none are given, where that makes sense):
 //
-//	group n=N [resolve=T] [read-timeout=T] [inflight=B]   N new members
+//	group n=N [election=T] [resolve=T] [read-timeout=T] [inflight=B]   N new members
 //	campaign ID | tick ID n=T | transfer ID to=ID | peer-down ID dead=ID
 //	forget ID       as if an election timeout had passed since the leader was heard
 //	propose ID tag=T data=D | read ID tag=T
@@ -45,10 +45,7 @@ func TestCore(t *testing.T) {
 	})
 }
 
-const (
-	testElectionTicks  = 10
-	testHeartbeatTicks = 3
-)
+const testHeartbeatTicks = 3
 
 // world is a group of cores with everything between them queued in the open.
 type world struct {
@@ -78,7 +75,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) error {
 	if d.Cmd == "group" {
 		n := num("n", 3)
 		w.cfg = CoreConfig{
-			ElectionTicks: testElectionTicks, HeartbeatTicks: testHeartbeatTicks,
+			ElectionTicks: num("election", 10), HeartbeatTicks: testHeartbeatTicks,
 			ResolveTicks: num("resolve", 5), ReadTimeoutTicks: num("read-timeout", 50), MaxInflightBlocks: num("inflight", 8),
 		}
 		w.members = nil

@@ -2,22 +2,32 @@ package raftnode
 
 import "slices"
 
-// staggerTicks separates the campaigns of members that learn at the same time
-// that their leader is gone: an election is one sync and one round trip, so the
-// first in line has normally won before the second would start.
+// staggerTicks separates the first campaigns of members that learn at the same
+// time that their leader is gone: an election is one sync and one round trip, so
+// the first in line has normally won before the second would start.
 const staggerTicks = 3
 
 // failoverAttempts bounds how often a member campaigns because of one PeerDown;
 // after that the ordinary election timeout takes over.
-const failoverAttempts = 3
+const failoverAttempts = 4
 
 // failover is a plan to campaign at given ticks, because the leader's process is
-// known to be gone. It is dropped as soon as a leader or a newer term is known.
+// known to be gone. It ends as soon as a leader is known.
+//
+// Attempt k of the member with rank r among n survivors comes
+// staggerTicks * (n*(2^k-1) + r*2^k) ticks after the news: the turns of different
+// members never coincide, and their distance doubles from round to round, in
+// case an election takes longer than hoped.
 type failover struct {
-	attempts int    // left; 0 = no plan
-	at       uint64 // tick of the next attempt
-	period   uint64 // ticks between attempts
-	term     uint64 // term when the plan was made
+	attempt, rank, survivors int
+	active                   bool
+	start                    uint64 // tick of the news
+	term                     uint64 // newest term seen at a turn
+}
+
+func (f *failover) next() uint64 {
+	scale := 1 << f.attempt
+	return f.start + uint64(staggerTicks*(f.survivors*(scale-1)+f.rank*scale))
 }
 
 // PeerDown says that a member's process is gone for certain (its connections
@@ -42,26 +52,24 @@ func (c *Core) PeerDown(id uint64) {
 	if rank < 0 {
 		return // a learner does not campaign
 	}
-	c.failover = failover{
-		attempts: failoverAttempts,
-		at:       c.now + uint64(rank*staggerTicks),
-		period:   uint64(len(survivors) * staggerTicks),
-		term:     b.GetTerm(),
-	}
+	c.failover = failover{active: true, rank: rank, survivors: len(survivors), start: c.now, term: b.GetTerm()}
 	c.tickFailover()
 }
 
 func (c *Core) tickFailover() {
 	f := &c.failover
-	if f.attempts == 0 || c.now < f.at {
+	if !f.active || c.now < f.next() {
 		return
 	}
 	b := c.rn.BasicStatus()
-	if b.Lead != 0 || b.GetTerm() != f.term {
-		f.attempts = 0
+	f.attempt++
+	if b.Lead != 0 || f.attempt > failoverAttempts {
+		f.active = false
 		return
 	}
-	f.attempts--
-	f.at += f.period
+	if b.GetTerm() != f.term {
+		f.term = b.GetTerm()
+		return // somebody's election is under way: leave it this turn
+	}
 	c.Campaign()
 }
