@@ -36,9 +36,13 @@ type Options struct {
 	Stall time.Duration
 }
 
-// workers is how many tiles are checked at a time. The library loses one with
-// each tile that is wrong.
-const workers = 4
+// workers is how many resources are fetched at a time. The library loses one
+// with each tile that is wrong, and one wrong entry makes a tile of every level
+// wrong, so there are more of them than levels.
+const workers = 16
+
+// requestTimeout is how long one resource may take.
+const requestTimeout = 30 * time.Second
 
 // Result is what was verified.
 type Result struct {
@@ -77,7 +81,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		case <-time.After(o.Stall):
 			now := from.fetched.Load()
 			if now == before {
-				return nil, fmt.Errorf("fsck: no progress for %s: too many resources are wrong or not served: %w", o.Stall, errors.Join(from.failure()))
+				stalled := fmt.Errorf("no progress for %s: many resources are wrong or not served", o.Stall)
+				return nil, fmt.Errorf("fsck: %w", errors.Join(stalled, from.failure()))
 			}
 			before = now
 		}
@@ -131,7 +136,10 @@ func open(o Options) (*source, error) {
 		if !strings.HasSuffix(u.Path, "/") {
 			u.Path += "/" // paths are resolved relative to the prefix
 		}
-		f, err := client.NewHTTPFetcher(u, &http.Client{Timeout: o.Stall})
+		f, err := client.NewHTTPFetcher(u, &http.Client{
+			Timeout:   requestTimeout,
+			Transport: &http.Transport{MaxIdleConnsPerHost: 2 * workers},
+		})
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", o.URL, err)
 		}
