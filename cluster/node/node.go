@@ -75,6 +75,9 @@ func Run(ctx context.Context, c Config) error {
 
 // fail asks the node to stop. Only the first reason counts.
 func (n *node) fail(err error) {
+	if errors.Is(err, wal.ErrNoSpace) {
+		err = errors.Mark(errors.Wrap(err, ErrDiskFull.Error()), ErrDiskFull)
+	}
 	select {
 	case n.fatal <- err:
 	default:

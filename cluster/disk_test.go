@@ -1,0 +1,131 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cairnledger/cairn/cluster/local"
+	"github.com/cairnledger/cairn/cluster/node"
+)
+
+// TestFullDisk fills the disk of one node under load. The node stops by itself,
+// says why, and comes back without loss once there is space.
+//
+// As root the node gets a small file system of its own, which is filled to the
+// last byte. Otherwise its limit lies just below the present free space.
+func TestFullDisk(t *testing.T) {
+	var c *local.Cluster
+	var filler string
+	if dir, ok := smallDisk(t); ok {
+		t.Log("level: a file system of 256 MiB, filled completely")
+		c = startCluster(t, 3, func(cfg *node.Config) {
+			if cfg.Name == "n3" {
+				cfg.DataDir, cfg.Storage.MinFreeBytes = filepath.Join(dir, "data"), 24<<20
+			}
+		})
+		filler = filepath.Join(dir, "filler")
+	} else {
+		t.Log("level: not root, the node's limit is raised to just below the free space")
+		c = startCluster(t, 3, func(cfg *node.Config) {
+			if cfg.Name == "n3" {
+				cfg.Storage.MinFreeBytes = freeBytes(t, os.TempDir()) - 1<<30
+			}
+		})
+		filler = filepath.Join(t.TempDir(), "filler")
+	}
+	l := startLoad(t, c, 4)
+	l.waitFor(t, 20)
+	fill(t, filler, 2<<30)
+	waitStopped(t, c, "n3")
+	if log := string(readFile(t, c.LogPath("n3"))); !strings.Contains(log, node.ErrDiskFull.Error()) {
+		t.Errorf("n3 stopped without saying that the disk is full:\n%s", log[max(0, len(log)-2000):])
+	}
+	l.waitFor(t, 20)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := c.Start(ctx, "n3"); err == nil {
+		t.Error("n3 started again although the disk is still full")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, "n3")
+	l.waitFor(t, 20)
+	l.stop()
+	l.verify(t, c)
+}
+
+// smallDisk mounts a file system of 256 MiB, if we may.
+func smallDisk(t *testing.T) (string, bool) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return "", false
+	}
+	dir := t.TempDir()
+	if err := mountSmall(dir); err != nil {
+		t.Logf("mount: %v", err)
+		return "", false
+	}
+	t.Cleanup(func() {
+		if err := unmount(dir); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir, true
+}
+
+func freeBytes(t *testing.T, dir string) int64 {
+	t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize)
+}
+
+// fill writes a file until there is no space, or up to limit bytes.
+func fill(t *testing.T, path string, limit int) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	block := make([]byte, 1<<20)
+	for written := 0; written < limit; {
+		n, err := f.Write(block)
+		written += n
+		if errors.Is(err, unix.ENOSPC) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if freeBytes(t, filepath.Dir(path)) < 64<<20 {
+			time.Sleep(20 * time.Millisecond) // the node looks ten times a second
+		}
+	}
+}
+
+func waitStopped(t *testing.T, c *local.Cluster, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		all, err := c.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if s.Name == name && s.Process == "stopped" {
+				return
+			}
+		}
+	}
+	t.Fatalf("%s does not stop", name)
+}

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var testIdentity = identity{cluster: 0xabc, node: 1, name: "n1", origin: "example.org/ledger"}
+
+func TestDataDir(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := openDataDir(path, testIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(path, testIdentity); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second process: %v, want ErrLocked", err)
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*identity){
+		"cluster": func(id *identity) { id.cluster++ },
+		"node":    func(id *identity) { id.node++ },
+		"name":    func(id *identity) { id.name = "n2" },
+		"origin":  func(id *identity) { id.origin = "example.org/other" },
+	} {
+		id := testIdentity
+		change(&id)
+		if _, err := openDataDir(path, id); !errors.Is(err, ErrForeignData) {
+			t.Errorf("another %s: %v, want ErrForeignData", name, err)
+		}
+	}
+	d, err = openDataDir(path, testIdentity)
+	if err != nil {
+		t.Fatalf("open again: %v", err)
+	}
+	d.close()
+}
+
+func TestDataDirDamagedIdentity(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := openDataDir(path, testIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	file := filepath.Join(path, identityFile)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw {
+		damaged := append([]byte(nil), raw...)
+		damaged[i] ^= 1
+		if err := os.WriteFile(file, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := openDataDir(path, testIdentity); err == nil {
+			d.close()
+			t.Errorf("byte %d flipped: the directory opened", i)
+		}
+	}
+	// Data without an identity are nobody's.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, walDir, "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(path, testIdentity); !errors.Is(err, ErrForeignData) {
+		t.Errorf("data without identity: %v, want ErrForeignData", err)
+	}
+}
