@@ -92,12 +92,12 @@ func (h *clientHalf) checkServer(msg *serverIdentity) (*pqcrypto.EncapsulationKe
 	if err != nil {
 		return nil, failVerify(errors.Wrap(err, "verify the server's KEM certificate"))
 	}
-	if key, ok := svid.PublicKey.(*pqcrypto.VerifyingKey); !ok || key.Params() != h.cfg.Suite.sig {
-		return nil, refuse(ReasonSuite, errors.Newf("the server's identity key is not %s", h.cfg.Suite.sig))
+	if got, want := svid.VerifyingKey().Params(), h.cfg.Suite.sig; got != want {
+		return nil, refuse(ReasonSuite, errors.Newf("the server's identity key is %s, suite %s needs %s", got, h.cfg.Suite, want))
 	}
-	ek, ok := kem.PublicKey.(*pqcrypto.EncapsulationKey)
-	if !ok || ek.Params() != h.cfg.Suite.kem {
-		return nil, refuse(ReasonSuite, errors.Newf("the server's KEM key is not %s", h.cfg.Suite.kem))
+	ek := kem.EncapsulationKey()
+	if got, want := ek.Params(), h.cfg.Suite.kem; got != want {
+		return nil, refuse(ReasonSuite, errors.Newf("the server's KEM key is %s, suite %s needs %s", got, h.cfg.Suite, want))
 	}
 	expires, err := earliestEnd(msg.issuers, svid, kem)
 	if err != nil {
@@ -196,9 +196,9 @@ func (h *serverHalf) checkClient(proof *clientProof) *HandshakeError {
 		e.Peer = svid.ID
 		return e
 	}
-	key, ok := svid.PublicKey.(*pqcrypto.VerifyingKey)
-	if !ok || key.Params() != h.cfg.Suite.sig {
-		return refuse(ReasonSuite, errors.Newf("the key of %s is not %s", svid.ID, h.cfg.Suite.sig))
+	key := svid.VerifyingKey()
+	if got, want := key.Params(), h.cfg.Suite.sig; got != want {
+		return refuse(ReasonSuite, errors.Newf("the key of %s is %s, suite %s needs %s", svid.ID, got, h.cfg.Suite, want))
 	}
 	if !key.Verify(pqcrypto.ContextLPAClientAuth, h.keys.toBeSigned(proof.encoded), proof.signature) {
 		return refuse(ReasonSignature, errors.Newf("the signature of %s does not verify", svid.ID))
