@@ -130,7 +130,9 @@ func (l *Log) write(c *commit, sync bool) error {
 		if size > maxAppend {
 			return invalid("append has %d bytes, at most %d", size, int64(maxAppend))
 		}
-		if l.active.end+size > l.opts.SegmentSize && l.active.end > l.active.start {
+		// The carry does not count: were it as large as a segment, every Append would
+		// write it again.
+		if have := l.active.end - l.active.start; have > 0 && have+size > l.opts.SegmentSize {
 			if err := l.rotate(); err != nil {
 				return l.fail(err)
 			}

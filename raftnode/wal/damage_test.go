@@ -263,3 +263,52 @@ func TestReadChecksAgain(t *testing.T) {
 		t.Fatalf("restored: %v, %v", got, err)
 	}
 }
+
+// TestTornWrites keeps random pieces of what was not synced, much finer than
+// sectors, in any order: whatever of it is there, the log is a prefix that has all
+// that was synced, and it can go on.
+func TestTornWrites(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		mem := vfs.NewMem()
+		o := testOptions(mem)
+		o.SegmentSize = 1 << 20
+		l := mustOpen(t, o)
+		w, h := newWorkload(seed, 2), &history{}
+		if err := h.run(l, w, 10); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		h.synced = len(h.states) - 1
+		path := l.active.path
+		before := readFiles(t, mem, o.Dir)[path]
+		for range 6 {
+			records, _ := w.next()
+			if err := l.Append(records, false); err != nil {
+				t.Fatal(err)
+			}
+			h.states = append(h.states, w.m.clone())
+		}
+		after := readFiles(t, mem, o.Dir)[path]
+		prefixes := map[int]bool{}
+		for try := range 60 {
+			data := bytes.Clone(after)
+			keep := 1 + try%10 // of 11
+			for pos := range len(data) / 8 {
+				if piece := data[8*pos : 8*pos+8]; (pos/(1<<(try%7))*2654435761>>7)*(try+3)%11 >= keep {
+					clear(piece)
+					if 8*pos < len(before) {
+						copy(piece, before[8*pos:])
+					}
+				}
+			}
+			o := testOptions(memFS(t, o.Dir, map[string][]byte{path: data}))
+			prefixes[recoverAndGoOn(t, fmt.Sprintf("seed %d, try %d", seed, try), o, h, seed)-h.synced] = true
+		}
+		if len(prefixes) < 3 {
+			t.Errorf("seed %d: only prefixes %v were recovered", seed, prefixes)
+		}
+	}
+}

@@ -20,8 +20,9 @@ type Options struct {
 	// Dir is the log's own directory; it is created when missing, and no
 	// other program may put files in it.
 	Dir string
-	// SegmentSize is the size in bytes at which a new segment is started. One
-	// Append is never split, so a segment can be larger by one Append.
+	// SegmentSize is how many bytes are appended to a segment before a new one is
+	// started. One Append is never split, so a single large one can exceed it; the
+	// state repeated at a segment's head comes on top.
 	SegmentSize int64
 	// RetainBytes is how much log stays on disk, for followers that lag, even
 	// when every entry in it lies at or below its group's Mark. Negative keeps
