@@ -1,0 +1,217 @@
+// Package fakecluster is a cluster without Raft for the tests of the API: real ledgers in memory, real servers on loopback, real
+// signatures; replication is a mutex. Tests decide who leads, who lags, who is gone and what fails.
+package fakecluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/memstore"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+)
+
+// Origin is the name of every fake ledger.
+const Origin = "fake.example/ledger"
+
+// Principal is who clients are unless they say otherwise.
+const Principal = "spiffe://fake.example/svc/writer"
+
+// Keys sign checkpoints. Two clusters with the same keys are how a fork looks.
+type Keys struct {
+	log    *tlog.Cosigner
+	nodes  []*tlog.Cosigner
+	Policy *tlog.Policy
+}
+
+// NewKeys makes the keys of a ledger on n nodes and the policy that demands a majority.
+func NewKeys(t testing.TB, n int) *Keys {
+	t.Helper()
+	cosigner := func(name string) *tlog.Cosigner {
+		key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+		check(t, err)
+		c, err := tlog.NewCosigner(name, key)
+		check(t, err)
+		return c
+	}
+	k := &Keys{log: cosigner(Origin)}
+	var pub []*tlog.VerifierKey
+	for i := range n {
+		k.nodes = append(k.nodes, cosigner(fmt.Sprintf("%s/n%d", Origin, i+1)))
+		pub = append(pub, k.nodes[i].Key())
+	}
+	var err error
+	k.Policy, err = tlog.NewPolicy([]*tlog.VerifierKey{k.log.Key()}, pub, n/2+1)
+	check(t, err)
+	return k
+}
+
+// Seal returns a sealed checkpoint of the head.
+func (k *Keys) Seal(t testing.TB, head ledger.Head) *ledger.Sealed {
+	t.Helper()
+	cp := tlog.Checkpoint{Origin: Origin, Size: head.Size, Root: head.Root}
+	note := tlog.Note{Text: cp.Text()}
+	for _, c := range append([]*tlog.Cosigner{k.log}, k.nodes[:len(k.nodes)/2+1]...) {
+		sig, err := c.Cosign(cp, uint64(time.Now().Unix()))
+		check(t, err)
+		note.Signatures = append(note.Signatures, sig)
+	}
+	return &ledger.Sealed{Size: head.Size, Root: head.Root, Note: note.Marshal()}
+}
+
+// Cluster is a set of nodes with one history.
+type Cluster struct {
+	t     testing.TB
+	Keys  *Keys
+	Nodes []*Node
+
+	mu     sync.Mutex
+	leader *Node // nil: nobody leads
+	raft   uint64
+	blocks [][]byte // blocks[i] has Raft index i+1
+	manual bool     // RequestSeal does nothing
+}
+
+// Options of a cluster; the zero value is a cluster of writers on insecure connections.
+type Options struct {
+	Keys        *Keys
+	Limits      server.Limits
+	Credentials func(node string) credentials.TransportCredentials // nil: insecure
+	Peer        func(context.Context) (server.Peer, bool)          // nil: by metadata, see PeerFromMetadata
+	Logf        func(string, ...any)
+}
+
+// New starts n nodes; the first leads. Everything ends with the test.
+func New(t testing.TB, n int, o Options) *Cluster {
+	t.Helper()
+	if o.Keys == nil {
+		o.Keys = NewKeys(t, n)
+	}
+	if o.Peer == nil && o.Credentials == nil {
+		o.Peer = PeerFromMetadata
+	}
+	c := &Cluster{t: t, Keys: o.Keys}
+	for i := range n {
+		l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: Origin})
+		check(t, err)
+		node := &Node{Name: fmt.Sprintf("n%d", i+1), id: uint64(i + 1), c: c, options: o, ledger: l}
+		c.Nodes = append(c.Nodes, node)
+		node.Start()
+		t.Cleanup(func() { node.Kill(); _ = l.Close() })
+	}
+	c.leader = c.Nodes[0]
+	return c
+}
+
+// PeerFromMetadata takes principal and roles from the headers x-principal and x-roles; a caller who says nothing is a writer.
+func PeerFromMetadata(ctx context.Context) (server.Peer, bool) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	p := server.Peer{Principal: Principal, Roles: pki.RoleWriter}
+	if v := md.Get("x-principal"); len(v) == 1 {
+		p.Principal = v[0]
+	}
+	if v := md.Get("x-roles"); len(v) == 1 {
+		if v[0] == "none" {
+			return p, false
+		}
+		p.Roles, _ = pki.ParseRoles(v[0])
+	}
+	return p, true
+}
+
+// Lead makes a node the leader; nil: nobody leads.
+func (c *Cluster) Lead(n *Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader = n
+}
+
+// SealByHand makes RequestSeal do nothing, so that the test decides when SealNow seals.
+func (c *Cluster) SealByHand() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.manual = true
+}
+
+// SealNow seals what the leader has and gives it to every node that has the entries.
+func (c *Cluster) SealNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seal()
+}
+
+func (c *Cluster) seal() {
+	if c.leader == nil {
+		return
+	}
+	sealed := c.Keys.Seal(c.t, c.leader.ledger.Head())
+	for _, n := range c.Nodes {
+		if n.ledger.Head().Size >= sealed.Size {
+			check(c.t, n.ledger.SetSealed(sealed))
+		}
+	}
+}
+
+// apply makes a block of one batch and applies it on every node that does not lag.
+func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
+	head := leader.ledger.Head()
+	block, err := ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, time.Now().UnixMicro(), []ledger.Batch{b})
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	c.raft++
+	c.blocks = append(c.blocks, block)
+	var result ledger.Result
+	for _, n := range c.Nodes {
+		if n.lags {
+			continue
+		}
+		results, err := n.catchUp()
+		check(c.t, err)
+		if n == leader {
+			result = results[0]
+		}
+	}
+	return result, nil
+}
+
+// WritePolicy writes the policy file and returns its path.
+func (c *Cluster) WritePolicy() string {
+	path := filepath.Join(c.t.TempDir(), "policy")
+	check(c.t, os.WriteFile(path, c.Keys.Policy.Marshal(), 0o600))
+	return path
+}
+
+func listen(address string) (net.Listener, error) {
+	// The port of a killed node may take a moment to be free again.
+	for try := 0; ; try++ {
+		ln, err := net.Listen("tcp", address)
+		if err == nil || try == 100 {
+			return ln, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Insecure is a channel without authentication.
+func Insecure(string) credentials.TransportCredentials { return insecure.NewCredentials() }
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

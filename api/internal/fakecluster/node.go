@@ -1,0 +1,215 @@
+package fakecluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// Node is one member. Its fields may be set while no call is under way.
+type Node struct {
+	Name    string
+	Address string // of the API, after Start
+	Server  *server.Server
+
+	// Before, if set, runs before an append; its error is the answer.
+	Before func(ctx context.Context, b ledger.Batch) error
+	// After, if set, runs after the append was applied; its error is the answer.
+	After func(ctx context.Context, b ledger.Batch) error
+	// Barrier, if set, replaces ReadBarrier.
+	Barrier func(ctx context.Context) error
+	// Replica, if set, is what reads see.
+	Replica server.Ledger
+
+	id      uint64
+	c       *Cluster
+	options Options
+	ledger  *ledger.Ledger
+
+	lags    bool // guarded by c.mu
+	applied int  // blocks; guarded by c.mu
+
+	mu       sync.Mutex
+	running  bool
+	sizes    []int // entries of each
+	ordering sync.Mutex
+}
+
+var _ server.Backend = (*Node)(nil)
+
+// Start serves on the node's address, a new one at first.
+func (n *Node) Start() {
+	t := n.c.t
+	t.Helper()
+	address := n.Address
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	ln, err := listen(address)
+	check(t, err)
+	creds := n.options.Credentials
+	if creds == nil {
+		creds = Insecure
+	}
+	s, err := server.New(server.Config{
+		Backend: n, Origin: Origin, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
+		Limits: n.options.Limits, Metrics: prometheus.NewRegistry(), Logf: n.options.Logf,
+	})
+	check(t, err)
+	s.SetServing(true)
+	n.mu.Lock()
+	n.Address, n.Server, n.running = ln.Addr().String(), s, true
+	n.mu.Unlock()
+	go func() { _ = s.Serve(ln) }()
+}
+
+// Kill breaks all connections at once and frees the port.
+func (n *Node) Kill() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.running {
+		return
+	}
+	n.running = false
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	n.Server.Stop(ctx)
+}
+
+// Lag stops, or resumes, applying what the others append.
+func (n *Node) Lag(lags bool) {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.lags = lags
+	if !lags {
+		_, err := n.catchUp()
+		check(n.c.t, err)
+	}
+}
+
+func (n *Node) catchUp() (last []ledger.Result, err error) {
+	for ; n.applied < len(n.c.blocks); n.applied++ {
+		if last, err = n.ledger.Apply(uint64(n.applied+1), 1, n.c.blocks[n.applied]); err != nil {
+			return nil, err
+		}
+	}
+	return last, nil
+}
+
+// Requests returns how many entries each batch had that reached the backend, in order.
+func (n *Node) Requests() []int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]int(nil), n.sizes...)
+}
+
+// Append implements server.Backend.
+func (n *Node) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error) {
+	n.mu.Lock()
+	n.sizes = append(n.sizes, len(b.Entries))
+	n.mu.Unlock()
+	if n.Before != nil {
+		if err := n.Before(ctx, b); err != nil {
+			return ledger.Result{}, err
+		}
+	}
+	n.c.mu.Lock()
+	if err := n.notLeader(); err != nil {
+		n.c.mu.Unlock()
+		return ledger.Result{}, err
+	}
+	result, err := n.c.apply(n, b)
+	n.c.mu.Unlock()
+	if err == nil && n.After != nil {
+		err = n.After(ctx, b)
+	}
+	return result, err
+}
+
+func (n *Node) notLeader() error {
+	switch leader := n.c.leader; {
+	case leader == n:
+		return nil
+	case leader == nil:
+		return &server.NotLeaderError{}
+	default:
+		return &server.NotLeaderError{LeaderName: leader.Name, LeaderAddr: leader.Address}
+	}
+}
+
+// Submit implements server.Backend.
+func (n *Node) Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error)) {
+	n.ordering.Lock()
+	result, err := n.Append(ctx, b)
+	n.ordering.Unlock()
+	go done(result, err)
+}
+
+// ReadBarrier implements server.Backend: the node catches up with everything.
+func (n *Node) ReadBarrier(ctx context.Context) error {
+	if n.Barrier != nil {
+		return n.Barrier(ctx)
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	if n.c.leader == nil {
+		return &server.NotLeaderError{}
+	}
+	_, err := n.catchUp()
+	return err
+}
+
+// RequestSeal implements server.Backend.
+func (n *Node) RequestSeal() {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	if !n.c.manual {
+		n.c.seal()
+	}
+}
+
+// Ledger implements server.Backend.
+func (n *Node) Ledger() server.Ledger {
+	if n.Replica != nil {
+		return n.Replica
+	}
+	return n.ledger
+}
+
+// Status implements server.Backend.
+func (n *Node) Status() server.Status {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	s := server.Status{Node: n.Name, ID: n.id, Role: "follower", Version: "test", Term: 1, Started: time.UnixMicro(1), Applied: uint64(n.applied)}
+	if leader := n.c.leader; leader != nil {
+		s.LeaderName, s.LeaderAddr = leader.Name, leader.Address
+		if leader == n {
+			s.Role = "leader"
+		}
+	}
+	for _, p := range n.c.Nodes {
+		s.Peers = append(s.Peers, server.PeerStatus{ID: p.id, Name: p.Name, Address: p.Address, Kind: "voter", Connected: true})
+	}
+	return s
+}
+
+// TransferLeadership implements server.Backend.
+func (n *Node) TransferLeadership(_ context.Context, to string) error {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	if err := n.notLeader(); err != nil {
+		return err
+	}
+	for _, p := range n.c.Nodes {
+		if p != n && (to == "" || p.Name == to) {
+			n.c.leader = p
+			return nil
+		}
+	}
+	return server.ErrUnknownNode
+}

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"testing"
+
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+)
+
+// TestEveryMethodHasARole: a method that is registered without a row could be called by nobody, and a row without a method
+// would be a promise about nothing.
+func TestEveryMethodHasARole(t *testing.T) {
+	s, err := New(Config{Backend: struct{ Backend }{}, Credentials: insecure.NewCredentials()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(t.Context())
+	served := map[string]bool{}
+	for service, info := range s.grpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			method := "/" + service + "/" + m.Name
+			served[method] = true
+			if _, ok := roles[method]; !ok {
+				t.Errorf("%s has no row in the table of roles", method)
+			}
+		}
+	}
+	for method := range roles {
+		if !served[method] {
+			t.Errorf("the table of roles has a row for %s, which is not served", method)
+		}
+	}
+}
+
+func TestAuthorise(t *testing.T) {
+	const (
+		read, write, admin = "/cairn.v1.Ledger/Get", "/cairn.v1.Ledger/Append", "/cairn.v1.Admin/TransferLeadership"
+	)
+	cases := []struct {
+		has     pki.Role
+		allowed map[string]bool
+	}{
+		{0, map[string]bool{}},
+		{pki.RolePeer, map[string]bool{}},
+		{pki.RoleReader, map[string]bool{read: true}},
+		{pki.RoleWriter, map[string]bool{read: true, write: true}},
+		{pki.RoleAdmin, map[string]bool{read: true, write: true, admin: true}},
+		{pki.RolePeer | pki.RoleReader, map[string]bool{read: true}},
+	}
+	for _, c := range cases {
+		s := &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) { return Peer{Principal: "p", Roles: c.has}, true }}}
+		for _, method := range []string{read, write, admin, "/cairn.v1.Ledger/NoSuchMethod", ""} {
+			_, err := s.authorise(t.Context(), method)
+			if (err == nil) != c.allowed[method] {
+				t.Errorf("role %q calls %q: got error %v, want allowed = %v", c.has, method, err, c.allowed[method])
+			}
+		}
+	}
+	s := &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) { return Peer{}, false }}}
+	if _, err := s.authorise(t.Context(), read); err == nil {
+		t.Error("a caller without identity was allowed")
+	}
+}
