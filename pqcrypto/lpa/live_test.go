@@ -205,7 +205,7 @@ func TestTwoThousandBadHandshakes(t *testing.T) {
 	round := func(n int) {
 		var wg sync.WaitGroup
 		next := atomic.Int32{}
-		for range 4 {
+		for range 16 {
 			wg.Go(func() {
 				for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
 					bad(i)
