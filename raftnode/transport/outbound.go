@@ -149,9 +149,9 @@ func (o *outbound) run() {
 			continue
 		}
 		pause, wasUp, reported = 0, true, false
-		o.stats.connects.Add(1)
 		o.t.cfg.Logf("transport: %s connection to node %d at %s is up", o.class, o.peer.id, o.peer.addr)
 		o.setConnected(true)
+		o.stats.connects.Add(1)
 		if o.class == classControl {
 			o.t.eachHandler(func(h Handler) { h.PeerUp(o.peer.id) })
 		}
