@@ -126,23 +126,63 @@ func TestHostileNumbers(t *testing.T) {
 	}
 	for _, n := range huge {
 		calls := map[string]func(ctx context.Context) error{
-			"Get":                func(ctx context.Context) error { _, err := a.Get(ctx, &cairnv1.GetRequest{Index: n}); return err },
-			"Get local":          func(ctx context.Context) error { _, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: local}); return err },
-			"Get min size":       func(ctx context.Context) error { _, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: local, MinSize: n}); return err },
-			"Get consistency":    func(ctx context.Context) error { _, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: 17}); return err },
-			"Head consistency":   func(ctx context.Context) error { _, err := a.Head(ctx, &cairnv1.HeadRequest{Consistency: -1}); return err },
-			"Inclusion index":    func(ctx context.Context) error { _, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n}); return err },
-			"Inclusion size":     func(ctx context.Context) error { _, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: 3, Size: n + 1}); return err },
-			"Inclusion both":     func(ctx context.Context) error { _, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n, Size: n}); return err },
-			"Inclusion i>=n":     func(ctx context.Context) error { _, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n, Size: 10}); return err },
-			"Consistency m>n":    func(ctx context.Context) error { _, err := a.ConsistencyProof(ctx, &cairnv1.ConsistencyProofRequest{OldSize: n, NewSize: 5}); return err },
-			"Consistency m":      func(ctx context.Context) error { _, err := a.ConsistencyProof(ctx, &cairnv1.ConsistencyProofRequest{OldSize: n}); return err },
-			"Receipt":            func(ctx context.Context) error { _, err := a.Receipt(ctx, &cairnv1.ReceiptRequest{Index: n}); return err },
-			"Receipt wait":       func(ctx context.Context) error { _, err := a.Receipt(ctx, &cairnv1.ReceiptRequest{Index: n, Wait: true}); return err },
-			"Range first":        func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{First: n + 1, Limit: n}) },
-			"Range consistency":  func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{Consistency: 9}) },
-			"Range min size":     func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{Consistency: local, MinSize: n + 1}) },
-			"Range, exact, size": func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{First: n + 1, Consistency: exact, MinSize: n}) },
+			"Get": func(ctx context.Context) error { _, err := a.Get(ctx, &cairnv1.GetRequest{Index: n}); return err },
+			"Get local": func(ctx context.Context) error {
+				_, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: local})
+				return err
+			},
+			"Get min size": func(ctx context.Context) error {
+				_, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: local, MinSize: n})
+				return err
+			},
+			"Get consistency": func(ctx context.Context) error {
+				_, err := a.Get(ctx, &cairnv1.GetRequest{Index: n, Consistency: 17})
+				return err
+			},
+			"Head consistency": func(ctx context.Context) error {
+				_, err := a.Head(ctx, &cairnv1.HeadRequest{Consistency: -1})
+				return err
+			},
+			"Inclusion index": func(ctx context.Context) error {
+				_, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n})
+				return err
+			},
+			"Inclusion size": func(ctx context.Context) error {
+				_, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: 3, Size: n + 1})
+				return err
+			},
+			"Inclusion both": func(ctx context.Context) error {
+				_, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n, Size: n})
+				return err
+			},
+			"Inclusion i>=n": func(ctx context.Context) error {
+				_, err := a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{Index: n, Size: 10})
+				return err
+			},
+			"Consistency m>n": func(ctx context.Context) error {
+				_, err := a.ConsistencyProof(ctx, &cairnv1.ConsistencyProofRequest{OldSize: n, NewSize: 5})
+				return err
+			},
+			"Consistency m": func(ctx context.Context) error {
+				_, err := a.ConsistencyProof(ctx, &cairnv1.ConsistencyProofRequest{OldSize: n})
+				return err
+			},
+			"Receipt": func(ctx context.Context) error {
+				_, err := a.Receipt(ctx, &cairnv1.ReceiptRequest{Index: n})
+				return err
+			},
+			"Receipt wait": func(ctx context.Context) error {
+				_, err := a.Receipt(ctx, &cairnv1.ReceiptRequest{Index: n, Wait: true})
+				return err
+			},
+			"Range first":       func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{First: n + 1, Limit: n}) },
+			"Range consistency": func(ctx context.Context) error { return rangeOf(ctx, &cairnv1.RangeRequest{Consistency: 9}) },
+			"Range min size": func(ctx context.Context) error {
+				return rangeOf(ctx, &cairnv1.RangeRequest{Consistency: local, MinSize: n + 1})
+			},
+			"Range, exact, size": func(ctx context.Context) error {
+				return rangeOf(ctx, &cairnv1.RangeRequest{First: n + 1, Consistency: exact, MinSize: n})
+			},
 		}
 		if n >= 12 {
 			calls["Consistency n"] = func(ctx context.Context) error {

@@ -1,0 +1,191 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/api/server"
+)
+
+func TestRange(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{RangeEntries: 7})
+	fill(t, c, a, 50)
+	cases := []struct{ first, limit, want uint64 }{
+		{0, 0, 50}, {0, 50, 50}, {0, 51, 50}, {49, 0, 1}, {50, 0, 0}, {50, 10, 0}, {10, 14, 14}, {3, 1, 1},
+	}
+	for _, tc := range cases {
+		s, err := a.Range(within(t), &cairnv1.RangeRequest{First: tc.first, Limit: tc.limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, messages := tc.first, 0
+		for {
+			resp, err := s.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if messages++; resp.First != next || resp.Size != 50 || len(resp.Leaves) > 7 {
+				t.Errorf("%+v: message %d has %d leaves from %d of %d", tc, messages, len(resp.Leaves), resp.First, resp.Size)
+			}
+			for _, leaf := range resp.Leaves {
+				if got := payload(t, leaf); got != fmt.Sprint(next) {
+					t.Errorf("%+v: index %d holds %q", tc, next, got)
+				}
+				next++
+			}
+		}
+		if next-tc.first != tc.want || messages == 0 {
+			t.Errorf("%+v: got %d entries in %d messages, want %d in at least one", tc, next-tc.first, messages, tc.want)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{RangeEntries: 7, WatchAlive: 10 * time.Millisecond})
+	fill(t, c, a, 20)
+	for _, from := range []uint64{0, 5, 20, 25} { // 25: beyond the size, for entries to come
+		ctx, cancel := context.WithCancel(within(t))
+		s, err := a.Watch(ctx, &cairnv1.WatchRequest{From: from})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, alive := from, 0
+		want := max(from, 20) + 10
+		appended := false
+		for next < want {
+			resp, err := s.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.First != next {
+				t.Fatalf("watch from %d: got index %d, want %d", from, resp.First, next)
+			}
+			if next += uint64(len(resp.Leaves)); len(resp.Leaves) == 0 {
+				alive++
+			}
+			if next >= 20 && alive >= 2 && !appended {
+				appended = true
+				size, err := a.Head(ctx, &cairnv1.HeadRequest{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := size.Size; i < want; i++ {
+					mustAppend(t, a, batch(fmt.Sprint(i)))
+				}
+			}
+			for i, leaf := range resp.Leaves {
+				if got := payload(t, leaf); got != fmt.Sprint(resp.First+uint64(i)) {
+					t.Errorf("index %d holds %q", resp.First+uint64(i), got)
+				}
+			}
+		}
+		cancel()
+	}
+}
+
+// TestSlowConsumer: a watcher that does not read loses its stream, not the node its memory, and is told where to go on.
+func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})
+	conn, err := grpc.NewClient("passthrough:///"+c.Nodes[0].Address, grpc.WithTransportCredentials(fakecluster.Insecure("")),
+		grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	a := dial(t, c.Nodes[0])
+	const entries = 40
+	for range entries {
+		mustAppend(t, a, batch(string(make([]byte, 60_000))))
+	}
+	s, err := cairnv1.NewLedgerClient(conn).Watch(within(t), &cairnv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(400 * time.Millisecond) // not a gate: reading later only makes the stream longer
+	next := uint64(0)
+	for {
+		resp, err := s.Recv()
+		if err != nil {
+			f := demand(t, err, codes.ResourceExhausted, server.ReasonSlowConsumer, sure)
+			if resume := f.detail.GetResume(); resume == nil || resume.Next > next {
+				t.Errorf("resume at %v after %d entries: that leaves a gap", resume, next)
+			}
+			break
+		}
+		if next += uint64(len(resp.Leaves)); next >= entries {
+			t.Fatal("a client that did not read got everything")
+		}
+	}
+	// Whoever reads is not affected.
+	if _, err := a.Get(within(t), &cairnv1.GetRequest{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStopEndsStreams: streams end at once, with a reason to go elsewhere, so that a node stops in time.
+func TestStopEndsStreams(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	watch, err := a.Watch(within(t), &cairnv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	appends, err := a.AppendStream(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := appends.Send(&cairnv1.AppendStreamRequest{RequestId: 1, Append: batch("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appends.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	c.Nodes[0].Server.Stop(within(t))
+	for {
+		if _, err = watch.Recv(); err != nil {
+			break
+		}
+	}
+	demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
+	_, err = appends.Recv()
+	demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
+}
+
+func TestWatchesAreLimited(t *testing.T) {
+	t.Parallel()
+	_, a := start(t, server.Limits{Watches: 3})
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	for range 3 {
+		s, err := a.Watch(ctx, &cairnv1.WatchRequest{})
+		if err == nil {
+			_, err = s.Recv()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := a.Watch(ctx, &cairnv1.WatchRequest{})
+	if err == nil {
+		_, err = s.Recv()
+	}
+	demand(t, err, codes.ResourceExhausted, server.ReasonTooMany, sure)
+}
