@@ -23,6 +23,8 @@ type template struct {
 	spki       []byte
 	extensions []extension
 	signedWith pqcrypto.SigParams
+
+	rawExtensions []byte // DER in place of extensions; fuzzing only
 }
 
 type extension struct {
@@ -74,20 +76,28 @@ func (t *template) tbs() ([]byte, error) {
 		b.AddBytes(t.subject)
 		b.AddBytes(t.spki)
 		b.AddASN1(cbasn1.Tag(3).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				for _, e := range t.extensions {
-					b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-						b.AddASN1ObjectIdentifier(e.oid)
-						if e.critical {
-							b.AddASN1Boolean(true)
-						}
-						b.AddASN1OctetString(e.value)
-					})
-				}
-			})
+			if t.rawExtensions != nil {
+				b.AddBytes(t.rawExtensions)
+				return
+			}
+			b.AddBytes(t.encodeExtensions())
 		})
 	})
 	return b.Bytes()
+}
+
+func (t *template) encodeExtensions() []byte {
+	return encode(func(b *cryptobyte.Builder) {
+		for _, e := range t.extensions {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier(e.oid)
+				if e.critical {
+					b.AddASN1Boolean(true)
+				}
+				b.AddASN1OctetString(e.value)
+			})
+		}
+	})
 }
 
 // addTime follows RFC 5280, section 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.

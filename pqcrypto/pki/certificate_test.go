@@ -292,3 +292,41 @@ func FuzzParseCertificate(f *testing.F) {
 		}
 	})
 }
+
+// Names and extensions are where a certificate's structure is, and a hundredth of its bytes. This target leaves the mutations to them.
+func FuzzCertificateExtensions(f *testing.F) {
+	p := getPKI(f)
+	signature := make([]byte, pqcrypto.MLDSA65.SignatureSize())
+	for i, tmpl := range []*template{
+		identityTemplate(p.svid.ID, RolePeer, p.key.Public()), kemTemplate(p.svid, p.kemKey.Public()), authorityTemplate("authority", testTD, p.key.Public(), 1),
+	} {
+		p.root.forge(f, tmpl, nil)
+		f.Add(tmpl.encodeExtensions(), tmpl.subject, i == 1)
+	}
+	f.Fuzz(func(t *testing.T, extensions, subject []byte, kem bool) {
+		tmpl := identityTemplate(p.svid.ID, RolePeer, p.key.Public())
+		if kem {
+			tmpl.spki = mustSPKI(p.kemKey.Public())
+		}
+		tmpl.serial, tmpl.signedWith = []byte{1}, pqcrypto.MLDSA65
+		tmpl.notBefore, tmpl.notAfter, tmpl.issuer, tmpl.subject = testNow, testNow, commonName("issuer"), subject
+		tmpl.rawExtensions = extensions
+		der, err := tmpl.build(func([]byte) ([]byte, error) { return signature, nil })
+		if err != nil {
+			return
+		}
+		c, err := ParseCertificate(der)
+		if err != nil {
+			if ReasonOf(err) == "" {
+				t.Fatalf("error without a reason: %v", err)
+			}
+			return
+		}
+		if c.IsKEM != kem || c.TrustDomain == "" || (c.ID == "") != c.IsCA || (c.Roles == 0) != (c.IsCA || c.IsKEM) || (c.related != nil) != kem {
+			t.Fatalf("inconsistent certificate %+v", c)
+		}
+		if _, err := p.pool.VerifyIdentity([][]byte{der}, testNow); err == nil {
+			t.Fatalf("accepted a certificate that nobody signed: %x", der)
+		}
+	})
+}
