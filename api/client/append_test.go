@@ -1,0 +1,363 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+func TestAppend(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	a := mustAppend(t, c, entry("", "one"))
+	if a.Index != 0 || a.Duplicate || a.Receipt != nil || a.Time.IsZero() {
+		t.Errorf("got %+v", a)
+	}
+	a = mustAppend(t, c, entry("k", "two"), client.Sealed())
+	if a.Index != 1 || a.Receipt == nil || a.Time.IsZero() {
+		t.Fatalf("got %+v, want index 1 with a receipt", a)
+	}
+	parsed, err := tlog.ParseReceipt(a.Receipt.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Keys.Policy.VerifyReceipt(parsed); err != nil {
+		t.Errorf("the receipt does not verify offline: %v", err)
+	}
+	again := mustAppend(t, c, entry("k", "two"), client.Sealed())
+	if again.Index != 1 || !again.Duplicate || !again.Time.Equal(a.Time) {
+		t.Errorf("append again: got %+v, want a duplicate of %+v", again, a)
+	}
+	many, err := c.AppendBatch(within(t), []client.Entry{entry("", "x"), entry("k", "two"), entry("", "y")})
+	if err != nil || len(many) != 3 || many[0].Index != 2 || many[1].Index != 1 || !many[1].Duplicate || many[2].Index != 3 {
+		t.Errorf("batch: got %+v, %v", many, err)
+	}
+	if a := mustAppend(t, c, entry("", "z"), client.ExpectedSize(4)); a.Index != 4 {
+		t.Errorf("expected size: got %+v", a)
+	}
+}
+
+func TestAppendRefusals(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	mustAppend(t, c, entry("k", "stored"))
+	_, err := c.Append(within(t), entry("k", "offered"))
+	if e := wantError(t, err, "KEY_CONFLICT", true); e.Conflict == nil || e.Conflict.Index != 0 || string(e.Conflict.Key) != "k" || e.Node != "n1" {
+		t.Errorf("conflict %+v", e)
+	}
+	_, err = c.Append(within(t), entry("", "x"), client.ExpectedSize(9))
+	if e := wantError(t, err, "SIZE_MISMATCH", true); e.SizeMismatch == nil || e.SizeMismatch.Actual != 1 {
+		t.Errorf("size mismatch %+v", e)
+	}
+	before := len(cluster.Nodes[0].Requests())
+	for name, entries := range map[string][]client.Entry{
+		"none":      nil,
+		"too many":  make([]client.Entry, 8193),
+		"too large": {{Payload: make([]byte, 65536)}},
+		"long key":  {{Key: make([]byte, 129)}},
+		"together":  slices.Repeat([]client.Entry{{Payload: make([]byte, 60_000)}}, 20),
+		"key twice": {entry("a", "1"), entry("a", "2")},
+	} {
+		_, err := c.AppendBatch(within(t), entries)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		wantError(t, err, client.ReasonInvalid, true)
+	}
+	if n := len(cluster.Nodes[0].Requests()); n != before {
+		t.Errorf("%d malformed appends were sent", n-before)
+	}
+}
+
+// gate lets a test hold the backend's appends.
+type gate struct {
+	entered chan struct{}
+	open    chan struct{}
+}
+
+func hold(n *fakecluster.Node) *gate {
+	g := &gate{make(chan struct{}, 1000), make(chan struct{})}
+	n.Before = func(context.Context, ledger.Batch) error {
+		g.entered <- struct{}{}
+		<-g.open
+		return nil
+	}
+	return g
+}
+
+// TestBatching: what arrives while a request is in flight leaves in one request.
+func TestBatching(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	g := hold(cluster.Nodes[0])
+	const callers = 100
+	var wg sync.WaitGroup
+	var failed atomic.Int32
+	appendOne := func(i int) {
+		defer wg.Done()
+		if _, err := c.Append(within(t), entry(fmt.Sprint("k", i%90), fmt.Sprint(i%90))); err != nil {
+			failed.Add(1)
+			t.Error(err)
+		}
+	}
+	wg.Add(callers)
+	go appendOne(0)
+	<-g.entered
+	for i := 1; i < callers; i++ {
+		go appendOne(i)
+	}
+	time.Sleep(200 * time.Millisecond) // lets them queue up; if some come later there are more requests, still far from 100
+	close(g.open)
+	wg.Wait()
+	requests := cluster.Nodes[0].Requests()
+	if len(requests) > 20 {
+		t.Errorf("%d callers made %d requests %v", callers, len(requests), requests)
+	}
+	if n := size(t, cluster.Nodes[0]); n != 90 {
+		t.Errorf("the ledger has %d entries, want 90: keys stand for one entry", n)
+	}
+}
+
+// TestSharedRequestNotFate: one caller's conflict does not fail the callers whose entries travelled with it.
+func TestSharedRequestNotFate(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	mustAppend(t, c, entry("taken", "original"))
+	g := hold(cluster.Nodes[0])
+	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
+	<-g.entered
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			e := entry("", fmt.Sprint("good", i))
+			if i == 13 {
+				e = entry("taken", "another")
+			}
+			_, err := c.Append(within(t), e)
+			if i == 13 {
+				wantError(t, err, "KEY_CONFLICT", true)
+			} else if err != nil {
+				t.Errorf("entry %d: %v", i, err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	close(g.open)
+	wg.Wait()
+	if n := size(t, cluster.Nodes[0]); n != 31 {
+		t.Errorf("the ledger has %d entries, want 31", n)
+	}
+}
+
+// TestUnknownOutcome: with a key the client tries again and the entry is there once; without, it says that it does not know.
+func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	var calls atomic.Int32
+	n := cluster.Nodes[0]
+	n.After = func(context.Context, ledger.Batch) error {
+		if calls.Add(1) == 1 {
+			return server.ErrIndefinite
+		}
+		return nil
+	}
+	a := mustAppend(t, c, entry("k", "v"))
+	if a.Index != 0 || !a.Duplicate || size(t, n) != 1 {
+		t.Errorf("with a key: got %+v in a ledger of %d", a, size(t, n))
+	}
+	calls.Store(0)
+	_, err := c.Append(within(t), entry("", "v"))
+	wantError(t, err, "OUTCOME_UNKNOWN", false)
+	if got := size(t, n); got != 2 {
+		t.Errorf("without a key: the ledger has %d entries, want 2: one attempt", got)
+	}
+	// A batch counts as keyed only if all of it is.
+	calls.Store(0)
+	_, err = c.AppendBatch(within(t), []client.Entry{entry("a", ""), entry("", "")})
+	wantError(t, err, "OUTCOME_UNKNOWN", false)
+	if got := size(t, n); got != 4 {
+		t.Errorf("mixed batch: the ledger has %d entries, want 4", got)
+	}
+}
+
+// TestMixedRequestAfterUnknownOutcome: of calls that shared a request, those with keys go on.
+func TestMixedRequestAfterUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	n := cluster.Nodes[0]
+	var calls atomic.Int32
+	g := hold(n)
+	n.After = func(_ context.Context, b ledger.Batch) error {
+		if calls.Add(1) == 2 { // the request that both share
+			return server.ErrIndefinite
+		}
+		return nil
+	}
+	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
+	<-g.entered
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if a, err := c.Append(within(t), entry("k", "keyed")); err != nil || !a.Duplicate {
+			t.Errorf("keyed: got %+v, %v", a, err)
+		}
+	})
+	wg.Go(func() {
+		_, err := c.Append(within(t), entry("", "bare"))
+		wantError(t, err, "OUTCOME_UNKNOWN", false)
+	})
+	time.Sleep(100 * time.Millisecond)
+	if len(n.Requests()) != 1 {
+		t.Fatalf("%d requests", len(n.Requests()))
+	}
+	close(g.open)
+	wg.Wait()
+	if got := size(t, n); got != 3 {
+		t.Errorf("the ledger has %d entries, want 3", got)
+	}
+}
+
+// TestDefiniteRefusalsAreRepeated: overload and changes of leadership pass, also without keys.
+func TestDefiniteRefusalsAreRepeated(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 3)
+	var calls atomic.Int32
+	cluster.Nodes[0].Before = func(context.Context, ledger.Batch) error {
+		switch calls.Add(1) {
+		case 1:
+			return &server.OverloadedError{RetryAfter: time.Millisecond}
+		case 2:
+			return &server.NotLeaderError{}
+		case 3:
+			return server.ErrStopped
+		}
+		return nil
+	}
+	if a := mustAppend(t, c, entry("", "x")); a.Index != 0 || size(t, cluster.Nodes[0]) != 1 {
+		t.Errorf("got %+v", a)
+	}
+	cluster.Lead(cluster.Nodes[2])
+	if a := mustAppend(t, c, entry("", "y")); a.Index != 1 {
+		t.Errorf("after the leader changed: got %+v", a)
+	}
+}
+
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 3)
+	mustAppend(t, c, entry("a", "1"), client.Sealed())
+	cluster.Nodes[0].Kill()
+	cluster.Lead(cluster.Nodes[1])
+	if a := mustAppend(t, c, entry("b", "2"), client.Sealed()); a.Index != 1 {
+		t.Errorf("got %+v", a)
+	}
+	cluster.Nodes[0].Start()
+	cluster.Nodes[1].Kill()
+	cluster.Lead(cluster.Nodes[0])
+	if a := mustAppend(t, c, entry("c", "3"), client.Sealed()); a.Index != 2 {
+		t.Errorf("got %+v", a)
+	}
+}
+
+// TestLeaderNotInProfile: a hint leads to a node that the profile does not name.
+func TestLeaderNotInProfile(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 3, fakecluster.Options{})
+	cluster.Lead(cluster.Nodes[2])
+	p := profile(t, cluster, "")
+	p.Endpoints = p.Endpoints[:1]
+	c := connect(t, p)
+	mustAppend(t, c, entry("", "x"))
+	if got := c.Nodes(); len(got) != 2 || got[1] != "n3" {
+		t.Errorf("knows nodes %v", got)
+	}
+}
+
+// TestNobodyThere: if nothing was ever sent, the failure is definite, whatever the entries.
+func TestNobodyThere(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 2)
+	for _, n := range cluster.Nodes {
+		n.Kill()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := c.Append(ctx, entry("", "x"))
+	wantError(t, err, client.ReasonDeadline, true)
+	_, err = c.Head(ctx)
+	wantError(t, err, client.ReasonDeadline, true)
+}
+
+// TestSilentLeader: a request that was sent and never answered has an unknown outcome.
+func TestSilentLeader(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	g := hold(cluster.Nodes[0])
+	defer close(g.open)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := c.Append(ctx, entry("", "x"))
+	wantError(t, err, client.ReasonDeadline, false)
+}
+
+// TestCancelledBeforeSent: a call that still waits for its turn had no effect.
+func TestCancelledBeforeSent(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	g := hold(cluster.Nodes[0])
+	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
+	<-g.entered
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := c.Append(ctx, entry("", "second"))
+	wantError(t, err, client.ReasonDeadline, true)
+	close(g.open)
+	mustAppend(t, c, entry("", "third"))
+	if n := size(t, cluster.Nodes[0]); n != 2 {
+		t.Errorf("the ledger has %d entries, want 2", n)
+	}
+}
+
+// TestSealedLate: the batch is committed but the seal takes longer than the node waits: the receipt is fetched later.
+func TestSealedLate(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SealWait: 10 * time.Millisecond}})
+	cluster.SealByHand()
+	c := connect(t, profile(t, cluster, ""))
+	go func() {
+		eventually(t, "the entry is committed", func() bool { return size(t, cluster.Nodes[0]) == 1 })
+		time.Sleep(50 * time.Millisecond)
+		cluster.SealNow()
+	}()
+	if a := mustAppend(t, c, entry("", "x"), client.Sealed()); a.Receipt == nil || a.Index != 0 {
+		t.Errorf("got %+v", a)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := c.Append(ctx, entry("", "never sealed"), client.Sealed())
+	if err == nil || client.IsDefinite(err) {
+		t.Errorf("an entry that is committed and not sealed: got %v, which must not be definite", err)
+	}
+}
+
+func TestClosedClient(t *testing.T) {
+	t.Parallel()
+	_, c := start(t, 1)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Append(t.Context(), entry("", "x"))
+	wantError(t, err, client.ReasonClosed, true)
+	_, err = c.Head(t.Context())
+	wantError(t, err, client.ReasonClosed, true)
+}
