@@ -1,0 +1,229 @@
+package ledger_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/ledger/memstore"
+)
+
+// checkTruth reads everything and wants the model's data or an error, and counts the errors.
+func checkTruth(t testing.TB, what string, h *history, l *ledger.Ledger) (refused int) {
+	t.Helper()
+	check := func(err error) bool {
+		if err == nil {
+			return true
+		}
+		refused++
+		var corrupt *ledger.CorruptError
+		if !errors.As(err, &corrupt) {
+			t.Fatalf("%s: got error %v, want a *CorruptError", what, err)
+		}
+		return false
+	}
+	size := l.Head().Size
+	for i := range size {
+		leaf, err := l.Leaf(i)
+		if check(err) && !bytes.Equal(leaf, h.model.leaves[i]) {
+			t.Fatalf("%s: wrong leaf %d", what, i)
+		}
+	}
+	for n := uint64(1); n <= size; n += 7 {
+		root, err := l.RootAt(n)
+		if check(err) && root != h.model.roots[n] {
+			t.Fatalf("%s: wrong root at %d", what, n)
+		}
+	}
+	if s := l.Sealed(); s != nil && (s.Root != h.model.roots[s.Size] || string(s.Note) != "note") {
+		t.Fatalf("%s: wrong sealed checkpoint %+v", what, s)
+	}
+	return refused
+}
+
+// TestBadgerCorruption flips bits, zeroes sectors and truncates in every file of a cleanly closed store. Opening and
+// reading afterwards gives the right data or refuses; applying more gives the right results or refuses.
+func TestBadgerCorruption(t *testing.T) {
+	t.Parallel()
+	h := newHistory(42)
+	h.grow(t, 150, 2000)
+	dir := t.TempDir()
+	l := open(t, openBadger(t, dir, 1<<20), ledger.Summary{})
+	const most = 140
+	for n := range most {
+		apply(t, h, l, n, n+1)
+	}
+	head := l.Head()
+	if err := l.SetSealed(&ledger.Sealed{Size: head.Size, Root: head.Root, Note: []byte("note")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark, _ := l.Durable()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(42, 42))
+	opened, refused := 0, 0
+	for _, e := range entries {
+		trials := 3
+		if filepath.Ext(e.Name()) == ".sst" {
+			trials = 8
+		}
+		for trial := range trials {
+			damaged := copyDir(t, dir)
+			what := damage(t, filepath.Join(damaged, e.Name()), trial, rng)
+			store, err := badgerstore.Open(badgerstore.Options{Dir: damaged, MemTableSize: 1 << 20})
+			if err != nil {
+				refused++
+				os.RemoveAll(damaged)
+				continue
+			}
+			l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: origin, Start: mark})
+			if err != nil {
+				refused++
+			} else {
+				opened++
+				refused += checkTruth(t, what, h, l)
+				// A clean close made everything durable, so a duplicate must still be known.
+				for n := most; n < len(h.entries); n++ {
+					results, err := l.Apply(h.entries[n].RaftIndex, h.entries[n].RaftTerm, h.entries[n].Block)
+					if err != nil {
+						refused++
+						break
+					}
+					h.checkResults(t, n, [][]ledger.Result{results})
+				}
+			}
+			if err := store.Close(); err != nil {
+				t.Logf("%s: close: %v", what, err)
+			}
+			os.RemoveAll(damaged)
+		}
+	}
+	if opened == 0 || refused == 0 {
+		t.Errorf("%d stores opened, %d refusals: the test shows nothing", opened, refused)
+	}
+	t.Logf("%d stores opened, %d refusals", opened, refused)
+}
+
+func copyDir(t testing.TB, from string) string {
+	t.Helper()
+	to, err := os.MkdirTemp(t.TempDir(), "")
+	if err == nil {
+		err = os.CopyFS(to, os.DirFS(from))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// damage changes a file in one of several ways and says how.
+func damage(t testing.TB, name string, trial int, rng *rand.Rand) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what := fmt.Sprintf("%s (%d bytes), untouched", filepath.Base(name), len(b))
+	if len(b) > 0 {
+		at := rng.IntN(len(b))
+		switch {
+		case trial%4 == 1: // near the end, where lengths and checksums are
+			at = len(b) - 1 - rng.IntN(min(len(b), 40))
+			fallthrough
+		case trial%4 < 2:
+			bit := byte(1) << rng.IntN(8)
+			b[at] ^= bit
+			what = fmt.Sprintf("%s (%d bytes), flipped bit %#x at %d", filepath.Base(name), len(b), bit, at)
+		case trial%4 == 2:
+			clear(b[at:min(len(b), at+512)])
+			what = fmt.Sprintf("%s (%d bytes), 512 zeroes at %d", filepath.Base(name), len(b), at)
+		default:
+			what = fmt.Sprintf("%s (%d bytes), cut at %d", filepath.Base(name), len(b), at)
+			b = b[:at]
+		}
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return what
+}
+
+// flipper is a store whose answers are damaged.
+type flipper struct {
+	ledger.Store
+	flip func(key, value []byte) ([]byte, error)
+}
+
+func (f *flipper) Get(key []byte) ([]byte, error) {
+	v, err := f.Store.Get(key)
+	if err != nil {
+		return v, err
+	}
+	return f.flip(key, v)
+}
+
+func (f *flipper) Seek(key, prefix []byte) (ledger.Pair, error) {
+	p, err := f.Store.Seek(key, prefix)
+	if err == nil {
+		p.Value, err = f.flip(p.Key, p.Value)
+	}
+	return p, err
+}
+
+// TestEveryReadIsProved damages single answers of the store: every kind of value, flipped or missing.
+func TestEveryReadIsProved(t *testing.T) {
+	t.Parallel()
+	h := newHistory(43)
+	h.grow(t, 200, 30)
+	store := memstore.New(memstore.Options{})
+	l := open(t, store, ledger.Summary{})
+	apply(t, h, l, 0, len(h.entries))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark, _ := l.Durable()
+	rng := rand.New(rand.NewPCG(43, 43))
+	for _, kind := range []byte("bhma") {
+		refused := 0
+		for trial := range 30 {
+			f := &flipper{Store: store.Reopen(), flip: func(_, v []byte) ([]byte, error) { return v, nil }}
+			damage := func(key, v []byte) ([]byte, error) {
+				switch {
+				case key[8] != kind || rng.IntN(3) > 0:
+					return v, nil
+				case trial%3 == 0:
+					return nil, ledger.ErrKeyNotFound
+				case trial%3 == 1:
+					v[rng.IntN(len(v))] ^= 1 << rng.IntN(8)
+				default:
+					v = v[:rng.IntN(len(v))]
+				}
+				return v, nil
+			}
+			if trial%2 == 0 {
+				f.flip = damage
+			}
+			l, err := ledger.Open(f, ledger.Config{Group: 1, Origin: origin, Start: mark})
+			if err != nil {
+				refused++
+				continue
+			}
+			f.flip = damage
+			refused += checkTruth(t, fmt.Sprintf("kind %c, trial %d", kind, trial), h, l)
+		}
+		if refused == 0 {
+			t.Errorf("damage to values of kind %c was never noticed", kind)
+		}
+	}
+}
