@@ -149,6 +149,9 @@ func (c *Cluster) exited(name string) bool {
 	}
 }
 
+// Running says whether a node has a process, paused or not.
+func (c *Cluster) Running(name string) bool { return !c.exited(name) }
+
 // Down stops all nodes that run: politely first, with SIGKILL what does not
 // stop in time.
 func (c *Cluster) Down(ctx context.Context) error {

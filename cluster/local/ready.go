@@ -50,24 +50,40 @@ func (c *Cluster) waitUp(ctx context.Context, names []string) error {
 }
 
 func newHTTPClient() *http.Client {
-	return &http.Client{Timeout: probeTimeout, Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 1}}
+	return &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 1}}
+}
+
+// ask makes one request; status is "" if there was no answer in time.
+func ask(ctx context.Context, hc *http.Client, url string, patience time.Duration) (ok bool, status string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, "", errors.Wrap(err, "make request")
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return false, "", nil
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK, resp.Status, nil
 }
 
 // waitHTTP asks a node again and again until it answers a path with 200.
 func (c *Cluster) waitHTTP(ctx context.Context, hc *http.Client, n NodeInfo, path string) error {
 	last := "no answer"
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.HTTPURL()+path, nil)
+	// A node that has just started may hold an early question until it knows a
+	// leader, or lose it: ask anew after a short while, with growing patience.
+	for patience := 200 * time.Millisecond; ; patience = min(2*patience, probeTimeout) {
+		ok, status, err := ask(ctx, hc, n.HTTPURL()+path, patience)
 		if err != nil {
-			return errors.Wrap(err, "make request")
+			return err
 		}
-		resp, err := hc.Do(req)
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-			last = resp.Status
+		if ok {
+			return nil
+		}
+		if status != "" {
+			last = status
 		}
 		if c.exited(n.Name) {
 			return errors.Newf("%s ended while starting; the end of its log (%s):\n%s",

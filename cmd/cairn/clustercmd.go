@@ -228,6 +228,10 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				if err != nil {
 					return err
 				}
+				done := done
+				if verb == "start" && c.Running(name) {
+					done = "runs already:"
+				}
 				start := time.Now()
 				if err := do(ctx, c, name); err != nil {
 					if errors.Is(err, local.ErrNotRunning) {

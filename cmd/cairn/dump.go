@@ -75,6 +75,9 @@ func damaged(err error) error {
 
 // dataSubdir accepts a node's data directory or the part of it itself.
 func dataSubdir(dir, part string) (string, error) {
+	if err := refuseRunning(filepath.Join(dir, "LOCK")); err != nil {
+		return "", err
+	}
 	for _, d := range []string{filepath.Join(dir, part), dir} {
 		if st, err := os.Stat(d); err == nil && st.IsDir() {
 			return d, nil

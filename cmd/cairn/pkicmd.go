@@ -135,7 +135,12 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printCertificates(i.base+".crt", certs)
+			for n, file := range []string{i.base + ".crt", i.base + ".kem.crt"}[:len(certs)] {
+				if err := a.printCertificates(file, certs[n:n+1]); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	f := cmd.Flags()

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,11 +42,39 @@ func execute(ctx context.Context, args []string, s streams) int {
 		return exitOK
 	}
 	f := classify(err)
+	if f.code == exitInterrupted && ctx.Err() == nil {
+		// Nobody interrupted us: a call was cancelled because its time was up.
+		f.code, f.reason, f.next = exitUnavailable, exitReason(exitUnavailable), "look at `cairn status`, or allow more time with --timeout"
+	}
 	if !a.started && f.code == exitFailed {
 		f = &failure{code: exitUsage, reason: exitReason(exitUsage), err: err, next: "see `cairn --help`"}
 	}
-	report(s.err, a.json, f)
+	report(s.err, a.json || wantsJSON(args), f)
 	return f.code
+}
+
+// wantsJSON looks for --output json where the flags could not be parsed.
+func wantsJSON(args []string) bool {
+	for i, arg := range args {
+		if arg == "--" {
+			return false
+		}
+		if arg == "--output=json" || arg == "--output" && i+1 < len(args) && args[i+1] == "json" {
+			return true
+		}
+	}
+	return false
+}
+
+// flagError explains what looks like a flag and was meant as a number.
+func flagError(_ *cobra.Command, err error) error {
+	msg := err.Error()
+	if i := strings.LastIndexByte(msg, '-'); strings.HasPrefix(msg, "unknown shorthand flag") && i >= 0 {
+		if n, convErr := strconv.ParseInt(msg[i:], 10, 64); convErr == nil {
+			return usagef("%d is negative: indexes and sizes count from 0", n)
+		}
+	}
+	return err
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -73,6 +103,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 			return nil
 		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.StringVar(&a.format, "output", "text", "`format` of results: text or json (one object per line)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")
