@@ -1,0 +1,146 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+func TestStreamKeepsOrder(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	s := c.OpenStream(within(t))
+	var all []*client.Pending
+	for i := range 200 {
+		var opts []client.AppendOption
+		if i%50 == 49 {
+			opts = append(opts, client.Sealed())
+		}
+		p, err := s.Append(within(t), []client.Entry{entry("", fmt.Sprint(i))}, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	s.Close()
+	for i, p := range all {
+		a, err := p.Wait(within(t))
+		if err != nil || len(a) != 1 || a[0].Index != uint64(i) || (a[0].Receipt != nil) != (i%50 == 49) {
+			t.Errorf("batch %d: got %+v, %v", i, a, err)
+		}
+	}
+	if _, err := s.Append(within(t), []client.Entry{entry("", "late")}); err == nil {
+		t.Error("a closed stream took a batch")
+	}
+	if n := size(t, cluster.Nodes[0]); n != 200 {
+		t.Errorf("the ledger has %d entries", n)
+	}
+}
+
+// TestStreamAcrossFailures: batches with keys survive the loss of leaders, exactly once.
+func TestStreamAcrossFailures(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 3)
+	var unknown atomic.Int32
+	for _, n := range cluster.Nodes {
+		n.After = func(_ context.Context, b ledger.Batch) error {
+			if unknown.Add(1)%17 == 0 {
+				return server.ErrIndefinite // applied, and nobody knows
+			}
+			return nil
+		}
+	}
+	s := c.OpenStream(within(t))
+	var all []*client.Pending
+	const batches = 120
+	for i := range batches {
+		p, err := s.Append(within(t), []client.Entry{entry(fmt.Sprint("k", i), fmt.Sprint(i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+		switch i {
+		case 30: // a new leader, the old one still answers
+			cluster.Lead(cluster.Nodes[1])
+		case 60: // the leader dies
+			cluster.Nodes[1].Kill()
+			cluster.Lead(cluster.Nodes[2])
+		case 90: // nobody leads for a moment
+			cluster.Lead(nil)
+			time.AfterFunc(50*time.Millisecond, func() { cluster.Lead(cluster.Nodes[0]) })
+		}
+	}
+	s.Close()
+	places := map[uint64]bool{}
+	for i, p := range all {
+		a, err := p.Wait(within(t))
+		if err != nil || len(a) != 1 {
+			t.Fatalf("batch %d: %v, %v", i, a, err)
+		}
+		places[a[0].Index] = true
+	}
+	if n := size(t, cluster.Nodes[0]); n != batches || len(places) != batches {
+		t.Errorf("%d batches made %d entries at %d places", batches, n, len(places))
+	}
+}
+
+// TestStreamWithoutKeys: what was under way when the outcome became unknown says so, and is not repeated.
+func TestStreamWithoutKeys(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	var calls atomic.Int32
+	cluster.Nodes[0].After = func(context.Context, ledger.Batch) error {
+		if calls.Add(1) == 2 {
+			return server.ErrIndefinite
+		}
+		return nil
+	}
+	s := c.OpenStream(within(t))
+	var all []*client.Pending
+	for i := range 3 {
+		p, err := s.Append(within(t), []client.Entry{entry("", fmt.Sprint(i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	p, err := s.Append(within(t), []client.Entry{entry("", "wrong size")}, client.ExpectedSize(77))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for i, p := range all {
+		_, err := p.Wait(within(t))
+		if i == 1 {
+			wantError(t, err, "OUTCOME_UNKNOWN", false)
+		} else if err != nil {
+			t.Errorf("batch %d: %v", i, err)
+		}
+	}
+	_, err = p.Wait(within(t))
+	wantError(t, err, "SIZE_MISMATCH", true)
+	if n := size(t, cluster.Nodes[0]); n != 3 {
+		t.Errorf("the ledger has %d entries, want 3", n)
+	}
+}
+
+// TestStreamNobodyThere: what could never be sent fails definitely when its time is up.
+func TestStreamNobodyThere(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithTimeout(200*time.Millisecond))
+	cluster.Nodes[0].Kill()
+	s := c.OpenStream(within(t))
+	p, err := s.Append(within(t), []client.Entry{entry("", "x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Wait(within(t))
+	wantError(t, err, client.ReasonDeadline, true)
+	s.Close()
+}

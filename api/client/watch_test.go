@@ -1,0 +1,176 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/api/server"
+)
+
+// TestWatchAcrossFailures: every entry once, in order, while nodes come and go and the stream is broken again and again.
+func TestWatchAcrossFailures(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 3, fakecluster.Options{Limits: server.Limits{RangeEntries: 3, WatchAlive: 20 * time.Millisecond}})
+	p := profile(t, cluster, "")
+	c, watcher := connect(t, p), connect(t, p)
+	const entries, rounds = 120, 6
+	ctx, cancel := context.WithCancel(within(t))
+	done := make(chan error, 1)
+	next := uint64(5)
+	go func() {
+		done <- watcher.Watch(ctx, 5, func(e client.StoredEntry) error {
+			if e.Index != next || string(e.Payload) != fmt.Sprint(next) || e.Principal != fakecluster.Principal || e.Time.IsZero() {
+				t.Errorf("got %d %q, want %d", e.Index, e.Payload, next)
+			}
+			if next++; next == entries {
+				cancel()
+			}
+			return nil
+		})
+	}()
+	for i := range entries {
+		mustAppend(t, c, entry(fmt.Sprint("k", i), fmt.Sprint(i)))
+		if i%(entries/rounds) == 0 {
+			victim := cluster.Nodes[(i/(entries/rounds))%3]
+			victim.Kill()
+			cluster.Lead(cluster.Nodes[(i/(entries/rounds)+1)%3])
+			victim.Start()
+		}
+	}
+	err := <-done
+	wantError(t, err, client.ReasonDeadline, true)
+	if next != entries {
+		t.Errorf("the watch ended at %d, want %d", next, entries)
+	}
+}
+
+func TestWatchEndsWithItsFunction(t *testing.T) {
+	t.Parallel()
+	_, c := start(t, 1)
+	fill(t, c, 10)
+	enough := errors.New("enough")
+	seen := 0
+	err := c.Watch(within(t), 0, func(client.StoredEntry) error {
+		if seen++; seen == 4 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || seen != 4 {
+		t.Errorf("got %v after %d entries", err, seen)
+	}
+	err = c.Watch(within(t), 1<<63, func(client.StoredEntry) error { return nil })
+	wantError(t, err, "OUT_OF_RANGE", true)
+}
+
+// TestWatchLie: a node that leaves something out is not believed.
+func TestWatchLie(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	fill(t, c, 10)
+	cluster.Nodes[0].Replica = &liar{Ledger: cluster.Nodes[0].Ledger(), leaf: func(uint64, []byte) []byte { return []byte("garbage") }}
+	err := c.Watch(within(t), 0, func(client.StoredEntry) error { return nil })
+	var v *client.VerificationError
+	if !errors.As(err, &v) {
+		t.Errorf("got %v, want a verification error", err)
+	}
+}
+
+func TestRange(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 2, fakecluster.Options{Limits: server.Limits{RangeEntries: 4}})
+	c := connect(t, profile(t, cluster, ""))
+	fill(t, c, 40)
+	for _, tc := range []struct{ first, limit, want uint64 }{{0, 0, 40}, {3, 7, 7}, {39, 100, 1}, {40, 0, 0}, {5, 1<<64 - 1, 35}} {
+		next, killed := tc.first, false
+		size, err := c.Range(within(t), tc.first, tc.limit, func(e client.StoredEntry) error {
+			if e.Index != next || string(e.Payload) != fmt.Sprint(next) {
+				t.Errorf("%+v: got %d %q, want %d", tc, e.Index, e.Payload, next)
+			}
+			if next++; next == tc.first+5 && !killed { // in the middle: both nodes break, one after the other
+				killed = true
+				for _, n := range cluster.Nodes {
+					n.Kill()
+					n.Start()
+				}
+			}
+			return nil
+		})
+		if err != nil || size != 40 || next-tc.first != tc.want {
+			t.Errorf("%+v: got %d entries of %d, %v", tc, next-tc.first, size, err)
+		}
+	}
+	_, err := c.Range(within(t), 41, 0, func(client.StoredEntry) error { return nil })
+	wantError(t, err, "NOT_FOUND", true)
+}
+
+func TestReads(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 3)
+	fill(t, c, 30)
+	cluster.SealNow()
+	ctx := within(t)
+	e, err := c.Get(ctx, 17)
+	if err != nil || string(e.Payload) != "17" || e.Principal != fakecluster.Principal || e.Index != 17 {
+		t.Errorf("Get: %+v, %v", e, err)
+	}
+	_, err = c.Get(ctx, 30)
+	wantError(t, err, "NOT_FOUND", true)
+	h, err := c.Head(ctx)
+	if err != nil || h.Size != 30 || h.Root != cluster.Nodes[0].Ledger().Head().Root || h.Leader != "n1" || h.Time.IsZero() {
+		t.Errorf("Head: %+v, %v", h, err)
+	}
+	inc, err := c.InclusionProof(ctx, 3, 0)
+	if err != nil || inc.Size != 30 {
+		t.Errorf("InclusionProof: %+v, %v", inc, err)
+	}
+	for _, sizes := range [][2]uint64{{0, 30}, {30, 30}, {7, 0}, {7, 21}} {
+		con, err := c.ConsistencyProof(ctx, sizes[0], sizes[1])
+		if err != nil || con.OldSize != sizes[0] {
+			t.Errorf("ConsistencyProof %v: %+v, %v", sizes, con, err)
+		}
+	}
+	r, err := c.Receipt(ctx, 29)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := c.Verify(ctx, r.Marshal()); err != nil || !v.Valid || v.Verdict != server.VerdictOK || len(v.Cosigners) < 2 {
+		t.Errorf("Verify: %+v, %v", v, err)
+	}
+	for _, name := range append(c.Nodes(), "") {
+		if st, err := c.Status(ctx, name); err != nil || name != "" && st.Node != name {
+			t.Errorf("Status of %q: %v, %v", name, st, err)
+		}
+	}
+	if _, err := c.Status(ctx, "nobody"); err == nil {
+		t.Error("a node that the profile does not name has a status")
+	}
+	_, err = c.TransferLeadership(ctx, "")
+	wantError(t, err, "PERMISSION_DENIED", true)
+}
+
+// TestLocalReadsNeverGoBack: a client that has seen an entry is not answered by a node that has not.
+func TestLocalReadsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 2, fakecluster.Options{Limits: server.Limits{BehindWait: 5 * time.Millisecond}})
+	p := profile(t, cluster, "")
+	for range 8 { // each client starts with a node at random
+		c := connect(t, p)
+		cluster.Nodes[1].Lag(true)
+		a := mustAppend(t, c, entry("", "x"))
+		h, err := c.Head(within(t), client.Local())
+		if err != nil || h.Size <= a.Index {
+			t.Errorf("after the append of index %d the local head is %+v, %v", a.Index, h, err)
+		}
+		if _, err := c.Get(within(t), a.Index, client.Local()); err != nil {
+			t.Error(err)
+		}
+		cluster.Nodes[1].Lag(false)
+	}
+}
