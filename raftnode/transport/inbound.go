@@ -22,10 +22,12 @@ func (t *Transport) acceptLoop(ln net.Listener) {
 				return
 			}
 			t.cfg.Logf("transport: accept: %v", err)
-			if !sleep(t.ctx, 10*time.Millisecond) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-t.ctx.Done():
 				return
 			}
-			continue
 		}
 		if !t.track(raw) {
 			_ = raw.Close()
@@ -83,8 +85,20 @@ func (t *Transport) serve(raw net.Conn, authenticated func()) {
 	t.mu.current[key] = conn
 	t.mu.Unlock()
 
+	if class == classControl {
+		p.inbound.Add(1)
+		p.alive.Store(true)
+	}
+
 	err = t.receive(r, p, class)
 
+	if class == classControl && p.inbound.Add(-1) == 0 {
+		// If it is dead, and our own connection to it does not stand, find out now.
+		select {
+		case p.out[classControl.index()].redial <- struct{}{}:
+		default:
+		}
+	}
 	t.mu.Lock()
 	if t.mu.current[key] == conn {
 		delete(t.mu.current, key)

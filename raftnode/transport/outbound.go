@@ -44,6 +44,7 @@ type outbound struct {
 	maxFrames int
 	stats     counters
 	wake      chan struct{} // capacity 1
+	redial    chan struct{} // capacity 1: do not wait before the next attempt
 
 	mu struct {
 		sync.Mutex
@@ -59,7 +60,8 @@ type outbound struct {
 }
 
 func newOutbound(t *Transport, p *peer, c class) *outbound {
-	o := &outbound{t: t, peer: p, class: c, maxFrames: t.cfg.QueueFrames, wake: make(chan struct{}, 1)}
+	o := &outbound{t: t, peer: p, class: c, maxFrames: t.cfg.QueueFrames,
+		wake: make(chan struct{}, 1), redial: make(chan struct{}, 1)}
 	o.maxBytes = t.cfg.ControlQueueBytes
 	if c == classBulk {
 		o.maxBytes = t.cfg.BulkQueueBytes
@@ -128,14 +130,12 @@ func (o *outbound) setConnected(on bool) {
 func (o *outbound) run() {
 	var (
 		pause    time.Duration
-		wasUp    bool // a connection has stood since refused was last reported
 		reported bool // the current outage has been logged
 	)
 	for o.t.ctx.Err() == nil {
 		conn, err := o.connect()
 		if err != nil {
-			if errors.Is(err, syscall.ECONNREFUSED) && wasUp && o.class == classControl {
-				wasUp = false
+			if o.class == classControl && errors.Is(err, syscall.ECONNREFUSED) && o.peer.refused() {
 				o.t.eachHandler(func(h Handler) { h.PeerDown(o.peer.id, true) })
 			}
 			if !reported && o.t.ctx.Err() == nil {
@@ -143,16 +143,20 @@ func (o *outbound) run() {
 				o.t.cfg.Logf("transport: %s connection to node %d at %s: %v", o.class, o.peer.id, o.peer.addr, err)
 			}
 			pause = min(max(2*pause, redialMin), redialMax)
-			if !sleep(o.t.ctx, pause) {
+			select {
+			case <-time.After(pause):
+			case <-o.redial:
+			case <-o.t.ctx.Done():
 				return
 			}
 			continue
 		}
-		pause, wasUp, reported = 0, true, false
+		pause, reported = 0, false
 		o.t.cfg.Logf("transport: %s connection to node %d at %s is up", o.class, o.peer.id, o.peer.addr)
 		o.setConnected(true)
 		o.stats.connects.Add(1)
 		if o.class == classControl {
+			o.peer.alive.Store(true)
 			o.t.eachHandler(func(h Handler) { h.PeerUp(o.peer.id) })
 		}
 		err = o.send(conn)
@@ -298,16 +302,4 @@ func (o *outbound) write(conn net.Conn, b []byte) error {
 		return errors.Wrap(err, "write")
 	}
 	return nil
-}
-
-// sleep waits; false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -115,7 +115,18 @@ type peer struct {
 	out   [2]*outbound // by class.index()
 	in    [2]counters
 	local counters // dropped before a queue was chosen
+
+	// A peer is known to be dead when it was alive, none of its control
+	// connections to us is left, and it refuses ours. alive is set by every control
+	// connection that is made, in either direction, and cleared by the report;
+	// inbound counts the control connections from the peer.
+	alive   atomic.Bool
+	inbound atomic.Int32
 }
+
+// refused notes that nobody listens at the peer's address, and says whether that
+// is news of its death.
+func (p *peer) refused() bool { return p.inbound.Load() == 0 && p.alive.Swap(false) }
 
 // New makes a transport; nothing happens before Start.
 func New(cfg Config) *Transport {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -339,6 +340,49 @@ func TestDeadProcess(t *testing.T) {
 	p.connected()
 	p.nodes[1].SendApp(1, 2, []byte("again"))
 	eventually(t, "a message after the restart", func() bool { return p.recorders[2].has("app 1 again") })
+}
+
+// TestDeadProcessThatWeNeverReached: a node hears a peer but cannot connect to it,
+// then the peer dies.
+func TestDeadProcessThatWeNeverReached(t *testing.T) {
+	t.Parallel()
+	var dead atomic.Bool
+	var refusals atomic.Int32
+	r := &recorder{}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := New(Config{
+		Self: 1, Peers: map[NodeID]string{2: "nowhere"}, Accept: plainAccept,
+		Dial: func(context.Context, NodeID, string) (net.Conn, error) {
+			if dead.Load() {
+				refusals.Add(1)
+				return nil, errors.Wrap(syscall.ECONNREFUSED, "dial")
+			}
+			return nil, errors.New("no route")
+		},
+	})
+	tr.Register(1, r)
+	tr.Start(ln)
+	defer tr.Close()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := appendHeader(nil, kindApp, 1, 0)
+	sealFrame(app)
+	if _, err := conn.Write(slices.Concat(binary.BigEndian.AppendUint64(nil, 2), hello{classControl, 2, 1}.appendFrame(nil), app)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the peer is heard", func() bool { return r.has("app 2 ") })
+	dead.Store(true)
+	eventually(t, "connections are refused", func() bool { return refusals.Load() > 2 })
+	if r.has("down 2 refused=true") {
+		t.Error("reported dead while its connection stands")
+	}
+	_ = conn.Close()
+	eventually(t, "its death is reported", func() bool { return r.has("down 2 refused=true") })
 }
 
 // TestBrokenNetwork: a connection that breaks without a refusal is made again.
