@@ -70,7 +70,7 @@ func TestServerRefusesClientCertificates(t *testing.T) {
 			var told *HandshakeError
 			evil.finished = func(h *clientHalf, m3 []byte, err error) {
 				if err == nil {
-					told, _ = h.serverFinished(m3).(*HandshakeError) //nolint:errorlint // the type itself
+					told, _ = h.serverFinished(m3).(*HandshakeError) // the type itself
 				}
 			}
 			// A key of another set makes a signature of another size; bring it to size, so that the certificate decides.

@@ -218,7 +218,7 @@ func TestCredentialsAreWhatGRPCExpects(t *testing.T) {
 	}
 	craw, sraw = tcpPair(t)
 	_ = craw.Close()
-	if _, _, err := w.config(w.n1).Credentials(nil).ServerHandshake(sraw); err != io.EOF { //nolint:errorlint // gRPC compares
+	if _, _, err := w.config(w.n1).Credentials(nil).ServerHandshake(sraw); err != io.EOF { // gRPC compares
 		t.Errorf("a prober that connected and went gives %v, want io.EOF itself", err)
 	}
 }

@@ -59,7 +59,7 @@ func shake(t testing.TB, client *Config, name pki.ID, server *Config) (cc, sc *C
 // wantReason checks that err is a *HandshakeError itself, as gRPC needs it, with one of the reasons.
 func wantReason(t testing.TB, err error, reasons ...string) *HandshakeError {
 	t.Helper()
-	h, ok := err.(*HandshakeError) //nolint:errorlint // gRPC asserts the type of the outermost error
+	h, ok := err.(*HandshakeError) // gRPC asserts the type of the outermost error
 	if !ok {
 		t.Fatalf("got error %v (%T), want a *HandshakeError with reason %v", err, err, reasons)
 	}

@@ -41,17 +41,22 @@ func TestConnClosesWhenThePeerExpires(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var clock movedClock
-			clock.until(tc.end, 400*time.Millisecond)
-			client, server := w.config(tc.client), w.config(tc.server)
-			watching := client
-			if tc.watcher == SideServer {
-				watching = server
-			}
-			watching.Now = clock.now
-			cc, sc, cerr, serr := shake(t, client, nodeOne, server)
-			if cerr != nil || serr != nil {
-				t.Skipf("the handshake took longer than the rest of the certificate's life: %v, %v", cerr, serr)
+			// A loaded machine may need more time for the handshake than the certificate has left; then it gets more.
+			var cc, sc *Conn
+			var watching *Config
+			for left := 400 * time.Millisecond; cc == nil || sc == nil; left *= 3 {
+				var clock movedClock
+				clock.until(tc.end, left)
+				client, server := w.config(tc.client), w.config(tc.server)
+				if watching = client; tc.watcher == SideServer {
+					watching = server
+				}
+				watching.Now = clock.now
+				var cerr, serr error
+				cc, sc, cerr, serr = shake(t, client, nodeOne, server)
+				if (cerr != nil || serr != nil) && left > 20*time.Second {
+					t.Fatalf("client: %v, server: %v", cerr, serr)
+				}
 			}
 			conn, other := cc, sc
 			if tc.watcher == SideServer {
@@ -152,6 +157,7 @@ func TestTwoThousandBadHandshakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := runtime.NumGoroutine() // the accept loop adds one
 	var reasons sync.Map
 	var accepted atomic.Int32
 	var served sync.WaitGroup
@@ -168,7 +174,7 @@ func TestTwoThousandBadHandshakes(t *testing.T) {
 					_ = conn.Close()
 					return
 				}
-				n, _ := reasons.LoadOrStore(err.(*HandshakeError).Reason, new(atomic.Int32)) //nolint:errorlint // it is
+				n, _ := reasons.LoadOrStore(err.(*HandshakeError).Reason, new(atomic.Int32)) // it is
 				n.(*atomic.Int32).Add(1)
 			})
 		}
@@ -215,8 +221,8 @@ func TestTwoThousandBadHandshakes(t *testing.T) {
 		wg.Wait()
 	}
 	settle := func() (heap uint64, goroutines int) {
-		for range 200 {
-			if goroutines = runtime.NumGoroutine(); goroutines <= 10 {
+		for range 500 {
+			if goroutines = runtime.NumGoroutine(); goroutines <= before+1 {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -228,15 +234,15 @@ func TestTwoThousandBadHandshakes(t *testing.T) {
 		return m.HeapAlloc, goroutines
 	}
 	round(200)
-	heapBefore, goBefore := settle()
+	heapBefore, _ := settle()
 	round(2000)
 	heapAfter, goAfter := settle()
 	if heapAfter > heapBefore+2<<20 {
 		t.Errorf("the heap grew from %d to %d bytes over 2000 bad handshakes", heapBefore, heapAfter)
 	}
-	if goAfter > goBefore+2 {
+	if goAfter > before+1 {
 		buf := make([]byte, 1<<16)
-		t.Errorf("goroutines grew from %d to %d:\n%s", goBefore, goAfter, buf[:runtime.Stack(buf, true)])
+		t.Errorf("goroutines grew from %d to %d:\n%s", before+1, goAfter, buf[:runtime.Stack(buf, true)])
 	}
 	if n := accepted.Load(); n != 0 {
 		t.Errorf("%d bad handshakes were accepted", n)
