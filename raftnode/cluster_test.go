@@ -177,7 +177,7 @@ func (m *machine) entries() []string {
 // cluster is a group of nodes in one process: real sockets on loopback, logs in
 // crashable memory.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	addrs map[uint64]string
 	nodes map[uint64]*testNode
 	// listeners of the first start, so that no node dials before all listen.
@@ -197,14 +197,14 @@ type testNode struct {
 	running   bool
 }
 
-func newCluster(t *testing.T, n int, configure func(*Config)) *cluster {
+func newCluster(t testing.TB, n int, configure func(*Config)) *cluster {
 	c := makeCluster(t, n, configure)
 	c.startAll()
 	return c
 }
 
 // makeCluster reserves addresses; startAll starts the nodes.
-func makeCluster(t *testing.T, n int, configure func(*Config)) *cluster {
+func makeCluster(t testing.TB, n int, configure func(*Config)) *cluster {
 	c := &cluster{t: t, addrs: map[uint64]string{}, nodes: map[uint64]*testNode{}, listeners: map[uint64]net.Listener{}, configure: configure}
 	for id := uint64(1); id <= uint64(n); id++ {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -190,7 +190,7 @@ func (w *world) which(d *datadriven.TestData) ([]*member, error) {
 
 func (w *world) start(m *member) error {
 	m.starts++
-	m.inbox, m.appends, m.applies = nil, nil, nil
+	m.appends, m.applies = nil, nil // what is in the network stays there
 	cfg := w.cfg
 	cfg.ID, cfg.Group, cfg.Storage, cfg.Applied, cfg.Incarnation = m.id, 1, m.storage, m.applied, m.starts
 	var err error

@@ -227,7 +227,7 @@ func TestSubmitErrors(t *testing.T) {
 	if o := <-r.result; o.err == nil || errors.Is(o.err, ErrIndefinite) {
 		t.Errorf("request that cannot be built: %v, want a definite error", o.err)
 	}
-	if o := c.submit(string(make([]byte, 3<<20))); o.err != nil && !errors.Is(o.err, ErrIndefinite) {
+	if o := c.submit(string(make([]byte, 3<<19))); o.err != nil && !errors.Is(o.err, ErrIndefinite) {
 		t.Errorf("request larger than MaxBlockBytes: %v", o.err)
 	}
 	c.agree()
