@@ -55,7 +55,9 @@ func LeafHash(leaf []byte) Hash {
 		n := copy(buf[1:], leaf)
 		return sha256.Sum256(buf[:1+n])
 	}
-	return newLeafHasher().sum(leaf)
+	var h Hash
+	newLeafHasher().sum(&h, leaf)
+	return h
 }
 
 // NodeHash returns the hash of the interior node above l and r:
@@ -78,12 +80,13 @@ func newLeafHasher() *leafHasher {
 	return &leafHasher{h: sha256.New(), prefix: [1]byte{leafPrefix}}
 }
 
-func (lh *leafHasher) sum(leaf []byte) (out Hash) {
+// sum writes the leaf's hash to dst: returning it would allocate it, behind
+// the interface.
+func (lh *leafHasher) sum(dst *Hash, leaf []byte) {
 	lh.h.Reset()
 	lh.h.Write(lh.prefix[:])
 	lh.h.Write(leaf)
-	lh.h.Sum(out[:0])
-	return out
+	lh.h.Sum(dst[:0])
 }
 
 const (
@@ -121,7 +124,7 @@ func LeafHashes(leaves [][]byte) []Hash {
 			}
 			end = min(end, len(leaves))
 			for i := start; i < end; i++ {
-				out[i] = lh.sum(leaves[i])
+				lh.sum(&out[i], leaves[i])
 			}
 		}
 	}

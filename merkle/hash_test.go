@@ -123,6 +123,13 @@ func TestHashingDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { h = merkle.NodeHash(h, h) }); n > 0 {
 		t.Errorf("NodeHash allocates %v times, want 0", n)
 	}
+	leaves := make([][]byte, 1000)
+	for i := range leaves {
+		leaves[i] = leaf
+	}
+	if n := testing.AllocsPerRun(10, func() { merkle.LeafHashes(leaves) }); n > 50 {
+		t.Errorf("LeafHashes of 1000 leaves allocates %v times, want a few for the batch", n)
+	}
 }
 
 func BenchmarkLeafHashes(b *testing.B) {
