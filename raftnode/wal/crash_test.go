@@ -162,6 +162,28 @@ func crashRecovery(t *testing.T, where string, fs *vfs.MemFS, h *history, rng *r
 	_ = l.Close()
 }
 
+// killThenPowerCut opens the log as a process does that follows a killed one, with
+// everything still in the page cache, and cuts the power right after: what Open
+// found, it made durable.
+func killThenPowerCut(t *testing.T, where string, mem *vfs.MemFS, h *history) {
+	t.Helper()
+	l, err := Open(testOptions(mem))
+	if err != nil {
+		t.Fatalf("%s: open in the same system: %v", where, err)
+	}
+	n, err := h.match(l)
+	if err != nil {
+		t.Fatalf("%s: open in the same system: %v", where, err)
+	}
+	clone := mem.CrashClone(vfs.CrashCloneCfg{})
+	_ = l.Close()
+	l = mustOpen(t, testOptions(clone))
+	defer l.Close()
+	if err := h.states[n].diff(l); err != nil {
+		t.Fatalf("%s: open found %d appends, a power cut lost some: %v", where, n, err)
+	}
+}
+
 // TestEveryOperationFails makes each operation that changes the file system fail
 // once: the error is final, and everything acknowledged is there afterwards.
 func TestEveryOperationFails(t *testing.T) {
@@ -215,6 +237,7 @@ func TestEveryOperationFails(t *testing.T) {
 			clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, 1))})
 			recoverAndGoOn(t, fmt.Sprintf("%s, %d%% kept", where(), percent), testOptions(clone), h, 1)
 		}
+		killThenPowerCut(t, where(), mem, h)
 	}
 	for _, k := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpRename, errorfs.OpRemove, errorfs.OpFileWrite,
 		errorfs.OpFileWriteAt, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpMkdirAll, errorfs.OpLock} {

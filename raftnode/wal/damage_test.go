@@ -312,3 +312,25 @@ func TestTornWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestCarryIsCompared: a segment whose opening state is not what the segments
+// before add up to is refused, although every checksum in it is right.
+func TestCarryIsCompared(t *testing.T) {
+	t.Parallel()
+	o := testOptions(vfs.NewMem())
+	l := mustOpen(t, o)
+	if err := l.Append([]Record{{Group: 1, Entries: entries(1, 1, "a"), HardState: hardStateOf(1, 2, 0)}}, true); err != nil {
+		t.Fatal(err)
+	}
+	l.groups[1].hs.vote = 3
+	seg, err := l.newSegment(segmentHeader{number: 2, prevEnd: uint64(l.end), prevSalt: l.active.salt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = seg.release()
+	_ = l.Close()
+	var c *CorruptionError
+	if _, err := Open(o); !errors.As(err, &c) || c.File != seg.path {
+		t.Errorf("open says %v", err)
+	}
+}

@@ -285,6 +285,30 @@ func TestReadersBesideAppend(t *testing.T) {
 	}
 }
 
+// TestSpansStayValid: positions that a reader took under the lock survive that the
+// suffix is replaced meanwhile.
+func TestSpansStayValid(t *testing.T) {
+	t.Parallel()
+	g, seg := &groupState{id: 1}, newSegment(segmentHeader{}, "x", nil)
+	put := func(index uint64, offset int64) {
+		g.apply(&op{typ: frameEntry, index: index, term: 1, prevTerm: 1, offset: offset}, seg, 0)
+	}
+	for i := range uint64(5) {
+		put(i+1, int64(i+1)*8)
+	}
+	taken := g.spansFrom(1, 6)
+	put(3, 800)
+	put(4, 808)
+	for i, want := range []uint32{1, 2, 3, 4, 5} {
+		if got := taken[0].offs[i]; got != want {
+			t.Errorf("position %d became %d", want, got)
+		}
+	}
+	if seg.refs.Load() != 2 {
+		t.Errorf("segment has %d references, want the log's and the reader's", seg.refs.Load())
+	}
+}
+
 // quietLogger drops everything but panics.
 type quietLogger struct{ raft.Logger }
 
