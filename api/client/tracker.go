@@ -53,6 +53,7 @@ func newTracker(c *Client, policy *tlog.Policy, path string) (*tracker, error) {
 		}
 		if cp != nil {
 			t.remember(cp)
+			<-t.save // the file is where it came from
 		}
 	}
 	go t.writer()

@@ -1,0 +1,180 @@
+package client_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+)
+
+const trustDomain = "fake.example"
+
+// authority issues what a test needs.
+type authority struct {
+	t    testing.TB
+	root *pki.Authority
+}
+
+func newAuthority(t testing.TB) authority {
+	t.Helper()
+	root, err := pki.NewRoot("test root", trustDomain, pqcrypto.MLDSA87, 24*time.Hour)
+	must(t, err)
+	return authority{t, root}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a authority) identity(id pki.ID, roles pki.Role, now time.Time, validity time.Duration) ([]*pki.Certificate, *pqcrypto.SigningKey) {
+	a.t.Helper()
+	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA65)
+	must(a.t, err)
+	cert, err := a.root.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Now: now, Validity: validity})
+	must(a.t, err)
+	return []*pki.Certificate{cert}, key
+}
+
+// node returns the channel of a node.
+func (a authority) node(name string) credentials.TransportCredentials {
+	a.t.Helper()
+	chain, key := a.identity(pki.NodeID(trustDomain, name), pki.RolePeer, time.Time{}, time.Hour)
+	kemKey, err := pqcrypto.GenerateDecapsulationKey(pqcrypto.MLKEM768)
+	must(a.t, err)
+	kem, err := a.root.IssueKEM(pki.KEMRequest{SVID: chain[0], PublicKey: kemKey.Public(), Validity: time.Hour})
+	must(a.t, err)
+	identity, err := pki.NewIdentity(chain, key, []*pki.Certificate{kem}, kemKey)
+	must(a.t, err)
+	pool, err := pki.NewPool(a.root.Certificate())
+	must(a.t, err)
+	cfg := &lpa.Config{Suite: lpa.Suite768, Identity: identity, Roots: pool}
+	must(a.t, cfg.Validate())
+	return cfg.Credentials(nil)
+}
+
+// files writes the files of a client's profile.
+func (a authority) files(p client.Profile, chain []*pki.Certificate, key *pqcrypto.SigningKey) client.Profile {
+	a.t.Helper()
+	dir := a.t.TempDir()
+	p.TrustDomain, p.Roots, p.Certificate, p.Key = trustDomain, filepath.Join(dir, "roots.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(a.t, os.WriteFile(p.Roots, pki.MarshalPEM(a.root.Certificate()), 0o600))
+	must(a.t, os.WriteFile(p.Certificate, pki.MarshalPEM(chain...), 0o600))
+	must(a.t, pqcrypto.WriteKeyFile(p.Key, key))
+	return p
+}
+
+// TestAuthenticatedChannel: the whole way with real certificates, keys and files: roles hold, principals are true, and who is not
+// accepted learns it at once.
+func TestAuthenticatedChannel(t *testing.T) {
+	t.Parallel()
+	ours, foreign := newAuthority(t), newAuthority(t)
+	cluster := fakecluster.New(t, 2, fakecluster.Options{Credentials: ours.node})
+	base := profile(t, cluster, "")
+	open := func(p client.Profile) *client.Client {
+		t.Helper()
+		c, err := client.Dial(t.Context(), p)
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	id := pki.ServiceID(trustDomain, "billing")
+	chain, key := ours.identity(id, pki.RoleWriter, time.Time{}, time.Hour)
+	writer := open(ours.files(base, chain, key))
+	if writer.Principal() != string(id) {
+		t.Errorf("principal %q, want %q", writer.Principal(), id)
+	}
+	a := mustAppend(t, writer, entry("k", "v"), client.Sealed())
+	if e, err := writer.Get(within(t), a.Index); err != nil || e.Principal != string(id) {
+		t.Errorf("got %+v, %v", e, err)
+	}
+
+	chain, key = ours.identity(pki.ServiceID(trustDomain, "auditor"), pki.RoleReader, time.Time{}, time.Hour)
+	reader := open(ours.files(base, chain, key))
+	if _, err := reader.Receipt(within(t), a.Index); err != nil {
+		t.Error(err)
+	}
+	_, err := reader.Append(within(t), entry("", "x"))
+	wantError(t, err, "PERMISSION_DENIED", true)
+
+	chain, key = ours.identity(pki.NodeID(trustDomain, "n9"), pki.RolePeer, time.Time{}, time.Hour)
+	_, err = open(ours.files(base, chain, key)).Head(within(t))
+	wantError(t, err, "PERMISSION_DENIED", true)
+
+	chain, key = ours.identity(pki.ServiceID(trustDomain, "op"), pki.RoleAdmin, time.Time{}, time.Hour)
+	if leader, err := open(ours.files(base, chain, key)).TransferLeadership(within(t), "n2"); err != nil || leader != "n2" {
+		t.Errorf("transfer: %q, %v", leader, err)
+	}
+	if a := mustAppend(t, writer, entry("k2", "v")); a.Index != 1 {
+		t.Errorf("after the transfer: %+v", a)
+	}
+
+	// Those whom nobody accepts fail at once, definitely, and are told why.
+	chain, key = ours.identity(id, pki.RoleWriter, time.Now().Add(-2*time.Hour), time.Hour)
+	_, err = open(ours.files(base, chain, key)).Append(within(t), entry("", "x"))
+	if e := wantError(t, err, client.ReasonHandshake, true); e.Unwrap() == nil {
+		t.Errorf("no cause: %v", e)
+	}
+	chain, key = foreign.identity(id, pki.RoleWriter, time.Time{}, time.Hour)
+	p := ours.files(base, chain, key)
+	_, err = open(p).Append(within(t), entry("", "x"))
+	wantError(t, err, client.ReasonHandshake, true)
+	chain, key = ours.identity(id, pki.RoleWriter, time.Time{}, time.Hour)
+	p = ours.files(base, chain, key)
+	p.Suite = "cat5"
+	if c, err := client.Dial(t.Context(), p); err == nil {
+		_, err = c.Head(within(t))
+		wantError(t, err, client.ReasonHandshake, true)
+		_ = c.Close()
+	}
+	// A node under another node's name is not believed.
+	p = ours.files(base, chain, key)
+	p.Endpoints = []client.Endpoint{{Name: "n1", Address: cluster.Nodes[1].Address}}
+	_, err = open(p).Head(within(t))
+	wantError(t, err, client.ReasonHandshake, true)
+	s := open(p).OpenStream(within(t))
+	pending, err := s.Append(within(t), []client.Entry{entry("", "x")})
+	must(t, err)
+	_, err = pending.Wait(within(t))
+	wantError(t, err, client.ReasonHandshake, true)
+	s.Close()
+}
+
+func TestDialChecksFiles(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Credentials: ours.node})
+	chain, key := ours.identity(pki.ServiceID(trustDomain, "w"), pki.RoleWriter, time.Time{}, time.Hour)
+	_, otherKey := ours.identity(pki.ServiceID(trustDomain, "w"), pki.RoleWriter, time.Time{}, time.Hour)
+	good := ours.files(profile(t, cluster, ""), chain, key)
+	other := ours.files(profile(t, cluster, ""), chain, otherKey)
+	garbage := filepath.Join(t.TempDir(), "garbage")
+	must(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
+	for name, change := range map[string]func(*client.Profile){
+		"no policy file":  func(p *client.Profile) { p.Policy = "/no/such/file" },
+		"garbage policy":  func(p *client.Profile) { p.Policy = garbage },
+		"garbage roots":   func(p *client.Profile) { p.Roots = garbage },
+		"garbage key":     func(p *client.Profile) { p.Key = garbage },
+		"another's key":   func(p *client.Profile) { p.Key = other.Key },
+		"unknown suite":   func(p *client.Profile) { p.Suite = "quantum" },
+		"no endpoints":    func(p *client.Profile) { p.Endpoints = nil },
+		"no trust domain": func(p *client.Profile) { p.TrustDomain = "" },
+	} {
+		p := good
+		change(&p)
+		if c, err := client.Dial(t.Context(), p); err == nil {
+			_ = c.Close()
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
