@@ -3,6 +3,7 @@ package raftnode
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -19,7 +20,12 @@ func BenchmarkSubmit(b *testing.B) {
 		{"batches-of-64KiB", 64 << 10, 64},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			c := makeCluster(b, 3, func(cfg *Config) { cfg.ElectionTicks = 100 })
+			c := makeCluster(b, 3, func(cfg *Config) {
+				cfg.ElectionTicks, cfg.StallTimeout = 200, time.Hour // a busy machine must not disturb
+				if cfg.ID != 1 {
+					cfg.ElectionTicks = 10_000
+				}
+			})
 			c.wrap = func(uint64, vfs.FS) vfs.FS { return vfs.NewMem() }
 			c.startAll()
 			n := c.leader()

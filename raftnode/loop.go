@@ -162,6 +162,7 @@ func (n *Node) failBlock(s *loopState, l LostProposal) {
 }
 
 func (n *Node) stateChanged(st State) {
+	n.cfg.Logf("raft: %s in term %d, leader %d, commit %d, serving %t", st.Role, st.Term, st.Leader, st.Commit, st.Serving)
 	if waiting := n.queue.follow(st.Role == RoleLeader, st.Leader); len(waiting) > 0 {
 		n.cfg.Machine.Fail(waiting, &NotLeaderError{Leader: st.Leader})
 	}
