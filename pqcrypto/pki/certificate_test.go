@@ -163,6 +163,10 @@ func TestProfiles(t *testing.T) {
 			addAlgorithm(b, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2})
 			b.AddASN1OctetString(make([]byte, 48))
 		})), ReasonExtension},
+		{"KEM certificate related by SHA3-256", kem(), ext(oidRelated, false, encode(func(b *cryptobyte.Builder) {
+			addAlgorithm(b, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 8})
+			b.AddASN1OctetString(make([]byte, 32))
+		})), ReasonExtension},
 		{"KEM certificate related by a short hash", kem(), ext(oidRelated, false, encode(func(b *cryptobyte.Builder) {
 			addAlgorithm(b, oidSHA256)
 			b.AddASN1OctetString(make([]byte, 31))
