@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/client"
+)
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	called := func(c codes.Code, definite bool) *client.Error {
+		return &client.Error{Code: c, Reason: "R", Message: "m", Definite: definite}
+	}
+	conflict := called(codes.AlreadyExists, true)
+	conflict.Conflict = &client.KeyConflict{}
+	mismatch := called(codes.FailedPrecondition, true)
+	mismatch.SizeMismatch = &client.SizeMismatch{}
+	for name, c := range map[string]struct {
+		err  error
+		want int
+	}{
+		"anything":              {errors.New("x"), exitFailed},
+		"usage":                 {usagef("x"), exitUsage},
+		"missing file":          {errors.Wrap(os.ErrNotExist, "open"), exitNotFound},
+		"deadline":              {context.DeadlineExceeded, exitUnavailable},
+		"interrupt":             {errors.Wrap(context.Canceled, "append"), exitInterrupted},
+		"conflict":              {errors.Wrap(conflict, "append"), exitConflict},
+		"expected size":         {mismatch, exitConflict},
+		"not found":             {called(codes.NotFound, true), exitNotFound},
+		"out of range":          {called(codes.OutOfRange, true), exitNotFound},
+		"invalid":               {called(codes.InvalidArgument, true), exitInvalid},
+		"role":                  {called(codes.PermissionDenied, true), exitDenied},
+		"certificate":           {called(codes.Unauthenticated, true), exitDenied},
+		"unavailable":           {called(codes.Unavailable, true), exitUnavailable},
+		"overloaded":            {called(codes.ResourceExhausted, true), exitUnavailable},
+		"not sealed":            {called(codes.FailedPrecondition, true), exitUnavailable},
+		"data loss":             {called(codes.DataLoss, true), exitFailed},
+		"read, timed out":       {called(codes.DeadlineExceeded, false), exitUnavailable},
+		"append, timed out":     {appendError(called(codes.DeadlineExceeded, false), "retry"), exitUnknown},
+		"append, never sent":    {appendError(called(codes.Unavailable, true), "retry"), exitUnavailable},
+		"append, refused":       {appendError(conflict, "retry"), exitConflict},
+		"fork":                  {&client.ForkError{}, exitRefused},
+		"proof":                 {&client.VerificationError{What: "receipt", Err: errors.New("x")}, exitRefused},
+		"wrapped verdict":       {errors.Wrap(failf(exitRefused, "", "x"), "verify"), exitRefused},
+		"verdict over the rest": {fail(exitDenied, "", called(codes.NotFound, true)), exitDenied},
+	} {
+		f := classify(c.err)
+		if f.code != c.want {
+			t.Errorf("%s: code %d, want %d", name, f.code, c.want)
+		}
+		if f.reason == "" {
+			t.Errorf("%s: no reason", name)
+		}
+	}
+}
+
+// TestExitCodesAreDocumented: every code has its line in the help, which is
+// what scripts rely on.
+func TestExitCodesAreDocumented(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]string{
+		exitOK: "everything held", exitFailed: "failed", exitUsage: "usage", exitRefused: "refused", exitNotFound: "not found",
+		exitConflict: "conflict", exitUnavailable: "unavailable", exitUnknown: "outcome unknown", exitDenied: "denied",
+		exitInvalid: "invalid", exitInterrupted: "interrupted",
+	} {
+		found := false
+		for _, l := range strings.Split(exitCodesHelp, "\n") {
+			f := strings.Fields(l)
+			found = found || len(f) > 1 && f[0] == itoa(code) && strings.HasPrefix(strings.Join(f[1:], " "), want)
+		}
+		if !found {
+			t.Errorf("code %d (%s) is not in the help", code, want)
+		}
+	}
+}
+
+func itoa(n int) string { raw, _ := json.Marshal(n); return string(raw) }
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	err := appendError(&client.Error{Code: codes.Unavailable, Reason: "UNREACHABLE", Message: "broke"}, "repeat with --key k")
+	var text, object bytes.Buffer
+	report(&text, false, classify(err))
+	if want := "cairn: broke (UNREACHABLE, outcome unknown)\n  next: repeat with --key k\n"; text.String() != want {
+		t.Errorf("got %q, want %q", text.String(), want)
+	}
+	report(&object, true, classify(err))
+	want := `{"error":"broke (UNREACHABLE, outcome unknown)","reason":"UNREACHABLE","exit_code":7,"definite":false,"next":"repeat with --key k"}` + "\n"
+	if object.String() != want {
+		t.Errorf("got %s, want %s", object.String(), want)
+	}
+}
