@@ -244,7 +244,8 @@ func (s *Stream) connected() (progress bool, retryAfter time.Duration) {
 				outstanding++
 			}
 		}
-		if outstanding == 0 && (draining || closed) {
+		// Without a stream there is nothing to drain, but there is its error to take note of.
+		if outstanding == 0 && (draining || closed) && err == nil {
 			return progress, retryAfter
 		}
 		select {
@@ -317,6 +318,7 @@ func (s *Stream) take(n *node, resp *cairnv1.AppendStreamResponse) (answered boo
 	e := errorFromStream(resp.GetError(), n.Name)
 	if e.passing() && (e.Definite || p.call.keyed) && time.Now().Before(p.deadline) {
 		p.maybe = p.maybe || !e.Definite
+		s.c.opts.logf("append stream: batch %d goes again: %v", p.id, e)
 		s.c.nodes.failedAppend(n, e)
 		return false, e.RetryAfter
 	}

@@ -46,7 +46,7 @@ func TestStreamKeepsOrder(t *testing.T) {
 // TestStreamAcrossFailures: batches with keys survive the loss of leaders, exactly once.
 func TestStreamAcrossFailures(t *testing.T) {
 	t.Parallel()
-	cluster, c := start(t, 3)
+	cluster, c := start(t, 3, client.WithLogf(t.Logf))
 	var unknown atomic.Int32
 	for _, n := range cluster.Nodes {
 		n.After = func(_ context.Context, b ledger.Batch) error {
