@@ -163,8 +163,8 @@ func crashRecovery(t *testing.T, where string, fs *vfs.MemFS, h *history, rng *r
 }
 
 // killThenPowerCut opens the log as a process does that follows a killed one, with
-// everything still in the page cache, and cuts the power right after: what Open
-// found, it made durable.
+// everything still in the page cache, appends, and cuts the power: what Open found
+// and what was synced since are durable.
 func killThenPowerCut(t *testing.T, where string, mem *vfs.MemFS, h *history) {
 	t.Helper()
 	l, err := Open(testOptions(mem))
@@ -175,12 +175,20 @@ func killThenPowerCut(t *testing.T, where string, mem *vfs.MemFS, h *history) {
 	if err != nil {
 		t.Fatalf("%s: open in the same system: %v", where, err)
 	}
-	clone := mem.CrashClone(vfs.CrashCloneCfg{})
+	found := mem.CrashClone(vfs.CrashCloneCfg{})
+	m, more := h.states[n].clone(), []Record{{Group: 1, Note: &Note{Slot: 77, Data: []byte("more")}}}
+	if err := l.Append(more, true); err != nil {
+		t.Fatalf("%s: append in the same system: %v", where, err)
+	}
+	appended := mem.CrashClone(vfs.CrashCloneCfg{})
 	_ = l.Close()
-	l = mustOpen(t, testOptions(clone))
-	defer l.Close()
-	if err := h.states[n].diff(l); err != nil {
-		t.Fatalf("%s: open found %d appends, a power cut lost some: %v", where, n, err)
+	for _, fs := range []*vfs.MemFS{found, appended} {
+		l = mustOpen(t, testOptions(fs))
+		if err := m.diff(l); err != nil {
+			t.Fatalf("%s: open found %d appends, a power cut lost some: %v", where, n, err)
+		}
+		_ = l.Close()
+		m.apply(more)
 	}
 }
 

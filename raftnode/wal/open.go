@@ -15,8 +15,8 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDir(o.FS, o.Dir); err != nil {
-		return nil, err
+	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, wrapIO(err, "create directory %s", o.Dir)
 	}
 	lock, err := o.FS.Lock(o.FS.PathJoin(o.Dir, lockName))
 	if err != nil {
@@ -30,34 +30,33 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-// makeDir creates dir and makes every name on the way to it durable.
-func makeDir(fs vfs.FS, dir string) error {
-	var missing []string
-	for d := dir; ; d = fs.PathDir(d) {
-		_, err := fs.Stat(d)
-		if err == nil {
-			break
-		}
-		if !oserror.IsNotExist(err) {
+// syncPath makes every name on the way to dir durable. That the directory exists
+// is no proof: whoever created it may have been killed before syncing its parent.
+// Names above a mount point are not ours.
+func syncPath(fs vfs.FS, dir string) error {
+	own, err := fs.Stat(dir)
+	if err != nil {
+		return wrapIO(err, "stat %s", dir)
+	}
+	for d := fs.PathDir(dir); ; d = fs.PathDir(d) {
+		info, err := fs.Stat(d)
+		if err != nil {
 			return wrapIO(err, "stat %s", d)
 		}
-		missing = append(missing, d)
-		if fs.PathDir(d) == d {
-			break
+		if info.DeviceID() != own.DeviceID() {
+			return nil
 		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return wrapIO(err, "create directory %s", dir)
-	}
-	for _, d := range missing {
-		if err := syncDir(fs, fs.PathDir(d)); err != nil {
+		err = syncDir(fs, d)
+		if oserror.IsPermission(err) {
+			return nil // not readable, so not created by us
+		}
+		if err != nil {
 			return err
 		}
+		if fs.PathDir(d) == d {
+			return nil
+		}
 	}
-	return nil
 }
 
 func syncDir(fs vfs.FS, dir string) error {
@@ -100,6 +99,9 @@ func open(o Options, lock io.Closer) (_ *Log, err error) {
 		return nil, wrapIO(err, "sync directory %s", o.Dir)
 	}
 	if len(s.segments) == 0 {
+		if err := syncPath(o.FS, o.Dir); err != nil {
+			return nil, err
+		}
 		if err := l.startSegment(segmentHeader{number: 1}, s); err != nil {
 			return nil, err
 		}
