@@ -144,3 +144,23 @@ func TestStreamNobodyThere(t *testing.T) {
 	wantError(t, err, client.ReasonDeadline, true)
 	s.Close()
 }
+
+// TestStreamClosedWhileConnecting: a stream that is closed before it has found a leader still finds one.
+func TestStreamClosedWhileConnecting(t *testing.T) {
+	t.Parallel()
+	cluster, _ := start(t, 2)
+	cluster.Nodes[0].Kill()
+	cluster.Lead(cluster.Nodes[1])
+	for i := range 6 { // each client begins with a node at random
+		c := connect(t, profile(t, cluster, ""), client.WithTimeout(5*time.Second))
+		s := c.OpenStream(within(t))
+		p, err := s.Append(within(t), []client.Entry{entry("", fmt.Sprint(i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if _, err := p.Wait(within(t)); err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+	}
+}
