@@ -26,6 +26,7 @@ func BenchmarkSubmit(b *testing.B) {
 					cfg.ElectionTicks = 10_000
 				}
 			})
+			c.forgetful = true
 			c.wrap = func(uint64, vfs.FS) vfs.FS { return vfs.NewMem() }
 			c.startAll()
 			n := c.leader()

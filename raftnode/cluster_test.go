@@ -77,8 +77,9 @@ func (r *request) Size() int { return len(r.data) + 4 }
 
 // machine keeps every block it is given and answers requests with the block's index.
 type machine struct {
-	id    uint64
-	fatal func(error)
+	id uint64
+	// forgetful machines keep nothing, for benchmarks.
+	forgetful bool
 
 	mu struct {
 		sync.Mutex
@@ -88,7 +89,6 @@ type machine struct {
 		states   []State
 		apps     []string
 		applyErr error
-		slow     time.Duration
 	}
 }
 
@@ -98,7 +98,11 @@ type applied struct {
 }
 
 func (m *machine) BuildBlock(reqs []Request) ([]byte, error) {
-	var out []byte
+	size := 0
+	for _, r := range reqs {
+		size += r.Size()
+	}
+	out := make([]byte, 0, size)
 	for _, r := range reqs {
 		data := r.(*request).data
 		if data == "refuse" {
@@ -120,10 +124,10 @@ func (m *machine) Apply(index, term uint64, block []byte, reqs []Request) error 
 		return errors.Newf("entry %d applied after %d", index, m.mu.index)
 	}
 	m.mu.index = index
-	if len(block) > 0 {
+	if len(block) > 0 && !m.forgetful {
 		m.mu.log = append(m.mu.log, applied{index, term, string(block)})
 	}
-	if len(reqs) > 0 {
+	if len(reqs) > 0 && !m.forgetful {
 		want, _ := m.BuildBlock(reqs)
 		if string(want) != string(block) {
 			return errors.Newf("block %d came back with other requests than it was built of", index)
@@ -184,6 +188,7 @@ type cluster struct {
 	listeners map[uint64]net.Listener
 	// configure changes a node's configuration before it starts; may be nil.
 	configure func(*Config)
+	forgetful bool // of the machines
 	// wrap puts a file system around a node's own; may be nil.
 	wrap func(id uint64, fs vfs.FS) vfs.FS
 }
@@ -268,7 +273,7 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 	if err != nil && !errors.Is(err, wal.ErrNotEmpty) {
 		c.t.Fatal(err)
 	}
-	n.machine = &machine{id: id}
+	n.machine = &machine{id: id, forgetful: c.forgetful}
 	n.transport = transport.New(transport.Config{Self: id, Peers: c.addrs, Dial: plainDial(id), Accept: plainAccept})
 	cfg := Config{ID: id, Group: testGroup, Log: n.log, Transport: n.transport, Machine: n.machine}
 	if testing.Verbose() {
@@ -311,22 +316,6 @@ func plainAccept(_ context.Context, raw net.Conn) (uint64, net.Conn, error) {
 func message(typ string) *raftpb.Message {
 	t := raftpb.MessageType(raftpb.MessageType_value[typ])
 	return &raftpb.Message{Type: &t}
-}
-
-// stop stops a node as an operator would.
-func (c *cluster) stop(id uint64) {
-	c.t.Helper()
-	n := c.nodes[id]
-	ctx, cancel := context.WithTimeout(context.Background(), testWait)
-	defer cancel()
-	if err := n.Stop(ctx); err != nil {
-		c.t.Errorf("stop node %d: %v", id, err)
-	}
-	n.transport.Close()
-	if err := n.log.Close(); err != nil {
-		c.t.Errorf("close log of node %d: %v", id, err)
-	}
-	n.running = false
 }
 
 // crash cuts a node's power: connections break, nobody hears its answers any

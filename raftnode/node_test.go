@@ -76,6 +76,13 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	close(quit)
 	wg.Wait()
 
+	// In the end the power fails everywhere: only what was synced is left.
+	for id := range c.nodes {
+		c.crash(id)
+	}
+	for id := range c.nodes {
+		c.start(id)
+	}
 	entries := c.agree()
 	seen := map[string]int{}
 	for _, e := range entries {
@@ -142,7 +149,14 @@ func TestStopHandsOver(t *testing.T) {
 			results = results[1:]
 		}
 	}
-	c.stop(1)
+	// The transport stays up, so that nobody is told that the leader is gone.
+	ctx, cancel := context.WithTimeout(context.Background(), testWait)
+	defer cancel()
+	if err := old.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	old.running = false
+	defer func() { old.transport.Close(); _ = old.log.Close() }()
 	committed := 0
 	for _, r := range results {
 		switch o := <-r.result; {
