@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -188,7 +189,8 @@ type cluster struct {
 	listeners map[uint64]net.Listener
 	// configure changes a node's configuration before it starts; may be nil.
 	configure func(*Config)
-	forgetful bool // of the machines
+	forgetful bool   // of the machines
+	dir       string // on the real disk, instead of memory, when not empty
 	// wrap puts a file system around a node's own; may be nil.
 	wrap func(id uint64, fs vfs.FS) vfs.FS
 }
@@ -260,7 +262,11 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 		fs = c.wrap(id, fs)
 	}
 	var err error
-	n.log, err = wal.Open(wal.Options{FS: fs, Dir: "wal", Cluster: testCluster, Node: id, SegmentSize: 1 << 20})
+	opts := wal.Options{FS: fs, Dir: "wal", Cluster: testCluster, Node: id, SegmentSize: 1 << 20}
+	if c.dir != "" {
+		opts = wal.Options{Dir: filepath.Join(c.dir, fmt.Sprint(id)), Cluster: testCluster, Node: id}
+	}
+	n.log, err = wal.Open(opts)
 	if err != nil {
 		c.t.Fatal(err)
 	}
