@@ -160,6 +160,34 @@ func TestSharedRequestNotFate(t *testing.T) {
 	}
 }
 
+// TestSameKeyInOneRequest: callers who race for a key are judged one by one, also when their entries travel together.
+func TestSameKeyInOneRequest(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	g := hold(cluster.Nodes[0])
+	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
+	<-g.entered
+	var wg sync.WaitGroup
+	var won, lost atomic.Int32
+	for i := range 10 {
+		wg.Go(func() {
+			_, err := c.Append(within(t), entry("k", fmt.Sprint(i%2)))
+			if err == nil {
+				won.Add(1)
+			} else {
+				wantError(t, err, "KEY_CONFLICT", true)
+				lost.Add(1)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	close(g.open)
+	wg.Wait()
+	if n := size(t, cluster.Nodes[0]); n != 2 || won.Load() != 5 || lost.Load() != 5 {
+		t.Errorf("%d won and %d lost in a ledger of %d, want 5, 5 and 2", won.Load(), lost.Load(), n)
+	}
+}
+
 // TestUnknownOutcome: with a key the client tries again and the entry is there once; without, it says that it does not know.
 func TestUnknownOutcome(t *testing.T) {
 	t.Parallel()

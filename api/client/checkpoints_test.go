@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -195,6 +194,7 @@ type liar struct {
 	consistency func([]merkle.Hash) []merkle.Hash
 	root        func(merkle.Hash) merkle.Hash
 	sealed      func(*ledger.Sealed) *ledger.Sealed
+	tile        func([]byte) []byte
 	shift       uint64
 }
 
@@ -206,6 +206,14 @@ func (l *liar) Leaves(first uint64, most, bytes int) ([][]byte, error) {
 		}
 	}
 	return leaves, err
+}
+
+func (l *liar) Tile(level uint8, index uint64, width int) ([]byte, error) {
+	raw, err := l.Ledger.Tile(level, index, width)
+	if l.tile != nil {
+		raw = l.tile(raw)
+	}
+	return raw, err
 }
 
 func (l *liar) Leaf(index uint64) ([]byte, error) {
@@ -279,6 +287,10 @@ func TestLies(t *testing.T) {
 		{"receipt with a cut proof", liar{inclusion: func(p []merkle.Hash) []merkle.Hash { return p[1:] }}, receipt},
 		{"receipt of a neighbour", liar{shift: 1}, receipt},
 		{"sealed append with another leaf", liar{leaf: flipLeaf}, appendSealed},
+		{"sealed append with a wrong proof", liar{tile: func(raw []byte) []byte {
+			raw[5] ^= 1
+			return raw
+		}}, appendSealed},
 		{"checkpoint with a flipped root", liar{sealed: func(s *ledger.Sealed) *ledger.Sealed {
 			note := []byte(strings.Replace(string(s.Note), "\n8\n", "\n9\n", 1))
 			return &ledger.Sealed{Size: s.Size, Root: s.Root, Note: note}
@@ -342,11 +354,13 @@ func TestNoEvidenceWithoutState(t *testing.T) {
 // TestTwoProcessesOneState: a slower process does not put an older checkpoint over a newer one.
 func TestTwoProcessesOneState(t *testing.T) {
 	t.Parallel()
-	cluster := fakecluster.New(t, 1, fakecluster.Options{})
+	cluster := fakecluster.New(t, 2, fakecluster.Options{})
 	p := profile(t, cluster, "state")
-	slow, fast := connect(t, p), connect(t, p)
-	mustAppend(t, slow, entry("", "1"), client.Sealed())
-	eventually(t, "the state is written", func() bool { _, err := os.Stat(p.State); return err == nil })
+	behind := p
+	behind.Endpoints = p.Endpoints[1:] // only the node that lags
+	slow, fast := connect(t, behind), connect(t, p)
+	mustAppend(t, fast, entry("", "1"), client.Sealed())
+	cluster.Nodes[1].Lag(true)
 	mustAppend(t, fast, entry("", "2"), client.Sealed())
 	if err := fast.Close(); err != nil {
 		t.Fatal(err)
@@ -355,7 +369,9 @@ func TestTwoProcessesOneState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond)
+	if cp, err := slow.Checkpoint(within(t)); err != nil || cp.Size != 1 {
+		t.Fatalf("got %+v, %v, want size 1", cp, err)
+	}
 	if err := slow.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -83,13 +83,8 @@ func (l *lane) next() []*pendingCall {
 	defer l.mu.Unlock()
 	var calls []*pendingCall
 	entries, bytes, used := 0, 0, 0
-	var keys map[string]bool
 	for _, call := range l.mu.queue {
 		if len(calls) > 0 && (entries+len(call.entries) > maxBatchEntries || bytes+call.bytes > ledger.MaxBatchSize) {
-			break
-		}
-		// Within one batch a key must not stand twice: the calls would share one fate.
-		if keys != nil && call.shares(keys) {
 			break
 		}
 		used++
@@ -98,29 +93,12 @@ func (l *lane) next() []*pendingCall {
 		}
 		calls = append(calls, call)
 		entries, bytes = entries+len(call.entries), bytes+call.bytes
-		for _, e := range call.entries {
-			if len(e.Key) > 0 {
-				if keys == nil {
-					keys = make(map[string]bool)
-				}
-				keys[string(e.Key)] = true
-			}
-		}
 	}
 	l.mu.queue = append(l.mu.queue[:0:0], l.mu.queue[used:]...)
 	if len(calls) == 0 {
 		l.mu.senders--
 	}
 	return calls
-}
-
-func (p *pendingCall) shares(keys map[string]bool) bool {
-	for _, e := range p.entries {
-		if len(e.Key) > 0 && keys[string(e.Key)] {
-			return true
-		}
-	}
-	return false
 }
 
 // sendCalls takes and delivers calls in a goroutine of their own.

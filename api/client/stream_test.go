@@ -3,11 +3,15 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
 )
@@ -130,6 +134,37 @@ func TestStreamWithoutKeys(t *testing.T) {
 	}
 }
 
+// TestStreamBrokenWithoutKeys: what was sent and not answered when the connection broke is not repeated unless it has keys.
+func TestStreamBrokenWithoutKeys(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 2)
+	g := hold(cluster.Nodes[0])
+	s := c.OpenStream(within(t))
+	bare, err := s.Append(within(t), []client.Entry{entry("", "bare")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyed, err := s.Append(within(t), []client.Entry{entry("k", "keyed")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.entered
+	eventually(t, "both are submitted", func() bool { return cluster.Nodes[0].Submitted() == 2 })
+	cluster.Lead(cluster.Nodes[1])
+	cluster.Nodes[0].Kill()
+	if _, err := bare.Wait(within(t)); err == nil || client.IsDefinite(err) {
+		t.Errorf("without a key: got %v, want an error that is not definite", err)
+	}
+	if a, err := keyed.Wait(within(t)); err != nil || a[0].Index != 0 {
+		t.Errorf("with a key: got %+v, %v", a, err)
+	}
+	s.Close()
+	if n := size(t, cluster.Nodes[1]); n != 1 {
+		t.Errorf("the ledger has %d entries, want the one with the key", n)
+	}
+	close(g.open)
+}
+
 // TestStreamNobodyThere: what could never be sent fails definitely when its time is up.
 func TestStreamNobodyThere(t *testing.T) {
 	t.Parallel()
@@ -148,11 +183,17 @@ func TestStreamNobodyThere(t *testing.T) {
 // TestStreamClosedWhileConnecting: a stream that is closed before it has found a leader still finds one.
 func TestStreamClosedWhileConnecting(t *testing.T) {
 	t.Parallel()
-	cluster, _ := start(t, 2)
-	cluster.Nodes[0].Kill()
+	cluster := fakecluster.New(t, 2, fakecluster.Options{})
 	cluster.Lead(cluster.Nodes[1])
+	slowly := func(_ context.Context, address string) (net.Conn, error) {
+		if address == cluster.Nodes[0].Address {
+			time.Sleep(30 * time.Millisecond) // the stream is closed by then
+			return nil, errors.New("nobody there")
+		}
+		return net.Dial("tcp", address)
+	}
 	for i := range 6 { // each client begins with a node at random
-		c := connect(t, profile(t, cluster, ""), client.WithTimeout(5*time.Second))
+		c := connect(t, profile(t, cluster, ""), client.WithTimeout(5*time.Second), client.WithDialer(slowly))
 		s := c.OpenStream(within(t))
 		p, err := s.Append(within(t), []client.Entry{entry("", fmt.Sprint(i))})
 		if err != nil {

@@ -314,7 +314,8 @@ func TestAppendStreamBackPressure(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{StreamBatches: 2})
 	release := make(chan struct{})
-	c.Nodes[0].Before = func(context.Context, ledger.Batch) error { <-release; return nil }
+	n := c.Nodes[0]
+	n.Before = func(context.Context, ledger.Batch) error { <-release; return nil }
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
 	defer close(release)
@@ -333,12 +334,13 @@ func TestAppendStreamBackPressure(t *testing.T) {
 			}
 		}
 	}()
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, "two batches are submitted", func() bool { return n.Submitted() >= 2 })
+	time.Sleep(50 * time.Millisecond) // for more, if there were more
 	cancel()
 	if n := <-sent; n == 1000 {
 		t.Error("60 MB were taken from a client whose first batch is not decided")
 	}
-	if n := len(c.Nodes[0].Requests()); n > 2 {
-		t.Errorf("%d batches reached the backend, the window is 2", n)
+	if n := n.Submitted(); n != 2 {
+		t.Errorf("%d batches were submitted, the window is 2", n)
 	}
 }

@@ -180,7 +180,9 @@ func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
 			continue
 		}
 		results, err := n.catchUp()
-		check(c.t, err)
+		if err != nil {
+			return ledger.Result{}, err
+		}
 		if n == leader {
 			result = results[0]
 		}

@@ -21,6 +21,8 @@ type Node struct {
 	Before func(ctx context.Context, b ledger.Batch) error
 	// After, if set, runs after the append was applied; its error is the answer.
 	After func(ctx context.Context, b ledger.Batch) error
+	// Alter, if set, changes the result that the node reports.
+	Alter func(*ledger.Result)
 	// Barrier, if set, replaces ReadBarrier.
 	Barrier func(ctx context.Context) error
 	// Replica, if set, is what reads see.
@@ -34,10 +36,11 @@ type Node struct {
 	lags    bool // guarded by c.mu
 	applied int  // blocks; guarded by c.mu
 
-	mu       sync.Mutex
-	running  bool
-	sizes    []int // entries of each
-	ordering sync.Mutex
+	mu      sync.Mutex
+	running bool
+	sizes   []int         // entries of each batch that reached the backend
+	submits int           // calls of Submit
+	queue   chan struct{} // closed when the newest batch of Submit is decided
 }
 
 var _ server.Backend = (*Node)(nil)
@@ -108,6 +111,13 @@ func (n *Node) Requests() []int {
 	return append([]int(nil), n.sizes...)
 }
 
+// Submitted returns how often Submit was called.
+func (n *Node) Submitted() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.submits
+}
+
 // Append implements server.Backend.
 func (n *Node) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error) {
 	n.mu.Lock()
@@ -118,6 +128,9 @@ func (n *Node) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error
 			return ledger.Result{}, err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return ledger.Result{}, err // nothing was done yet
+	}
 	n.c.mu.Lock()
 	if err := n.notLeader(); err != nil {
 		n.c.mu.Unlock()
@@ -125,6 +138,9 @@ func (n *Node) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error
 	}
 	result, err := n.c.apply(n, b)
 	n.c.mu.Unlock()
+	if err == nil && n.Alter != nil {
+		n.Alter(&result)
+	}
 	if err == nil && n.After != nil {
 		err = n.After(ctx, b)
 	}
@@ -144,10 +160,20 @@ func (n *Node) notLeader() error {
 
 // Submit implements server.Backend.
 func (n *Node) Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error)) {
-	n.ordering.Lock()
-	result, err := n.Append(ctx, b)
-	n.ordering.Unlock()
-	go done(result, err)
+	decided := make(chan struct{})
+	n.mu.Lock()
+	before := n.queue
+	n.queue = decided
+	n.submits++
+	n.mu.Unlock()
+	go func() {
+		if before != nil {
+			<-before
+		}
+		result, err := n.Append(ctx, b)
+		close(decided)
+		done(result, err)
+	}()
 }
 
 // ReadBarrier implements server.Backend: the node catches up with everything.
