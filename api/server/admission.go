@@ -12,7 +12,7 @@ import (
 
 // refusedLifetime is how long a refused call may take to hear so. Refusing it before it starts would be simpler, but gRPC then
 // keeps the timer of its deadline, which the client chooses.
-const refusedLifetime = 100 * time.Millisecond
+const refusedLifetime = time.Second
 
 // tooManyRetry is what a client is told to wait when it has too many calls.
 const tooManyRetry = 50 * time.Millisecond

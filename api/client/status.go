@@ -1,0 +1,59 @@
+package client
+
+import (
+	"context"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+)
+
+// Status describes a node: the named one, or with "" any that answers.
+func (c *Client) Status(ctx context.Context, name string) (*cairnv1.StatusResponse, error) {
+	call := func(ctx context.Context, n *node) (*cairnv1.StatusResponse, error) {
+		return n.ledger.Status(ctx, &cairnv1.StatusRequest{})
+	}
+	if name == "" {
+		resp, _, err := read(ctx, c, call)
+		return resp, err
+	}
+	n := c.nodes.byName(name)
+	if n == nil {
+		return nil, invalid("the profile names no node %q", name)
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	resp, err := call(ctx, n)
+	if err != nil {
+		e := errorFrom(err, n.Name, true)
+		e.Definite = true
+		return nil, e
+	}
+	return resp, nil
+}
+
+// TransferLeadership makes the named node lead, or with "" the best follower, and returns who leads now. Role: admin.
+func (c *Client) TransferLeadership(ctx context.Context, to string) (string, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		n := c.nodes.forLeader()
+		attemptCtx, sent := withSent(ctx)
+		resp, err := n.admin.TransferLeadership(attemptCtx, &cairnv1.TransferLeadershipRequest{To: to})
+		if err == nil {
+			c.nodes.failed(n, nil)
+			if leader := c.nodes.byName(resp.Leader); leader != nil {
+				c.nodes.leads(leader)
+			}
+			return resp.Leader, nil
+		}
+		e := errorFrom(err, n.Name, sent.Load())
+		if !e.passing() || !e.Definite || ctx.Err() != nil {
+			return "", e
+		}
+		if !c.nodes.failed(n, e.Leader) {
+			sleep(ctx, pause(attempt, e.RetryAfter))
+		}
+		if ctx.Err() != nil {
+			return "", c.ended(ctx, true)
+		}
+	}
+}
