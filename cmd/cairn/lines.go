@@ -56,7 +56,7 @@ func readLines(ctx context.Context, r io.Reader, name string) <-chan line {
 			case err != nil && len(raw) == 0:
 				return
 			}
-			text := make([]byte, len(raw), len(raw))
+			text := make([]byte, len(raw))
 			copy(text, raw)
 			if err == nil {
 				text = text[:len(text)-1]
@@ -161,7 +161,7 @@ func (o linesOptions) retryHint() string {
 }
 
 func (a *app) appendLines(ctx context.Context, f appendFlags) error {
-	in, name, total := a.in, "standard input", int64(-1)
+	in, name := a.in, "standard input"
 	if f.lines != "-" {
 		file, err := os.Open(f.lines)
 		if err != nil {
@@ -186,7 +186,10 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 	return a.withClientContext(ctx, func(ctx context.Context, c *client.Client) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		bar := a.progress(total, "append")
+		bar := &progress{}
+		if !isTerminal(a.out) { // results on the terminal are progress enough
+			bar = a.progress(-1, "append")
+		}
 		err := appendAll(ctx, c, readLines(ctx, in, name), linesOptions{
 			key: key, sealed: f.sealed, timeout: a.timeout,
 			acked: func(lines []line, entries []client.Entry, results []client.Appended) error {

@@ -30,7 +30,6 @@ type worker struct {
 	id      int
 	c       *client.Client
 	rng     *rand.Rand
-	sent    uint64
 	lat     *latencies
 	entries int64
 	errors  int64
