@@ -1,0 +1,254 @@
+package check
+
+import "fmt"
+
+// RaftEntry is one entry of a member's log.
+type RaftEntry struct {
+	Index, Term uint64
+	// Hash of the entry's data.
+	Hash uint64
+}
+
+// Raft checks the invariants of Raft on the events of all members, told in the
+// order in which they happened. Members have the ids 1 to n. Not safe for
+// concurrent use.
+//
+//	election safety       a term has one leader at most
+//	one vote              a member votes for one candidate in a term, across restarts too
+//	memory                a restarted member knows the term and vote it had promised,
+//	                      and every entry that it had reported durable
+//	log matching          index and term name one entry, with one entry before it
+//	leader completeness   a new leader's log ends with at least what is committed
+//	durability            what is committed is durable on a majority at that moment,
+//	                      and nobody acknowledges what is not durable at home
+//	state machine safety  an index is committed once, with one entry, and applied in order
+type Raft struct {
+	members   []member
+	leaders   map[uint64]uint64
+	votes     map[voteKey]uint64
+	known     map[position]matched
+	committed []RaftEntry // at index-1; Term 0 where it is not known
+	found     []Violation
+	counts    RaftCounts
+}
+
+// RaftCounts says how much a checker has seen: zeros mean that it was not told.
+type RaftCounts struct{ Leaders, Votes, Entries, Committed, Applied, Restarts int }
+
+type voteKey struct{ node, term uint64 }
+
+type position struct{ index, term uint64 }
+
+type matched struct {
+	hash, prevTerm uint64
+	prevKnown      bool
+}
+
+// member is one node's log as it was given to its disk.
+type member struct {
+	base, baseTerm uint64 // the log begins behind base
+	log            []RaftEntry
+	durable        uint64 // everything up to here would survive a crash
+	promised       uint64 // newest term in which it answered anybody
+	commit         uint64
+	applied        uint64
+}
+
+// NewRaft returns a checker for a group of n members with empty logs.
+func NewRaft(n int) *Raft {
+	return &Raft{
+		members: make([]member, n+1), leaders: map[uint64]uint64{}, votes: map[voteKey]uint64{}, known: map[position]matched{},
+	}
+}
+
+// Violations returns what was found so far, at most 100.
+func (r *Raft) Violations() []Violation { return r.found }
+
+// Counts returns how much was checked.
+func (r *Raft) Counts() RaftCounts { return r.counts }
+
+func (r *Raft) fail(index uint64, format string, args ...any) {
+	if len(r.found) < maxViolations {
+		r.found = append(r.found, Violation{Kind: "raft", Index: index, A: noOp, B: noOp, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (m *member) last() uint64 { return m.base + uint64(len(m.log)) }
+
+func (m *member) term(i uint64) (uint64, bool) {
+	switch {
+	case i == m.base:
+		return m.baseTerm, true
+	case i < m.base || i > m.last():
+		return 0, false
+	}
+	return m.log[i-m.base-1].Term, true
+}
+
+// Restarted tells the state that a member found on its disk: term and vote, the
+// log behind base, what of it is committed and what is applied already.
+func (r *Raft) Restarted(node, term, vote, base, baseTerm uint64, log []RaftEntry, commit, applied uint64) {
+	m := &r.members[node]
+	r.counts.Restarts++
+	if term < m.promised {
+		r.fail(0, "node %d restarts in term %d, but it had answered in term %d", node, term, m.promised)
+	} else if v := r.votes[voteKey{node, term}]; v != 0 && v != vote {
+		r.fail(0, "node %d restarts in term %d with a vote for %d, but it had voted for %d", node, term, vote, v)
+	}
+	now := member{base: base, baseTerm: baseTerm, log: log, promised: max(m.promised, term), commit: commit, applied: applied}
+	for i := max(m.base, base) + 1; i <= m.durable; i++ {
+		was, _ := m.term(i)
+		if is, ok := now.term(i); !ok || is != was {
+			r.fail(i, "node %d had entry %d of term %d durable, after a restart it has term %d and ends at %d", node, i, was, is, now.last())
+			break
+		}
+	}
+	if now.last() < m.durable {
+		r.fail(now.last(), "node %d had entries up to %d durable, after a restart it ends at %d", node, m.durable, now.last())
+	}
+	now.durable = now.last()
+	*m = now
+	r.match(m, log)
+}
+
+// Voted tells that a member's vote has left it, or is durable.
+func (r *Raft) Voted(node, term, candidate uint64) {
+	r.counts.Votes++
+	r.answered(node, term)
+	k := voteKey{node, term}
+	if v := r.votes[k]; v != 0 && v != candidate {
+		r.fail(0, "node %d voted in term %d for %d and for %d", node, term, v, candidate)
+		return
+	}
+	r.votes[k] = candidate
+}
+
+func (r *Raft) answered(node, term uint64) {
+	r.members[node].promised = max(r.members[node].promised, term)
+}
+
+// Leads tells that a member became leader.
+func (r *Raft) Leads(node, term uint64) {
+	r.counts.Leaders++
+	if l := r.leaders[term]; l != 0 && l != node {
+		r.fail(0, "term %d has two leaders, %d and %d", term, l, node)
+	}
+	r.leaders[term] = node
+	// By log matching the last committed entry stands for all before.
+	if n := uint64(len(r.committed)); n > 0 {
+		m := &r.members[node]
+		if t, ok := m.term(n); (!ok || t != r.committed[n-1].Term) && n > m.base {
+			r.fail(n, "node %d leads term %d without the committed entry %d", node, term, n)
+		}
+	}
+}
+
+// Appended tells that entries were given to a member's disk; they replace what is
+// there from the first of them on.
+func (r *Raft) Appended(node uint64, entries []RaftEntry) {
+	if len(entries) == 0 {
+		return
+	}
+	m, first := &r.members[node], entries[0].Index
+	if first <= m.base || first > m.last()+1 {
+		r.fail(first, "node %d appends entry %d to a log of entries %d to %d", node, first, m.base+1, m.last())
+		return
+	}
+	if first <= m.commit {
+		r.fail(first, "node %d replaces entry %d, though it knows that %d are committed", node, first, m.commit)
+	}
+	m.log = append(m.log[:first-m.base-1], entries...)
+	m.durable = min(m.durable, first-1)
+	r.match(m, entries)
+}
+
+func (r *Raft) match(m *member, entries []RaftEntry) {
+	r.counts.Entries += len(entries)
+	for _, e := range entries {
+		prev, ok := m.term(e.Index - 1)
+		k, at := matched{e.Hash, prev, ok}, position{e.Index, e.Term}
+		have, seen := r.known[at]
+		switch {
+		case !seen:
+			r.known[at] = k
+		case have.hash != k.hash, have.prevKnown && k.prevKnown && have.prevTerm != k.prevTerm:
+			r.fail(e.Index, "two logs differ at index %d, term %d", e.Index, e.Term)
+		}
+	}
+}
+
+// Durable tells that a member's entries up to the one with this index and term
+// have been synced.
+func (r *Raft) Durable(node, index, term uint64) {
+	m := &r.members[node]
+	if t, ok := m.term(index); ok && t == term {
+		m.durable = max(m.durable, index)
+	}
+}
+
+// Acknowledged tells that a member has told a leader of this term that it holds
+// everything up to index.
+func (r *Raft) Acknowledged(node, term, index uint64) {
+	r.answered(node, term)
+	if m := &r.members[node]; index > m.durable && index > m.base {
+		r.fail(index, "node %d acknowledges entry %d, but only %d are durable there", node, index, m.durable)
+	}
+}
+
+// Committed tells that a member knows that everything up to index is committed.
+func (r *Raft) Committed(node, index uint64) {
+	m := &r.members[node]
+	if index < m.commit {
+		r.fail(index, "the commit index of node %d goes back from %d to %d", node, m.commit, index)
+		return
+	}
+	for i := m.commit + 1; i <= index; i++ {
+		if i <= m.base {
+			continue
+		}
+		if i > m.last() {
+			r.fail(i, "node %d commits entry %d, its log ends at %d", node, i, m.last())
+			break
+		}
+		r.commit(node, m.log[i-m.base-1])
+	}
+	m.commit = index
+}
+
+func (r *Raft) commit(node uint64, e RaftEntry) {
+	for uint64(len(r.committed)) < e.Index {
+		r.committed = append(r.committed, RaftEntry{})
+	}
+	have := &r.committed[e.Index-1]
+	if have.Term != 0 {
+		if *have != e {
+			r.fail(e.Index, "entry %d was committed in term %d, node %d commits another one of term %d", e.Index, have.Term, node, e.Term)
+		}
+		return
+	}
+	*have = e
+	r.counts.Committed++
+	holders := 0
+	for i := 1; i < len(r.members); i++ {
+		m := &r.members[i]
+		if t, ok := m.term(e.Index); ok && t == e.Term && m.durable >= e.Index {
+			holders++
+		}
+	}
+	if holders < (len(r.members)-1)/2+1 {
+		r.fail(e.Index, "node %d commits entry %d of term %d, which is durable on %d of %d nodes", node, e.Index, e.Term, holders, len(r.members)-1)
+	}
+}
+
+// Applied tells that a member has applied an entry.
+func (r *Raft) Applied(node uint64, e RaftEntry) {
+	m := &r.members[node]
+	r.counts.Applied++
+	if e.Index != m.applied+1 {
+		r.fail(e.Index, "node %d applies entry %d after %d", node, e.Index, m.applied)
+	}
+	m.applied = e.Index
+	if e.Index > uint64(len(r.committed)) || r.committed[e.Index-1] != e {
+		r.fail(e.Index, "node %d applies an entry %d of term %d that was not committed", node, e.Index, e.Term)
+	}
+}

@@ -1,0 +1,107 @@
+package check_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cairnledger/cairn/jepsen/check"
+)
+
+func raftEntry(index, term uint64) check.RaftEntry {
+	return check.RaftEntry{Index: index, Term: term, Hash: index*1000 + term}
+}
+
+// elect makes node 1 the leader of term 1 of three, with entry 1 committed.
+func elect(r *check.Raft) {
+	r.Voted(1, 1, 1)
+	r.Voted(2, 1, 1)
+	r.Leads(1, 1)
+	for node := uint64(1); node <= 2; node++ {
+		r.Appended(node, []check.RaftEntry{raftEntry(1, 1)})
+		r.Durable(node, 1, 1)
+	}
+	r.Acknowledged(2, 1, 1)
+	r.Committed(1, 1)
+	r.Applied(1, raftEntry(1, 1))
+}
+
+func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
+	t.Parallel()
+	r := check.NewRaft(3)
+	elect(r)
+	// An entry that only the leader has is replaced by the next leader.
+	r.Appended(1, []check.RaftEntry{raftEntry(2, 1)})
+	r.Durable(1, 2, 1)
+	r.Restarted(2, 1, 1, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0)
+	r.Voted(2, 2, 2)
+	r.Voted(3, 2, 2)
+	r.Leads(2, 2)
+	r.Appended(2, []check.RaftEntry{raftEntry(2, 2)})
+	r.Durable(2, 2, 2)
+	r.Appended(1, []check.RaftEntry{raftEntry(2, 2)})
+	r.Durable(1, 2, 2)
+	r.Acknowledged(1, 2, 2)
+	r.Committed(2, 2)
+	r.Applied(2, raftEntry(1, 1))
+	r.Applied(2, raftEntry(2, 2))
+	// A log that was shortened behind its mark.
+	r.Restarted(1, 2, 0, 1, 1, []check.RaftEntry{raftEntry(2, 2)}, 1, 1)
+	r.Committed(1, 2)
+	r.Applied(1, raftEntry(2, 2))
+	if v := r.Violations(); len(v) > 0 {
+		t.Fatalf("violations of a legal run: %v", v)
+	}
+	want := check.RaftCounts{Leaders: 2, Votes: 4, Entries: 7, Committed: 2, Applied: 4, Restarts: 2}
+	if got := r.Counts(); got != want {
+		t.Errorf("counts %+v, want %+v", got, want)
+	}
+}
+
+func TestRaftViolations(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		do   func(r *check.Raft)
+		want string
+	}{
+		"two leaders":       {func(r *check.Raft) { r.Leads(2, 1) }, "two leaders"},
+		"two votes":         {func(r *check.Raft) { r.Voted(2, 1, 3) }, "voted in term 1 for 1 and for 3"},
+		"forgotten vote":    {func(r *check.Raft) { r.Restarted(2, 1, 0, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0) }, "it had voted for 1"},
+		"forgotten term":    {func(r *check.Raft) { r.Restarted(2, 0, 0, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0) }, "it had answered in term 1"},
+		"forgotten entry":   {func(r *check.Raft) { r.Restarted(2, 1, 1, 0, 0, nil, 0, 0) }, "durable"},
+		"other entry":       {func(r *check.Raft) { r.Appended(3, []check.RaftEntry{{Index: 1, Term: 1, Hash: 7}}) }, "two logs differ"},
+		"incomplete leader": {func(r *check.Raft) { r.Leads(3, 2) }, "without the committed entry 1"},
+		"gap":               {func(r *check.Raft) { r.Appended(3, []check.RaftEntry{raftEntry(2, 1)}) }, "appends entry 2"},
+		"committed cut":     {func(r *check.Raft) { r.Appended(1, []check.RaftEntry{raftEntry(1, 2)}) }, "replaces entry 1"},
+		"early ack": {func(r *check.Raft) {
+			r.Appended(2, []check.RaftEntry{raftEntry(2, 1)})
+			r.Acknowledged(2, 1, 2)
+		}, "only 1 are durable"},
+		"early commit": {func(r *check.Raft) {
+			r.Appended(1, []check.RaftEntry{raftEntry(2, 1)})
+			r.Durable(1, 2, 1)
+			r.Committed(1, 2)
+		}, "durable on 1 of 3"},
+		"commit goes back":  {func(r *check.Raft) { r.Committed(1, 0) }, "goes back"},
+		"commit beyond log": {func(r *check.Raft) { r.Committed(1, 2) }, "its log ends at 1"},
+		"two commits": {func(r *check.Raft) {
+			r.Appended(3, []check.RaftEntry{raftEntry(1, 2)})
+			r.Committed(3, 1)
+		}, "commits another one"},
+		"applied twice":     {func(r *check.Raft) { r.Applied(1, raftEntry(1, 1)) }, "applies entry 1 after 1"},
+		"applied too early": {func(r *check.Raft) { r.Applied(1, raftEntry(2, 1)) }, "was not committed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := check.NewRaft(3)
+			elect(r)
+			if v := r.Violations(); len(v) > 0 {
+				t.Fatalf("before: %v", v)
+			}
+			tc.do(r)
+			v := r.Violations()
+			if len(v) == 0 || !strings.Contains(v[0].Text, tc.want) {
+				t.Errorf("violations %v, want one with %q", v, tc.want)
+			}
+		})
+	}
+}
