@@ -1,9 +1,10 @@
 package local
 
 import (
-	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 )
@@ -15,28 +16,36 @@ const (
 	lastPort  = 32000
 )
 
-// freePorts returns n loopback addresses nobody listens on. All stay open until
-// all are found, so that they differ.
+// blockPorts keeps processes that look for ports at the same time apart: each
+// starts at a place of its own, so that they do not pick the same ones before
+// their nodes listen.
+const blockPorts = 64
+
+// drawn counts the ports that this process has tried.
+var drawn atomic.Uint64
+
+func nextPort() int {
+	n := uint64(os.Getpid())*blockPorts + drawn.Add(1)
+	return firstPort + int(n%(lastPort-firstPort))
+}
+
+// freePorts returns n loopback addresses nobody listens on, and does not return
+// one twice before it has tried all.
 func freePorts(n int) ([]string, error) {
-	var (
-		open  []net.Listener
-		addrs []string
-	)
-	defer func() {
-		for _, l := range open {
-			_ = l.Close()
-		}
-	}()
+	var addrs []string
 	for tries := 0; len(addrs) < n; tries++ {
-		if tries > 100*n+1000 {
+		if tries > lastPort-firstPort {
 			return nil, errors.Newf("find %d free ports between %d and %d", n, firstPort, lastPort)
 		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(nextPort()))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
 		}
-		open, addrs = append(open, l), append(addrs, addr)
+		if err := l.Close(); err != nil {
+			return nil, errors.Wrap(err, "look for free ports")
+		}
+		addrs = append(addrs, addr)
 	}
 	return addrs, nil
 }
