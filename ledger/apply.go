@@ -286,7 +286,7 @@ func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 	for _, p := range pairs {
 		stored, err := l.store.Get(p.Key)
 		switch {
-		case errors.Is(err, ErrKeyNotFound):
+		case errors.Is(err, ErrKeyNotFound), errors.Is(err, ErrValueLost):
 			out = append(out, p)
 		case err != nil:
 			return nil, errors.Wrapf(err, "compare raft index %d", raftIndex)

@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/ledger/memstore"
 )
 
@@ -24,6 +27,8 @@ type replica struct {
 	mark ledger.Summary // in the Raft log
 	// sealed is what the ledger may know: everything ever given to SetSealed.
 	sealed uint64
+	// marked, when not nil, is called after the mark has advanced.
+	marked func()
 }
 
 func (r *replica) open(store ledger.Store) {
@@ -67,6 +72,9 @@ func (r *replica) advanceMark() {
 			r.t.Fatalf("summary %+v became %+v, %v", s, parsed, err)
 		}
 		r.mark = s
+		if r.marked != nil {
+			r.marked()
+		}
 	}
 }
 
@@ -218,31 +226,45 @@ func memFiles(t testing.TB, dir string) []string {
 	return files
 }
 
-// TestBadgerCrashes takes images of an open Badger, removes or cuts memtable files as a power failure may, and wants
-// the exact state after replay from the mark.
+// TestBadgerCrashes takes images of an open Badger, removes or cuts memtable files and cuts value logs as a power failure
+// may, and wants the exact state after replay from the mark.
 func TestBadgerCrashes(t *testing.T) {
 	t.Parallel()
-	const memTable = 1 << 20
+	for name, o := range map[string]badgerstore.Options{
+		"tree":      {MemTableSize: 1 << 20, ValueLogSize: 1 << 20, ValueThreshold: 1 << 20},
+		"value log": {MemTableSize: 160 << 10, ValueLogSize: 1 << 20, ValueThreshold: 12 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testBadgerCrashes(t, o)
+		})
+	}
+}
+
+func testBadgerCrashes(t *testing.T, o badgerstore.Options) {
 	const seed = 0
 	h := newHistory(2000 + seed)
 	h.grow(t, 700, 1500)
 	r := &replica{t: t, h: h, rng: rand.New(rand.NewPCG(seed, 4))}
-	dir := t.TempDir()
-	store := openBadger(t, dir, memTable)
-	r.open(store)
-	lost := 0
+	o.Dir = t.TempDir()
+	r.open(openBadgerWith(t, o))
+	lost, values := 0, 0
+	synced := map[string]int{} // bytes of each value log that were there when the mark advanced
+	r.marked = func() { synced = valueLogs(t, o.Dir) }
 	for crash := range 5 {
 		r.run(100+r.rng.IntN(150), 1)
-		if crash%2 == 0 {
+		for deadline := time.Now().Add(10 * time.Second); crash == 2 && r.mark.RaftIndex == 0 && time.Now().Before(deadline); {
+			r.run(5, 1) // Badger writes a table once a memtable is full, and in the background
 			r.advanceMark()
+			time.Sleep(time.Millisecond)
 		}
-		next := image(t, dir)
+		next := image(t, o.Dir)
 		if err := r.l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		dir = next
+		o.Dir = next
 		if crash > 0 { // the first is a mere crash of the process
-			for _, f := range memFiles(t, dir) {
+			for _, f := range memFiles(t, o.Dir) {
 				switch r.rng.IntN(3) {
 				case 0:
 					lost++
@@ -251,15 +273,20 @@ func TestBadgerCrashes(t *testing.T) {
 					}
 				case 1:
 					lost++
-					cut(t, f, r.rng)
+					cut(t, f, 0, r.rng)
+				}
+			}
+			for name, size := range valueLogs(t, o.Dir) {
+				if size > synced[name] && r.rng.IntN(3) > 0 {
+					values++
+					cut(t, filepath.Join(o.Dir, name), synced[name], r.rng)
 				}
 			}
 		}
-		store = openBadger(t, dir, memTable)
-		r.open(store)
+		r.open(openBadgerWith(t, o))
 	}
-	if r.mark.RaftIndex == 0 || lost == 0 {
-		t.Errorf("%v: mark %d, %d files lost: the test shows nothing", h, r.mark.RaftIndex, lost)
+	if inLog := o.ValueThreshold < 1<<20; r.mark.RaftIndex == 0 || lost == 0 || (values > 0) != inLog {
+		t.Errorf("%v: mark %d, %d memtables and %d value logs lost: the test shows nothing", h, r.mark.RaftIndex, lost, values)
 	}
 	r.finish()
 	if err := r.l.Close(); err != nil {
@@ -267,8 +294,29 @@ func TestBadgerCrashes(t *testing.T) {
 	}
 }
 
-// cut zeroes a file from a random place within its contents on, which is how unwritten pages look.
-func cut(t testing.TB, name string, rng *rand.Rand) {
+// valueLogs returns how far each value log is written, in bytes; empty ones are left out.
+func valueLogs(t testing.TB, dir string) map[string]int {
+	t.Helper()
+	const header = 20
+	files, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := map[string]int{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end := len(bytes.TrimRight(b, "\x00")); end > header {
+			sizes[filepath.Base(f)] = end
+		}
+	}
+	return sizes
+}
+
+// cut zeroes a file from a random place within its contents on, at kept or later, which is how unwritten pages look.
+func cut(t testing.TB, name string, kept int, rng *rand.Rand) {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -278,7 +326,7 @@ func cut(t testing.TB, name string, rng *rand.Rand) {
 	for end > 0 && b[end-1] == 0 {
 		end--
 	}
-	from := rng.IntN(end + 1)
+	from := kept + rng.IntN(end-kept+1)
 	clear(b[from:])
 	if err := writeSparse(name, b); err != nil {
 		t.Fatal(err)

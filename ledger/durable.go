@@ -58,19 +58,24 @@ func (d *durability) set(s Summary) {
 }
 
 // Durable returns the newest position that is known to be durable in the store; false when that is only the empty
-// ledger. Call it now and then (once a second): it may list a directory. Meant for the Raft log's mark.
+// ledger. Call it now and then, not on the way of an append: it may wait for the disk. Meant for the Raft log's mark.
 func (l *Ledger) Durable() (Summary, bool) {
 	d := &l.durable
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.mu.samples) > 0 && l.Err() == nil {
-		// An error here only means that nothing new is known.
-		if flushed, err := l.store.Flushed(); err == nil {
-			for len(d.mu.samples) > 0 && d.mu.samples[0].token <= flushed {
-				d.mu.newest = d.mu.samples[0].summary
-				d.mu.samples = d.mu.samples[1:]
-			}
+	waiting := len(d.mu.samples) > 0
+	d.mu.Unlock()
+	var flushed Token
+	if waiting && l.Err() == nil {
+		// An error here only means that nothing new is known. The lock is not held: the applier takes samples.
+		if token, err := l.store.Flushed(); err == nil {
+			flushed = token
 		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.mu.samples) > 0 && d.mu.samples[0].token <= flushed {
+		d.mu.newest = d.mu.samples[0].summary
+		d.mu.samples = d.mu.samples[1:]
 	}
 	return d.mu.newest, d.mu.newest.RaftIndex > 0
 }

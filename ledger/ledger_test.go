@@ -27,7 +27,13 @@ func open(t testing.TB, store ledger.Store, start ledger.Summary) *ledger.Ledger
 
 func openBadger(t testing.TB, dir string, memTable int64) *badgerstore.Store {
 	t.Helper()
-	s, err := badgerstore.Open(badgerstore.Options{Dir: dir, MemTableSize: memTable, Logf: t.Logf})
+	return openBadgerWith(t, badgerstore.Options{Dir: dir, MemTableSize: memTable})
+}
+
+func openBadgerWith(t testing.TB, o badgerstore.Options) *badgerstore.Store {
+	t.Helper()
+	o.Logf = t.Logf
+	s, err := badgerstore.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,10 @@ import "github.com/cockroachdb/errors"
 // ErrKeyNotFound is what a Store returns for a key that it does not hold.
 var ErrKeyNotFound = errors.New("key not found")
 
+// ErrValueLost is what a Store returns, wrapped, for a key that it holds with a value that it cannot read: damaged, or
+// lost in a power failure.
+var ErrValueLost = errors.New("value lost")
+
 // Pair is one key with its new value. A nil Value deletes the key; an empty one does not.
 type Pair struct{ Key, Value []byte }
 
@@ -15,8 +19,9 @@ type Token uint64
 // simulator. Get and Seek are safe for concurrent use with everything; Commit has one caller at a time for Apply and
 // possibly another one for sealed checkpoints.
 //
-// A store promises no more than this about a power failure: a commit survives as a whole or not at all, everything
-// before a flushed token survives, and of the rest any part may be missing, including the middle.
+// A store promises no more than this about a power failure: everything before a flushed token survives, and of the rest
+// any part may be missing, including the middle. Of a commit all keys survive or none; the value of one that did may be
+// lost.
 type Store interface {
 	// Get returns a copy of the key's value with the highest version, or ErrKeyNotFound. Any other error means that
 	// the data cannot be trusted.

@@ -2,11 +2,12 @@
 //
 // # What it guarantees
 //
-// A commit is one Badger transaction, so it survives as a whole or not at all: a transaction lies in one memtable, and
-// Badger's replay of a memtable's file cuts it at the first transaction that is not complete. A clean Close makes
-// everything durable. In between a token does: it names the highest memtable file (*.mem) of its moment. Badger deletes
-// such a file only after its contents are a synced table in the synced MANIFEST; when all files up to a token are gone
-// and the directory was synced, every commit before the token is durable. db.Sync is no substitute: it passes over
+// A commit is one Badger transaction: a transaction lies in one memtable, and Badger's replay of a memtable's file cuts
+// it at the first transaction that is not complete. Of a commit that survives, large values may be lost (the value log is
+// a file of its own): reading one is a ledger.ErrValueLost, never another value. A clean Close makes everything durable.
+// In between a token does: it names the highest memtable file (*.mem) of its moment. Badger deletes such a file only after
+// its contents are a synced table in the synced MANIFEST; when all files up to a token are gone, and the value log and the
+// directory were synced after that, every commit before the token is durable. db.Sync is no substitute: it passes over
 // memtables that were rotated and not yet written.
 //
 // # What it does against Badger's habits
@@ -14,8 +15,8 @@
 // Badger drops what it cannot read: a table block with a bad checksum reads as absent keys, a damaged memtable file is
 // cut at the damage, and some damage ends the process from a goroutine where nobody can recover. Open therefore reads
 // and checks every table of the MANIFEST first and refuses a damaged one by name (*DamagedError). The ledger's
-// position, its dense index space and its tree show the rest. Values stay in the LSM tree: the value log holds
-// nothing, needs no garbage collection and cannot dangle.
+// position, its dense index space and its tree show the rest. Blocks under load lie in the value log, written once; it is
+// never collected, since nothing in it is ever deleted.
 //
 // # What it assumes
 //

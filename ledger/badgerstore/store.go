@@ -20,10 +20,12 @@ import (
 // Options of Open.
 type Options struct {
 	Dir string
-	// MemTableSize is the size of a memtable in bytes, 0 for 32 MiB. It bounds what is replayed after a power failure
+	// MemTableSize is the size of a memtable in bytes, 0 for 16 MiB. It bounds what is replayed after a power failure
 	// and what a busy store holds in memory (three of them). Tests use less; a commit of ledger.MaxCommitSize needs
 	// at least the default.
 	MemTableSize int64
+	// ValueThreshold and ValueLogSize are for tests: 0 for 24 KiB and 256 MiB.
+	ValueThreshold, ValueLogSize int64
 	// SkipVerify leaves out the check of all tables at Open, for directories so large that reading them once takes
 	// too long. Footers and indexes are still checked.
 	SkipVerify bool
@@ -32,7 +34,13 @@ type Options struct {
 }
 
 const (
-	defaultMemTableSize = 32 << 20
+	defaultMemTableSize = 16 << 20
+	// valueThreshold is the size in bytes above which a value goes to the value log: written once, never moved. Blocks
+	// under load do, and would otherwise be rewritten by one compaction after the other. Hash tiles and sealed
+	// checkpoints, which are replaced or deleted, stay below it: the value log is never collected.
+	valueThreshold = 24 << 10
+	// valueLogSize is the size in bytes of a value log file; twice as much is mapped.
+	valueLogSize = 256 << 20
 	// commitOverhead is what Badger counts for a pair beside key and value.
 	commitOverhead = 12
 )
@@ -46,7 +54,12 @@ type Store struct {
 		sync.Mutex
 		err     error        // the first failed commit; final
 		discard uint64       // newest version given to SetDiscardTs
-		flushed ledger.Token // whose directory entries were synced
+		flushed ledger.Token // whose value log and directory entries were synced
+	}
+	// syncing serialises Flushed, which waits for the disk.
+	syncing struct {
+		sync.Mutex
+		valueLog uint64 // every value log file below this number is synced and written no more
 	}
 }
 
@@ -54,6 +67,12 @@ type Store struct {
 func Open(o Options) (s *Store, err error) {
 	if o.MemTableSize == 0 {
 		o.MemTableSize = defaultMemTableSize
+	}
+	if o.ValueThreshold == 0 {
+		o.ValueThreshold = valueThreshold
+	}
+	if o.ValueLogSize == 0 {
+		o.ValueLogSize = valueLogSize
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
@@ -80,8 +99,9 @@ func badgerOptions(o Options) badger.Options {
 		WithBlockCacheSize(0).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMemTableSize(o.MemTableSize).
-		WithValueThreshold(min(1<<20, o.MemTableSize*15/100)). // everything in the LSM tree
-		WithValueLogFileSize(8 << 20).
+		WithValueThreshold(min(o.ValueThreshold, o.MemTableSize*15/100)).
+		WithValueLogFileSize(o.ValueLogSize).
+		WithVerifyValueChecksum(true).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
 		WithNumLevelZeroTables(4).
@@ -107,10 +127,23 @@ func (s *Store) Get(key []byte) (value []byte, err error) {
 	return copyValue(item)
 }
 
-func copyValue(item *badger.Item) ([]byte, error) {
-	value, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, errors.Wrap(err, "read from the store")
+// copyValue returns a copy of an item's value. A value in the value log may have been lost in a power failure although
+// its key was not: then the error is a ledger.ErrValueLost.
+func copyValue(item *badger.Item) (value []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.Newf("%v", r)
+		}
+		if err != nil {
+			err = errors.Mark(errors.Wrap(err, "read from the value log"), ledger.ErrValueLost)
+		}
+	}()
+	if value, err = item.ValueCopy(nil); err != nil {
+		return nil, err
+	}
+	if len(value) == 0 && item.ValueSize() != 0 {
+		// Badger logs why it cannot read a value, and returns none. Empty values never go to the value log.
+		return nil, errors.Newf("%d bytes are not readable", item.ValueSize())
 	}
 	if value == nil {
 		value = []byte{}
@@ -204,23 +237,66 @@ func (s *Store) Token() (ledger.Token, error) {
 	return highest, err
 }
 
-// Flushed implements ledger.Store: the file below the lowest memtable file, once the directory is synced.
+// Flushed implements ledger.Store: the file below the lowest memtable file, once the value log and the directory are
+// synced, too. It waits for the disk when there is something new; commits go on meanwhile.
 func (s *Store) Flushed() (ledger.Token, error) {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	lowest, _, err := memtableFiles(s.dir)
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if lowest == 0 || lowest-1 <= s.mu.flushed {
-		return s.mu.flushed, nil
+	flushed := s.mu.flushed
+	s.mu.Unlock()
+	if lowest == 0 || lowest-1 <= flushed {
+		return flushed, nil
 	}
-	// Badger does not sync the directory entries of new tables.
+	// The values of these memtables were written before their keys, so they are in files that exist by now. Badger syncs
+	// neither them nor the directory entries of new files.
+	if err := s.syncValueLog(); err != nil {
+		return 0, s.remember(err)
+	}
 	if err := syncDir(s.dir); err != nil {
-		return 0, err
+		return 0, s.remember(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.mu.flushed = lowest - 1
 	return s.mu.flushed, nil
+}
+
+// syncValueLog makes all values durable that have been written so far. Badger maps its files; syncing another
+// descriptor of the same file writes the mapped pages as well, and does not hold Badger up.
+func (s *Store) syncValueLog() error {
+	files, err := filepath.Glob(filepath.Join(s.dir, "*.vlog"))
+	if err != nil {
+		return errors.Wrap(err, "list value log files")
+	}
+	newest := s.syncing.valueLog
+	for _, file := range files {
+		n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(file), ".vlog"), 10, 32)
+		if err != nil {
+			return errors.Wrapf(err, "list value log files: %q", file)
+		}
+		if n < s.syncing.valueLog {
+			continue
+		}
+		newest = max(newest, n)
+		if err := syncFile(file); err != nil {
+			return err
+		}
+	}
+	s.syncing.valueLog = newest
+	return nil
+}
+
+func syncFile(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return errors.Wrap(err, "sync value log")
+	}
+	return errors.Wrap(errors.CombineErrors(f.Sync(), f.Close()), "sync value log")
 }
 
 // memtableFiles returns the lowest and highest number of a memtable file, 0 when there is none.
@@ -266,12 +342,17 @@ func (s *Store) Close() (err error) {
 	return errors.Wrap(s.db.Close(), "close ledger store")
 }
 
-// Size returns the bytes of the store's files.
+// Size returns the bytes of the store's tables and values.
 func (s *Store) Size() (int64, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.sst"))
 	if err != nil {
 		return 0, errors.Wrap(err, "measure the store")
 	}
+	values, err := filepath.Glob(filepath.Join(s.dir, "*.vlog"))
+	if err != nil {
+		return 0, errors.Wrap(err, "measure the store")
+	}
+	files = append(files, values...)
 	var total int64
 	for _, f := range files {
 		if info, err := os.Stat(f); err == nil { // a compaction may have removed it
