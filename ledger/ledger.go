@@ -63,6 +63,8 @@ type Ledger struct {
 		sealState
 	}
 	durable durability
+	// storedAtOpen is the newest raft index that the store held when it was opened.
+	storedAtOpen uint64
 
 	failed atomic.Pointer[failure]
 }
@@ -158,6 +160,7 @@ func (l *Ledger) restore() error {
 	if root := tree.Root(); root != start.root() {
 		return &CorruptError{What: "tree", Index: start.Size, Err: errors.Newf("root %s, want %s", root, start.root())}
 	}
+	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
 	l.durable.init(start)
 	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
@@ -168,6 +171,10 @@ func (l *Ledger) restore() error {
 	l.grown.reach(start.Size)
 	return nil
 }
+
+// StoredApplied returns the newest raft index that the store holds, as of Open: commits behind the durable position may
+// have holes. A Raft log that ends before it has lost what it had promised to keep.
+func (l *Ledger) StoredApplied() uint64 { return l.storedAtOpen }
 
 // storedApplied returns the newest position that the store holds; behind it there may be holes.
 func (l *Ledger) storedApplied() (Summary, error) {

@@ -205,6 +205,24 @@ func (n *node) openStorage() (err error) {
 	if err != nil {
 		return errors.CombineErrors(errors.Wrap(err, "open the ledger"), store.Close())
 	}
+	return n.checkRaftLog()
+}
+
+// ErrRaftLogLost says that the ledger holds blocks that the Raft log has no trace
+// of any more, although it is synced before a block is applied: the log was cut,
+// deleted or replaced. The node may have forgotten votes and acknowledged entries,
+// so it must not take part in Raft again.
+var ErrRaftLogLost = errors.New("the Raft log has lost entries")
+
+func (n *node) checkRaftLog() error {
+	last, err := n.wal.Group(group).LastIndex()
+	if err != nil {
+		return errors.Wrap(err, "read the Raft log's end")
+	}
+	if stored := n.ledger.StoredApplied(); stored > last {
+		return errors.Wrapf(ErrRaftLogLost, "%s ends at raft index %d, the ledger holds %d: restore the directory; do not start the node without it",
+			n.dir.sub(walDir), last, stored)
+	}
 	return nil
 }
 

@@ -31,18 +31,14 @@ type replica struct {
 	// stamped is the ledger time of the newest block built here, µs since the Unix
 	// epoch. Owned by Raft's loop.
 	stamped int64
-	// marked is the position of the newest mark, and markedAt when it was set.
-	// Owned by the apply goroutine.
-	marked   uint64
-	markedAt time.Time
-	metrics  *metrics
+	metrics *metrics
 	// storeBytes is what the ledger's directory occupies, measured now and then.
 	storeBytes atomic.Int64
 }
 
 // newReplica connects ledger and sealer; raft is set by the caller.
 func newReplica(n *node) (*replica, error) {
-	r := &replica{node: n, ledger: n.ledger, names: map[uint64]Member{}, metrics: n.metrics, marked: n.wal.Group(group).Mark().Index}
+	r := &replica{node: n, ledger: n.ledger, names: map[uint64]Member{}, metrics: n.metrics}
 	for _, m := range n.cfg.Members {
 		r.names[m.ID] = m
 	}
@@ -109,21 +105,24 @@ func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Reques
 	if len(results) > 0 {
 		r.sealer.applied(r.ledger.Head().Size)
 	}
-	if now := time.Now(); now.Sub(r.markedAt) >= markInterval {
-		r.markedAt = now
-		r.mark()
-	}
 	return nil
 }
 
-// mark tells the Raft log how far it need not reach back any more.
-func (r *replica) mark() {
-	s, ok := r.ledger.Durable()
-	if !ok || s.RaftIndex <= r.marked {
-		return
+// keepMark tells the Raft log now and then how far the ledger is durable, so that
+// it need not reach back further. It waits for the disk: a goroutine of its own.
+func (r *replica) keepMark(quit <-chan struct{}) {
+	marked := r.node.wal.Group(group).Mark().Index
+	for {
+		select {
+		case <-quit:
+			return
+		case <-time.After(markInterval):
+		}
+		if s, ok := r.ledger.Durable(); ok && s.RaftIndex > marked {
+			marked = s.RaftIndex
+			r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
+		}
 	}
-	r.marked = s.RaftIndex
-	r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
 }
 
 // Fail answers the callers of batches that will not come back through Apply.

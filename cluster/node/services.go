@@ -54,7 +54,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 		}
 		return nil
 	})
-	s.wg.Add(2)
+	s.wg.Add(3)
+	go func() {
+		defer s.wg.Done()
+		n.replica.keepMark(s.quit)
+	}()
 	go func() {
 		defer s.wg.Done()
 		measureStore(n.dir.sub(ledgerDir), &n.replica.storeBytes, s.quit)
