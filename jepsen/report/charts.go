@@ -1,0 +1,409 @@
+package report
+
+import (
+	"fmt"
+	"html/template"
+	"time"
+)
+
+// chart is one picture over the time of the run: a drawing with labels laid over it.
+type chart struct {
+	ID, Title, Note string
+	Height          int
+	Y               []tick
+	Legend          []key
+	Drawing         template.HTML
+	Marks           []mark
+	Rows            []row // labels at the left instead of Y
+}
+
+// key is one entry of a legend; Class names its colour.
+type key struct{ Class, Shape, Label string }
+
+// mark is a text inside the drawing.
+type mark struct {
+	Left, Width, Top template.CSS
+	Class, Text      string
+	Hint             string
+}
+
+// row is a label at the left of a row of the drawing.
+type row struct {
+	Top, Height template.CSS
+	Text, Sub   string
+	Class       string
+}
+
+// timeline draws everything that shares the run's time axis.
+type timeline struct {
+	run   *Run
+	m     *measured
+	scale timeScale
+}
+
+// span returns the ends of a fault in the drawing, wide enough to be seen.
+func (t *timeline) span(f Fault) (float64, float64) {
+	a, b := t.scale.x(f.Start), t.scale.x(f.End)
+	if b-a < 2 {
+		a = min(a, plotWidth-2)
+		b = a + 2
+	}
+	return a, b
+}
+
+// bands draws the faults behind a chart.
+// Overlapping ones look darker, unless there are too many to tell them apart.
+func (t *timeline) bands(d *drawing, height float64) {
+	var p pathData
+	for _, f := range t.run.Faults {
+		a, b := t.span(f)
+		p.rect(a, 0, b, height)
+		if len(t.run.Faults) <= maxFaultBands {
+			d.path("band", &p)
+			p = pathData{}
+		}
+	}
+	d.path("band", &p)
+}
+
+const (
+	laneHeight    = 20
+	maxLanes      = 8
+	maxFaultBands = 1000
+)
+
+// faults draws one bar per fault with its name; faults that overlap lie in
+// different lanes, as long as there are lanes.
+func (t *timeline) faults() chart {
+	var free [maxLanes]float64
+	lanes := 1
+	c := chart{ID: "faults", Title: "Faults"}
+	var seen, unseen pathData
+	for i, f := range t.run.Faults {
+		a, b := t.span(f)
+		lane := 0
+		for lane < maxLanes-1 && a < free[lane] {
+			lane++
+		}
+		free[lane] = max(free[lane], b+1)
+		lanes = max(lanes, lane+1)
+		top := float64(lane * laneHeight)
+		p := &seen
+		if f.Observed == "" {
+			p = &unseen
+		}
+		p.rect(a, top+2, b, top+laneHeight-2)
+		if i >= maxFaultBands {
+			continue
+		}
+		c.Marks = append(c.Marks, mark{
+			Left: percent(a / plotWidth), Width: percent(max(b-a, 2) / plotWidth), Top: px(top), Class: "fault",
+			Text: fmt.Sprintf("%d %s", i+1, clip(f.Name, 60)), Hint: faultHint(i, f),
+		})
+	}
+	c.Height = lanes * laneHeight
+	var d drawing
+	d.grid(t.scale, valueScale{height: float64(c.Height)})
+	d.path("faultbar", &seen)
+	d.path("faultbar unseen", &unseen)
+	c.Drawing = d.html()
+	return c
+}
+
+func faultHint(i int, f Fault) string {
+	s := fmt.Sprintf("%d: %s", i+1, clip(f.Name, 100))
+	if f.Target != "" {
+		s += " on " + clip(f.Target, 100)
+	}
+	s += ", " + clock(f.Start, time.Millisecond) + " to " + clock(f.End, time.Millisecond)
+	if f.Observed == "" {
+		return s + ", effect not observed"
+	}
+	return s
+}
+
+func px(v float64) template.CSS { return template.CSS(number(v) + "px") }
+
+func (t *timeline) throughput() chart {
+	const height = 150
+	m := t.m
+	high := 0.0
+	for i := range m.buckets.n {
+		s := m.buckets.seconds(i, m.Duration)
+		high = max(high, float64(m.appends.series[i].ok)/s, float64(m.reads.series[i].ok)/s,
+			float64(m.appends.series[i].bad+m.reads.series[i].bad)/s)
+	}
+	v := newLinearScale(high, height, rate)
+	var d drawing
+	t.bands(&d, height)
+	d.grid(t.scale, v)
+	var appends, reads, bad pathData
+	for i := range m.buckets.n {
+		s := m.buckets.seconds(i, m.Duration)
+		x1, x2 := t.scale.x(time.Duration(i)*m.buckets.width), t.scale.x(time.Duration(i+1)*m.buckets.width)
+		step := func(p *pathData, n int) {
+			y := v.y(float64(n) / s)
+			p.curve(x1, y)
+			p.curve(x2, y)
+		}
+		step(&appends, m.appends.series[i].ok)
+		if m.Reads.Count > 0 {
+			step(&reads, m.reads.series[i].ok)
+		}
+		if n := m.appends.series[i].bad + m.reads.series[i].bad; n > 0 {
+			bad.rect(x1, v.y(float64(n)/s), x2, height)
+		}
+	}
+	d.path("badarea", &bad)
+	d.path("curve reads", &reads)
+	d.path("curve appends", &appends)
+	c := chart{
+		ID: "throughput", Title: "Throughput", Note: "operations per second, in steps of " + latency(m.buckets.width), Height: height, Y: v.ticks, Drawing: d.html(),
+		Legend: []key{{"appends", "line", "appends acknowledged"}},
+	}
+	if m.Reads.Count > 0 {
+		c.Legend = append(c.Legend, key{"reads", "line", "reads answered"})
+	}
+	c.Legend = append(c.Legend, key{"bad", "box", "refused or unanswered"})
+	return c
+}
+
+// latencies draws the quantiles of acknowledged operations.
+func (t *timeline) latencies(id, title string, k *kindData) chart {
+	const height = 170
+	m := t.m
+	low, high := int64(0), max(k.latency.max, 1)
+	for _, b := range k.series {
+		if b.latency != nil {
+			if p := b.latency.quantile(0.5); low == 0 || p < low {
+				low = max(p, 1)
+			}
+		}
+	}
+	v := newLatencyScale(max(low, 1), high, height)
+	var d drawing
+	t.bands(&d, height)
+	d.grid(t.scale, v)
+	quantiles := []struct {
+		class, label string
+		q            float64
+	}{{"max", "max", 1}, {"p99", "p99", 0.99}, {"p95", "p95", 0.95}, {"p50", "p50", 0.5}}
+	c := chart{ID: id, Title: title, Note: "acknowledged operations, logarithmic", Height: height, Y: v.ticks}
+	for _, q := range quantiles {
+		var p pathData
+		for i, b := range k.series {
+			if b.latency == nil {
+				p.lift()
+				continue
+			}
+			value := b.latency.max
+			if q.q < 1 {
+				value = b.latency.quantile(q.q)
+			}
+			x := t.scale.x(time.Duration(i)*m.buckets.width + m.buckets.width/2)
+			if q.q < 1 {
+				p.curve(x, v.y(float64(value)))
+			} else {
+				p.dot(x, v.y(float64(value)))
+			}
+		}
+		p.lift()
+		d.path("curve "+q.class, &p)
+		shape := "line"
+		if q.q == 1 {
+			shape = "disc"
+		}
+		c.Legend = append(c.Legend, key{q.class, shape, q.label})
+	}
+	c.Drawing = d.html()
+	return c
+}
+
+// stripColumns is the resolution of the availability strip: of the slots that
+// share a column the worst is drawn.
+const stripColumns = 2000
+
+func (t *timeline) availability() chart {
+	const rowHeight, gap = 16, 6
+	c := chart{
+		ID: "availability", Title: "Availability", Note: "each 100 ms as the clients saw it; where several share a pixel, the worst",
+		Legend: []key{{"slot-ok", "box", "answered"}, {"slot-failing", "box", "only failures"}, {"slot-nothing", "box", "nothing"}},
+	}
+	var d drawing
+	var areas [NumSlots]pathData
+	y := 0.0
+	strip := func(name string, k *kindData, f *KindFigures) {
+		if f.Count == 0 {
+			return
+		}
+		n := len(k.slots)
+		columns := min(n, stripColumns)
+		at := func(column int) int { return column * n / columns }
+		x := func(slot int) float64 { return t.scale.x(time.Duration(slot) * SlotLength) }
+		start, state := 0, NumSlots
+		for col := 0; col <= columns; col++ {
+			worst := NumSlots
+			if col < columns {
+				for _, s := range k.slots[at(col):at(col+1)] {
+					worst = min(worst, s)
+				}
+			}
+			if worst != state {
+				if state != NumSlots {
+					areas[state].rect(x(at(start)), y, x(at(col)), y+rowHeight)
+				}
+				start, state = col, worst
+			}
+		}
+		c.Rows = append(c.Rows, row{Top: px(y), Height: px(rowHeight), Text: name})
+		y += rowHeight + gap
+	}
+	strip("appends", &t.m.appends, &t.m.Appends)
+	strip("reads", &t.m.reads, &t.m.Reads)
+	for s := NumSlots; s > 0; s-- {
+		d.path([...]string{"slot-nothing", "slot-failing", "slot-ok"}[s-1], &areas[s-1])
+	}
+	c.Height, c.Drawing = int(max(y-gap, rowHeight)), d.html()
+	return c
+}
+
+// roles that have a colour of their own.
+var roles = []string{"leader", "follower", "candidate", "learner", "down"}
+
+func roleClass(role string) string {
+	switch role {
+	case "pre-candidate":
+		return "candidate"
+	case "leader", "follower", "candidate", "learner", "down":
+		return role
+	}
+	return "unknown"
+}
+
+const (
+	nodeHeight = 46
+	nodeGap    = 10
+	roleHeight = 15
+	maxPoints  = 600 // of a node's commit curve
+	labelSpace = 26  // a term's number is written where it has this much room
+)
+
+// nodes draws for every node a bar with its role and term, and above it how far
+// it knew the log to be committed, with the farthest of all nodes behind it.
+func (t *timeline) nodes() chart {
+	c := chart{ID: "nodes", Title: "Nodes", Note: "bar: role, with the term; line: Raft commit index, grey: the highest of all nodes"}
+	high := uint64(1)
+	used := map[string]bool{}
+	for _, n := range t.run.Nodes {
+		for _, s := range n.Samples {
+			high = max(high, s.Commit)
+			used[roleClass(s.Role)] = true
+		}
+	}
+	best := t.bestCommit()
+	var d drawing
+	var bars = map[string]*pathData{}
+	var own, all, terms pathData
+	for i, n := range t.run.Nodes {
+		top := float64(i * (nodeHeight + nodeGap))
+		v := valueScale{high: float64(high), height: nodeHeight - roleHeight - 4}
+		for col, commit := range best {
+			all.curve(plotWidth*float64(col)/maxPoints, top+2+v.y(float64(commit)))
+		}
+		all.lift()
+		label := row{Top: px(top), Height: px(nodeHeight), Text: clip(n.Node, 40)}
+		if len(n.Samples) > 0 {
+			last := n.Samples[len(n.Samples)-1]
+			label.Sub = fmt.Sprintf("term %d", last.Term)
+		}
+		c.Rows = append(c.Rows, label)
+
+		periods := t.periods(n.Samples)
+		for k, s := range periods {
+			until := t.m.Duration
+			if k+1 < len(periods) {
+				until = periods[k+1].At
+			}
+			x1, x2 := t.scale.x(s.At), t.scale.x(until)
+			class := roleClass(s.Role)
+			if bars[class] == nil {
+				bars[class] = new(pathData)
+			}
+			barTop := top + nodeHeight - roleHeight
+			bars[class].rect(x1, barTop, max(x2, x1+0.5), barTop+roleHeight)
+			if k > 0 && periods[k-1].Term != s.Term {
+				terms.line(x1, barTop, x1, barTop+roleHeight)
+			}
+			if x2-x1 >= labelSpace && s.Term > 0 && class != "down" {
+				c.Marks = append(c.Marks, mark{
+					Left: percent(x1 / plotWidth), Width: percent((x2 - x1) / plotWidth), Top: px(barTop), Class: "term " + class,
+					Text: fmt.Sprint(s.Term), Hint: fmt.Sprintf("term %d, %s", s.Term, clip(s.Role, 40)),
+				})
+			}
+		}
+		lastColumn := -1
+		for _, s := range n.Samples {
+			if s.Role == "down" {
+				own.lift()
+				continue
+			}
+			x := t.scale.x(s.At)
+			if col := int(x * maxPoints / plotWidth); col != lastColumn {
+				own.curve(x, top+2+v.y(float64(s.Commit)))
+				lastColumn = col
+			}
+		}
+		own.lift()
+	}
+	c.Height = max(len(t.run.Nodes)*(nodeHeight+nodeGap)-nodeGap, nodeHeight)
+	t.bands(&d, float64(c.Height))
+	d.path("curve commit-all", &all)
+	d.path("curve commit", &own)
+	for _, class := range append(roles, "unknown") {
+		if bars[class] != nil {
+			d.path("role "+class, bars[class])
+		}
+		if used[class] {
+			c.Legend = append(c.Legend, key{"role " + class, "box", class})
+		}
+	}
+	d.path("termline", &terms)
+	c.Drawing = d.html()
+	return c
+}
+
+// periods returns the samples at which the role or the term changed. Of the many
+// changes that would share a pixel the first and the last are kept.
+func (t *timeline) periods(samples []Sample) []Sample {
+	var out []Sample
+	column, inColumn := -1, 0
+	for k, s := range samples {
+		if k > 0 && s.Term == samples[k-1].Term && roleClass(s.Role) == roleClass(samples[k-1].Role) {
+			continue
+		}
+		if col := int(t.scale.x(s.At)); col != column {
+			column, inColumn = col, 0
+		}
+		if inColumn++; inColumn > 2 {
+			out[len(out)-1] = s
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// bestCommit is the highest commit index that any node had named by each of maxPoints+1 moments.
+func (t *timeline) bestCommit() []uint64 {
+	best := make([]uint64, maxPoints+1)
+	for _, n := range t.run.Nodes {
+		for _, s := range n.Samples {
+			col := int(t.scale.x(s.At) * maxPoints / plotWidth)
+			best[col] = max(best[col], s.Commit)
+		}
+	}
+	for i := 1; i < len(best); i++ {
+		best[i] = max(best[i], best[i-1])
+	}
+	return best
+}

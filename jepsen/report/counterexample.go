@@ -1,0 +1,373 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"slices"
+	"time"
+
+	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/jepsen/history"
+)
+
+const (
+	maxDrawn    = 3  // violations that are drawn; all are listed
+	contextRows = 14 // operations around the two that contradict each other
+	opRowHeight = 24
+)
+
+// counterexample is one violation with the operations around it.
+type counterexample struct {
+	Number  int
+	Kind    string
+	Index   string
+	Text    string   // the checker's own words
+	Story   []string // the same in plain words, one step after the other
+	Ops     []opLine
+	Height  int
+	Drawing template.HTML
+	Marks   []mark
+	Ticks   []tick
+	Hidden  string // how many operations in the window are not drawn
+}
+
+// opLine is one row: an operation and its description.
+type opLine struct {
+	Letter, Class string // A, B or nothing
+	Who, What     string
+}
+
+// whatKind explains the stable words of check.Violation.
+var whatKind = map[string]string{
+	"stale":        "Somebody saw less than somebody else had already seen before.",
+	"lost":         "Something that a client was told, or saw, is not in the final ledger.",
+	"phantom":      "The final ledger holds an entry that nobody can have put there.",
+	"moved":        "An entry is not at the index under which it was acknowledged.",
+	"duplicate":    "One entry was added twice.",
+	"mismatch":     "An entry reads differently from what was acknowledged or seen.",
+	"torn-batch":   "A batch that must appear as a whole was seen or stored in parts.",
+	"wrong-root":   "A root was named that is not the Merkle tree hash of the entries.",
+	"future":       "Something was seen before anybody had asked for it.",
+	"wrong-answer": "An answer contradicts its own question.",
+}
+
+func newCounterexample(run *Run, number int, v check.Violation) counterexample {
+	c := counterexample{Number: number, Kind: v.Kind, Index: fmt.Sprint(v.Index), Text: clip(v.Text, 1000)}
+	if s, ok := whatKind[v.Kind]; ok {
+		c.Story = append(c.Story, s)
+	}
+	a, b := position(run, v.A), position(run, v.B)
+	if a == nil && b == nil {
+		return c
+	}
+	w := windowOf(run, v)
+	if a != nil {
+		c.Story = append(c.Story, "A: "+describe(a)+" "+when(a)+lesson(v, a, true))
+	}
+	if b != nil {
+		c.Story = append(c.Story, "B: "+describe(b)+" "+when(b)+lesson(v, b, false))
+	}
+	if v.Kind == "stale" && a != nil && b != nil && a.Call > b.Return {
+		c.Story = append(c.Story, fmt.Sprintf("Between B's return and A's call lie %s in which the ledger would have had to shrink, and a ledger only grows.",
+			latency(time.Duration(a.Call-b.Return))))
+	}
+	w.draw(&c, run, v)
+	return c
+}
+
+func position(run *Run, i int) *history.Op {
+	if i < 0 || i >= len(run.Ops) {
+		return nil
+	}
+	return &run.Ops[i]
+}
+
+// lesson says what an operation of a stale violation proves: A bounds the moment
+// at which the entry appeared from below, B from above.
+func lesson(v check.Violation, op *history.Op, lower bool) string {
+	switch {
+	case v.Kind != "stale":
+		return "."
+	case !lower && op.Kind == history.Append && op.Outcome == history.OK:
+		return fmt.Sprintf(". So entry %d, and all before it, existed when it returned.", highest(op))
+	case !lower:
+		return fmt.Sprintf(". So the ledger had at least %d entries when it returned.", sizeSeen(op))
+	case op.Kind == history.Append && op.Outcome == history.OK && allDuplicates(op):
+		return fmt.Sprintf(". So the ledger had no more than %d entries at its call.", op.Size)
+	case op.Kind == history.Append && op.Outcome != history.Fail:
+		return ". So what it added did not exist before its call."
+	}
+	return fmt.Sprintf(". So the ledger had no more than %d entries at its call.", sizeSeen(op))
+}
+
+func allDuplicates(op *history.Op) bool {
+	return !slices.ContainsFunc(op.Entries, func(e history.Entry) bool { return !e.Duplicate })
+}
+
+func highest(op *history.Op) uint64 {
+	h := uint64(0)
+	for _, e := range op.Entries {
+		h = max(h, e.Index)
+	}
+	return h
+}
+
+// sizeSeen is the size that a read proves, or that bounds it.
+func sizeSeen(op *history.Op) uint64 {
+	switch op.Kind {
+	case history.Get:
+		if op.Reason == history.NotFound {
+			return op.First
+		}
+		return op.First + 1
+	case history.Range:
+		return op.Seen
+	case history.Watch:
+		return op.First + uint64(len(op.Entries))
+	case history.Append:
+		switch {
+		case op.Outcome != history.Fail:
+			return highest(op) + 1
+		case op.Reason == history.Conflict:
+			return op.Seen + 1
+		}
+		return op.Seen
+	}
+	return op.Size
+}
+
+// describe says what was asked and answered.
+func describe(op *history.Op) string {
+	switch op.Kind {
+	case history.Append:
+		s := "append"
+		if n := len(op.Entries); n > 1 {
+			s = fmt.Sprintf("append of %d entries", n)
+		}
+		if op.Conditional {
+			s += fmt.Sprintf(" at size %d", op.Size)
+		}
+		return s + " " + answered(op)
+	case history.Get:
+		return fmt.Sprintf("get %d %s", op.First, answered(op))
+	case history.Range:
+		s := fmt.Sprintf("range from %d", op.First)
+		if op.Limit > 0 {
+			s += fmt.Sprintf(", at most %d,", op.Limit)
+		}
+		return s + " " + answered(op)
+	case history.Watch:
+		return fmt.Sprintf("watch delivered %s", indexes(op.First, len(op.Entries)))
+	case history.Head:
+		return "head " + answered(op)
+	case history.Checkpoint:
+		return "checkpoint " + answered(op)
+	case history.LocalHead:
+		return fmt.Sprintf("local head of node %d %s", op.Node, answered(op))
+	}
+	return "unknown operation"
+}
+
+func answered(op *history.Op) string {
+	if op.Outcome == history.Info {
+		return "→ outcome unknown"
+	}
+	if op.Outcome == history.Fail {
+		switch op.Reason {
+		case history.Conflict:
+			return fmt.Sprintf("→ conflict with entry %d", op.Seen)
+		case history.SizeMismatch:
+			return fmt.Sprintf("→ size is %d", op.Seen)
+		}
+		return "→ definite failure"
+	}
+	switch op.Kind {
+	case history.Append:
+		if len(op.Entries) == 0 {
+			return "→ ok"
+		}
+		s := fmt.Sprintf("→ index %d", op.Entries[0].Index)
+		if n := len(op.Entries); n > 1 {
+			s += fmt.Sprintf(" … %d", op.Entries[n-1].Index)
+		}
+		if op.Entries[0].Duplicate {
+			s += ", duplicate"
+		}
+		return s
+	case history.Get:
+		if op.Reason == history.NotFound {
+			return "→ not found"
+		}
+		return "→ found"
+	case history.Range:
+		return fmt.Sprintf("→ %d entries at size %d", len(op.Entries), op.Seen)
+	}
+	return fmt.Sprintf("→ size %d", op.Size)
+}
+
+func indexes(first uint64, n int) string {
+	if n == 1 {
+		return fmt.Sprintf("entry %d", first)
+	}
+	return fmt.Sprintf("entries %d … %d", first, first+uint64(max(n, 1))-1)
+}
+
+// window is the part of the run around a violation.
+type window struct {
+	from, to int64
+	shown    []int // positions in the history, in order of call
+	hidden   int
+	scale    timeScale
+}
+
+func windowOf(run *Run, v check.Violation) *window {
+	w := &window{from: history.Never, to: -history.Never}
+	var pair []int
+	for _, i := range []int{v.A, v.B} {
+		if op := position(run, i); op != nil {
+			pair = append(pair, i)
+			w.from, w.to = min(w.from, op.Call), max(w.to, op.Call)
+			if op.Return != history.Never {
+				w.to = max(w.to, op.Return)
+			}
+		}
+	}
+	pad := max((w.to-w.from)/6, 20_000)
+	w.from, w.to = max(w.from-pad, 0), w.to+pad
+
+	// Of the operations in the window those about the same entry are the most
+	// telling, then those nearest to A or B.
+	type candidate struct {
+		i        int
+		about    bool
+		distance int64
+	}
+	var found []candidate
+	for i := range run.Ops {
+		op := &run.Ops[i]
+		if i == v.A || i == v.B || op.Call > w.to || op.Return < w.from || op.Return == history.Never && op.Call < w.from {
+			continue
+		}
+		w.hidden++
+		d := int64(history.Never)
+		for _, p := range pair {
+			other := &run.Ops[p]
+			d = min(d, abs(op.Call-other.Call))
+			if other.Return != history.Never && op.Return != history.Never {
+				d = min(d, abs(op.Return-other.Return))
+			}
+		}
+		found = append(found, candidate{i, about(op, v.Index), d})
+		if len(found) >= 64*contextRows {
+			found = nearest(found, func(a, b candidate) int { return byRelevance(a.about, b.about, a.distance, b.distance, a.i, b.i) })
+		}
+	}
+	found = nearest(found, func(a, b candidate) int { return byRelevance(a.about, b.about, a.distance, b.distance, a.i, b.i) })
+	w.hidden -= len(found)
+	w.shown = pair
+	for _, c := range found {
+		w.shown = append(w.shown, c.i)
+	}
+	slices.SortFunc(w.shown, func(a, b int) int {
+		return cmp.Or(cmp.Compare(run.Ops[a].Call, run.Ops[b].Call), cmp.Compare(a, b))
+	})
+	w.shown = slices.Compact(w.shown)
+	w.scale = newTimeScale(time.Duration(w.from), time.Duration(w.to), 6)
+	return w
+}
+
+func nearest[T any](s []T, less func(a, b T) int) []T {
+	slices.SortFunc(s, less)
+	return s[:min(len(s), contextRows)]
+}
+
+func byRelevance(aboutA, aboutB bool, dA, dB int64, iA, iB int) int {
+	if aboutA != aboutB {
+		if aboutA {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(dA, dB), cmp.Compare(iA, iB))
+}
+
+func abs(x int64) int64 { return max(x, -x) }
+
+// about: op names the entry or the size that a violation is about.
+func about(op *history.Op, index uint64) bool {
+	switch op.Kind {
+	case history.Append:
+		return slices.ContainsFunc(op.Entries, func(e history.Entry) bool { return op.Outcome == history.OK && e.Index == index })
+	case history.Get:
+		return op.First == index
+	case history.Range, history.Watch:
+		return index >= op.First && index-op.First <= uint64(len(op.Entries))
+	}
+	return op.Size == index || op.Size == index+1
+}
+
+// when says when an operation was called and answered.
+func when(op *history.Op) string {
+	s := fmt.Sprintf("(process %d, called at %s", op.Process, moment(op.Call))
+	if op.Return == history.Never {
+		return s + ", never answered)"
+	}
+	return s + ", returned at " + moment(op.Return) + ")"
+}
+
+// moment formats a moment of the run to the microsecond.
+func moment(ns int64) string {
+	return fmt.Sprintf("%.6f s", float64(ns)/1e9)
+}
+
+func (w *window) draw(c *counterexample, run *Run, v check.Violation) {
+	c.Height = len(w.shown) * opRowHeight
+	c.Ticks = w.scale.ticks
+	if w.hidden > 0 {
+		c.Hidden = grouped(w.hidden)
+	}
+	x := func(at int64) float64 { return w.scale.x(time.Duration(at - w.from)) }
+	var d drawing
+	d.grid(w.scale, valueScale{height: float64(c.Height)})
+	bars := map[string]*pathData{"a": {}, "b": {}, "other": {}, "open": {}}
+	for i, at := range w.shown {
+		op := &run.Ops[at]
+		line := opLine{Who: fmt.Sprintf("p%d", op.Process), What: describe(op)}
+		class := "other"
+		switch at {
+		case v.A:
+			class, line.Letter, line.Class = "a", "A", "a"
+		case v.B:
+			class, line.Letter, line.Class = "b", "B", "b"
+		}
+		c.Ops = append(c.Ops, line)
+		y := float64(i * opRowHeight)
+		x1, x2 := x(op.Call), plotWidth*1.0
+		if op.Return != history.Never {
+			x2 = x(op.Return)
+		} else if class == "other" {
+			class = "open"
+		}
+		if x2-x1 < 4 {
+			x2 = x1 + 4
+		}
+		bars[class].rect(x1, y+5, x2, y+opRowHeight-5)
+		if line.Letter != "" {
+			c.Marks = append(c.Marks, mark{Left: percent(x1 / plotWidth), Width: "1.5em", Top: px(y), Class: "letter", Text: line.Letter, Hint: line.What})
+		}
+	}
+	for _, class := range []string{"other", "open", "a", "b"} {
+		d.path("op "+class, bars[class])
+	}
+	if a, b := position(run, v.A), position(run, v.B); v.Kind == "stale" && a != nil && b != nil && a.Call > b.Return {
+		var gap, ends pathData
+		x1, x2 := x(b.Return), x(a.Call)
+		gap.rect(x1, 0, x2, float64(c.Height))
+		ends.line(x1, 0, x1, float64(c.Height))
+		ends.line(x2, 0, x2, float64(c.Height))
+		d.path("contradiction", &gap)
+		d.path("contradiction-ends", &ends)
+	}
+	c.Drawing = d.html()
+}

@@ -1,0 +1,390 @@
+package report
+
+import (
+	stdbytes "bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/errors"
+)
+
+// pageName is the file that Write makes.
+const pageName = "index.html"
+
+var (
+	//go:embed page.html.tmpl
+	pageText string
+	//go:embed page.css
+	pageStyle string
+	//go:embed page.js
+	pageScript string
+
+	pageTemplate = template.Must(template.New(pageName).Parse(pageText))
+)
+
+// Bounds on what is shown of one run, so that the page stays small.
+const (
+	maxFaultRows = 1000
+	maxReasons   = 50
+	maxListed    = 100 // violations
+	maxNamed     = 100
+)
+
+// Write writes dir/index.html. dir must exist; the files in it are listed on the page,
+// so a caller saves history and logs first. An existing report is replaced.
+func Write(dir string, run Run) error {
+	files, more, err := listFiles(dir)
+	if err != nil {
+		return err
+	}
+	var out stdbytes.Buffer
+	if err := pageTemplate.Execute(&out, newPage(&run, files, more)); err != nil {
+		return errors.Wrap(err, "lay out report")
+	}
+	return errors.Wrap(replace(filepath.Join(dir, pageName), out.Bytes()), "write report")
+}
+
+// page is what the template shows.
+type page struct {
+	Style  template.CSS
+	Script template.JS
+
+	Title, Ring                 string
+	Verdict, VerdictClass, Says string
+	Reasons                     []string
+	MoreReasons                 int
+	When                        string
+	Headline                    []Named
+	Params                      []param
+	Kinds                       []kindRow
+	Fates                       []fateRow
+	Extra                       []Named
+	Ticks                       []tick
+	Charts                      []chart
+	Fate                        *chart
+	Faults                      []faultRow
+	MoreFaults                  int
+	Drawn                       []counterexample
+	Listed                      []violationRow
+	MoreViolations              int
+	Files                       []rawFile
+	MoreFiles                   int
+	Data                        cursorData
+}
+
+type param struct {
+	Name, Value string
+	Command     bool
+}
+
+type kindRow struct {
+	Name, Count, OK, Failed, Unknown, Rate, P50, P95, P99, Max, Quiet string
+	SlotsOK, SlotsFailing, SlotsNothing                               string
+}
+
+type fateRow struct {
+	Class, Name, Count string
+	Bad                bool
+}
+
+type faultRow struct {
+	Number                                   int
+	Name, Target, Start, Length, Write, Read string
+	Observed                                 string
+}
+
+type violationRow struct {
+	Number                  int
+	Kind, Index, Text, A, B string
+}
+
+// cursorData lets the page tell the numbers under the pointer.
+type cursorData struct {
+	Length float64       `json:"length"` // seconds
+	Step   float64       `json:"step"`   // seconds
+	Rows   [][7]float64  `json:"rows"`   // appends/s, reads/s, bad/s, p50, p95, p99, max of appends in ms
+	Faults []cursorFault `json:"faults"`
+}
+
+type cursorFault struct {
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+	Name string  `json:"name"`
+}
+
+func newPage(run *Run, files []rawFile, moreFiles int) *page {
+	m := measure(run)
+	p := &page{
+		Style: template.CSS(pageStyle), Script: template.JS(pageScript),
+		Title: clip(run.Title, 200), Ring: fmt.Sprintf("Ring %d: %s", run.Ring, run.Ring),
+		Files: files, MoreFiles: moreFiles,
+	}
+	p.judge(run, m)
+	p.head(run, m)
+	p.figures(run, m)
+
+	t := &timeline{run: run, m: m, scale: newTimeScale(0, m.Duration, 8)}
+	p.Ticks = t.scale.ticks
+	if len(run.Faults) > 0 {
+		p.Charts = append(p.Charts, t.faults())
+	}
+	p.Charts = append(p.Charts, t.throughput())
+	if m.Appends.Count > 0 {
+		p.Charts = append(p.Charts, t.latencies("append-latency", "Latency of appends", &m.appends))
+	}
+	if m.Reads.Count > 0 {
+		p.Charts = append(p.Charts, t.latencies("read-latency", "Latency of reads", &m.reads))
+	}
+	p.Charts = append(p.Charts, t.availability())
+	if len(run.Nodes) > 0 {
+		p.Charts = append(p.Charts, t.nodes())
+	}
+	if m.Appends.Count > 0 {
+		c := t.fatePlot()
+		p.Fate = &c
+	}
+	p.faults(run, m)
+	p.violations(run)
+	p.cursor(run, m)
+	return p
+}
+
+// judge never shows a verdict better than what the run contains.
+func (p *page) judge(run *Run, m *measured) {
+	verdict, reasons := run.Verdict, append([]string(nil), run.Reasons...)
+	demote := func(to Verdict, why string) {
+		if verdict == Pass || to == Fail && verdict != Fail {
+			verdict = to
+		}
+		reasons = append(reasons, why)
+	}
+	switch verdict {
+	case Pass, Fail, Invalid:
+	default:
+		verdict = Invalid
+		reasons = append(reasons, fmt.Sprintf("the run ended without a verdict (%q)", run.Verdict))
+	}
+	if verdict != Fail {
+		if n := len(run.Violations); n > 0 {
+			demote(Fail, fmt.Sprintf("%s: the first is %s at %d", counted(n, "contradiction", "contradictions"), run.Violations[0].Kind, run.Violations[0].Index))
+		}
+		if n := run.Receipts.Bad; n > 0 {
+			demote(Fail, counted(n, "receipt does not verify", "receipts do not verify"))
+		}
+		if n := m.Fates[Lost] + m.Fates[RefusedPresent]; n > 0 && len(run.Violations) == 0 {
+			demote(Fail, counted(n, "append has a fate that contradicts its answer", "appends have a fate that contradicts their answer"))
+		}
+		unseen := 0
+		for _, f := range run.Faults {
+			if f.Observed == "" {
+				unseen++
+			}
+		}
+		if unseen > 0 {
+			demote(Invalid, fmt.Sprintf("%s not seen to take effect", counted(unseen, "fault was", "faults were")))
+		}
+	}
+	p.Verdict, p.VerdictClass = string(verdict), strings.ToLower(string(verdict))
+	over := fmt.Sprintf("%s over %s", counted(m.Ops, "operation", "operations"), long(m.Duration))
+	if n := run.Params.Nodes; n > 0 {
+		over += fmt.Sprintf(" on %s", counted(n, "node", "nodes"))
+	}
+	if n := len(run.Faults); n > 0 {
+		over += ", under " + counted(n, "fault", "faults")
+	} else {
+		over += ", without faults"
+	}
+	switch {
+	case verdict == Pass:
+		p.Says = "The ledger kept every promise: no contradiction in " + over + "."
+	case verdict == Invalid:
+		p.Says = "This run says nothing about the ledger, neither good nor bad. It had " + over + "."
+	case len(run.Violations) > 0:
+		p.Says = "The ledger broke a promise: " + counted(len(run.Violations), "contradiction", "contradictions") + " in " + over + "."
+	default:
+		p.Says = "The run failed. It had " + over + "."
+	}
+	for i, r := range reasons {
+		if i == maxReasons {
+			p.MoreReasons = len(reasons) - i
+			break
+		}
+		p.Reasons = append(p.Reasons, clip(r, 500))
+	}
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return grouped(n) + " " + many
+}
+
+// head fills in what identifies the run.
+func (p *page) head(run *Run, m *measured) {
+	if !run.Start.IsZero() {
+		p.When = run.Start.UTC().Format("2006-01-02 15:04:05") + " UTC"
+		if !run.End.IsZero() {
+			p.When += " to " + run.End.UTC().Format("2006-01-02 15:04:05") + " UTC"
+		}
+	}
+	q := run.Params
+	add := func(name, value string, command bool) {
+		if value != "" {
+			p.Params = append(p.Params, param{name, clip(value, 2000), command})
+		}
+	}
+	add("Again", q.Command, true)
+	add("Check again", q.Recheck, true)
+	add("Seed", fmt.Sprint(q.Seed), false)
+	if q.Nodes > 0 {
+		add("Nodes", fmt.Sprint(q.Nodes), false)
+	}
+	add("Level", q.Level, false)
+	add("Commit", q.GitCommit, false)
+	add("Go", q.GoVersion, false)
+	add("Kernel", q.Kernel, false)
+	add("Time", p.When, false)
+	add("Duration", long(m.Duration), false)
+	for i, n := range q.More {
+		if i < maxNamed {
+			add(clip(n.Name, 100), n.Value, false)
+		}
+	}
+}
+
+func (p *page) figures(run *Run, m *measured) {
+	p.Headline = []Named{
+		{"operations", grouped(m.Ops)},
+		{"entries in the ledger", grouped(m.FinalSize)},
+	}
+	if m.Appends.Count > 0 {
+		p.Headline = append(p.Headline,
+			Named{"appends per second", rate(m.Appends.Rate)},
+			Named{"append p50 / p99", latency(m.Appends.P50) + " / " + latency(m.Appends.P99)},
+			Named{"longest without an append", latency(m.Appends.Quiet)})
+	}
+	p.Headline = append(p.Headline, Named{"contradictions", grouped(len(run.Violations))})
+	receipts := grouped(run.Receipts.Checked)
+	if run.Receipts.Bad > 0 {
+		receipts = grouped(run.Receipts.Bad) + " bad of " + receipts
+	}
+	p.Headline = append(p.Headline, Named{"receipts verified offline", receipts})
+	for _, k := range []struct {
+		name string
+		f    *KindFigures
+	}{{"appends", &m.Appends}, {"reads", &m.Reads}} {
+		f := k.f
+		if f.Count == 0 {
+			continue
+		}
+		slots := func(s Slot) string {
+			n := 0
+			for _, c := range f.Slots {
+				n += c
+			}
+			share := 100 * float64(f.Slots[s]) / float64(n)
+			if share > 99.99 && f.Slots[s] < n {
+				share = 99.99
+			}
+			return trimZeros(fmt.Sprintf("%.2f", share)) + " %"
+		}
+		p.Kinds = append(p.Kinds, kindRow{
+			k.name, grouped(f.Count), grouped(f.OK), grouped(f.Failed), grouped(f.Unknown), rate(f.Rate),
+			latency(f.P50), latency(f.P95), latency(f.P99), latency(f.Max), latency(f.Quiet),
+			slots(SlotOK), slots(SlotFailing), slots(SlotNothing),
+		})
+	}
+	if m.Appends.Count > 0 {
+		for f := range NumFates {
+			if f != RefusedPresent || m.Fates[f] > 0 {
+				p.Fates = append(p.Fates, fateRow{fateClasses[f], f.String(), grouped(m.Fates[f]), f >= RefusedPresent && m.Fates[f] > 0})
+			}
+		}
+	}
+	for i, n := range run.Extra {
+		if i < maxNamed {
+			p.Extra = append(p.Extra, Named{clip(n.Name, 100), clip(n.Value, 500)})
+		}
+	}
+}
+
+func (p *page) faults(run *Run, m *measured) {
+	for i, f := range run.Faults {
+		if len(p.Faults) >= maxFaultRows {
+			p.MoreFaults = len(run.Faults) - len(p.Faults)
+			break
+		}
+		r := faultRow{
+			Number: i + 1, Name: clip(f.Name, 100), Target: clip(f.Target, 100), Start: clock(f.Start, time.Millisecond),
+			Length: latency(f.End - f.Start), Observed: clip(f.Observed, 300), Write: "–", Read: "–",
+		}
+		if f.End == f.Start {
+			r.Length = "instant"
+		}
+		if m.Appends.Count > 0 {
+			r.Write = latency(m.Gaps[i].Write)
+		}
+		if m.Reads.Count > 0 {
+			r.Read = latency(m.Gaps[i].Read)
+		}
+		p.Faults = append(p.Faults, r)
+	}
+}
+
+func (p *page) violations(run *Run) {
+	for i, v := range run.Violations {
+		if i < maxDrawn {
+			p.Drawn = append(p.Drawn, newCounterexample(run, i+1, v))
+		}
+		if i == maxListed {
+			p.MoreViolations = len(run.Violations) - i
+			break
+		}
+		r := violationRow{Number: i + 1, Kind: clip(v.Kind, 40), Index: fmt.Sprint(v.Index), Text: clip(v.Text, 500)}
+		if op := position(run, v.A); op != nil {
+			r.A = describe(op) + " " + when(op)
+		}
+		if op := position(run, v.B); op != nil {
+			r.B = describe(op) + " " + when(op)
+		}
+		p.Listed = append(p.Listed, r)
+	}
+	if len(p.Listed) <= len(p.Drawn) {
+		p.Listed = nil // all of them are drawn
+	}
+}
+
+func (p *page) cursor(run *Run, m *measured) {
+	p.Data = cursorData{Length: m.Duration.Seconds(), Step: m.buckets.width.Seconds(), Rows: make([][7]float64, m.buckets.n), Faults: []cursorFault{}}
+	short := func(x float64) float64 { return float64(int64(x*1000+0.5)) / 1000 }
+	for i := range p.Data.Rows {
+		s := m.buckets.seconds(i, m.Duration)
+		a, r := m.appends.series[i], m.reads.series[i]
+		row := &p.Data.Rows[i]
+		row[0], row[1], row[2] = short(float64(a.ok)/s), short(float64(r.ok)/s), short(float64(a.bad+r.bad)/s)
+		if h := a.latency; h != nil {
+			for k, v := range []int64{h.quantile(0.5), h.quantile(0.95), h.quantile(0.99), h.max} {
+				row[3+k] = short(float64(v) / 1e6)
+			}
+		}
+	}
+	for i, f := range run.Faults {
+		if i == maxFaultBands {
+			break
+		}
+		p.Data.Faults = append(p.Data.Faults, cursorFault{short(f.Start.Seconds()), short(f.End.Seconds()), fmt.Sprintf("%d %s", i+1, clip(f.Name, 40))})
+	}
+}
+
+// clip bounds a text that came with a run.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "�")
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
