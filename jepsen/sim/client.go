@@ -1,0 +1,286 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/jepsen/history"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// client issues one operation after the other.
+type client struct {
+	l       *workload
+	rng     *rand.Rand
+	think   time.Duration
+	process uint32
+	node    uint64 // to ask first
+	known   uint64 // largest size seen
+	current *attempt
+}
+
+// attempt is one operation on its way. It ends once.
+type attempt struct {
+	c      *client
+	op     history.Op
+	serve  func(p *process, c *call)
+	finish func(r response) // fills in op for an answer
+	// tries counts requests sent, doubtful those whose fate is not known.
+	tries, doubtful int
+	waiting         bool // for the response to the newest request
+	deadline        int64
+	ended           bool
+	then            func()
+}
+
+// next issues an operation, and then the one after it.
+func (c *client) next() {
+	w := c.l.w
+	if c.l.left == 0 || w.healed {
+		return
+	}
+	c.l.left--
+	a := c.draw()
+	a.then = func() {
+		// Bursts, with pauses between them.
+		d := exp(c.rng, c.think/20)
+		if c.rng.IntN(3) == 0 {
+			d = exp(c.rng, 3*c.think)
+		}
+		w.after(d, c.next)
+	}
+	a.start()
+}
+
+// draw chooses an operation.
+func (c *client) draw() *attempt {
+	r := c.rng
+	switch k := r.IntN(100); {
+	case k < 50:
+		return c.append(c.l.batch(r, c.known))
+	case k < 65:
+		index := r.Uint64N(c.known + 4)
+		if r.IntN(20) == 0 {
+			index = r.Uint64()
+		}
+		return c.get(index)
+	case k < 77:
+		return c.read(history.Op{Kind: history.Head}, (*process).serveHead)
+	case k < 87:
+		first, limit := r.Uint64N(c.known+4), 1+r.Uint64N(40)
+		return c.readRange(first, limit)
+	case k < 95:
+		return c.read(history.Op{Kind: history.LocalHead}, (*process).serveLocalHead)
+	}
+	return c.read(history.Op{Kind: history.Checkpoint}, (*process).serveCheckpoint)
+}
+
+func (c *client) append(b ledger.Batch) *attempt {
+	a := &attempt{c: c, op: history.Op{Kind: history.Append, Entries: entriesOf(&b), Keyless: len(b.Entries[0].Key) == 0}}
+	if b.ExpectedSize != nil {
+		a.op.Conditional, a.op.Size = true, *b.ExpectedSize
+	}
+	a.serve = func(p *process, cl *call) { p.serveAppend(cl, b) }
+	a.finish = func(r response) {
+		var conflict *ledger.ConflictError
+		var mismatch *ledger.SizeMismatchError
+		c.known = max(c.known, r.result.Size)
+		switch {
+		case errors.As(r.result.Err, &conflict):
+			a.op.Outcome, a.op.Reason, a.op.Seen = history.Fail, history.Conflict, conflict.Index
+		case errors.As(r.result.Err, &mismatch):
+			a.op.Outcome, a.op.Reason, a.op.Seen = history.Fail, history.SizeMismatch, mismatch.Actual
+		default:
+			for i := range a.op.Entries {
+				a.op.Entries[i].Index, a.op.Entries[i].Duplicate = r.result.Indexes[i], r.result.Duplicate[i]
+			}
+		}
+	}
+	return a
+}
+
+func (c *client) get(index uint64) *attempt {
+	a := &attempt{c: c, op: history.Op{Kind: history.Get, First: index}}
+	a.serve = func(p *process, cl *call) { p.serveGet(cl, index) }
+	a.finish = func(r response) {
+		if r.missing {
+			a.op.Reason = history.NotFound
+			return
+		}
+		c.known = max(c.known, index+1)
+		a.leaves(r)
+	}
+	return a
+}
+
+func (c *client) readRange(first, limit uint64) *attempt {
+	a := &attempt{c: c, op: history.Op{Kind: history.Range, First: first, Limit: limit}}
+	a.serve = func(p *process, cl *call) { p.serveRange(cl, first, limit) }
+	a.finish = func(r response) {
+		c.known = max(c.known, r.size)
+		a.op.Seen = r.size
+		a.leaves(r)
+	}
+	return a
+}
+
+func (a *attempt) leaves(r response) {
+	var ok bool
+	if a.op.Entries, ok = readEntries(a.op.First, r.leaves); !ok {
+		a.c.l.w.fail("wrong-answer", a.op.First, "a node answered with bytes that are no leaf")
+	}
+}
+
+// read is an operation that is answered with a size and a root.
+func (c *client) read(op history.Op, serve func(*process, *call)) *attempt {
+	a := &attempt{c: c, op: op, serve: serve}
+	a.finish = func(r response) {
+		if r.missing { // nothing sealed yet
+			a.op.Outcome = history.Fail
+			return
+		}
+		a.op.Size, a.op.Root = r.size, r.root
+		if op.Kind == history.Head {
+			c.known = max(c.known, r.size)
+		}
+	}
+	return a
+}
+
+func (a *attempt) start() {
+	w := a.c.l.w
+	a.c.current = a
+	a.op.Process, a.op.Call = a.c.process, w.now
+	a.deadline = w.now + int64(w.cfg.timeout)
+	w.after(w.cfg.timeout, func() {
+		if a.waiting {
+			a.waiting = false
+			a.doubtful++
+		}
+		a.end()
+	})
+	a.try()
+}
+
+// try sends the request, to the node that the client holds for the leader.
+func (a *attempt) try() {
+	if a.ended {
+		return
+	}
+	w := a.c.l.w
+	node := a.c.node
+	a.tries++
+	a.waiting = true
+	this := a.tries
+	a.op.Node = uint16(node)
+	w.request(node, a.serve, func(r response) {
+		if a.ended || this != a.tries || !a.waiting {
+			return
+		}
+		a.waiting = false
+		a.answered(r)
+	})
+}
+
+func (a *attempt) answered(r response) {
+	c := a.c
+	switch r.verdict {
+	case answered:
+		a.op.Outcome = history.OK
+		a.finish(r)
+		a.complete()
+	case refused:
+		c.node = r.leader
+		if r.leader == 0 || c.rng.IntN(10) == 0 {
+			c.node = 1 + c.rng.Uint64N(uint64(c.l.w.opt.Nodes))
+		}
+		a.again()
+	case unknown:
+		a.doubtful++
+		c.node = 1 + c.rng.Uint64N(uint64(c.l.w.opt.Nodes))
+		if a.op.Kind == history.Append && (a.op.Keyless || c.rng.IntN(2) == 0) {
+			a.end()
+			return
+		}
+		a.op.Retried = a.op.Kind == history.Append
+		a.again()
+	}
+}
+
+// again tries once more after a while.
+func (a *attempt) again() {
+	a.c.l.w.after(exp(a.c.rng, 20*time.Millisecond), a.try)
+}
+
+// end gives up: refused for certain if every request was, or if it was a read.
+func (a *attempt) end() {
+	if a.ended {
+		return
+	}
+	if a.op.Kind != history.Append || a.doubtful == 0 {
+		a.op.Outcome, a.op.Reason = history.Fail, history.Refused
+		a.complete()
+		return
+	}
+	a.ended = true
+	a.op.Outcome, a.op.Return = history.Info, history.Never
+	a.c.process = a.c.l.newProcess()
+	a.c.l.w.record(a.op)
+	a.then()
+}
+
+func (a *attempt) complete() {
+	a.ended = true
+	w := a.c.l.w
+	a.op.Return = w.now
+	// A size mismatch or conflict may be the work of an earlier try of the same request.
+	if a.op.Outcome == history.Fail && a.op.Kind == history.Append && a.doubtful > 0 {
+		a.op.Outcome, a.op.Reason, a.op.Return = history.Info, history.None, history.Never
+		a.op.Seen = 0
+		a.c.process = a.c.l.newProcess()
+	}
+	w.record(a.op)
+	a.then()
+}
+
+// subscriber watches the ledger on one node after the other.
+type subscriber struct {
+	l       *workload
+	rng     *rand.Rand
+	process uint32
+	next    uint64
+	serial  int // of the newest subscription; deliveries of older ones are dropped
+}
+
+// subscribe watches from where the last delivery ended, on some node.
+func (s *subscriber) subscribe() {
+	w := s.l.w
+	s.serial++
+	serial, since := s.serial, w.now
+	node := 1 + s.rng.Uint64N(uint64(w.opt.Nodes))
+	if p := w.nodes[node].proc; p != nil && p.running {
+		wt := &watcher{next: s.next}
+		wt.to = func(first uint64, leaves [][]byte) {
+			// A stream keeps its order: what comes out of it after a gap means that the connection broke.
+			if serial != s.serial || first != s.next {
+				return
+			}
+			entries, ok := readEntries(first, leaves)
+			if !ok {
+				w.fail("wrong-answer", first, "a watch delivered bytes that are no leaf")
+				return
+			}
+			s.next = first + uint64(len(leaves))
+			w.record(history.Op{
+				Process: s.process, Kind: history.Watch, Outcome: history.OK, Call: since, Return: w.now,
+				First: first, Entries: entries, Node: uint16(node),
+			})
+		}
+		p.run(func() { p.serveWatch(wt) })
+	}
+	if !w.healed {
+		w.after(500*time.Millisecond+exp(s.rng, 4*time.Second), s.subscribe)
+	}
+}

@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/jepsen/history"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// recovery is how much virtual time a healed cluster has to recover: a leader, an
+// append, one ledger everywhere, sealed.
+const recovery = 60 * time.Second
+
+// healAll ends every fault for good; those under way do not undo themselves any more.
+func (w *world) healAll() {
+	w.healed = true
+	w.note(0, "heal", "all")
+	w.net.flaky = 0
+	w.net.cut = [maxNodes + 1][maxNodes + 1]int{}
+	w.net.unreachable = [maxNodes + 1]int{}
+	for _, n := range w.nodes[1:] {
+		n.disk.failSyncs, n.slow, n.hold, n.tickRate = 0, 0, 0, 1
+		if n.paused > 0 {
+			n.paused = 1
+			n.resume()
+		}
+	}
+	for _, n := range w.nodes[1:] {
+		n.start()
+	}
+}
+
+// end heals the cluster, demands that it recovers, and compares the nodes.
+func (w *world) end(res *Result) {
+	w.healAll()
+	limit := w.now + int64(recovery)
+	final := &client{l: w.load, rng: stream(w.opt.Seed, "final", 0), process: w.load.newProcess(), node: 1}
+	w.load.clients = append(w.load.clients, final)
+	var last *attempt
+	var appendOne func()
+	done := false
+	appendOne = func() {
+		last = final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Payload: w.load.payload(final.rng)}}})
+		last.then = func() {
+			if done = last.op.Outcome == history.OK; !done {
+				w.after(100*time.Millisecond, appendOne)
+			}
+		}
+		last.start()
+	}
+	appendOne()
+	w.runUntil(limit, func() bool { return done })
+	if !done {
+		w.fail("liveness", 0, "no append succeeded within %s after all faults had ended", recovery)
+	}
+	// Operations that are still under way end by themselves.
+	w.runUntil(min(w.now+int64(w.cfg.timeout), limit), nil)
+	w.runUntil(limit, func() bool { return w.converged() == "" })
+	if why := w.converged(); why != "" {
+		w.fail("liveness", 0, "not converged within %s after all faults had ended: %s", recovery, why)
+	}
+	w.compare(res)
+}
+
+// converged says what is still missing, "" when nothing is.
+func (w *world) converged() string {
+	lead := w.leader()
+	if lead == nil || !lead.state.Serving {
+		return "no leader"
+	}
+	head := lead.ledger.Head()
+	for _, n := range w.nodes[1:] {
+		switch p := n.proc; {
+		case n.lost:
+		case p == nil || !p.running:
+			return "a node is not up"
+		case p.ledger.Head().RaftIndex != head.RaftIndex || p.commit != lead.commit || p.applied != p.commit:
+			return "a node has not applied everything"
+		case n.storeDamage != nil:
+			// It may be unable to prove, and so to sign, what it holds.
+		case p.ledger.Sealed() == nil || p.ledger.Sealed().Size != head.Size:
+			return "a node has no sealed checkpoint of the final size"
+		}
+	}
+	return ""
+}
+
+// compare demands that all nodes hold one ledger, and reads it.
+func (w *world) compare(res *Result) {
+	var first *process
+	for _, n := range w.nodes[1:] {
+		p := n.proc
+		if p == nil || !p.running || n.storeDamage != nil {
+			continue
+		}
+		if first == nil {
+			first = p
+			continue
+		}
+		a, b := first.ledger.Head(), p.ledger.Head()
+		if a.Size == b.Size && a.Root != b.Root {
+			w.fail("diverged", a.Size, "nodes %d and %d have roots %s and %s", first.n.id, n.id, a.Root, b.Root)
+		}
+	}
+	if first == nil {
+		w.fail("liveness", 0, "no node is left to read the ledger from")
+		return
+	}
+	w.read(res, first)
+	w.checkSeals(first)
+}
+
+// read reads the final ledger from one node: every leaf, in order of time.
+func (w *world) read(res *Result, p *process) {
+	size, time := p.ledger.Head().Size, int64(0)
+	res.Final = []check.FinalEntry{}
+	for at := uint64(0); at < size; {
+		leaves, err := p.ledger.Leaves(at, 256, 1<<30)
+		if err != nil {
+			w.fail("lost", at, "the final ledger cannot be read: %v", err)
+			return
+		}
+		for _, leaf := range leaves {
+			e, err := ledger.ParseLeaf(leaf)
+			if err != nil {
+				w.fail("mismatch", at, "entry %d is no leaf: %v", at, err)
+				return
+			}
+			if e.Time < time {
+				w.fail("time", at, "the ledger's time goes back from %d to %d at entry %d", time, e.Time, at)
+			}
+			time = e.Time
+			res.Final = append(res.Final, check.FinalEntry{
+				Key: keyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Leaf: merkle.LeafHash(leaf),
+			})
+			at++
+		}
+	}
+}
+
+// checkSeals compares every root that was ever signed with the final ledger, and
+// verifies a receipt.
+func (w *world) checkSeals(p *process) {
+	size := p.ledger.Head().Size
+	for _, signed := range slices.Sorted(maps.Keys(w.seals.roots)) {
+		root := w.seals.roots[signed]
+		if signed > size {
+			w.fail("seal", signed, "size %d was signed, the final ledger has %d", signed, size)
+			continue
+		}
+		if got, err := p.ledger.RootAt(signed); err != nil || got != root {
+			w.fail("seal", signed, "size %d was signed with root %s, the final ledger has %s, %v", signed, root, got, err)
+		}
+	}
+	if s := p.ledger.Sealed(); s != nil {
+		index := stream(w.opt.Seed, "receipt", 0).Uint64N(s.Size)
+		receipt, err := p.ledger.Receipt(index)
+		if err == nil {
+			_, err = w.seals.policy.VerifyReceipt(receipt)
+		}
+		if err != nil {
+			w.fail("seal", index, "the receipt of entry %d does not verify: %v", index, err)
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// sealNote is the slot of the log that holds what a replica has promised to sign.
+const sealNote = 1
+
+// replica is what cluster/node's replica and sealer are in production: it builds
+// and applies blocks, sets marks, and carries out what the sealer wants.
+type replica struct {
+	sealer *seal.Sealer
+
+	stamped  int64 // µs; newest ledger time given to a block
+	marked   uint64
+	markedAt int64
+
+	events    []seal.Event
+	sealSize  uint64 // newest applied size, told once for many blocks
+	sealTold  uint64
+	sealWoken bool
+	timer     int // counts timers: only the newest one counts
+}
+
+// request is one caller's batch on its way through Raft.
+type request struct {
+	batch ledger.Batch
+	size  int
+	done  func(ledger.Result, error)
+}
+
+func (p *process) beginReplica() (err error) {
+	p.marked = p.group.Mark().Index
+	p.markedAt = p.w.now
+	keys := simKeys()
+	p.sealer, err = seal.New(seal.Config{
+		Origin: origin, Self: p.n.id, Voters: keys.voters(p.w.opt.Nodes),
+		LogCosigner: keys.log, NodeCosigner: keys.nodes[p.n.id], RootAt: p.ledger.RootAt,
+		Cadence: p.w.cfg.cadence, MinInterval: p.w.cfg.cadence / 4, Timeout: p.w.cfg.cadence / 2,
+		State: p.group.Note(sealNote), Newest: p.ledger.Sealed(),
+	})
+	if err != nil {
+		return err
+	}
+	p.sealSize = p.ledger.Head().Size
+	p.wakeSealer()
+	return nil
+}
+
+// buildBlock encodes batches as one block with a time that never goes back.
+func (p *process) buildBlock(reqs []*request) ([]byte, error) {
+	head := p.ledger.Head()
+	p.stamped = max(p.stamped, head.Time, p.n.wall().UnixMicro())
+	batches := make([]ledger.Batch, len(reqs))
+	for i, r := range reqs {
+		batches[i] = r.batch
+	}
+	return ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, p.stamped, batches)
+}
+
+func (p *process) apply(index, term uint64, block []byte, reqs []*request) error {
+	results, err := p.ledger.Apply(index, term, block)
+	if err != nil {
+		p.refuse(reqs, raftnode.ErrIndefinite)
+		return errors.Wrapf(err, "apply raft entry %d", index)
+	}
+	for i, r := range reqs {
+		r.done(results[i], nil)
+	}
+	if len(results) > 0 {
+		p.sealSize = p.ledger.Head().Size
+		p.wakeSealer()
+		p.deliver()
+	}
+	if time.Duration(p.w.now-p.markedAt) >= p.w.cfg.markInterval {
+		p.markedAt = p.w.now
+		p.mark()
+	}
+	return nil
+}
+
+// mark tells the log how far it need not reach back any more.
+func (p *process) mark() {
+	s, ok := p.ledger.Durable()
+	if !ok || s.RaftIndex <= p.marked {
+		return
+	}
+	p.marked = s.RaftIndex
+	m := wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}
+	if _, cs, err := p.group.InitialState(); err == nil {
+		m.ConfState = cs
+	}
+	p.push(appendItem{mark: &m})
+}
+
+// submit queues a batch. An error is definite.
+func (p *process) submit(r *request) error {
+	switch {
+	case p.stopping:
+		return raftnode.ErrStopped
+	case !p.accepting:
+		return &raftnode.NotLeaderError{Leader: p.lead}
+	case len(p.queue) >= p.w.cfg.queueLimit:
+		return raftnode.ErrQueueFull
+	}
+	p.queue = append(p.queue, r)
+	p.wake()
+	return nil
+}
+
+// barrier calls do when this replica has applied everything that was
+// acknowledged before the call, or with an error.
+func (p *process) barrier(do func(error)) {
+	p.mail.readers = append(p.mail.readers, func(index uint64, err error) {
+		if err != nil {
+			do(err)
+			return
+		}
+		p.waitApplied(index, func() { do(nil) })
+	})
+	p.wake()
+}
+
+// stop ends the process cleanly: hand over, finish what is in flight, close.
+func (n *node) stop() {
+	p := n.proc
+	if p == nil || !p.running || p.stopping {
+		return
+	}
+	p.stopping, p.accepting = true, false
+	waiting := p.queue
+	p.queue = nil
+	p.refuse(waiting, raftnode.ErrStopped)
+	p.transfer(0)
+	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, p.close)
+}
+
+// close waits for the disk and closes everything.
+func (p *process) close() {
+	if p.appending || p.applying {
+		p.after(time.Millisecond, p.close)
+		return
+	}
+	n := p.n
+	err := p.ledger.Close()
+	if err == nil {
+		err = p.finalMark()
+	}
+	err = errors.CombineErrors(err, p.log.Close())
+	if err != nil {
+		p.fatal(err)
+		return
+	}
+	n.w.note(n.id, "down", "stopped cleanly")
+	n.countLog()
+	p.dead, n.proc = true, nil
+	n.disk.settle()
+	n.disk.life++
+	n.store = n.store.Reopen()
+	p.hangUp()
+	n.spreadNews()
+}
+
+// finalMark spares the next start the replay.
+func (p *process) finalMark() error {
+	h := p.ledger.Head()
+	if h.RaftIndex <= p.group.Mark().Index {
+		return nil
+	}
+	_, conf, err := p.group.InitialState()
+	if err != nil {
+		return err
+	}
+	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+	mark := wal.Mark{Index: h.RaftIndex, Term: h.RaftTerm, ConfState: conf, Meta: s.Marshal()}
+	return p.log.Append([]wal.Record{{Group: group, Mark: &mark}}, true)
+}
+
+// What follows is the sealer's shell.
+
+func (p *process) leading(is bool) { p.post(seal.Leader{Is: is}) }
+func (p *process) peerUp(id uint64) {
+	p.post(seal.PeerUp{ID: id})
+}
+func (p *process) receiveApp(from uint64, payload []byte) {
+	p.post(seal.Received{From: from, Payload: payload})
+}
+
+func (p *process) post(e seal.Event) {
+	p.events = append(p.events, e)
+	p.wakeSealer()
+}
+
+func (p *process) wakeSealer() {
+	if !p.sealWoken {
+		p.sealWoken = true
+		p.after(exp(p.n.rng, p.w.cfg.loopMean), p.runSealer)
+	}
+}
+
+func (p *process) runSealer() {
+	p.sealWoken = false
+	if p.sealSize > p.sealTold {
+		p.sealTold = p.sealSize
+		p.stepSealer(seal.Applied{Size: p.sealSize})
+	}
+	events := p.events
+	p.events = nil
+	for _, e := range events {
+		p.stepSealer(e)
+	}
+	p.armSealer()
+}
+
+func (p *process) armSealer() {
+	p.timer++
+	at, ok := p.sealer.Deadline()
+	if !ok {
+		return
+	}
+	timer := p.timer
+	d := min(max(at.Sub(p.n.wall()), time.Millisecond), time.Hour)
+	p.after(d, func() {
+		if timer == p.timer {
+			p.stepSealer(seal.Tick{})
+			p.armSealer()
+		}
+	})
+}
+
+func (p *process) stepSealer(e seal.Event) {
+	if p.dead {
+		return
+	}
+	for _, effect := range p.sealer.Step(p.n.wall(), e) {
+		switch e := effect.(type) {
+		case seal.Send:
+			p.w.net.app(p.n.id, e.To, e.Payload)
+		case seal.Persist:
+			p.push(appendItem{note: &wal.Note{Slot: sealNote, Data: e.Data}, done: func() { p.post(seal.Persisted{Token: e.Token}) }})
+		case seal.Sealed:
+			if err := p.ledger.SetSealed(e.Checkpoint); err != nil {
+				p.fatal(errors.Wrapf(err, "store sealed checkpoint of size %d", e.Checkpoint.Size))
+				return
+			}
+			p.w.seals.sealed(p.n.id, e.Checkpoint)
+		case seal.Problem:
+			p.w.seals.problem(p.n, e.Err)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// sealCheck watches what is signed. It knows of the sealers' messages only where
+// a cosignature has its size and root.
+type sealCheck struct {
+	w      *world
+	policy *tlog.Policy
+	// roots are all roots that anybody signed, by size.
+	roots map[uint64]merkle.Hash
+	// signed is the largest size that a voter has signed for somebody else.
+	signed map[uint64]uint64
+	// notes are the checkpoints whose signatures were verified already.
+	notes map[string]bool
+}
+
+const (
+	cosignatureKind = 2
+	sizeAt, rootAt  = 2, 10
+)
+
+func newSealCheck(w *world) (*sealCheck, error) {
+	policy, err := simKeys().policy(w.opt.Nodes)
+	return &sealCheck{w: w, policy: policy, roots: map[uint64]merkle.Hash{}, signed: map[uint64]uint64{}, notes: map[string]bool{}}, err
+}
+
+func (s *sealCheck) root(node, size uint64, root merkle.Hash) {
+	if have, ok := s.roots[size]; ok && have != root {
+		s.w.fail("seal", size, "node %d signs root %s for size %d, which was signed with root %s", node, root, size, have)
+		return
+	}
+	s.roots[size] = root
+}
+
+// sent looks at a message between sealers.
+func (s *sealCheck) sent(from uint64, payload []byte) {
+	if len(payload) < rootAt+merkle.HashSize || payload[1] != cosignatureKind {
+		return
+	}
+	s.w.stats.Cosignatures++
+	size := binary.BigEndian.Uint64(payload[sizeAt:])
+	if size < s.signed[from] {
+		s.w.fail("seal", size, "node %d cosigns size %d after size %d", from, size, s.signed[from])
+	}
+	s.signed[from] = size
+	s.root(from, size, merkle.Hash(payload[rootAt:rootAt+merkle.HashSize]))
+}
+
+// sealed looks at a checkpoint that a node holds for sealed.
+func (s *sealCheck) sealed(node uint64, c *ledger.Sealed) {
+	s.root(node, c.Size, c.Root)
+	if s.notes[string(c.Note)] {
+		return
+	}
+	s.notes[string(c.Note)] = true
+	s.w.stats.Seals++
+	v, err := s.policy.Verify(c.Note)
+	if err != nil {
+		s.w.fail("seal", c.Size, "node %d seals size %d, but a verifier says: %v", node, c.Size, err)
+	} else if v.Checkpoint.Size != c.Size || v.Checkpoint.Root != c.Root {
+		s.w.fail("seal", c.Size, "node %d seals size %d with a note about size %d", node, c.Size, v.Checkpoint.Size)
+	}
+}
+
+// problem judges what a sealer complains about. On nodes whose store is damaged
+// it may miss what it wants to sign.
+func (s *sealCheck) problem(n *node, err error) {
+	if errors.Is(err, seal.ErrForged) || errors.Is(err, seal.ErrRootMismatch) || !n.damaged() {
+		s.w.fail("seal", 0, "node %d: %v", n.id, err)
+	}
+}

@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/jepsen/history"
+)
+
+// world is one run: virtual time, everything that will happen, and everybody in it.
+type world struct {
+	opt Options // resolved
+	cfg config
+
+	now    int64 // virtual ns since the start
+	queue  eventQueue
+	nextID uint64
+
+	trace   *trace
+	entropy *entropy
+	net     *network
+	nodes   []*node // by id; nodes[0] is nil
+	raft    *check.Raft
+	seals   *sealCheck
+
+	load       *workload
+	faults     []*fault
+	healed     bool
+	timeline   []TimelineEvent
+	violations []check.Violation
+	stats      Stats
+}
+
+// event is something that will happen.
+type event struct {
+	at int64
+	id uint64 // orders events of one instant
+	do func()
+}
+
+// eventQueue is a heap by (at, id).
+type eventQueue []event
+
+func (q eventQueue) less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].id < q[j].id
+}
+
+func (q *eventQueue) push(e event) {
+	*q = append(*q, e)
+	h := *q
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h.less(i, parent) {
+			return
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
+}
+
+func (q *eventQueue) pop() event {
+	h := *q
+	top, n := h[0], len(h)-1
+	h[0], h[n] = h[n], event{}
+	h = h[:n]
+	*q = h
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= n {
+			return top
+		}
+		if child+1 < n && h.less(child+1, child) {
+			child++
+		}
+		if !h.less(child, i) {
+			return top
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
+}
+
+// after lets f happen after d of virtual time.
+func (w *world) after(d time.Duration, f func()) {
+	w.nextID++
+	w.queue.push(event{w.now + max(0, int64(d)), w.nextID, f})
+}
+
+// runUntil lets everything happen up to a moment, or until stop says so.
+func (w *world) runUntil(end int64, stop func() bool) {
+	for len(w.queue) > 0 && w.queue[0].at <= end {
+		e := w.queue.pop()
+		w.now = e.at
+		w.stats.Events++
+		e.do()
+		if stop != nil && stop() {
+			return
+		}
+	}
+	w.now = max(w.now, end)
+}
+
+// exp draws from an exponential distribution, cut at ten times its mean.
+func exp(r *rand.Rand, mean time.Duration) time.Duration {
+	return time.Duration(min(r.ExpFloat64(), 10) * float64(mean))
+}
+
+// note adds to the timeline.
+func (w *world) note(node uint64, kind, format string, args ...any) {
+	w.timeline = append(w.timeline, TimelineEvent{At: time.Duration(w.now), Node: node, Kind: kind, Text: fmt.Sprintf(format, args...)})
+}
+
+func (w *world) fail(kind string, index uint64, format string, args ...any) {
+	if len(w.violations) < 100 {
+		w.violations = append(w.violations, check.Violation{Kind: kind, Index: index, A: -1, B: -1, Text: fmt.Sprintf(format, args...)})
+	}
+	w.note(0, "violation", "%s: "+format, append([]any{kind}, args...)...)
+}
+
+// entropy is what crypto/rand reads during a run: the stream of whichever node is
+// running, so that what one node draws does not depend on the others.
+type entropy struct{ current *rand.ChaCha8 }
+
+func (e *entropy) Read(p []byte) (int, error) { return e.current.Read(p) }
+
+// Stats count what happened in a run.
+type Stats struct {
+	Events, Messages, Delivered, Dropped int
+	DiskWrites, DiskSyncs                int
+	TornBlocks, UndoneOps                int
+	Elections, Restarts, Crashes         int
+	Rotations, Removed                   int // of log segments
+	Seals, Cosignatures                  int
+	Lost                                 int // nodes given up after their disk was damaged
+	OK, Failed, Unknown                  int // operations
+	Committed                            int // entries of the Raft log
+	Virtual                              time.Duration
+}
+
+// TimelineEvent is something worth showing: a fault, its end, a change of leader,
+// a node that stopped or came back.
+type TimelineEvent struct {
+	At   time.Duration
+	Node uint64 // 0: the cluster
+	Kind string // fault, heal, leader, down, up, lost, violation
+	Text string
+}
+
+func (e TimelineEvent) String() string {
+	who := "      "
+	if e.Node != 0 {
+		who = fmt.Sprintf("node %d", e.Node)
+	}
+	return fmt.Sprintf("%9.3fs %s %-9s %s", e.At.Seconds(), who, e.Kind, e.Text)
+}
+
+// record adds an operation to the history.
+func (w *world) record(op history.Op) {
+	switch op.Outcome {
+	case history.OK:
+		w.stats.OK++
+	case history.Fail:
+		w.stats.Failed++
+	default:
+		w.stats.Unknown++
+	}
+	w.load.ops = append(w.load.ops, op)
+}
