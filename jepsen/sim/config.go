@@ -103,7 +103,12 @@ func resolve(o Options) (Options, config) {
 	c.loopMean = pick(r, 5*time.Microsecond, 100*time.Microsecond, 2*time.Millisecond)
 	c.startup = pick(r, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond)
 	c.segment = pick(r, int64(1<<10), 8<<10, 64<<10, 64<<20)
-	c.retain = pick(r, int64(-1), 16<<10, 1<<30)
+	c.retain = pick(r, int64(-1), 16<<10, 16<<10, 64<<10, 1<<30, 1<<30)
+	if o.Faults&FaultBitFlip != 0 {
+		// A follower that the others' logs have left behind stays behind. They are a
+		// minority, but together with the nodes that are given up they need not be.
+		c.retain = 1 << 30
+	}
 	c.cache = pick(r, int64(-1), 4<<10, 32<<20)
 	c.memtable = pick(r, 1, 2<<10, 64<<10, 32<<20)
 	c.unflushed = 1 + r.IntN(3)

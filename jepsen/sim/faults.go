@@ -32,7 +32,7 @@ func drawFaults(o Options) []*fault {
 		return nil
 	}
 	r := stream(o.Seed, "schedule", 0)
-	gap := pick(r, 300*time.Millisecond, time.Second, 3*time.Second)
+	gap := pick(r, 150*time.Millisecond, 400*time.Millisecond, time.Second, 2*time.Second)
 	length := pick(r, 200*time.Millisecond, time.Second, 4*time.Second)
 	var faults []*fault
 	for at := exp(r, gap); at < o.Duration; at += exp(r, gap) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -76,17 +77,27 @@ func (w *world) converged() string {
 	for _, n := range w.nodes[1:] {
 		switch p := n.proc; {
 		case n.lost:
+		case p != nil && p.running && p.leftBehind(lead):
 		case p == nil || !p.running:
-			return "a node is not up"
+			return fmt.Sprintf("node %d is not up", n.id)
 		case p.ledger.Head().RaftIndex != head.RaftIndex || p.commit != lead.commit || p.applied != p.commit:
-			return "a node has not applied everything"
+			return fmt.Sprintf("node %d has committed %d, applied %d, its ledger is at raft index %d; leader %d: %d, %d, %d",
+				n.id, p.commit, p.applied, p.ledger.Head().RaftIndex, lead.n.id, lead.commit, lead.applied, head.RaftIndex)
 		case n.storeDamage != nil:
 			// It may be unable to prove, and so to sign, what it holds.
 		case p.ledger.Sealed() == nil || p.ledger.Sealed().Size != head.Size:
-			return "a node has no sealed checkpoint of the final size"
+			return fmt.Sprintf("node %d has no sealed checkpoint of the final size %d", n.id, head.Size)
 		}
 	}
 	return ""
+}
+
+// leftBehind: the leader has removed from its log what this node would need. It
+// does not come back by itself (docs/consistency.md).
+func (p *process) leftBehind(lead *process) bool {
+	first, err1 := lead.group.FirstIndex()
+	last, err2 := p.group.LastIndex()
+	return err1 == nil && err2 == nil && last+1 < first
 }
 
 // compare demands that all nodes hold one ledger, and reads it.
@@ -95,6 +106,10 @@ func (w *world) compare(res *Result) {
 	for _, n := range w.nodes[1:] {
 		p := n.proc
 		if p == nil || !p.running || n.storeDamage != nil {
+			continue
+		}
+		if lead := w.leader(); lead != nil && p.leftBehind(lead) {
+			w.stats.LeftBehind++
 			continue
 		}
 		if first == nil {

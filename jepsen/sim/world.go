@@ -134,6 +134,7 @@ type Stats struct {
 	Rotations, Removed                   int // of log segments
 	Seals, Cosignatures                  int
 	Lost                                 int // nodes given up after their disk was damaged
+	LeftBehind                           int // nodes that lacked, at the end, what nobody's log had any more
 	OK, Failed, Unknown                  int // operations
 	Committed                            int // entries of the Raft log
 	Virtual                              time.Duration
