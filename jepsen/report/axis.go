@@ -34,8 +34,7 @@ func number(x float64) string {
 type timeScale struct {
 	length time.Duration
 	ticks  []tick
-	grid   template.HTMLAttr // path data of vertical lines, set per height
-	at     []float64
+	at     []float64 // of the ticks, as fractions of the length
 }
 
 var timeSteps = []time.Duration{
@@ -81,6 +80,8 @@ func (s timeScale) x(at time.Duration) float64 {
 func clock(t, step time.Duration) string {
 	switch {
 	case step >= time.Hour:
+		return fmt.Sprintf("%d h", t/time.Hour)
+	case step >= time.Minute && t >= time.Hour && t%time.Hour == 0:
 		return fmt.Sprintf("%d h", t/time.Hour)
 	case step >= time.Minute && t >= time.Hour:
 		return fmt.Sprintf("%d:%02d h", t/time.Hour, t%time.Hour/time.Minute)
@@ -189,9 +190,16 @@ func long(d time.Duration) string {
 	case d < time.Minute:
 		return latency(d)
 	case d < time.Hour:
-		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+		return twoUnits(int64(d/time.Minute), "min", int64(d%time.Minute/time.Second), "s")
 	}
-	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	return twoUnits(int64(d/time.Hour), "h", int64(d%time.Hour/time.Minute), "min")
+}
+
+func twoUnits(a int64, unitA string, b int64, unitB string) string {
+	if b == 0 {
+		return fmt.Sprintf("%d %s", a, unitA)
+	}
+	return fmt.Sprintf("%d %s %d %s", a, unitA, b, unitB)
 }
 
 func digits(v float64) string {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"html/template"
+	"strings"
 	"time"
 )
 
@@ -69,15 +70,17 @@ func (t *timeline) bands(d *drawing, height float64) {
 const (
 	laneHeight    = 20
 	maxLanes      = 8
-	maxFaultBands = 1000
+	maxFaultBands = 500
 )
 
 // faults draws one bar per fault with its name; faults that overlap lie in
 // different lanes, as long as there are lanes.
 func (t *timeline) faults() chart {
 	var free [maxLanes]float64
+	var labels [maxLanes]int // position+1 of the last label in each lane
 	lanes := 1
 	c := chart{ID: "faults", Title: "Faults"}
+	var starts, ends []float64 // of the bars that have a label
 	var seen, unseen pathData
 	for i, f := range t.run.Faults {
 		a, b := t.span(f)
@@ -96,10 +99,17 @@ func (t *timeline) faults() chart {
 		if i >= maxFaultBands {
 			continue
 		}
+		// A name may run on behind its bar, as far as the next bar of the lane.
+		if k := labels[lane]; k > 0 {
+			limitLabel(&c.Marks[k-1], starts[k-1], max(a, ends[k-1]))
+		}
 		c.Marks = append(c.Marks, mark{
-			Left: percent(a / plotWidth), Width: percent(max(b-a, 2) / plotWidth), Top: px(top), Class: "fault",
+			Left: percent(a / plotWidth), Top: px(top), Class: "fault",
 			Text: fmt.Sprintf("%d %s", i+1, clip(f.Name, 60)), Hint: faultHint(i, f),
 		})
+		starts, ends = append(starts, a), append(ends, b)
+		labels[lane] = len(c.Marks)
+		limitLabel(&c.Marks[len(c.Marks)-1], a, plotWidth)
 	}
 	c.Height = lanes * laneHeight
 	var d drawing
@@ -108,6 +118,17 @@ func (t *timeline) faults() chart {
 	d.path("faultbar unseen", &unseen)
 	c.Drawing = d.html()
 	return c
+}
+
+// limitLabel gives a label the room from a to b, and leaves it only its number, or nothing, when that is narrow.
+func limitLabel(m *mark, a, b float64) {
+	m.Width = percent((b - a) / plotWidth)
+	switch {
+	case b-a < 20:
+		m.Text = ""
+	case b-a < 60:
+		m.Text, _, _ = strings.Cut(m.Text, " ")
+	}
 }
 
 func faultHint(i int, f Fault) string {
@@ -226,7 +247,7 @@ const stripColumns = 2000
 func (t *timeline) availability() chart {
 	const rowHeight, gap = 16, 6
 	c := chart{
-		ID: "availability", Title: "Availability", Note: "each 100 ms as the clients saw it; where several share a pixel, the worst",
+		ID: "availability", Title: "Availability", Note: "each 100 ms under load, as the clients saw it; where several share a pixel, the worst",
 		Legend: []key{{"slot-ok", "box", "answered"}, {"slot-failing", "box", "only failures"}, {"slot-nothing", "box", "nothing"}},
 	}
 	var d drawing
@@ -236,9 +257,9 @@ func (t *timeline) availability() chart {
 		if f.Count == 0 {
 			return
 		}
-		n := len(k.slots)
+		base, n := k.firstSlot(), len(k.load())
 		columns := min(n, stripColumns)
-		at := func(column int) int { return column * n / columns }
+		at := func(column int) int { return base + column*n/columns }
 		x := func(slot int) float64 { return t.scale.x(time.Duration(slot) * SlotLength) }
 		start, state := 0, NumSlots
 		for col := 0; col <= columns; col++ {

@@ -62,11 +62,18 @@ func newCounterexample(run *Run, number int, v check.Violation) counterexample {
 		return c
 	}
 	w := windowOf(run, v)
+	told := len(c.Story)
 	if a != nil {
 		c.Story = append(c.Story, "A: "+describe(a)+" "+when(a)+lesson(v, a, true))
 	}
 	if b != nil {
 		c.Story = append(c.Story, "B: "+describe(b)+" "+when(b)+lesson(v, b, false))
+	}
+	if a != nil && b != nil && b.Call < a.Call {
+		slices.Reverse(c.Story[told:])
+	}
+	if v.Kind == "lost" {
+		c.Story = append(c.Story, "In the end the ledger had "+counted(len(run.Final), "entry", "entries")+", and this was not among them.")
 	}
 	if v.Kind == "stale" && a != nil && b != nil && a.Call > b.Return {
 		c.Story = append(c.Story, fmt.Sprintf("Between B's return and A's call lie %s in which the ledger would have had to shrink, and a ledger only grows.",

@@ -19,25 +19,27 @@ var fateClasses = [NumFates]string{
 	UnknownAbsent: "unknown-absent", RefusedPresent: "refused-present", Lost: "lost",
 }
 
-var fateRowNames = [NumFates]string{
-	UnknownPresent: "unknown: in", UnknownAbsent: "unknown: not in", RefusedPresent: "refused, but in", Lost: "lost",
+// fateRows label the lanes, in two lines.
+var fateRows = [NumFates][2]string{
+	Refused: {"failed", "definitely"}, UnknownPresent: {"unknown", "in ledger"}, UnknownAbsent: {"unknown", "not in ledger"},
+	RefusedPresent: {"refused", "yet in ledger"}, Lost: {"lost", ""},
 }
 
-// fatePlot draws a dot for every append at the moment of its call. What was
-// answered lies at its latency; every other fate has a lane of its own, so
+// fatePlot draws a dot for every append at the moment of its call. What is in the ledger
+// as acknowledged lies at its latency; every other fate has a lane of its own, so
 // that one lost append among millions is seen.
 func (t *timeline) fatePlot() chart {
 	m := t.m
-	c := chart{ID: "fate", Title: "Every append", Note: "at the moment of its call; below, by how long the answer took; dots that coincide are one"}
-	lanes := []Fate{Lost, RefusedPresent, UnknownAbsent, UnknownPresent}
+	c := chart{ID: "fate", Note: "Each append at the moment of its call; the acknowledged ones by latency, logarithmic; dots that coincide are one"}
+	lanes := []Fate{Lost, RefusedPresent, UnknownAbsent, UnknownPresent, Refused}
 	if m.Fates[RefusedPresent] == 0 {
-		lanes = []Fate{Lost, UnknownAbsent, UnknownPresent}
+		lanes = []Fate{Lost, UnknownAbsent, UnknownPresent, Refused}
 	}
 	var top [NumFates]float64
 	y := 0.0
 	for _, f := range lanes {
 		top[f] = y
-		c.Rows = append(c.Rows, row{Top: px(y), Height: px(fateLane), Text: fateRowNames[f], Sub: grouped(m.Fates[f])})
+		c.Rows = append(c.Rows, row{Top: px(y), Height: px(fateLane), Text: fateRows[f][0], Sub: fateRows[f][1]})
 		y += fateLane
 	}
 	lanesEnd := y
@@ -46,7 +48,7 @@ func (t *timeline) fatePlot() chart {
 	low, high := int64(0), int64(1)
 	for i := range t.run.Ops {
 		op := &t.run.Ops[i]
-		if f := m.fates[i]; f == Kept || f == Refused {
+		if f := m.fates[i]; f == Kept {
 			l := op.Return - op.Call
 			high = max(high, l)
 			if low == 0 || l < low {
@@ -65,7 +67,7 @@ func (t *timeline) fatePlot() chart {
 		}
 		op := &t.run.Ops[i]
 		py := 0.0
-		if f == Kept || f == Refused {
+		if f == Kept {
 			py = y + v.y(float64(op.Return-op.Call))
 		} else {
 			// Spread over the lane in a way that depends on the append only.
@@ -106,7 +108,7 @@ func (t *timeline) fatePlot() chart {
 		}
 		for level := range dots {
 			class := "dots " + fateClasses[f]
-			if f == Kept {
+			if f == Kept || f == Refused {
 				class += [densityLevels]string{" d1", " d2", " d3"}[level]
 			}
 			d.path(class, &dots[level])

@@ -29,10 +29,10 @@ type KindFigures struct {
 	Rate float64
 	// Latency of the acknowledged ones; each quantile up to 1.6 % too high, Max exact.
 	P50, P95, P99, Max time.Duration
-	// Quiet is the longest time without an acknowledgement between the first
-	// operation and the end of the run.
+	// Quiet is the longest time without an acknowledgement while there was load:
+	// between the first call and the last call or answer.
 	Quiet time.Duration
-	// Slots counts the slots of 100 ms by what the clients experienced in them.
+	// Slots counts the slots of 100 ms with load by what the clients experienced in them.
 	Slots [NumSlots]int
 }
 
@@ -75,9 +75,10 @@ type measured struct {
 type kindData struct {
 	latency histogram
 	acks    []int64 // moments of acknowledgement, sorted
-	first   int64   // earliest call, -1 if none
-	slots   []Slot
-	series  []bucket
+	// Load lasts from the earliest call, -1 if none, to the last call or answer.
+	first, last int64
+	slots       []Slot
+	series      []bucket
 }
 
 // isRead: the reads that must be linearizable, and so tell about availability.
@@ -132,8 +133,8 @@ func measure(run *Run) *measured {
 	for i, f := range run.Faults {
 		until := recoveryEnd(run.Faults, i)
 		m.Gaps[i] = Gap{
-			Write: longestGap(m.appends.acks, m.appends.first, int64(m.Duration), int64(f.Start), int64(until)),
-			Read:  longestGap(m.reads.acks, m.reads.first, int64(m.Duration), int64(f.Start), int64(until)),
+			Write: m.appends.longestGap(f.Start, until),
+			Read:  m.reads.longestGap(f.Start, until),
 		}
 	}
 	return m
@@ -146,6 +147,10 @@ func (m *measured) add(k *kindData, f *KindFigures, op *history.Op) {
 	f.Count++
 	if k.first < 0 || op.Call < k.first {
 		k.first = max(op.Call, 0)
+	}
+	k.last = max(k.last, op.Call)
+	if op.Return != history.Never {
+		k.last = max(k.last, op.Return)
 	}
 	state, at := SlotFailing, op.Call
 	switch op.Outcome {
@@ -176,8 +181,8 @@ func (m *measured) finish(k *kindData, f *KindFigures) {
 	if s := m.Duration.Seconds(); s > 0 {
 		f.Rate = float64(f.OK) / s
 	}
-	f.Quiet = longestGap(k.acks, k.first, int64(m.Duration), 0, int64(m.Duration))
-	for _, s := range k.slots {
+	f.Quiet = k.longestGap(0, m.Duration)
+	for _, s := range k.load() {
 		f.Slots[s]++
 	}
 }
@@ -215,23 +220,40 @@ func recoveryEnd(faults []Fault, i int) time.Duration {
 	return end
 }
 
+// firstSlot is the first slot with load.
+func (k *kindData) firstSlot() int {
+	return int(min(max(k.first, 0)/int64(SlotLength), int64(len(k.slots)-1)))
+}
+
+// load are the slots with load.
+func (k *kindData) load() []Slot {
+	if k.first < 0 {
+		return nil
+	}
+	end := min(k.last/int64(SlotLength)+1, int64(len(k.slots)))
+	return k.slots[k.firstSlot():max(end, int64(k.firstSlot()+1))]
+}
+
 // longestGap returns the longest time without an acknowledgement that overlaps
-// [from, to]. The first operation and the end of the run bound the outermost gaps.
-func longestGap(acks []int64, first, end, from, to int64) time.Duration {
-	if first < 0 {
+// [from, to]. Without load there is no gap: its beginning and end bound the outermost ones.
+func (k *kindData) longestGap(from, to time.Duration) time.Duration {
+	if k.first < 0 {
 		return 0
 	}
-	i, _ := slices.BinarySearch(acks, from)
-	longest, last := int64(0), first
+	i, _ := slices.BinarySearch(k.acks, int64(from))
+	longest, last := int64(0), k.first
 	if i > 0 {
-		last = max(acks[i-1], first)
+		last = max(k.acks[i-1], k.first)
 	}
-	for ; last <= to && i <= len(acks); i++ {
-		next := end
-		if i < len(acks) {
-			next = acks[i]
+	for ; last <= int64(to) && i <= len(k.acks); i++ {
+		next := max(k.last, last)
+		if i < len(k.acks) {
+			next = k.acks[i]
 		}
-		longest, last = max(longest, next-last), next
+		if next >= int64(from) {
+			longest = max(longest, next-last)
+		}
+		last = next
 	}
 	return time.Duration(longest)
 }

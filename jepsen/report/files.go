@@ -48,7 +48,7 @@ func listFiles(dir string) (files []rawFile, more int, err error) {
 		} else {
 			f := rawFile{Path: rel, Link: link(rel), Size: "folder"}
 			if info, err := e.Info(); err == nil && !e.IsDir() {
-				f.Size = bytes(info.Size())
+				f.Size = fileSize(info.Size())
 			}
 			files = append(files, f)
 		}
@@ -65,7 +65,7 @@ func link(rel string) string {
 	return "./" + (&url.URL{Path: path.Clean(rel)}).EscapedPath()
 }
 
-func bytes(n int64) string {
+func fileSize(n int64) string {
 	switch {
 	case n < 1000:
 		return fmt.Sprintf("%d B", n)

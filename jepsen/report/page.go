@@ -1,7 +1,7 @@
 package report
 
 import (
-	stdbytes "bytes"
+	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -28,7 +28,7 @@ var (
 
 // Bounds on what is shown of one run, so that the page stays small.
 const (
-	maxFaultRows = 1000
+	maxFaultRows = 500 // and as many more that were not observed
 	maxReasons   = 50
 	maxListed    = 100 // violations
 	maxNamed     = 100
@@ -41,7 +41,7 @@ func Write(dir string, run Run) error {
 	if err != nil {
 		return err
 	}
-	var out stdbytes.Buffer
+	var out bytes.Buffer
 	if err := pageTemplate.Execute(&out, newPage(&run, files, more)); err != nil {
 		return errors.Wrap(err, "lay out report")
 	}
@@ -252,7 +252,7 @@ func (p *page) head(run *Run, m *measured) {
 	add("Duration", long(m.Duration), false)
 	for i, n := range q.More {
 		if i < maxNamed {
-			add(clip(n.Name, 100), n.Value, false)
+			add(clip(n.Name, 100), clip(n.Value, 500), false)
 		}
 	}
 }
@@ -260,20 +260,20 @@ func (p *page) head(run *Run, m *measured) {
 func (p *page) figures(run *Run, m *measured) {
 	p.Headline = []Named{
 		{"operations", grouped(m.Ops)},
-		{"entries in the ledger", grouped(m.FinalSize)},
+		{"entries", grouped(m.FinalSize)},
 	}
 	if m.Appends.Count > 0 {
 		p.Headline = append(p.Headline,
-			Named{"appends per second", rate(m.Appends.Rate)},
-			Named{"append p50 / p99", latency(m.Appends.P50) + " / " + latency(m.Appends.P99)},
-			Named{"longest without an append", latency(m.Appends.Quiet)})
+			Named{"appends/s", rate(m.Appends.Rate)},
+			Named{"append p99", latency(m.Appends.P99)},
+			Named{"longest write gap", latency(m.Appends.Quiet)})
 	}
 	p.Headline = append(p.Headline, Named{"contradictions", grouped(len(run.Violations))})
 	receipts := grouped(run.Receipts.Checked)
 	if run.Receipts.Bad > 0 {
 		receipts = grouped(run.Receipts.Bad) + " bad of " + receipts
 	}
-	p.Headline = append(p.Headline, Named{"receipts verified offline", receipts})
+	p.Headline = append(p.Headline, Named{"receipts verified", receipts})
 	for _, k := range []struct {
 		name string
 		f    *KindFigures
@@ -315,9 +315,9 @@ func (p *page) figures(run *Run, m *measured) {
 
 func (p *page) faults(run *Run, m *measured) {
 	for i, f := range run.Faults {
-		if len(p.Faults) >= maxFaultRows {
-			p.MoreFaults = len(run.Faults) - len(p.Faults)
-			break
+		if i >= maxFaultRows && f.Observed != "" || len(p.Faults) >= 2*maxFaultRows {
+			p.MoreFaults++
+			continue
 		}
 		r := faultRow{
 			Number: i + 1, Name: clip(f.Name, 100), Target: clip(f.Target, 100), Start: clock(f.Start, time.Millisecond),

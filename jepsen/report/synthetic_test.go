@@ -85,7 +85,7 @@ func synthetic(ops int, length time.Duration, clients int) report.Run {
 	for n := range ops {
 		c := n % clients
 		call := free[c]
-		took := time.Duration(float64(perOp) * 0.7 * math.Exp(rng.NormFloat64()*0.35))
+		took := time.Duration(float64(perOp) * 0.74 * math.Exp(rng.NormFloat64()*0.35))
 		if rng.IntN(900) == 0 {
 			took *= time.Duration(5 + rng.IntN(30))
 		}
