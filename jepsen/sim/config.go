@@ -102,7 +102,7 @@ func resolve(o Options) (Options, config) {
 	c.applyMean = pick(r, 20*time.Microsecond, 500*time.Microsecond, 10*time.Millisecond)
 	c.loopMean = pick(r, 5*time.Microsecond, 100*time.Microsecond, 2*time.Millisecond)
 	c.startup = pick(r, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond)
-	c.segment = pick(r, int64(1<<10), 8<<10, 64<<10, 64<<20)
+	c.segment = pick(r, int64(4<<10), 16<<10, 64<<10, 64<<20)
 	c.retain = pick(r, int64(-1), 16<<10, 16<<10, 64<<10, 1<<30, 1<<30)
 	if o.Faults&FaultBitFlip != 0 {
 		// A follower that the others' logs have left behind stays behind. They are a

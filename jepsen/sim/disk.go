@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -66,7 +67,9 @@ type undo func()
 
 // inode is a file.
 type inode struct {
+	// data is followed by zeros up to size: logs write many of them ahead.
 	data []byte
+	size int
 	// dirty has, for every block written since the last sync, what the device holds of it.
 	dirty  map[int][]byte
 	synced int // length on the device
@@ -131,6 +134,7 @@ func (d *disk) powerLoss(rng *rand.Rand, percent int) {
 // powerLoss returns how many blocks were torn.
 func (f *inode) powerLoss(rng *rand.Rand, percent int) (torn int) {
 	end := f.synced
+	f.extend(f.size)
 	for _, b := range slices.Sorted(maps.Keys(f.dirty)) {
 		at := b * blockSize
 		block := f.data[at:min(at+blockSize, len(f.data))]
@@ -158,9 +162,9 @@ func (f *inode) powerLoss(rng *rand.Rand, percent int) (torn int) {
 		}
 	}
 	if rng.IntN(2) == 0 { // the length is metadata, and may be newer than the blocks
-		end = len(f.data)
+		end = f.size
 	}
-	f.data = f.data[:end]
+	f.data, f.size = f.data[:end], end
 	f.dirty, f.synced, f.claim = nil, end, 0
 	f.confirmed = min(f.confirmed, end)
 	return torn
@@ -197,9 +201,48 @@ func (d *disk) flip(t flipTarget, bit int) { d.files[t.name].data[t.offset] ^= 1
 
 var errSync = errors.New("simulated failure of a sync")
 
+// extend makes the first n bytes of a file real.
+func (f *inode) extend(n int) {
+	if was := len(f.data); n > was {
+		f.data = slices.Grow(f.data, n-was)[:n]
+		clear(f.data[was:])
+	}
+}
+
+// readAt fills as much of p as the file has from off on.
+func (f *inode) readAt(p []byte, off int) int {
+	p = p[:max(0, min(len(p), f.size-off))]
+	n := 0
+	if off < len(f.data) {
+		n = copy(p, f.data[off:])
+	}
+	clear(p[n:])
+	return len(p)
+}
+
+var zeroBlock [blockSize]byte
+
+// trimZeros cuts zeros off the end of b, down to n bytes at least.
+func trimZeros(b []byte, n int) []byte {
+	n = max(n, 0)
+	for len(b)-blockSize >= n && bytes.Equal(b[len(b)-blockSize:], zeroBlock[:]) {
+		b = b[:len(b)-blockSize]
+	}
+	for len(b) > n && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
 // write changes a file.
 func (d *disk) write(f *inode, b []byte, off int) {
 	d.stats.writes++
+	size := f.size
+	f.size = max(size, off+len(b))
+	if b = trimZeros(b, len(f.data)-off); len(b) == 0 {
+		d.journal = append(d.journal, func() { f.size = size })
+		return
+	}
 	if len(f.dirty) == 0 {
 		claim := f.claim
 		f.claim = off
@@ -226,14 +269,13 @@ func (d *disk) write(f *inode, b []byte, off int) {
 	if off < was {
 		old = slices.Clone(f.data[off:min(end, was)])
 	}
-	if end > was {
-		f.data = slices.Grow(f.data, end-was)[:end]
-		clear(f.data[was:end])
-	}
+	f.extend(end)
 	copy(f.data[off:], b)
 	d.journal = append(d.journal, func() {
-		f.data = f.data[:was]
-		copy(f.data[off:], old)
+		f.data, f.size = f.data[:was], size
+		if len(old) > 0 {
+			copy(f.data[off:], old)
+		}
 		for _, blk := range fresh {
 			delete(f.dirty, blk)
 		}
@@ -247,7 +289,7 @@ func (d *disk) sync(f *inode) error {
 	}
 	d.stats.syncs++
 	before := *f
-	f.dirty, f.synced, f.confirmed, f.claim = nil, len(f.data), max(f.confirmed, f.claim), 0
+	f.dirty, f.synced, f.confirmed, f.claim = nil, f.size, max(f.confirmed, f.claim), 0
 	d.journal = append(d.journal, func() {
 		f.dirty, f.synced, f.confirmed, f.claim = before.dirty, before.synced, before.confirmed, before.claim
 	})

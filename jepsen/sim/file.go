@@ -45,10 +45,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.check(false); err != nil {
 		return 0, err
 	}
-	if off >= int64(len(f.ino.data)) {
-		return 0, io.EOF
-	}
-	n := copy(p, f.ino.data[off:])
+	n := f.ino.readAt(p, int(off))
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -65,7 +62,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.check(true); err != nil || len(p) == 0 {
 		return 0, err
 	}
-	f.d.trace.disk(f.d.node, 'w', f.name, off, p)
+	f.d.trace.disk(f.d.node, 'w', f.name, off, trimZeros(p, 0))
 	f.d.write(f.ino, p, int(off))
 	return len(p), nil
 }
@@ -89,7 +86,7 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 	if f.isDir {
 		return &info{name: f.name, isDir: true}, nil
 	}
-	return &info{name: f.name, size: int64(len(f.ino.data))}, nil
+	return &info{name: f.name, size: int64(f.ino.size)}, nil
 }
 
 func (*file) Prefetch(int64, int64) error    { return nil }

@@ -52,6 +52,7 @@ func (n *node) start() {
 	n.w.entropy.current = n.entropy
 	p := newProcess(n)
 	if err := p.open(); err != nil {
+		n.w.note(n.id, "down", "%v", err)
 		n.refused(err)
 		return
 	}
@@ -69,7 +70,6 @@ func (n *node) refused(err error) {
 	var corrupt *wal.CorruptionError
 	switch {
 	case errors.Is(err, errSync):
-		n.w.note(n.id, "down", "%v", err)
 		n.startAfter(500 * time.Millisecond)
 		return
 	case n.flipped != nil && errors.As(err, &corrupt) && corrupt.File == logDir+"/"+n.flipped.name:
