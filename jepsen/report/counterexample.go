@@ -29,7 +29,7 @@ type counterexample struct {
 	Drawing template.HTML
 	Marks   []mark
 	Ticks   []tick
-	Hidden  string // how many operations in the window are not drawn
+	Hidden  string // how many operations of that time are not drawn
 }
 
 // opLine is one row: an operation and its description.
@@ -332,7 +332,7 @@ func (w *window) draw(c *counterexample, run *Run, v check.Violation) {
 	c.Height = len(w.shown) * opRowHeight
 	c.Ticks = w.scale.ticks
 	if w.hidden > 0 {
-		c.Hidden = grouped(w.hidden)
+		c.Hidden = counted(w.hidden, "other operation", "other operations")
 	}
 	x := func(at int64) float64 { return w.scale.x(time.Duration(at - w.from)) }
 	var d drawing

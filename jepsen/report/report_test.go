@@ -297,14 +297,15 @@ func TestGaps(t *testing.T) {
 	t.Parallel()
 	const s = time.Second
 	run := report.Run{Start: start, End: start.Add(200 * s), Faults: []report.Fault{
-		{Name: "inside", Start: 12 * s, End: 13 * s},  // 11 to 15
-		{Name: "quiet", Start: 20 * s, End: 21 * s},   // 1 s
-		{Name: "late", Start: 40 * s, End: 41 * s},    // 48 to 52, within 10 s
-		{Name: "early", Start: 43 * s, End: 43 * s},   // the same
-		{Name: "next", Start: 60 * s, End: 61 * s},    // the next fault takes over at 62
-		{Name: "taker", Start: 62 * s, End: 62 * s},   // 64 to 70
-		{Name: "last", Start: 98 * s, End: 99 * s},    // unanswered until the last call at 104
-		{Name: "after", Start: 150 * s, End: 151 * s}, // no load any more
+		{Name: "inside", Start: 12 * s, End: 13 * s},         // 11 to 15
+		{Name: "quiet", Start: 20 * s, End: 21 * s},          // 1 s
+		{Name: "late", Start: 40 * s, End: 41 * s},           // 48 to 52, within 10 s
+		{Name: "early", Start: 43 * s, End: 43 * s},          // the same
+		{Name: "next", Start: 60 * s, End: 61 * s},           // the next fault takes over at 62
+		{Name: "overlapped", Start: 60*s + s/2, End: 63 * s}, // what starts inside it cuts nothing short: 64 to 70
+		{Name: "taker", Start: 62 * s, End: 62 * s},          // 64 to 70
+		{Name: "last", Start: 98 * s, End: 99 * s},           // unanswered until the last call at 104
+		{Name: "after", Start: 150 * s, End: 151 * s},        // no load any more
 	}}
 	silent := [][2]int{{11, 15}, {48, 52}, {64, 70}, {100, 200}}
 	for i := range 105 {
@@ -318,13 +319,39 @@ func TestGaps(t *testing.T) {
 		run.Final = append(run.Final, final(i)...)
 	}
 	f := report.Measure(run)
-	for i, want := range []time.Duration{4 * s, 1 * s, 1 * s, 4 * s, 1 * s, 6 * s, 4 * s, 0} {
+	for i, want := range []time.Duration{4 * s, 1 * s, 1 * s, 4 * s, 1 * s, 6 * s, 6 * s, 4 * s, 0} {
 		if got := f.Gaps[i].Write; got != want {
 			t.Errorf("%s: gap %v, want %v", run.Faults[i].Name, got, want)
 		}
 	}
 	if f.Appends.Quiet != 6*s {
 		t.Errorf("longest gap %v, want 6s", f.Appends.Quiet)
+	}
+}
+
+// TestAvailability: what counts as an answer.
+func TestAvailability(t *testing.T) {
+	t.Parallel()
+	const slot = report.SlotLength
+	refusal := func(i int, why history.Reason) history.Op {
+		op := appended(1, i, time.Duration(i)*slot, time.Duration(i)*slot+1, 0)
+		op.Outcome, op.Reason = history.Fail, why
+		return op
+	}
+	unknown := refusal(3, history.None)
+	unknown.Outcome, unknown.Return = history.Info, history.Never
+	ops := []history.Op{
+		appended(1, 0, 0, 1, 0), refusal(0, history.Refused), refusal(1, history.Conflict), refusal(2, history.SizeMismatch), unknown, refusal(4, history.Refused),
+		refusal(6, history.Refused), // nothing in the slot before
+		{Kind: history.Get, Outcome: history.OK, Reason: history.NotFound, Call: int64(5 * slot), Return: int64(5*slot) + 1},
+		{Kind: history.LocalHead, Outcome: history.OK, Call: int64(9 * slot), Return: int64(9*slot) + 1}, // may be answered by a cut-off node
+	}
+	f := report.Measure(report.Run{Ops: ops, Final: final(0)})
+	if want := [report.NumSlots]int{report.SlotNothing: 1, report.SlotFailing: 3, report.SlotOK: 3}; f.Appends.Slots != want {
+		t.Errorf("slots of appends %v, want %v", f.Appends.Slots, want)
+	}
+	if want := [report.NumSlots]int{report.SlotOK: 1}; f.Reads.Slots != want || f.Reads.Count != 1 {
+		t.Errorf("slots of reads %v, want %v", f.Reads.Slots, want)
 	}
 }
 
