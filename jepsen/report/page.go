@@ -61,7 +61,6 @@ type page struct {
 	Headline                    []Named
 	Params                      []param
 	Kinds                       []kindRow
-	Fates                       []fateRow
 	Extra                       []Named
 	Ticks                       []tick
 	Charts                      []chart
@@ -84,11 +83,6 @@ type param struct {
 type kindRow struct {
 	Name, Count, OK, Failed, Unknown, Rate, P50, P95, P99, Max, Quiet string
 	SlotsOK, SlotsFailing, SlotsNothing                               string
-}
-
-type fateRow struct {
-	Class, Name, Count string
-	Bad                bool
 }
 
 type faultRow struct {
@@ -151,70 +145,6 @@ func newPage(run *Run, files []rawFile, moreFiles int) *page {
 	p.violations(run)
 	p.cursor(run, m)
 	return p
-}
-
-// judge never shows a verdict better than what the run contains.
-func (p *page) judge(run *Run, m *measured) {
-	verdict, reasons := run.Verdict, append([]string(nil), run.Reasons...)
-	demote := func(to Verdict, why string) {
-		if verdict == Pass || to == Fail && verdict != Fail {
-			verdict = to
-		}
-		reasons = append(reasons, why)
-	}
-	switch verdict {
-	case Pass, Fail, Invalid:
-	default:
-		verdict = Invalid
-		reasons = append(reasons, fmt.Sprintf("the run ended without a verdict (%q)", run.Verdict))
-	}
-	if verdict != Fail {
-		if n := len(run.Violations); n > 0 {
-			demote(Fail, fmt.Sprintf("%s: the first is %s at %d", counted(n, "contradiction", "contradictions"), run.Violations[0].Kind, run.Violations[0].Index))
-		}
-		if n := run.Receipts.Bad; n > 0 {
-			demote(Fail, counted(n, "receipt does not verify", "receipts do not verify"))
-		}
-		if n := m.Fates[Lost] + m.Fates[RefusedPresent]; n > 0 && len(run.Violations) == 0 {
-			demote(Fail, counted(n, "append has a fate that contradicts its answer", "appends have a fate that contradicts their answer"))
-		}
-		unseen := 0
-		for _, f := range run.Faults {
-			if f.Observed == "" {
-				unseen++
-			}
-		}
-		if unseen > 0 {
-			demote(Invalid, fmt.Sprintf("%s not seen to take effect", counted(unseen, "fault was", "faults were")))
-		}
-	}
-	p.Verdict, p.VerdictClass = string(verdict), strings.ToLower(string(verdict))
-	over := fmt.Sprintf("%s over %s", counted(m.Ops, "operation", "operations"), long(m.Duration))
-	if n := run.Params.Nodes; n > 0 {
-		over += fmt.Sprintf(" on %s", counted(n, "node", "nodes"))
-	}
-	if n := len(run.Faults); n > 0 {
-		over += ", under " + counted(n, "fault", "faults")
-	} else {
-		over += ", without faults"
-	}
-	switch {
-	case verdict == Pass:
-		p.Says = "The ledger kept every promise: no contradiction in " + over + "."
-	case verdict == Invalid:
-		p.Says = "This run says nothing about the ledger, neither good nor bad. It had " + over + "."
-	case len(run.Violations) > 0:
-		p.Says = "The ledger broke a promise: " + counted(len(run.Violations), "contradiction", "contradictions") + " in " + over + "."
-	default:
-		p.Says = "The run failed. It had " + over + "."
-	}
-	for i, r := range reasons {
-		if i == maxReasons {
-			p.MoreReasons = len(reasons) - i
-			break
-		}
-		p.Reasons = append(p.Reasons, clip(r, 500))
-	}
 }
 
 func counted(n int, one, many string) string {
@@ -298,13 +228,6 @@ func (p *page) figures(run *Run, m *measured) {
 			latency(f.P50), latency(f.P95), latency(f.P99), latency(f.Max), latency(f.Quiet),
 			slots(SlotOK), slots(SlotFailing), slots(SlotNothing),
 		})
-	}
-	if m.Appends.Count > 0 {
-		for f := range NumFates {
-			if f != RefusedPresent || m.Fates[f] > 0 {
-				p.Fates = append(p.Fates, fateRow{fateClasses[f], f.String(), grouped(m.Fates[f]), f >= RefusedPresent && m.Fates[f] > 0})
-			}
-		}
 	}
 	for i, n := range run.Extra {
 		if i < maxNamed {
