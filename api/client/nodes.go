@@ -144,22 +144,6 @@ func (ns *nodes) forRead() *node {
 	return ns.mu.list[ns.mu.turn%len(ns.mu.list)]
 }
 
-// other returns a node that is not n, a different one each time; nil if there is none.
-func (ns *nodes) other(n *node, i int) *node {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	var others []*node
-	for _, o := range ns.mu.list {
-		if o != n {
-			others = append(others, o)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	return others[i%len(others)]
-}
-
 // leads records that n answered as leader.
 func (ns *nodes) leads(n *node) {
 	ns.mu.Lock()

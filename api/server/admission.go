@@ -81,12 +81,6 @@ func (g *gate) leave(principal string) {
 	}
 }
 
-func (g *gate) count() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.all
-}
-
 func tooMany(what string, limit int) error {
 	r := refuse(codes.ResourceExhausted, ReasonTooMany, "too many "+what+" at a time")
 	r.retry = tooManyRetry

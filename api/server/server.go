@@ -146,12 +146,3 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 }
 
-// isStopping reports whether Stop was called.
-func (s *Server) isStopping() bool {
-	select {
-	case <-s.stopping:
-		return true
-	default:
-		return false
-	}
-}

@@ -41,8 +41,6 @@ const (
 	valueThreshold = 24 << 10
 	// valueLogSize is the size in bytes of a value log file; twice as much is mapped.
 	valueLogSize = 256 << 20
-	// commitOverhead is what Badger counts for a pair beside key and value.
-	commitOverhead = 12
 )
 
 // Store implements ledger.Store. Safe for concurrent use.

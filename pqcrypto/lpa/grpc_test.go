@@ -191,6 +191,7 @@ func TestCredentialsAreWhatGRPCExpects(t *testing.T) {
 		t.Errorf("SecurityProtocol = %q, want tls", got)
 	}
 	clone := creds.Clone()
+	//lint:ignore SA1019 the interface still has the method, so it has to work
 	if err := clone.OverrideServerName("n1"); err != nil {
 		t.Fatal(err)
 	}

@@ -169,9 +169,13 @@ func (c *Certificate) readEnvelope() (spki []byte, err error) {
 	if inner != outer {
 		return nil, refuse(ReasonAlgorithm, "signature algorithm is %s inside and %s outside", inner, outer)
 	}
-	if !fields.SkipASN1(cbasn1.SEQUENCE) || !fields.SkipASN1(cbasn1.SEQUENCE) || !fields.SkipASN1(cbasn1.SEQUENCE) ||
-		!fields.ReadASN1Element(&key, cbasn1.SEQUENCE) {
-		return nil, refuse(ReasonMalformed, "malformed names, validity or key")
+	for range 3 { // issuer, validity, subject
+		if !fields.SkipASN1(cbasn1.SEQUENCE) {
+			return nil, refuse(ReasonMalformed, "malformed names or validity")
+		}
+	}
+	if !fields.ReadASN1Element(&key, cbasn1.SEQUENCE) {
+		return nil, refuse(ReasonMalformed, "malformed key")
 	}
 	if !fields.SkipASN1(extensions) || !fields.Empty() {
 		return nil, refuse(ReasonMalformed, "extensions are missing, or unique identifiers are present")
