@@ -145,4 +145,3 @@ func (s *Server) Stop(ctx context.Context) {
 		<-done
 	}
 }
-
