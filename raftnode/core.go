@@ -84,8 +84,9 @@ func (c CoreConfig) withDefaults() CoreConfig {
 // to be done as a consequence. It has no goroutine, no I/O, no clock and no lock.
 // Not safe for concurrent use.
 type Core struct {
-	cfg CoreConfig
-	rn  *raft.RawNode
+	cfg     CoreConfig
+	rn      *raft.RawNode
+	storage *guardedStorage
 
 	// now counts ticks since the start.
 	now uint64
@@ -121,10 +122,11 @@ type Core struct {
 // NewCore starts a member from what its storage holds.
 func NewCore(cfg CoreConfig) (*Core, error) {
 	cfg = cfg.withDefaults()
-	storage, err := newStartStorage(cfg.Storage, cfg.Applied)
+	start, err := newStartStorage(cfg.Storage, cfg.Applied)
 	if err != nil {
 		return nil, err
 	}
+	storage := &guardedStorage{Storage: start}
 	rn, err := raft.NewRawNode(&raft.Config{
 		ID:                        cfg.ID,
 		ElectionTick:              cfg.ElectionTicks,
@@ -146,7 +148,7 @@ func NewCore(cfg CoreConfig) (*Core, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "start raft")
 	}
-	c := &Core{cfg: cfg, rn: rn}
+	c := &Core{cfg: cfg, rn: rn, storage: storage}
 	b := rn.BasicStatus()
 	c.state = State{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit()}
 	c.written.term, c.written.vote = b.GetTerm(), b.GetVote()

@@ -18,6 +18,7 @@ type loopState struct {
 func (n *Node) loop() {
 	s := &loopState{blocks: make(map[uint64][]Request), readers: make(map[uint64][]chan<- readAnswer)}
 	var m mail
+	defer n.failOnDamage(s)
 	n.dispatch(s)
 	for {
 		select {
@@ -88,13 +89,15 @@ func (n *Node) propose(s *loopState) {
 		}
 		if err == nil {
 			s.nextTag++
-			err = n.core.Propose(s.nextTag, block)
+			s.blocks[s.nextTag] = reqs // before, so that they are answered whatever happens inside
+			if err = n.core.Propose(s.nextTag, block); err != nil {
+				delete(s.blocks, s.nextTag)
+			}
 		}
 		if err != nil {
 			n.cfg.Machine.Fail(reqs, err)
 			continue
 		}
-		s.blocks[s.nextTag] = reqs
 		n.dispatch(s) // the appends leave before the next block is built
 	}
 }
