@@ -48,6 +48,12 @@ type Store struct {
 	dir string
 	db  *badger.DB
 
+	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of memory that is not
+	// mapped any more ends the process.
+	open struct {
+		sync.RWMutex
+		closed bool
+	}
 	mu struct {
 		sync.Mutex
 		err     error        // the first failed commit; final
@@ -113,6 +119,11 @@ func badgerOptions(o Options) badger.Options {
 // Get implements ledger.Store.
 func (s *Store) Get(key []byte) (value []byte, err error) {
 	defer recoverInto(&err, "read from the store")
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.open.closed {
+		return nil, errClosed
+	}
 	txn := s.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	item, err := txn.Get(key)
@@ -157,6 +168,11 @@ func (s *Store) SeekLast(key, prefix []byte) (ledger.Pair, error) { return s.see
 
 func (s *Store) seek(key, prefix []byte, reverse bool) (p ledger.Pair, err error) {
 	defer recoverInto(&err, "search the store")
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.open.closed {
+		return ledger.Pair{}, errClosed
+	}
 	txn := s.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	o := badger.IteratorOptions{Reverse: reverse, Prefix: prefix}
@@ -178,6 +194,11 @@ func (s *Store) seek(key, prefix []byte, reverse bool) (p ledger.Pair, err error
 func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 	defer func() { err = s.remember(err) }()
 	defer recoverInto(&err, "commit to the store")
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.open.closed {
+		return errClosed
+	}
 	if err := s.failed(); err != nil {
 		return err
 	}
@@ -240,6 +261,11 @@ func (s *Store) Token() (ledger.Token, error) {
 func (s *Store) Flushed() (ledger.Token, error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
+	// A second sync of what could not be synced once may succeed: the kernel reports a failed write only once and takes
+	// the pages for clean then. What was lost must never be called durable.
+	if err := s.failed(); err != nil {
+		return 0, err
+	}
 	lowest, _, err := memtableFiles(s.dir)
 	if err != nil {
 		return 0, err
@@ -334,9 +360,18 @@ func syncDir(dir string) error {
 	return errors.Wrap(d.Sync(), "sync store directory")
 }
 
-// Close implements ledger.Store.
+// errClosed is returned by everything that comes after Close.
+var errClosed = errors.Wrap(ledger.ErrClosed, "use the ledger store")
+
+// Close implements ledger.Store. It waits for reads that are under way; later ones get ledger.ErrClosed.
 func (s *Store) Close() (err error) {
 	defer recoverInto(&err, "close ledger store")
+	s.open.Lock()
+	defer s.open.Unlock()
+	if s.open.closed {
+		return errClosed
+	}
+	s.open.closed = true
 	return errors.Wrap(s.db.Close(), "close ledger store")
 }
 
