@@ -64,7 +64,10 @@ func resolve(o Options) (Options, config) {
 		o.Ops = pick(stream(o.Seed, "ops", 0), 150, 300, 300, 400, 600)
 	}
 	if o.Duration == 0 {
-		o.Duration = time.Duration(pick(stream(o.Seed, "duration", 0), 15, 30, 30, 40)) * time.Second
+		o.Duration = time.Duration(pick(stream(o.Seed, "duration", 0), 6, 12, 12, 25)) * time.Second
+	}
+	if o.Pace == 0 {
+		o.Pace = max(1, time.Duration(int64(o.Duration)/int64(o.Ops)*int64(o.Clients)))
 	}
 	if o.Faults == 0 {
 		r := stream(o.Seed, "faults", 0)
@@ -72,6 +75,9 @@ func resolve(o Options) (Options, config) {
 			if r.IntN(5) < 2 {
 				o.Faults |= 1 << i
 			}
+		}
+		if o.Pace == 0 {
+			o.Pace = max(1, time.Duration(int64(o.Duration)/int64(o.Ops)*int64(o.Clients)))
 		}
 		if o.Faults == 0 {
 			o.Faults = NoFaults
@@ -102,8 +108,18 @@ func resolve(o Options) (Options, config) {
 	c.applyMean = pick(r, 20*time.Microsecond, 500*time.Microsecond, 10*time.Millisecond)
 	c.loopMean = pick(r, 5*time.Microsecond, 100*time.Microsecond, 2*time.Millisecond)
 	c.startup = pick(r, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond)
-	c.segment = pick(r, int64(4<<10), 16<<10, 64<<10, 64<<20)
-	c.retain = pick(r, int64(-1), 16<<10, 16<<10, 64<<10, 1<<30, 1<<30)
+	switch r.IntN(5) {
+	case 0:
+		c.segment, c.retain = 4<<10, -1
+	case 1:
+		c.segment, c.retain = 4<<10, 16<<10
+	case 2:
+		c.segment, c.retain = 16<<10, 64<<10
+	case 3:
+		c.segment, c.retain = 32<<10, 1<<30
+	case 4:
+		c.segment, c.retain = 64<<20, 1<<30
+	}
 	if o.Faults&FaultBitFlip != 0 {
 		// A follower that the others' logs have left behind stays behind. They are a
 		// minority, but together with the nodes that are given up they need not be.
@@ -113,8 +129,8 @@ func resolve(o Options) (Options, config) {
 	c.memtable = pick(r, 1, 2<<10, 64<<10, 32<<20)
 	c.unflushed = 1 + r.IntN(3)
 	c.markInterval = pick(r, 20*time.Millisecond, 250*time.Millisecond, 2*time.Second)
-	c.cadence = pick(r, time.Second, 4*time.Second, 4*time.Second, 8*time.Second)
-	c.payload = pick(r, 16, 200, 3000)
+	c.cadence = pick(r, 2*time.Second, 5*time.Second, 5*time.Second, 10*time.Second)
+	c.payload = pick(r, 16, 16, 200, 200, 3000, 12000)
 	c.timeout = pick(r, 300*time.Millisecond, time.Second, 3*time.Second)
 	c.clockSkew = pick(r, 0, time.Millisecond, time.Second, time.Hour)
 	c.tickSkew = pick(r, 0, 0.01, 0.1)

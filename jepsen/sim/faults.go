@@ -68,15 +68,16 @@ func (w *world) inject(f *fault) {
 	switch f.kind {
 	case FaultKill:
 		n := w.target(f)
-		w.begins(f, n.id, "kill, %s", short(f.last))
-		w.keepDown(f, n, func() { n.kill("killed") })
+		w.strike(f, n, func() {
+			w.begins(f, n.id, "kill, %s", short(f.last))
+			w.keepDown(f, n, func() { n.kill("killed") })
+		})
 	case FaultPower:
 		w.powerFailure(f)
 	case FaultStop:
 		n := w.target(f)
 		w.begins(f, n.id, "clean stop, %s", short(f.last))
-		n.stop()
-		w.after(f.last+time.Second, n.start)
+		n.stop(f.last)
 	case FaultPartition:
 		w.partition(f)
 	case FaultFlaky:
@@ -179,6 +180,24 @@ func (w *world) keepDown(f *fault, n *node, crash func()) {
 	})
 }
 
+// strike does what a fault has to do at a moment that hurts: as often as not while
+// a write of the node's is under way, if there is one within two seconds.
+func (w *world) strike(f *fault, n *node, do func()) {
+	if f.rng.IntN(2) == 0 {
+		do()
+		return
+	}
+	done := false
+	once := func() {
+		if !done && !w.healed {
+			done = true
+			do()
+		}
+	}
+	n.ambush = once
+	w.after(2*time.Second, once)
+}
+
 // powerFailure hits one node, a few, or all at once.
 func (w *world) powerFailure(f *fault) {
 	hit := w.nodes[1:]
@@ -188,10 +207,12 @@ func (w *world) powerFailure(f *fault) {
 	case 1:
 		hit = w.some(f, w.opt.Nodes)
 	}
-	w.begins(f, 0, "power failure of nodes %s, %s", ids(hit), short(f.last))
-	for _, n := range hit {
-		w.keepDown(f, n, func() { n.powerOff("power failed") })
-	}
+	w.strike(f, hit[0], func() {
+		w.begins(f, 0, "power failure of nodes %s, %s", ids(hit), short(f.last))
+		for _, n := range hit {
+			w.keepDown(f, n, func() { n.powerOff("power failed") })
+		}
+	})
 }
 
 func ids(nodes []*node) string {

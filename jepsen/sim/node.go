@@ -26,6 +26,8 @@ type node struct {
 	offset   time.Duration // of the wall clock
 	tickRate float64       // how long a tick takes here, in ticks
 	hold     int           // reasons why the node is not started again
+	// ambush, when not nil, is to happen while the next synced write is under way.
+	ambush func()
 
 	// flipped is the bit of the log that was flipped.
 	flipped *flipTarget

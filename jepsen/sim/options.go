@@ -21,6 +21,9 @@ type Options struct {
 	Ops int
 	// Clients is how many of them issue operations at a time.
 	Clients int
+	// Pace is how long a client waits on average between two operations. The
+	// default lets Ops operations take about Duration.
+	Pace time.Duration
 	// Duration is the virtual time during which there are operations and faults.
 	Duration time.Duration
 	// Faults are the kinds of faults to draw from.
@@ -143,6 +146,7 @@ func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes, 1 to 7; 0: the seed chooses")
 	fs.IntVar(&o.Ops, "ops", o.Ops, "operations; 0: the seed chooses")
 	fs.IntVar(&o.Clients, "clients", o.Clients, "concurrent clients; 0: the seed chooses")
+	fs.DurationVar(&o.Pace, "pace", o.Pace, "mean virtual time between two operations of a client; 0: so that all take as long as the run")
 	fs.DurationVar(&o.Duration, "duration", o.Duration, "virtual time with operations and faults; 0: the seed chooses")
 	fs.Var(&o.Faults, "faults", "kinds of faults, separated by commas, or auto, none, all")
 	fs.Var(keepValue{&o.Keep}, "keep", "numbers of the faults to keep, separated by commas; empty: all")
@@ -159,6 +163,9 @@ func (o Options) String() string {
 	number("nodes", o.Nodes)
 	number("ops", o.Ops)
 	number("clients", o.Clients)
+	if o.Pace != 0 {
+		s += fmt.Sprintf(" --pace %s", o.Pace)
+	}
 	if o.Duration != 0 {
 		s += fmt.Sprintf(" --duration %s", o.Duration)
 	}
@@ -194,6 +201,8 @@ func (o Options) validate() error {
 		return errors.Newf("%d operations, want at most %d", o.Ops, maxOps)
 	case o.Clients < 0 || o.Clients > maxClients:
 		return errors.Newf("%d clients, want at most %d", o.Clients, maxClients)
+	case o.Pace < 0 || o.Pace > maxDuration:
+		return errors.Newf("pace %s, want at most %s", o.Pace, maxDuration)
 	case o.Duration < 0 || o.Duration > maxDuration:
 		return errors.Newf("duration %s, want at most %s", o.Duration, maxDuration)
 	}

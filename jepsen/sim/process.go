@@ -427,6 +427,10 @@ func (p *process) write() {
 	d := exp(p.n.rng, 20*time.Microsecond)
 	if sync {
 		d += p.n.syncLatency()
+		if strike := p.n.ambush; strike != nil {
+			p.n.ambush = nil
+			p.w.after(time.Duration(p.n.rng.Float64()*float64(d)), strike)
+		}
 	}
 	p.after(d, func() { p.written(items, sync, err) })
 }

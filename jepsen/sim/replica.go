@@ -129,8 +129,9 @@ func (p *process) barrier(do func(error)) {
 	p.wake()
 }
 
-// stop ends the process cleanly: hand over, finish what is in flight, close.
-func (n *node) stop() {
+// stop ends the process cleanly: hand over, finish what is in flight, close. It is
+// started again after down.
+func (n *node) stop(down time.Duration) {
 	p := n.proc
 	if p == nil || !p.running || p.stopping {
 		return
@@ -140,13 +141,13 @@ func (n *node) stop() {
 	p.queue = nil
 	p.refuse(waiting, raftnode.ErrStopped)
 	p.transfer(0)
-	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, p.close)
+	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, func() { p.close(down) })
 }
 
 // close waits for the disk and closes everything.
-func (p *process) close() {
+func (p *process) close(down time.Duration) {
 	if p.appending || p.applying {
-		p.after(time.Millisecond, p.close)
+		p.after(time.Millisecond, func() { p.close(down) })
 		return
 	}
 	n := p.n
@@ -167,6 +168,7 @@ func (p *process) close() {
 	n.store = n.store.Reopen()
 	p.hangUp()
 	n.spreadNews()
+	n.startAfter(down)
 }
 
 // finalMark spares the next start the replay.

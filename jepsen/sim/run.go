@@ -43,7 +43,10 @@ func (r *Result) Failed() bool { return r.Err != nil || len(r.Violations) > 0 }
 var running sync.Mutex
 
 // Run runs one cluster. It returns always, and with the same result for the same options.
-func Run(o Options) *Result {
+func Run(o Options) *Result { return runWith(o, nil) }
+
+// runWith is Run with something that happens besides.
+func runWith(o Options, plan func(*world)) *Result {
 	res := &Result{Seed: o.Seed, Options: o}
 	if res.Err = o.validate(); res.Err != nil {
 		return res
@@ -56,7 +59,7 @@ func Run(o Options) *Result {
 	rand.Reader = w.entropy
 	defer func() { rand.Reader = before }()
 	res.Options = w.opt
-	w.live(res)
+	w.live(res, plan)
 	w.finish(res)
 	if o.Check != nil {
 		if err := o.Check(res); err != nil {
@@ -92,7 +95,7 @@ func newWorld(o Options) *world {
 }
 
 // live lets the cluster live through everything. A panic of the product ends it.
-func (w *world) live(res *Result) {
+func (w *world) live(res *Result, plan func(*world)) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.fail("panic", 0, "%v\n%s", r, productFrames(string(debug.Stack())))
@@ -109,6 +112,9 @@ func (w *world) live(res *Result) {
 	}
 	w.load = newWorkload(w)
 	w.plan()
+	if plan != nil {
+		plan(w)
+	}
 	w.runUntil(int64(w.opt.Duration), nil)
 	w.end(res)
 }
@@ -135,6 +141,9 @@ func (w *world) finish(res *Result) {
 		s.DiskSyncs += n.disk.stats.syncs
 		s.TornBlocks += n.disk.stats.torn
 		s.UndoneOps += n.disk.stats.undone
+		if n.proc != nil {
+			n.countLog()
+		}
 	}
 	s.Committed = w.raft.Counts().Committed
 	s.Virtual = time.Duration(w.now)

@@ -2,7 +2,16 @@ package sim
 
 import (
 	"flag"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/jepsen/history"
 )
 
 var (
@@ -10,19 +19,183 @@ var (
 	flagSeed  = flag.Uint64("seed", 1, "the first of them")
 )
 
+func TestMain(m *testing.M) {
+	flag.Parse()
+	debug.SetGCPercent(400) // runs make much garbage and hold little
+	os.Exit(m.Run())
+}
+
+// explain is what somebody needs who has to find out why a run failed.
+func explain(t *testing.T, res *Result) {
+	t.Helper()
+	t.Errorf("%v", res)
+	for _, e := range res.Timeline {
+		t.Log(e)
+	}
+	t.Logf("again: go test ./jepsen/sim -run TestSeeds -seeds 1 -seed %d", res.Seed)
+}
+
+// TestSeeds runs clusters in different environments under different faults.
 func TestSeeds(t *testing.T) {
+	var sum Stats
+	kinds := map[history.Kind]int{}
 	for i := range *flagSeeds {
-		seed := *flagSeed + uint64(i)
-		res := Run(Options{Seed: seed})
-		t.Log(res)
+		res := Run(Options{Seed: *flagSeed + uint64(i)})
 		if res.Failed() {
-			t.Errorf("%v", res)
-			if testing.Verbose() {
-				for _, e := range res.Timeline {
-					t.Log(e)
-				}
-			}
+			explain(t, res)
 			return
 		}
+		if testing.Verbose() {
+			t.Log(res)
+		}
+		s := &res.Stats
+		sum.OK, sum.Unknown, sum.Failed = sum.OK+s.OK, sum.Unknown+s.Unknown, sum.Failed+s.Failed
+		sum.Elections, sum.Crashes, sum.Restarts = sum.Elections+s.Elections, sum.Crashes+s.Crashes, sum.Restarts+s.Restarts
+		sum.TornBlocks, sum.UndoneOps, sum.Lost = sum.TornBlocks+s.TornBlocks, sum.UndoneOps+s.UndoneOps, sum.Lost+s.Lost
+		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
+		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
+		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
+		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
+		for _, op := range res.Ops {
+			if op.Outcome == history.OK {
+				kinds[op.Kind]++
+			}
+		}
+	}
+	t.Logf("together: %+v", sum)
+	if *flagSeeds < 24 {
+		return
+	}
+	// A simulation in which nothing happens finds nothing.
+	for name, n := range map[string]int{
+		"operations answered": sum.OK, "operations of unknown outcome": sum.Unknown, "elections": sum.Elections, "crashes": sum.Crashes,
+		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
+		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
+		"messages dropped": sum.Dropped, "raft entries": sum.Committed,
+		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
+		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
+	} {
+		if n == 0 {
+			t.Errorf("no %s in %d runs", name, *flagSeeds)
+		}
+	}
+}
+
+// TestDeterminism: equal seeds give equal traces, whatever ran before.
+func TestDeterminism(t *testing.T) {
+	seen := map[[32]byte]uint64{}
+	for seed := uint64(101); seed <= 106; seed++ {
+		o := Options{Seed: seed, Faults: AllFaults, Ops: 150, Duration: 10 * time.Second}
+		a, b := Run(o), Run(o)
+		if a.TraceHash != b.TraceHash || !slices.Equal(a.Timeline, b.Timeline) || len(a.Ops) != len(b.Ops) {
+			t.Errorf("seed %d: traces %x and %x, %d and %d operations", seed, a.TraceHash, b.TraceHash, len(a.Ops), len(b.Ops))
+			for i := range min(len(a.Timeline), len(b.Timeline)) {
+				if a.Timeline[i] != b.Timeline[i] {
+					t.Logf("first difference in the timeline:\n%v\n%v", a.Timeline[i], b.Timeline[i])
+					break
+				}
+			}
+		}
+		if other, ok := seen[a.TraceHash]; ok {
+			t.Errorf("seeds %d and %d have one trace", seed, other)
+		}
+		seen[a.TraceHash] = seed
+		if a.Failed() {
+			explain(t, a)
+		}
+	}
+}
+
+// TestScenario is one story told in full: the leader is cut off, another one is
+// elected; power fails everywhere; everything comes back.
+func TestScenario(t *testing.T) {
+	o := Options{Seed: 5, Nodes: 3, Ops: 120, Clients: 4, Duration: 12 * time.Second, Faults: NoFaults}
+	var first uint64
+	res := runWith(o, func(w *world) {
+		w.after(4*time.Second, func() {
+			p := w.leader()
+			if p == nil {
+				t.Error("no leader after 4 s")
+				return
+			}
+			first = p.n.id
+			w.note(first, "fault", "cut off")
+			undo := w.isolate([]*node{p.n})
+			w.after(3*time.Second, func() {
+				w.note(first, "heal", "cut off")
+				undo()
+			})
+		})
+		w.after(9*time.Second, func() {
+			for _, n := range w.nodes[1:] {
+				n.powerOff("power failed")
+				n.startAfter(time.Second)
+			}
+		})
+	})
+	if res.Failed() {
+		explain(t, res)
+	}
+	var story []string
+	for _, e := range res.Timeline {
+		what := e.Kind
+		if e.Kind == "leader" && len(story) > 0 {
+			what = "a leader"
+			if e.Node == first {
+				what = "the first leader"
+			}
+		}
+		story = append(story, what)
+	}
+	got := strings.Join(slices.Compact(story), ", ")
+	want := "up, the first leader, fault, a leader, heal, down, up, "
+	if !strings.HasPrefix(got, want) || !strings.Contains(got[len(want):], "leader") || res.Stats.Restarts != 6 {
+		t.Errorf("the story is\n%s\nwant it to begin with\n%s\nand an election", got, want)
+	}
+	if last := res.Ops[len(res.Ops)-1]; last.Outcome != history.OK || res.Stats.OK < 80 || len(res.Final) < 40 {
+		t.Errorf("%d operations were answered and %d entries are in the ledger; the last operation ended %s", res.Stats.OK, len(res.Final), last.Outcome)
+	}
+}
+
+// TestShrink: a failure that one crash and five entries cause shrinks to that.
+func TestShrink(t *testing.T) {
+	o := Options{Seed: 3, Faults: FaultPower | FaultKill | FaultFlaky | FaultTransfer, Ops: 120, Duration: 15 * time.Second}
+	o.Check = func(r *Result) error {
+		if r.Stats.Crashes > 0 && len(r.Final) > 5 {
+			return errors.New("injected")
+		}
+		return nil
+	}
+	res := Run(o)
+	if !res.Failed() || res.Violations[0].Kind != "check" {
+		t.Fatalf("the injected check does not fail: %v", res)
+	}
+	small, got := Shrink(o, res)
+	if !got.Failed() || len(small.Keep) != 1 || small.Ops > 20 || small.Nodes > 1 || small.Clients > 1 || small.Duration > 8*time.Second {
+		t.Errorf("shrunk to %s, failed %t; want one fault, one node, one client, few operations", small, got.Failed())
+	}
+	// What is printed repeats the failure.
+	again, err := ParseOptions(strings.TrimPrefix(Command(small), "go run ./cmd/cairn-jepsen sim "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Check = o.Check
+	if r := Run(again); r.TraceHash != got.TraceHash {
+		t.Errorf("%s gives trace %x, want %x", again, r.TraceHash, got.TraceHash)
+	}
+	if _, same := Shrink(o, &Result{}); same.Failed() {
+		t.Error("a run that did not fail was shrunk")
+	}
+}
+
+// TestRunReportsPanics: a panic of the product is a violation, and the next run is not disturbed.
+func TestRunReportsPanics(t *testing.T) {
+	o := Options{Seed: 1, Ops: 20, Duration: 2 * time.Second, Faults: NoFaults}
+	res := runWith(o, func(w *world) { w.after(time.Second, func() { panic("broken invariant") }) })
+	if len(res.Violations) == 0 || res.Violations[0].Kind != "panic" || !strings.Contains(res.Violations[0].Text, "broken invariant") {
+		t.Errorf("violations %v, want the panic", res.Violations)
+	}
+	if res := Run(o); res.Failed() {
+		explain(t, res)
 	}
 }

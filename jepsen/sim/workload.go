@@ -24,7 +24,7 @@ type workload struct {
 
 func newWorkload(w *world) *workload {
 	l := &workload{w: w, left: w.opt.Ops}
-	mean := time.Duration(int64(w.opt.Duration) * int64(w.opt.Clients) / int64(max(w.opt.Ops, 1)))
+	mean := w.opt.Pace
 	for i := range w.opt.Clients {
 		c := &client{l: l, rng: stream(w.opt.Seed, "client", uint64(i)), think: mean, process: l.newProcess()}
 		c.node = 1 + c.rng.Uint64N(uint64(w.opt.Nodes))

@@ -94,6 +94,10 @@ func (w *world) runUntil(end int64, stop func() bool) {
 		e := w.queue.pop()
 		w.now = e.at
 		w.stats.Events++
+		if w.stats.Events > maxEvents(w.now) {
+			w.fail("liveness", 0, "more than %d events by now: something turns around without end", w.stats.Events-1)
+			break
+		}
 		e.do()
 		if stop != nil && stop() {
 			return
@@ -101,6 +105,9 @@ func (w *world) runUntil(end int64, stop func() bool) {
 	}
 	w.now = max(w.now, end)
 }
+
+// maxEvents is what no sensible run exceeds up to a moment.
+func maxEvents(now int64) int { return 2_000_000 + int(now/int64(time.Second))*500_000 }
 
 // exp draws from an exponential distribution, cut at ten times its mean.
 func exp(r *rand.Rand, mean time.Duration) time.Duration {
