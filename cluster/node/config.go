@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -261,12 +262,13 @@ func (c *Config) Self() Member {
 	panic("node: configuration was not validated")
 }
 
-func (c *Config) logger() *slog.Logger {
+// logger writes lines of text that each name the node once.
+func (c *Config) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		panic("node: configuration was not validated")
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("node", c.Name)
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})).With("node", c.Name)
 }
 
 func (c *Config) clusterID() (uint64, error) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -63,14 +64,18 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Validate(); err != nil {
 		return errors.Wrap(err, "node configuration")
 	}
-	log := c.logger()
+	log := c.logger(os.Stderr)
 	n := &node{cfg: c, log: log, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
 	err := n.start()
 	if err == nil {
-		log.Info("node is up", "node", c.Name, "api", c.Listen.API, "http", c.Listen.HTTP, "took", time.Since(n.started).Round(time.Millisecond).String())
+		n.logUp()
 		err = n.wait(ctx)
 	}
 	return errors.CombineErrors(err, n.stop(err))
+}
+
+func (n *node) logUp() {
+	n.log.Info("node is up", "api", n.cfg.Listen.API, "http", n.cfg.Listen.HTTP, "took", time.Since(n.started).Round(time.Millisecond).String())
 }
 
 // fail asks the node to stop. Only the first reason counts.

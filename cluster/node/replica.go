@@ -88,13 +88,11 @@ func (r *replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 // markInterval is how often the Raft log learns how far the ledger is durable.
 const markInterval = 250 * time.Millisecond
 
-// Apply applies a committed block and answers the callers whose batches it carries.
+// Apply applies a committed block and answers the callers whose batches it carries. On an error they are not answered:
+// Raft gives them to Fail.
 func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Request) error {
 	results, err := r.ledger.Apply(index, term, block)
 	if err != nil {
-		for _, q := range reqs {
-			q.(*appendRequest).done(ledger.Result{}, server.ErrIndefinite)
-		}
 		return errors.Wrapf(err, "apply raft entry %d", index)
 	}
 	for i, q := range reqs {

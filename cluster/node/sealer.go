@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/raftnode"
 )
 
 // sealNote is the slot of the Raft log that holds what this replica has promised
@@ -140,6 +141,9 @@ func (s *sealer) carryOut(effects []seal.Effect) {
 			s.send(e.To, e.Payload)
 		case seal.Persist:
 			s.persist(e.Data, func(err error) {
+				if errors.Is(err, raftnode.ErrStopped) {
+					return // the node stops already; whoever stopped it knows why
+				}
 				if err != nil {
 					s.fatal(errors.Wrap(err, "write what this replica promised to sign"))
 					return

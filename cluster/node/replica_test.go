@@ -1,0 +1,85 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/memstore"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/raftnode"
+)
+
+// TestFailedApplyAnswersOnce: when a block cannot be applied, Raft fails its requests. An answer from Apply as well would
+// be the second one, for which a caller whose time was up has no room: the apply goroutine would wait for ever, and with
+// it everybody who wants to stop the node.
+func TestFailedApplyAnswersOnce(t *testing.T) {
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: group, Origin: "example.org/ledger"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{ledger: l}
+	r.state.Store(&raftnode.State{})
+	batch := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Payload: []byte("x")}}}
+	var answers []error
+	reqs := []raftnode.Request{&appendRequest{batch: batch, size: batch.Size(), at: time.Now(),
+		done: func(_ ledger.Result, err error) { answers = append(answers, err) }}}
+	block, err := r.BuildBlock(reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil { // every Apply fails from here on
+		t.Fatal(err)
+	}
+	if err := r.Apply(1, 1, block, reqs); err == nil {
+		t.Fatal("apply to a closed ledger: no error")
+	}
+	if len(answers) != 0 {
+		t.Fatalf("Apply failed and answered %v: Raft will have the requests answered again", answers)
+	}
+	r.Fail(reqs, raftnode.ErrIndefinite)
+	if len(answers) != 1 || !errors.Is(answers[0], server.ErrIndefinite) {
+		t.Fatalf("answers are %v, want one server.ErrIndefinite", answers)
+	}
+}
+
+// TestStoppedLogIsNoReason: a promise that cannot be written because Raft has stopped must not hide why it has.
+func TestStoppedLogIsNoReason(t *testing.T) {
+	var reasons []error
+	s := &sealer{
+		fatal:   func(err error) { reasons = append(reasons, err) },
+		persist: func(_ []byte, done func(error)) { done(raftnode.ErrStopped) },
+	}
+	s.carryOut([]seal.Effect{seal.Persist{Token: 1}})
+	if len(reasons) != 0 {
+		t.Errorf("the node is asked to stop because of %v", reasons)
+	}
+	broken := errors.New("input/output error")
+	s.persist = func(_ []byte, done func(error)) { done(broken) }
+	s.carryOut([]seal.Effect{seal.Persist{Token: 2}})
+	if len(reasons) != 1 || !errors.Is(reasons[0], broken) {
+		t.Errorf("reasons to stop are %v, want %v", reasons, broken)
+	}
+}
+
+// TestLogNamesTheNodeOnce, whatever a line is about.
+func TestLogNamesTheNodeOnce(t *testing.T) {
+	var out bytes.Buffer
+	c := Config{Name: "n1", LogLevel: "info", DataDir: t.TempDir()}
+	log := c.logger(&out)
+	n := &node{cfg: c, log: log}
+	n.logUp()
+	n.logf("raft")("leader of term %d", 3)
+	log.With("part", "seal").LogAttrs(context.Background(), slog.LevelWarn, "sealing")
+	for _, line := range bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n")) {
+		if got := bytes.Count(line, []byte("node=")); got != 1 {
+			t.Errorf("%d times node= in: %s", got, line)
+		}
+	}
+}
