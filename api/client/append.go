@@ -61,7 +61,7 @@ func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...Appen
 	}
 	select {
 	case r := <-call.done:
-		return r.appended, r.err
+		return r.appended, c.inCallersWords(ctx, r.err)
 	case <-ctx.Done():
 	}
 	if call.abandon() {
@@ -72,10 +72,20 @@ func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...Appen
 	defer grace.Stop()
 	select {
 	case r := <-call.done:
-		return r.appended, r.err
+		return r.appended, c.inCallersWords(ctx, r.err)
 	case <-grace.C:
 		return nil, c.ended(ctx, false)
 	}
+}
+
+// inCallersWords makes the error of a request that was given up say how this caller's context ended. The request has a
+// context of its own, shared by all callers in it, which is cancelled whatever ended theirs.
+func (c *Client) inCallersWords(ctx context.Context, err error) error {
+	var e *Error
+	if ctx.Err() == nil || !errors.As(err, &e) || e.Reason != ReasonDeadline {
+		return err
+	}
+	return c.ended(ctx, e.Definite)
 }
 
 // answerGrace is how long a caller whose time is up waits for the sender's last word.

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
@@ -336,6 +339,28 @@ func TestSilentLeader(t *testing.T) {
 	defer cancel()
 	_, err := c.Append(ctx, entry("", "x"))
 	wantError(t, err, client.ReasonDeadline, false)
+}
+
+// TestHowTheCallEnded: an append that was sent and never answered says whether its time was up or its caller gave up.
+func TestHowTheCallEnded(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1)
+	g := hold(cluster.Nodes[0])
+	defer close(g.open)
+	for _, opts := range [][]client.AppendOption{nil, {client.Sealed()}, {client.ExpectedSize(0)}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		_, err := c.Append(ctx, entry("", "x"), opts...)
+		cancel()
+		if e := wantError(t, err, client.ReasonDeadline, false); e.Code != codes.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("time was up: got code %v, %v", e.Code, err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		_, err = c.Append(ctx, entry("", "x"), opts...)
+		if e := wantError(t, err, client.ReasonDeadline, false); e.Code != codes.Canceled || !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller gave up: got code %v, %v", e.Code, err)
+		}
+	}
 }
 
 // TestCancelledBeforeSent: a call that still waits for its turn had no effect.
