@@ -170,13 +170,23 @@ func (w *world) some(f *fault, limit int) []*node {
 	return nodes[:1+f.rng.IntN(limit)]
 }
 
-// keepDown holds a node down while the fault lasts.
+// keepDown holds a node down while the fault lasts. One time in four power fails
+// once more right after the start, when what was recovered is all there is.
 func (w *world) keepDown(f *fault, n *node, crash func()) {
 	crash()
 	n.hold++
 	w.heal(f, func() {
 		n.hold--
 		n.start()
+		if f.rng.IntN(4) > 0 {
+			return
+		}
+		w.after(exp(f.rng, 2*w.cfg.startup+20*time.Millisecond), func() {
+			if !w.healed {
+				n.powerOff("power failed while it recovered")
+				n.startAfter(exp(f.rng, f.last))
+			}
+		})
 	})
 }
 
@@ -252,6 +262,12 @@ func (w *world) clock(f *fault) {
 	w.begins(f, n.id, "clock jumps by %s, ticks take %.1f times as long, %s", jump.Round(time.Second), rate, short(f.last))
 	n.offset += jump
 	n.tickRate *= rate
+	if f.rng.IntN(3) == 0 {
+		// Nobody but clients reaches it meanwhile: were it a leader that trusts its
+		// clock, it would answer them with what has become old elsewhere.
+		w.note(n.id, "fault", "%d: and it is cut off from the other nodes", f.number)
+		w.heal(f, w.isolate([]*node{n}))
+	}
 	if p := n.proc; p != nil && p.running {
 		p.run(p.wakeSealer)
 	}
