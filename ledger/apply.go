@@ -280,13 +280,26 @@ func (l *Ledger) flush() error {
 }
 
 // missing returns the pairs that the store does not hold; it must hold none with another value.
+//
+// A key may have survived a power failure that took the file with its value, and a new file may have got that name: then
+// the store returns the value of another block's key (Store.Get). A block's record says whose it is, and the parts lie
+// in the file of their record.
 func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 	raftIndex := l.applier.pos.RaftIndex
 	var out []Pair
+	lost := false // the record that the parts to come belong to
 	for _, p := range pairs {
 		stored, err := l.store.Get(p.Key)
+		gone := errors.Is(err, ErrKeyNotFound) || errors.Is(err, ErrValueLost)
+		switch p.Key[8] {
+		case kindBlock:
+			gone = gone || err == nil && !recordOf(p.Key, stored)
+			lost = gone
+		case kindPart:
+			gone = gone || err == nil && lost && !bytes.Equal(stored, p.Value)
+		}
 		switch {
-		case errors.Is(err, ErrKeyNotFound), errors.Is(err, ErrValueLost):
+		case gone:
 			out = append(out, p)
 		case err != nil:
 			return nil, errors.Wrapf(err, "compare raft index %d", raftIndex)
@@ -296,6 +309,15 @@ func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 		}
 	}
 	return out, nil
+}
+
+// recordOf reports whether b begins the record of a block key.
+func recordOf(key, b []byte) bool {
+	if _, err := recordSize(b); err != nil {
+		return false
+	}
+	end := binary.BigEndian.Uint64(b[17:]) + uint64(binary.BigEndian.Uint32(b[25:])) // first and count
+	return end == binary.BigEndian.Uint64(key[9:])
 }
 
 func kindName(key []byte) string {

@@ -21,7 +21,7 @@ type Token uint64
 //
 // A store promises no more than this about a power failure: everything before a flushed token survives, and of the rest
 // any part may be missing, including the middle. Of a commit all keys survive or none; the value of one that did may be
-// lost.
+// lost, and a large one may even read as that of another key until it is written again.
 type Store interface {
 	// Get returns a copy of the key's value with the highest version, or ErrKeyNotFound. Any other error means that
 	// the data cannot be trusted.

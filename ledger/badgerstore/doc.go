@@ -4,7 +4,9 @@
 //
 // A commit is one Badger transaction: a transaction lies in one memtable, and Badger's replay of a memtable's file cuts
 // it at the first transaction that is not complete. Of a commit that survives, large values may be lost (the value log is
-// a file of its own): reading one is a ledger.ErrValueLost, never another value. A clean Close makes everything durable.
+// a file of its own): reading one is a ledger.ErrValueLost. When a whole file of the value log was lost, name and all,
+// Badger gives its number to the next one, and a key may read as the value of the key that was written to the same place
+// since: values say whose they are (ledger.Store). A clean Close makes everything durable.
 // In between a token does: it names the highest memtable file (*.mem) of its moment. Badger deletes such a file only after
 // its contents are a synced table in the synced MANIFEST; when all files up to a token are gone, and the value log and the
 // directory were synced after that, every commit before the token is durable. db.Sync is no substitute: it passes over
