@@ -9,8 +9,6 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-func hexOf(d Digest) string { return hex.EncodeToString(d[:]) }
-
 func fromHex(d *Digest, s string) error {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(d) {

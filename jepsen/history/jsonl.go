@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 
@@ -17,9 +18,9 @@ import (
 // called, one when it is completed, each written before the caller goes on. An
 // operation without a second line has an unknown outcome. Safe for concurrent use.
 type Recorder struct {
-	mu   sync.Mutex
+	next atomic.Int64 // id of the next operation
+	mu   sync.Mutex   // one line at a time; guards what follows
 	file *os.File
-	next int64
 	err  error
 }
 
@@ -62,29 +63,26 @@ type entryLine struct {
 
 // Invoke records that op was called at op.Call and returns its id.
 func (r *Recorder) Invoke(op *Op) (int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id := r.next
-	r.next++
-	return id, r.write(toLine(id, "invoke", op.Call, op))
+	id := r.next.Add(1) - 1
+	return id, r.write(id, "invoke", op.Call, op)
 }
 
 // Complete records the outcome of an operation.
 func (r *Recorder) Complete(id int64, op *Op) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.write(toLine(id, op.Outcome.String(), op.Return, op))
+	return r.write(id, op.Outcome.String(), op.Return, op)
 }
 
-func (r *Recorder) write(l line) error {
-	if r.err != nil {
-		return r.err
-	}
-	b, err := json.Marshal(l)
-	if err == nil {
-		_, err = r.file.Write(append(b, '\n'))
-	}
-	if err != nil {
+// buffers hold lines while they are made.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func (r *Recorder) write(id int64, typ string, at int64, op *Op) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = appendLine((*buf)[:0], id, typ, at, op)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		_, err := r.file.Write(*buf)
 		r.err = errors.Wrap(err, "write history")
 	}
 	return r.err
@@ -95,20 +93,6 @@ func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return errors.CombineErrors(r.err, errors.CombineErrors(r.file.Sync(), r.file.Close()))
-}
-
-func toLine(id int64, typ string, at int64, op *Op) line {
-	l := line{
-		ID: id, Type: typ, At: at, Process: op.Process, Kind: op.Kind, Reason: op.Reason, Keyless: op.Keyless, Retried: op.Retried,
-		Conditional: op.Conditional, First: op.First, Limit: op.Limit, Size: op.Size, Seen: op.Seen, Node: op.Node,
-	}
-	if op.Root != nil {
-		l.Root = op.Root.String()
-	}
-	for _, e := range op.Entries {
-		l.Entries = append(l.Entries, entryLine{hexOf(e.Key), hexOf(e.Body), e.Index, e.Duplicate})
-	}
-	return l
 }
 
 // Load reads a history. A last line that was cut short is ignored; any other
