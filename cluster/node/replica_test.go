@@ -68,6 +68,21 @@ func TestStoppedLogIsNoReason(t *testing.T) {
 	}
 }
 
+// TestReadyWithoutLeader answers at once: a probe that waits for an election learns nothing before it gives up.
+func TestReadyWithoutLeader(t *testing.T) {
+	r := &replica{} // without Raft: whoever asked it would not get this far
+	r.state.Store(&raftnode.State{})
+	s := &services{node: &node{replica: r}, quit: make(chan struct{})}
+	var leader *server.NotLeaderError
+	if err := s.ready(); !errors.As(err, &leader) || leader.LeaderName != "" {
+		t.Errorf("ready without a leader: %v, want a *server.NotLeaderError that names nobody", err)
+	}
+	close(s.quit)
+	if err := s.ready(); !errors.Is(err, server.ErrStopped) {
+		t.Errorf("ready while stopping: %v, want server.ErrStopped", err)
+	}
+}
+
 // TestLogNamesTheNodeOnce, whatever a line is about.
 func TestLogNamesTheNodeOnce(t *testing.T) {
 	var out bytes.Buffer

@@ -80,17 +80,25 @@ func (s *services) run(what string, f func() error) {
 	}()
 }
 
+// readyTimeout bounds one answer to a readiness probe. It is shorter than the second
+// that probes commonly wait: an answer tells more than none.
+const readyTimeout = 700 * time.Millisecond
+
 // ready says whether the node can serve: it has a leader, and can confirm a read
-// with a quorum.
+// with a quorum. Without a leader it says so at once, instead of waiting for one.
 func (s *services) ready() error {
 	select {
 	case <-s.quit:
 		return server.ErrStopped
 	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	r := s.node.replica
+	if r.state.Load().Leader == 0 {
+		return r.notLeader(0)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
-	return s.node.replica.ReadBarrier(ctx)
+	return r.ReadBarrier(ctx)
 }
 
 // follow keeps grpc.health.v1 in step with readiness.
