@@ -47,6 +47,11 @@ type Node struct {
 	stop sync.Once
 }
 
+// readTimeoutElections is how many election timeouts a read waits for a quorum: long
+// enough for an election that has to be held twice, and short enough that whoever
+// asked still waits for the answer and can go to another node.
+const readTimeoutElections = 5
+
 // Start starts a member from its log. Entries behind the group's newest mark are
 // given to the machine again as they become known to be committed.
 func Start(cfg Config) (*Node, error) {
@@ -83,6 +88,7 @@ func Start(cfg Config) (*Node, error) {
 		Incarnation:       binary.LittleEndian.Uint64(nonce[:]),
 		HeartbeatTicks:    cfg.HeartbeatTicks,
 		ElectionTicks:     cfg.ElectionTicks,
+		ReadTimeoutTicks:  readTimeoutElections * cfg.ElectionTicks,
 		MaxInflightBlocks: cfg.MaxInflightBlocks,
 		Logger:            NewLogger(cfg.Logf),
 	})
