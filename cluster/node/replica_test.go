@@ -68,6 +68,34 @@ func TestStoppedLogIsNoReason(t *testing.T) {
 	}
 }
 
+// TestSealMailboxIsBounded: a peer can fill it neither with messages nor with bytes, and what this node tells itself
+// always has room.
+func TestSealMailboxIsBounded(t *testing.T) {
+	s := &sealer{wake: make(chan struct{}, 1)}
+	for range 2 * maxSealEvents {
+		s.received(2, nil)
+	}
+	if n := len(s.mu.events); n != maxSealEvents {
+		t.Errorf("%d empty messages wait, want %d", n, maxSealEvents)
+	}
+	s.leading(true)
+	if events, _ := s.take(0); len(events) != maxSealEvents+1 {
+		t.Errorf("%d events were taken, want %d and the change of leader", len(events), maxSealEvents)
+	}
+	large := make([]byte, 1<<20)
+	for range 64 {
+		s.received(2, large)
+	}
+	if n := len(s.mu.events); n != maxSealBytes/len(large) {
+		t.Errorf("%d messages of %d bytes wait, want %d", n, len(large), maxSealBytes/len(large))
+	}
+	s.take(0)
+	s.received(2, large)
+	if n := len(s.mu.events); n != 1 {
+		t.Errorf("%d messages wait after the mailbox was emptied, want 1", n)
+	}
+}
+
 // TestReadyWithoutLeader answers at once: a probe that waits for an election learns nothing before it gives up.
 func TestReadyWithoutLeader(t *testing.T) {
 	r := &replica{} // without Raft: whoever asked it would not get this far

@@ -16,9 +16,12 @@ import (
 // to sign.
 const sealNote = 1
 
-// maxSealEvents bounds the mailbox. Messages beyond it are lost, as they may be on
-// the network; peers send again.
-const maxSealEvents = 4096
+// maxSealEvents and maxSealBytes bound what peers can have waiting in the mailbox.
+// Messages beyond it are lost, as they may be on the network; peers send again.
+const (
+	maxSealEvents = 4096
+	maxSealBytes  = 4 << 20
+)
 
 // sealer is the shell around seal.Sealer: one goroutine owns the state machine,
 // everybody else leaves events. It never waits for the network or the disk: what
@@ -35,6 +38,7 @@ type sealer struct {
 	mu struct {
 		sync.Mutex
 		events []seal.Event
+		bytes  int // of the messages' payloads in events
 		// size is the newest applied size, told once for many blocks; wanted likewise.
 		size   uint64
 		wanted bool
@@ -78,9 +82,11 @@ func (s *sealer) peerUp(id uint64) { s.post(seal.PeerUp{ID: id}) }
 
 func (s *sealer) post(e seal.Event) {
 	s.mu.Lock()
-	_, message := e.(seal.Received)
-	if !message || len(s.mu.events) < maxSealEvents {
+	message, fromPeer := e.(seal.Received)
+	size := len(message.Payload)
+	if !fromPeer || len(s.mu.events) < maxSealEvents && s.mu.bytes+size <= maxSealBytes {
 		s.mu.events = append(s.mu.events, e)
+		s.mu.bytes += size
 	}
 	s.mu.Unlock()
 	s.signal()
@@ -105,7 +111,7 @@ func (s *sealer) take(known uint64) (events []seal.Event, size uint64) {
 		events = append(events, seal.Wanted{})
 	}
 	events = append(events, s.mu.events...)
-	s.mu.events = nil
+	s.mu.events, s.mu.bytes = nil, 0
 	return events, s.mu.size
 }
 
