@@ -21,7 +21,7 @@ import (
 // TestMain makes the test binary answer to the name cairn: the scripts, and the
 // nodes of the clusters that they start, are this very program.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cairn": func() { os.Exit(run()) }})
+	testscript.Main(m, map[string]func(){"cairn": func() { os.Exit(run()) }, "cairn-stubborn": stubborn})
 }
 
 // TestPlain runs the scripts that need no cluster, or make their own.

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stubborn is a program whose clean stop never ends, as when a disk hangs.
+func stubborn() {
+	ctx, stop := untilSignal()
+	defer stop()
+	fmt.Println("running")
+	<-ctx.Done()
+	fmt.Println("stopping")
+	time.Sleep(time.Minute)
+}
+
+// TestSecondSignalEndsTheProcess, whatever the first one made it wait for.
+func TestSecondSignalEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "cairn-stubborn")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for _, want := range []string{"running", "stopping"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("the process said %q, want %q", lines.Text(), want)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	again := time.NewTicker(20 * time.Millisecond) // one that came too early counts as the first
+	defer again.Stop()
+	for {
+		select {
+		case err := <-ended:
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+				t.Fatalf("the process ended with %v, want SIGTERM", err)
+			}
+			return
+		case <-again.C:
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may be gone
+		}
+	}
+}
