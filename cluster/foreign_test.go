@@ -48,6 +48,7 @@ func TestRefusesForeignData(t *testing.T) {
 		change     func(*node.Config)
 	}{
 		{"a second process on one directory", "in use by another process", func(*node.Config) {}},
+		{"no data", "has not been initialised", func(cfg *node.Config) { cfg.DataDir = filepath.Join(t.TempDir(), "data") }},
 		{"another node's data", "belongs to another node", func(cfg *node.Config) { cfg.DataDir = c.DataDir("n2") }},
 		{"another cluster's data", "belongs to another node", func(cfg *node.Config) { cfg.DataDir = other.DataDir("n1") }},
 		{"another node's certificate", "this node is", func(cfg *node.Config) {

@@ -74,8 +74,14 @@ func startCluster(t *testing.T, nodes int, change ...func(*node.Config)) *local.
 		if err != nil {
 			t.Fatal(err)
 		}
+		dir := cfg.DataDir
 		for _, f := range change {
 			f(&cfg)
+		}
+		if cfg.DataDir != dir {
+			if err := node.Init(cfg); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := cfg.Write(file); err != nil {
 			t.Fatal(err)

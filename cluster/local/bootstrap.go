@@ -274,7 +274,7 @@ func (b *bootstrap) policy() error {
 	return writeFile(filepath.Join(b.dir, "log.vkey"), []byte(logVKey.String()+"\n"), 0o644)
 }
 
-// config writes a node's node.yaml. Its paths are relative, so that the
+// config writes a node's node.yaml and makes its data directory. Its paths are relative, so that the
 // directory can be moved while no node runs.
 func (b *bootstrap) config(n NodeInfo) error {
 	c := node.Config{
@@ -291,7 +291,15 @@ func (b *bootstrap) config(n NodeInfo) error {
 	for i, m := range b.state.Nodes {
 		c.Members = append(c.Members, node.Member{ID: m.ID, Name: m.Name, Peer: m.Peer, API: m.API, Cosigner: b.cosigners[i].String()})
 	}
-	return c.Write(filepath.Join(b.dir, n.Name, "node.yaml"))
+	file := filepath.Join(b.dir, n.Name, "node.yaml")
+	if err := c.Write(file); err != nil {
+		return err
+	}
+	written, err := node.LoadConfig(file)
+	if err != nil {
+		return err
+	}
+	return node.Init(written)
 }
 
 // profile makes a client's certificate, key and profile.

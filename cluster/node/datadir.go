@@ -24,6 +24,14 @@ const (
 // cluster or another ledger. Nothing in it was touched.
 var ErrForeignData = errors.New("the data directory belongs to another node")
 
+// ErrNotInitialised says that the data directory is not that of any node. A node
+// never makes one by itself: a voter that came back with an empty directory would
+// have forgotten its votes and the entries that it acknowledged.
+var ErrNotInitialised = errors.New("the data directory has not been initialised")
+
+// ErrInitialised says that the data directory is a node's already.
+var ErrInitialised = errors.New("the data directory has been initialised already")
+
 // ErrLocked says that another process uses the data directory.
 var ErrLocked = errors.New("the data directory is in use by another process")
 
@@ -46,57 +54,75 @@ type identity struct {
 	origin  string
 }
 
-// openDataDir creates or opens the directory, takes its lock and compares its
-// identity. It returns ErrLocked or ErrForeignData, wrapped, without having
-// changed anything, when the directory is not ours to use.
+// openDataDir opens the directory of an initialised node, takes its lock and
+// compares its identity. It returns ErrNotInitialised, ErrLocked or
+// ErrForeignData, wrapped, without having changed anything, when the directory is
+// not ours to use.
 func openDataDir(path string, id identity) (_ *dataDir, err error) {
+	file := filepath.Join(path, identityFile)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if err := refuseLeftovers(path); err != nil {
+			return nil, err
+		}
+		return nil, errors.Wrapf(ErrNotInitialised, "%s: a node of a new cluster is made with 'cairn node init'; "+
+			"never do that for a node whose data was lost", path)
+	}
+	d, err := lockDataDir(path)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errors.CombineErrors(errors.Wrap(err, "read identity"), d.close())
+	}
+	have, err := parseIdentity(raw)
+	if err != nil {
+		return nil, errors.CombineErrors(errors.Wrapf(err, "read %s", file), d.close())
+	}
+	if have != id {
+		return nil, errors.CombineErrors(errors.Wrapf(ErrForeignData,
+			"%s holds %s; this configuration is %s: correct data_dir or the configuration", path, have, id), d.close())
+	}
+	return d, nil
+}
+
+// createDataDir makes the directory of a new node and takes its lock. The identity
+// is written by adopt, last, so that an interrupted creation can be repeated.
+func createDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, errors.Wrap(err, "create data directory")
 	}
+	d, err := lockDataDir(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(d.sub(identityFile)); err == nil {
+		return nil, errors.CombineErrors(errors.Wrap(ErrInitialised, path), d.close())
+	}
+	for _, sub := range []string{walDir, ledgerDir} {
+		if err := os.MkdirAll(d.sub(sub), 0o700); err != nil {
+			return nil, errors.CombineErrors(errors.Wrap(err, "create data directory"), d.close())
+		}
+	}
+	return d, nil
+}
+
+// adopt makes the directory the node's, durably.
+func (d *dataDir) adopt(id identity) error {
+	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal()), "write identity")
+}
+
+func lockDataDir(path string) (*dataDir, error) {
 	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, errors.Wrap(err, "open lock file")
 	}
-	defer func() {
-		if err != nil {
-			lock.Close()
-		}
-	}()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errors.Wrapf(ErrLocked, "%s: stop that process first", path)
 		}
 		return nil, errors.Wrap(err, "lock data directory")
-	}
-	file := filepath.Join(path, identityFile)
-	raw, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if err := refuseLeftovers(path); err != nil {
-			return nil, err
-		}
-		if err := writeFileSync(file, id.marshal()); err != nil {
-			return nil, errors.Wrap(err, "write identity")
-		}
-	case err != nil:
-		return nil, errors.Wrap(err, "read identity")
-	default:
-		have, err := parseIdentity(raw)
-		if err != nil {
-			return nil, errors.Wrapf(err, "read %s", file)
-		}
-		if have != id {
-			return nil, errors.Wrapf(ErrForeignData,
-				"%s holds %s; this configuration is %s: correct data_dir or the configuration", path, have, id)
-		}
-	}
-	for _, sub := range []string{walDir, ledgerDir} {
-		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
-			return nil, errors.Wrap(err, "create data directory")
-		}
-	}
-	if err := syncDir(path); err != nil {
-		return nil, err
 	}
 	return &dataDir{path: path, lock: lock}, nil
 }

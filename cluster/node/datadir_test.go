@@ -7,11 +7,33 @@ import (
 	"testing"
 )
 
+// create makes an initialised directory.
+func create(t *testing.T, path string) {
+	t.Helper()
+	d, err := createDataDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.adopt(testIdentity); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 var testIdentity = identity{cluster: 0xabc, node: 1, name: "n1", origin: "example.org/ledger"}
 
 func TestDataDir(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data")
+	if _, err := openDataDir(path, testIdentity); !errors.Is(err, ErrNotInitialised) {
+		t.Errorf("an absent directory: %v, want ErrNotInitialised", err)
+	}
+	create(t, path)
+	if _, err := createDataDir(path); !errors.Is(err, ErrInitialised) {
+		t.Errorf("made twice: %v, want ErrInitialised", err)
+	}
 	d, err := openDataDir(path, testIdentity)
 	if err != nil {
 		t.Fatal(err)
@@ -44,11 +66,7 @@ func TestDataDir(t *testing.T) {
 func TestDataDirDamagedIdentity(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data")
-	d, err := openDataDir(path, testIdentity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.close()
+	create(t, path)
 	file := filepath.Join(path, identityFile)
 	raw, err := os.ReadFile(file)
 	if err != nil {

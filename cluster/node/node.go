@@ -17,7 +17,6 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"github.com/dustin/go-humanize"
-	"go.etcd.io/raft/v3/raftpb"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -175,27 +174,20 @@ func (n *node) start() (err error) {
 
 // openStorage opens the data directory, the Raft log and the ledger.
 func (n *node) openStorage() (err error) {
-	cluster, err := n.cfg.clusterID()
+	id, err := n.cfg.identity()
 	if err != nil {
 		return err
 	}
-	self := n.cfg.Self()
-	n.dir, err = openDataDir(n.cfg.DataDir, identity{cluster: cluster, node: self.ID, name: self.Name, origin: n.cfg.Origin})
-	if err != nil {
+	if n.dir, err = openDataDir(n.cfg.DataDir, id); err != nil {
 		return err
 	}
 	if err := n.checkSpace(); err != nil {
 		return err
 	}
-	n.wal, err = wal.Open(wal.Options{
-		Dir: n.dir.sub(walDir), Cluster: cluster, Node: self.ID,
-		SegmentSize: n.cfg.Storage.SegmentBytes, RetainBytes: n.cfg.Storage.RetainBytes, CacheBytes: n.cfg.Storage.CacheBytes,
-		Logf: n.logf("wal"),
-	})
-	if err != nil {
-		return errors.Wrap(err, "open the Raft log")
+	if n.wal, err = openLog(&n.cfg, n.dir, id, n.logf("wal")); err != nil {
+		return err
 	}
-	if err := n.bootstrap(); err != nil {
+	if err := n.checkBootstrapped(); err != nil {
 		return err
 	}
 	start, err := ledger.ParseSummary(n.wal.Group(group).Mark().Meta)
@@ -231,20 +223,17 @@ func (n *node) checkRaftLog() error {
 	return nil
 }
 
-// bootstrap gives an empty log the first configuration: the members of the file.
-func (n *node) bootstrap() error {
+// checkBootstrapped refuses a Raft log without members: initialisation gave it
+// some, so it is not the one of this directory.
+func (n *node) checkBootstrapped() error {
 	_, conf, err := n.wal.Group(group).InitialState()
 	if err != nil {
 		return errors.Wrap(err, "read the Raft log's state")
 	}
-	if len(conf.GetVoters()) > 0 {
-		return nil
+	if len(conf.GetVoters()) == 0 {
+		return errors.Wrapf(ErrRaftLogLost, "%s is empty: restore it; do not start the node without it", n.dir.sub(walDir))
 	}
-	voters := make([]uint64, len(n.cfg.Members))
-	for i, m := range n.cfg.Members {
-		voters[i] = m.ID
-	}
-	return errors.Wrap(n.wal.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}}), "bootstrap the Raft log")
+	return nil
 }
 
 // stop ends everything that start began, leadership first. reason is why the node

@@ -57,5 +57,37 @@ error.`,
 	cmd.Flags().BoolVar(&check, "check", false, "only check the configuration")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "stop when standard input ends")
 	_ = cmd.Flags().MarkHidden("lifeline")
+	cmd.AddCommand(a.nodeInitCommand())
+	return cmd
+}
+
+func (a *app) nodeInitCommand() *cobra.Command {
+	var config string
+	cmd := &cobra.Command{
+		Use:   "init --config FILE",
+		Short: "Make the data directory of a node of a new cluster, once",
+		Long: `Make the data directory of a node: an empty ledger, and a Raft log whose members
+are those of the configuration. Do this once for every node when a cluster is made,
+and never again. A node whose data was lost has forgotten its votes and the entries
+that it acknowledged; starting it with an empty directory can lose entries.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if config == "" {
+				return usagef("--config FILE is required")
+			}
+			c, err := node.LoadConfig(config)
+			if err != nil {
+				return fail(exitUsage, "docs/operations.md explains every key", err)
+			}
+			if err := node.Init(c); err != nil {
+				return err
+			}
+			return a.emit(struct {
+				Node string `json:"node"`
+				Data string `json:"data"`
+			}{c.Name, c.DataDir}, func(w io.Writer) { _, _ = io.WriteString(w, "made the data directory of "+c.Name+": "+c.DataDir+"\n") })
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", "", "configuration `file`")
 	return cmd
 }
