@@ -50,6 +50,7 @@ type member struct {
 	log            []RaftEntry
 	durable        uint64 // everything up to here would survive a crash
 	promised       uint64 // newest term in which it answered anybody
+	cut            uint64 // term in which entries were last replaced
 	commit         uint64
 	applied        uint64
 }
@@ -143,9 +144,9 @@ func (r *Raft) Leads(node, term uint64) {
 	}
 }
 
-// Appended tells that entries were given to a member's disk; they replace what is
-// there from the first of them on.
-func (r *Raft) Appended(node uint64, entries []RaftEntry) {
+// Appended tells that a member in this term gave entries to its disk; they replace
+// what is there from the first of them on.
+func (r *Raft) Appended(node, term uint64, entries []RaftEntry) {
 	if len(entries) == 0 {
 		return
 	}
@@ -156,6 +157,9 @@ func (r *Raft) Appended(node uint64, entries []RaftEntry) {
 	}
 	if first <= m.commit {
 		r.fail(first, "node %d replaces entry %d, though it knows that %d are committed", node, first, m.commit)
+	}
+	if first <= m.last() {
+		m.cut = term
 	}
 	m.log = append(m.log[:first-m.base-1], entries...)
 	m.durable = min(m.durable, first-1)
@@ -187,10 +191,11 @@ func (r *Raft) Durable(node, index, term uint64) {
 }
 
 // Acknowledged tells that a member has told a leader of this term that it holds
-// everything up to index.
+// everything up to index. That may still leave it when entries have been replaced
+// in a later term: then it was true, and nobody listens to it any more.
 func (r *Raft) Acknowledged(node, term, index uint64) {
 	r.answered(node, term)
-	if m := &r.members[node]; index > m.durable && index > m.base {
+	if m := &r.members[node]; index > m.durable && index > m.base && term >= m.cut {
 		r.fail(index, "node %d acknowledges entry %d, but only %d are durable there", node, index, m.durable)
 	}
 }

@@ -17,7 +17,7 @@ func elect(r *check.Raft) {
 	r.Voted(2, 1, 1)
 	r.Leads(1, 1)
 	for node := uint64(1); node <= 2; node++ {
-		r.Appended(node, []check.RaftEntry{raftEntry(1, 1)})
+		r.Appended(node, 1, []check.RaftEntry{raftEntry(1, 1)})
 		r.Durable(node, 1, 1)
 	}
 	r.Acknowledged(2, 1, 1)
@@ -30,15 +30,16 @@ func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
 	r := check.NewRaft(3)
 	elect(r)
 	// An entry that only the leader has is replaced by the next leader.
-	r.Appended(1, []check.RaftEntry{raftEntry(2, 1)})
+	r.Appended(1, 1, []check.RaftEntry{raftEntry(2, 1)})
 	r.Durable(1, 2, 1)
 	r.Restarted(2, 1, 1, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0)
 	r.Voted(2, 2, 2)
 	r.Voted(3, 2, 2)
 	r.Leads(2, 2)
-	r.Appended(2, []check.RaftEntry{raftEntry(2, 2)})
+	r.Appended(2, 2, []check.RaftEntry{raftEntry(2, 2)})
 	r.Durable(2, 2, 2)
-	r.Appended(1, []check.RaftEntry{raftEntry(2, 2)})
+	r.Appended(1, 2, []check.RaftEntry{raftEntry(2, 2)})
+	r.Acknowledged(1, 1, 2) // of the entry that was replaced, on its way since before
 	r.Durable(1, 2, 2)
 	r.Acknowledged(1, 2, 2)
 	r.Committed(2, 2)
@@ -68,23 +69,23 @@ func TestRaftViolations(t *testing.T) {
 		"forgotten vote":    {func(r *check.Raft) { r.Restarted(2, 1, 0, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0) }, "it had voted for 1"},
 		"forgotten term":    {func(r *check.Raft) { r.Restarted(2, 0, 0, 0, 0, []check.RaftEntry{raftEntry(1, 1)}, 0, 0) }, "it had answered in term 1"},
 		"forgotten entry":   {func(r *check.Raft) { r.Restarted(2, 1, 1, 0, 0, nil, 0, 0) }, "durable"},
-		"other entry":       {func(r *check.Raft) { r.Appended(3, []check.RaftEntry{{Index: 1, Term: 1, Hash: 7}}) }, "two logs differ"},
+		"other entry":       {func(r *check.Raft) { r.Appended(3, 2, []check.RaftEntry{{Index: 1, Term: 1, Hash: 7}}) }, "two logs differ"},
 		"incomplete leader": {func(r *check.Raft) { r.Leads(3, 2) }, "without the committed entry 1"},
-		"gap":               {func(r *check.Raft) { r.Appended(3, []check.RaftEntry{raftEntry(2, 1)}) }, "appends entry 2"},
-		"committed cut":     {func(r *check.Raft) { r.Appended(1, []check.RaftEntry{raftEntry(1, 2)}) }, "replaces entry 1"},
+		"gap":               {func(r *check.Raft) { r.Appended(3, 2, []check.RaftEntry{raftEntry(2, 1)}) }, "appends entry 2"},
+		"committed cut":     {func(r *check.Raft) { r.Appended(1, 2, []check.RaftEntry{raftEntry(1, 2)}) }, "replaces entry 1"},
 		"early ack": {func(r *check.Raft) {
-			r.Appended(2, []check.RaftEntry{raftEntry(2, 1)})
+			r.Appended(2, 1, []check.RaftEntry{raftEntry(2, 1)})
 			r.Acknowledged(2, 1, 2)
 		}, "only 1 are durable"},
 		"early commit": {func(r *check.Raft) {
-			r.Appended(1, []check.RaftEntry{raftEntry(2, 1)})
+			r.Appended(1, 1, []check.RaftEntry{raftEntry(2, 1)})
 			r.Durable(1, 2, 1)
 			r.Committed(1, 2)
 		}, "durable on 1 of 3"},
 		"commit goes back":  {func(r *check.Raft) { r.Committed(1, 0) }, "goes back"},
 		"commit beyond log": {func(r *check.Raft) { r.Committed(1, 2) }, "its log ends at 1"},
 		"two commits": {func(r *check.Raft) {
-			r.Appended(3, []check.RaftEntry{raftEntry(1, 2)})
+			r.Appended(3, 2, []check.RaftEntry{raftEntry(1, 2)})
 			r.Committed(3, 1)
 		}, "commits another one"},
 		"applied twice":     {func(r *check.Raft) { r.Applied(1, raftEntry(1, 1)) }, "applies entry 1 after 1"},

@@ -18,6 +18,7 @@ type client struct {
 	process uint32
 	node    uint64 // to ask first
 	known   uint64 // largest size seen
+	reader  bool   // never appends, and so never waits for what a cut off leader cannot commit
 	current *attempt
 }
 
@@ -30,7 +31,6 @@ type attempt struct {
 	// tries counts requests sent, doubtful those whose fate is not known.
 	tries, doubtful int
 	waiting         bool // for the response to the newest request
-	deadline        int64
 	ended           bool
 	then            func()
 }
@@ -42,12 +42,15 @@ func (c *client) next() {
 		return
 	}
 	c.l.left--
+	if c.rng.IntN(4) == 0 {
+		c.node = 1 + c.rng.Uint64N(uint64(w.opt.Nodes))
+	}
 	a := c.draw()
 	a.then = func() {
-		// Bursts, with pauses between them.
-		d := exp(c.rng, c.think/20)
-		if c.rng.IntN(3) == 0 {
-			d = exp(c.rng, 3*c.think)
+		// Most of the time there is little to do, but much when something goes wrong.
+		d := exp(c.rng, 2*c.think)
+		if w.now-w.lastFault < int64(time.Second) || c.rng.IntN(2) == 0 {
+			d = exp(c.rng, c.think/10)
 		}
 		w.after(d, c.next)
 	}
@@ -57,7 +60,11 @@ func (c *client) next() {
 // draw chooses an operation.
 func (c *client) draw() *attempt {
 	r := c.rng
-	switch k := r.IntN(100); {
+	k := r.IntN(100)
+	if c.reader {
+		k = 50 + k/2
+	}
+	switch {
 	case k < 50:
 		return c.append(c.l.batch(r, c.known))
 	case k < 65:
@@ -153,7 +160,6 @@ func (a *attempt) start() {
 	w := a.c.l.w
 	a.c.current = a
 	a.op.Process, a.op.Call = a.c.process, w.now
-	a.deadline = w.now + int64(w.cfg.timeout)
 	w.after(w.cfg.timeout, func() {
 		if a.waiting {
 			a.waiting = false

@@ -58,10 +58,10 @@ func resolve(o Options) (Options, config) {
 		o.Nodes = pick(stream(o.Seed, "nodes", 0), 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
 	}
 	if o.Clients == 0 {
-		o.Clients = 3 + stream(o.Seed, "clients", 0).IntN(8)
+		o.Clients = 3 + stream(o.Seed, "clients", 0).IntN(12)
 	}
 	if o.Ops == 0 {
-		o.Ops = pick(stream(o.Seed, "ops", 0), 150, 300, 300, 400, 600)
+		o.Ops = pick(stream(o.Seed, "ops", 0), 200, 400, 400, 800)
 	}
 	if o.Duration == 0 {
 		o.Duration = time.Duration(pick(stream(o.Seed, "duration", 0), 6, 12, 12, 25)) * time.Second
@@ -131,7 +131,7 @@ func resolve(o Options) (Options, config) {
 	c.markInterval = pick(r, 20*time.Millisecond, 250*time.Millisecond, 2*time.Second)
 	c.cadence = pick(r, 2*time.Second, 5*time.Second, 5*time.Second, 10*time.Second)
 	c.payload = pick(r, 16, 16, 200, 200, 3000, 12000)
-	c.timeout = pick(r, 300*time.Millisecond, time.Second, 3*time.Second)
+	c.timeout = pick(r, 150*time.Millisecond, 400*time.Millisecond, time.Second, 3*time.Second)
 	c.clockSkew = pick(r, 0, time.Millisecond, time.Second, time.Hour)
 	c.tickSkew = pick(r, 0, 0.01, 0.1)
 	return o, c

@@ -197,7 +197,14 @@ func (d *disk) flippable(rng *rand.Rand) (flipTarget, bool) {
 	panic("sim: the sum of the parts is less than the whole")
 }
 
-func (d *disk) flip(t flipTarget, bit int) { d.files[t.name].data[t.offset] ^= 1 << bit }
+// flip turns a bit, in what the kernel has of the block and in what the device has.
+func (d *disk) flip(t flipTarget, bit int) {
+	f := d.files[t.name]
+	f.data[t.offset] ^= 1 << bit
+	if old, at := f.dirty[t.offset/blockSize], t.offset%blockSize; at < len(old) {
+		old[at] ^= 1 << bit
+	}
+}
 
 var errSync = errors.New("simulated failure of a sync")
 

@@ -26,6 +26,9 @@ func drawFaults(o Options) []*fault {
 	for i := range faultKinds {
 		if f := FaultSet(1 << i); o.Faults&f != 0 && o.Faults != NoFaults {
 			kinds = append(kinds, f)
+			if f == FaultPartition || f == FaultPower { // most of what is known to go wrong begins like that
+				kinds = append(kinds, f)
+			}
 		}
 	}
 	if len(kinds) == 0 {
@@ -126,6 +129,7 @@ func (w *world) inject(f *fault) {
 func short(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 func (w *world) begins(f *fault, node uint64, format string, args ...any) {
+	w.lastFault = w.now
 	w.note(node, "fault", "%d: %s", f.number, fmt.Sprintf(format, args...))
 }
 
@@ -154,7 +158,7 @@ func (w *world) leader() *process {
 
 // target chooses whom a fault hits: often the leader.
 func (w *world) target(f *fault) *node {
-	if p := w.leader(); p != nil && f.rng.IntN(5) < 2 {
+	if p := w.leader(); p != nil && f.rng.IntN(2) == 0 {
 		return p.n
 	}
 	return w.nodes[1+f.rng.IntN(w.opt.Nodes)]
@@ -259,10 +263,15 @@ func (w *world) clock(f *fault) {
 	n := w.target(f)
 	jump := time.Duration((f.rng.Float64()*2 - 1) * float64(pick(f.rng, time.Second, time.Minute, 24*time.Hour)))
 	rate := pick(f.rng, 0.5, 0.8, 1, 1.5, 3)
+	alone := f.rng.IntN(3) == 0
+	if alone {
+		w.outlast(f)
+		rate = 3
+	}
 	w.begins(f, n.id, "clock jumps by %s, ticks take %.1f times as long, %s", jump.Round(time.Second), rate, short(f.last))
 	n.offset += jump
 	n.tickRate *= rate
-	if f.rng.IntN(3) == 0 {
+	if alone {
 		// Nobody but clients reaches it meanwhile: were it a leader that trusts its
 		// clock, it would answer them with what has become old elsewhere.
 		w.note(n.id, "fault", "%d: and it is cut off from the other nodes", f.number)

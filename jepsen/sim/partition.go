@@ -8,6 +8,7 @@ import (
 
 // partition breaks links in one of several shapes.
 func (w *world) partition(f *fault) {
+	w.outlast(f)
 	nodes := slices.Clone(w.nodes[1:])
 	f.rng.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
 	one := w.target(f)
@@ -19,7 +20,20 @@ func (w *world) partition(f *fault) {
 	var undo []func()
 	shape := ""
 	cut := func(from, to *node) { undo = append(undo, w.cutLink(from, to)) }
-	switch f.rng.IntN(9) {
+	switch f.rng.IntN(10) {
+	case 9:
+		// A leader that does not know yet that another one is being elected.
+		if p := w.leader(); p != nil {
+			one = p.n
+		}
+		minority := []*node{one}
+		for _, n := range nodes[:f.rng.IntN((len(nodes)-1)/2+1)] {
+			if n != one && len(minority) < (len(nodes)-1)/2 {
+				minority = append(minority, n)
+			}
+		}
+		shape = fmt.Sprintf("the leader's side %s is the smaller one", ids(minority))
+		undo = append(undo, w.isolate(minority))
 	case 0:
 		shape = fmt.Sprintf("node %d alone", one.id)
 		undo = append(undo, w.isolate([]*node{one}))
@@ -81,6 +95,13 @@ func (w *world) partition(f *fault) {
 			u()
 		}
 	})
+}
+
+// outlast makes a fault long enough, as often as not, for what elections do about it.
+func (w *world) outlast(f *fault) {
+	if timeout := time.Duration(w.cfg.election) * w.cfg.tick; f.rng.IntN(2) == 0 {
+		f.last = max(f.last, 2*timeout+exp(f.rng, 2*timeout))
+	}
 }
 
 // flap isolates a node again and again, about once in an election timeout.

@@ -279,7 +279,7 @@ func (p *process) dispatch() {
 			p.send(m)
 		}
 		if e.Append != nil {
-			p.w.raft.Appended(p.n.id, raftEntries(e.Append.Entries))
+			p.w.raft.Appended(p.n.id, e.State.Term, raftEntries(e.Append.Entries))
 			p.push(appendItem{work: e.Append})
 		}
 		if e.State.Commit > p.commit {

@@ -171,7 +171,7 @@ func TestShrink(t *testing.T) {
 		t.Fatalf("the injected check does not fail: %v", res)
 	}
 	small, got := Shrink(o, res)
-	if !got.Failed() || len(small.Keep) != 1 || small.Ops > 20 || small.Nodes > 1 || small.Clients > 1 || small.Duration > 8*time.Second {
+	if !got.Failed() || len(small.Keep) != 1 || small.Ops > 20 || small.Nodes > 1 || small.Clients > 1 || small.Duration > 15*time.Second {
 		t.Errorf("shrunk to %s, failed %t; want one fault, one node, one client, few operations", small, got.Failed())
 	}
 	// What is printed repeats the failure.

@@ -26,7 +26,7 @@ func newWorkload(w *world) *workload {
 	l := &workload{w: w, left: w.opt.Ops}
 	mean := w.opt.Pace
 	for i := range w.opt.Clients {
-		c := &client{l: l, rng: stream(w.opt.Seed, "client", uint64(i)), think: mean, process: l.newProcess()}
+		c := &client{l: l, rng: stream(w.opt.Seed, "client", uint64(i)), think: mean, process: l.newProcess(), reader: i%3 == 2}
 		c.node = 1 + c.rng.Uint64N(uint64(w.opt.Nodes))
 		l.clients = append(l.clients, c)
 		w.after(exp(c.rng, mean), c.next)

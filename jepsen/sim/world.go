@@ -27,6 +27,7 @@ type world struct {
 
 	load       *workload
 	faults     []*fault
+	lastFault  int64 // when the newest one began
 	healed     bool
 	timeline   []TimelineEvent
 	violations []check.Violation
