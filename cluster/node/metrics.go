@@ -82,6 +82,10 @@ func (n *node) registerMetrics() {
 		}
 		return 0
 	})
+	m.gauge("cairn_raft_members_behind_log", "On the leader: members that need entries from before the retained Raft log.", func() float64 {
+		ids, _ := r.membersBehind()
+		return float64(len(ids))
+	})
 	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(r.raft.Status().QueuedBytes) })
 	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
 	m.counter("cairn_wal_syncs_total", "Syncs of the Raft log.", func() float64 { return float64(n.wal.Stats().Syncs) })

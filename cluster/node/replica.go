@@ -110,6 +110,7 @@ func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Reques
 // it need not reach back further. It waits for the disk: a goroutine of its own.
 func (r *replica) keepMark(quit <-chan struct{}) {
 	marked := r.node.wal.Group(group).Mark().Index
+	behind := map[uint64]bool{}
 	for {
 		select {
 		case <-quit:
@@ -119,6 +120,38 @@ func (r *replica) keepMark(quit <-chan struct{}) {
 		if s, ok := r.ledger.Durable(); ok && s.RaftIndex > marked {
 			marked = s.RaftIndex
 			r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
+		}
+		r.reportBehind(behind)
+	}
+}
+
+// membersBehind returns the members, known only to the leader, that need entries
+// from before the retained Raft log. They do not catch up by themselves.
+func (r *replica) membersBehind() (ids []uint64, first uint64) {
+	first, err := r.node.wal.Group(group).FirstIndex()
+	if err != nil {
+		return nil, 0
+	}
+	for _, p := range r.raft.Status().Progress {
+		if p.Next < first {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids, first
+}
+
+// reportBehind logs each member once when it falls behind the log. told is what has
+// been logged.
+func (r *replica) reportBehind(told map[uint64]bool) {
+	ids, first := r.membersBehind()
+	if len(ids) == 0 {
+		clear(told)
+	}
+	for _, id := range ids {
+		if !told[id] {
+			told[id] = true
+			r.node.log.Error("a member needs entries that the Raft log holds no more; it will not catch up",
+				"member", r.names[id].Name, "log_begins_at", first)
 		}
 	}
 }

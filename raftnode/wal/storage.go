@@ -83,8 +83,8 @@ func (g *Group) Term(i uint64) (term uint64, err error) {
 	return term, err
 }
 
-// Snapshot always returns raft.ErrSnapshotTemporarilyUnavailable: a follower
-// below the log is served blocks, not snapshots.
+// Snapshot always returns raft.ErrSnapshotTemporarilyUnavailable: there are no
+// snapshots, so a follower that needs entries from before the log waits.
 func (g *Group) Snapshot() (*raftpb.Snapshot, error) {
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
