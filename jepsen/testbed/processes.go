@@ -105,3 +105,18 @@ func (t *Testbed) AwaitEnd(ctx context.Context, i int) error {
 
 // ErrNotRunning says that a node has no process.
 var ErrNotRunning = local.ErrNotRunning
+
+// PID returns the number of a node's process, 0 if it has none.
+func (t *Testbed) PID(i int) int {
+	if !t.Running(i) {
+		return 0
+	}
+	raw, err := os.ReadFile(filepath.Join(t.Cluster.NodeDir(t.names[i]), "pid"))
+	var process struct {
+		PID int `json:"pid"`
+	}
+	if err != nil || json.Unmarshal(raw, &process) != nil {
+		return 0
+	}
+	return process.PID
+}
