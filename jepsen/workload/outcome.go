@@ -1,0 +1,64 @@
+package workload
+
+import (
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/jepsen/history"
+)
+
+// refusal is what a failed call says.
+type refusal struct {
+	outcome history.Outcome // Fail or Info
+	reason  history.Reason
+	word    string // the API's reason, "" if the node did not speak
+	seen    uint64 // of a conflict or size mismatch
+	leader  string // of a node that does not lead: who does, if it knows
+	waitMS  uint32 // before another attempt
+}
+
+// understand turns the error of a call into an outcome. sent says whether the
+// request may have left this process.
+func understand(err error, sent bool) refusal {
+	var detail *cairnv1.ErrorDetail
+	r := refusal{}
+	for _, d := range status.Convert(err).Details() {
+		switch d := d.(type) {
+		case *cairnv1.ErrorDetail:
+			detail = d
+		case *errdetails.ErrorInfo:
+			r.word = d.GetReason()
+		}
+	}
+	if detail == nil {
+		// The node said nothing: only what was never sent has certainly no effect.
+		if !sent {
+			r.outcome, r.reason = history.Fail, history.Refused
+		}
+		return r
+	}
+	return r.fill(detail)
+}
+
+// understandStream is understand for the failure of one request of a stream.
+func understandStream(e *cairnv1.StreamError) refusal {
+	return refusal{word: e.GetReason()}.fill(e.GetDetail())
+}
+
+func (r refusal) fill(d *cairnv1.ErrorDetail) refusal {
+	r.waitMS = d.GetRetryAfterMs()
+	if d.GetOutcome() != cairnv1.Outcome_OUTCOME_DEFINITE {
+		return r
+	}
+	r.outcome, r.reason = history.Fail, history.Refused
+	switch c := d.GetCause().(type) {
+	case *cairnv1.ErrorDetail_KeyConflict:
+		r.reason, r.seen = history.Conflict, c.KeyConflict.GetIndex()
+	case *cairnv1.ErrorDetail_SizeMismatch:
+		r.reason, r.seen = history.SizeMismatch, c.SizeMismatch.GetActual()
+	case *cairnv1.ErrorDetail_NotLeader:
+		r.leader = c.NotLeader.GetName()
+	}
+	return r
+}
