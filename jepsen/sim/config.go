@@ -131,6 +131,8 @@ func resolve(o Options) (Options, config) {
 	c.markInterval = pick(r, 20*time.Millisecond, 250*time.Millisecond, 2*time.Second)
 	c.cadence = pick(r, 2*time.Second, 5*time.Second, 5*time.Second, 10*time.Second)
 	c.payload = pick(r, 16, 16, 200, 200, 3000, 12000)
+	// A rotation for every other block, not for every one: each writes 256 KiB of zeros.
+	c.segment = max(c.segment, 4*int64(c.payload))
 	c.timeout = pick(r, 150*time.Millisecond, 400*time.Millisecond, time.Second, 3*time.Second)
 	c.clockSkew = pick(r, 0, time.Millisecond, time.Second, time.Hour)
 	c.tickSkew = pick(r, 0, 0.01, 0.1)
