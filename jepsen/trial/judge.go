@@ -1,0 +1,101 @@
+package trial
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/jepsen/nemesis"
+	"github.com/cairnledger/cairn/jepsen/report"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// Result is what a trial showed.
+type Result struct {
+	Dir string
+	Run report.Run
+	// Broken are broken promises that are no contradiction within the history: a
+	// node that crashed, a cluster that did not recover.
+	Broken []string
+	// Invalid says why the run proves nothing.
+	Invalid []string
+	Phases  phases
+	// Asked are questions that no history holds; Sessions are local reads within a
+	// session, Deliveries those of watches.
+	Asked                int64
+	Sessions, Deliveries int
+	Evidence             check.EvidenceCounts
+	Skipped              int // faults that were not possible when their turn came
+	Checking             time.Duration
+
+	own      []check.Violation // what clients noted at once
+	evidence *check.Evidence
+	policy   []byte
+}
+
+// take takes the faults over that happened.
+func (r *Result) take(events []nemesis.Event) {
+	r.Run.Faults, r.Skipped = nil, 0
+	for _, e := range events {
+		if e.Skipped {
+			r.Skipped++
+		} else {
+			r.Run.Faults = append(r.Run.Faults, e.Fault)
+		}
+	}
+	slices.SortStableFunc(r.Run.Faults, func(a, b report.Fault) int { return int(a.Start - b.Start) })
+}
+
+// judge runs every checker and gives the verdict.
+func (r *Result) judge() error {
+	begun := time.Now()
+	policy, err := tlog.ParsePolicy(r.policy)
+	if err != nil {
+		return errors.Wrap(err, "parse policy")
+	}
+	run := &r.Run
+	run.Violations = slices.Clone(r.own)
+	invalid := slices.Clone(r.Invalid)
+	if run.Final == nil {
+		invalid = append(invalid, "there is no final ledger to compare with")
+	} else {
+		run.Violations = append(run.Violations, check.Linear(run.Ops, run.Final)...)
+		var bad []check.Violation
+		r.Evidence, bad = r.evidence.Verify(policy, run.Final)
+		run.Violations = append(run.Violations, bad...)
+		run.Receipts = report.Receipts{Checked: r.Evidence.Receipts, Bad: r.Evidence.BadReceipts}
+	}
+	var bad []check.Violation
+	r.Sessions, bad = check.Sessions(run.Ops)
+	run.Violations = append(run.Violations, bad...)
+	r.Deliveries, bad = check.Watches(run.Ops)
+	run.Violations = append(run.Violations, bad...)
+	run.Verdict, run.Reasons = report.Pass, nil
+	if len(invalid) > 0 {
+		run.Verdict = report.Invalid
+	}
+	if len(run.Violations) > 0 || len(r.Broken) > 0 {
+		run.Verdict = report.Fail
+	}
+	for i, v := range run.Violations {
+		if i == 10 {
+			run.Reasons = append(run.Reasons, fmt.Sprintf("and %d more contradictions", len(run.Violations)-i))
+			break
+		}
+		run.Reasons = append(run.Reasons, v.String())
+	}
+	run.Reasons = append(append(run.Reasons, r.Broken...), invalid...)
+	r.Checking = time.Since(begun)
+	run.Extra = []report.Named{
+		{Name: "successes before / during / after the faults", Value: fmt.Sprintf("%d / %d / %d", r.Phases.Before, r.Phases.During, r.Phases.After)},
+		{Name: "checkpoints verified", Value: fmt.Sprint(r.Evidence.Notes)},
+		{Name: "local reads within a session", Value: fmt.Sprint(r.Sessions)},
+		{Name: "deliveries of watches", Value: fmt.Sprint(r.Deliveries)},
+		{Name: "questions outside of the history (proofs, nonsense)", Value: fmt.Sprint(r.Asked)},
+		{Name: "faults put off", Value: fmt.Sprint(r.Skipped)},
+	}
+	return nil
+}
