@@ -33,15 +33,24 @@ type swap struct {
 	dead                 bool
 }
 
-const swapPhase = 3 * time.Second
+const (
+	swapPhase    = 3 * time.Second
+	swapPatience = 15 * time.Second
+)
 
 func (s *swap) Inject(ctx context.Context) (err error) {
 	if s.a.Size() < 3 {
 		return errors.Wrap(ErrBusy, "too few nodes")
 	}
 	if s.cutOff {
-		if !s.a.network.TryLock() {
-			return errors.Wrap(ErrBusy, "the network is taken")
+		// The network is rarely free for long: wait for it, once it is ours nobody else gets it.
+		for begun := time.Now(); !s.a.network.TryLock(); {
+			if time.Since(begun) > swapPatience {
+				return errors.Wrap(ErrBusy, "the network is taken")
+			}
+			if err := sleep(ctx, 10*time.Millisecond); err != nil {
+				return err
+			}
 		}
 		s.ours = true
 	}

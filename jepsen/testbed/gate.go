@@ -70,9 +70,9 @@ func (g *gate) stats() Traffic {
 
 // verdict is what becomes of a piece of a stream.
 type verdict struct {
-	hold    <-chan struct{} // not nil: ask again when it is closed
-	wait    time.Duration
-	breaks  bool
+	hold   <-chan struct{} // not nil: ask again when it is closed
+	wait   time.Duration
+	breaks bool
 }
 
 // judge decides about n bytes; 0 stands for the beginning or end of a connection.

@@ -163,7 +163,13 @@ func (t *Testbed) configure(i int) error {
 	if t.opt.Change != nil {
 		t.opt.Change(&c)
 	}
-	return c.Write(path)
+	if err := c.Write(path); err != nil || !t.Level.Disks {
+		return err
+	}
+	if c, err = node.LoadConfig(path); err != nil {
+		return err
+	}
+	return node.Init(c)
 }
 
 // Size returns the number of nodes.
