@@ -23,8 +23,12 @@ const (
 type kind struct {
 	name  string
 	lane  lane
-	disks bool // needs a disk for each node
-	least int  // nodes
+	// disks, clocks: needs a disk for each node, or clocks that can be moved.
+	disks, clocks bool
+	least         int // nodes
+	// awaiting names what has to be built before a cluster comes back from it by
+	// itself; such a fault is no part of the swarm.
+	awaiting string
 	// instant: over when Inject returns, so there is nothing to hold.
 	instant bool
 	make    func(a *Arena) Nemesis
@@ -32,6 +36,12 @@ type kind struct {
 
 func aNetwork(draw drawn, flap time.Duration) func(*Arena) Nemesis {
 	return func(a *Arena) Nemesis { return &network{a: a, draw: draw, flap: flap} }
+}
+
+func aDamage(choose func(*Arena, string) (string, error), change func(*Arena, string) (string, error), mustRefuse bool) func(*Arena) Nemesis {
+	return func(a *Arena) Nemesis {
+		return &damage{a: a, what: damaging{choose: choose, change: change, mustRefuse: mustRefuse}}
+	}
 }
 
 var kinds = []kind{
@@ -52,20 +62,39 @@ var kinds = []kind{
 	{name: "power-all", disks: true, make: func(a *Arena) Nemesis { return &power{a: a, who: All} }},
 	{name: "freeze-one", disks: true, make: func(a *Arena) Nemesis { return &freeze{a: a, who: One} }},
 	{name: "freeze-leader", disks: true, make: func(a *Arena) Nemesis { return &freeze{a: a, who: Leader} }},
+	{name: "kill-politely", make: func(a *Arena) Nemesis { return &stop{kill{a: a, who: One}} }},
+	{name: "pause-minority", make: func(a *Arena) Nemesis { return &pause{a: a, who: Minority} }},
+	{name: "power-minority", disks: true, make: func(a *Arena) Nemesis { return &power{a: a, who: Minority} }},
+	{name: "full-disk", disks: true, make: func(a *Arena) Nemesis { return &full{a: a} }},
+	{name: "slow-disk-one", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: One} }},
+	{name: "slow-disk-leader", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: Leader} }},
+	{name: "slow-disk-all", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: All} }},
+	{name: "clock-minority", clocks: true, make: func(a *Arena) Nemesis { return &clock{a: a, who: Minority} }},
+	{name: "clock-leader", clocks: true, make: func(a *Arena) Nemesis { return &clock{a: a, who: Leader} }},
+	{name: "clock-strobe", clocks: true, make: func(a *Arena) Nemesis { return &clock{a: a, who: All, strobes: true} }},
+	{name: "damage-log-bit", least: 3, instant: true, awaiting: "repair", make: aDamage(newestSegment, flipEarly, true)},
+	{name: "damage-log-cut", least: 3, instant: true, awaiting: "repair", make: aDamage(newestSegment, cutEarly, true)},
+	{name: "damage-store-bit", least: 3, awaiting: "repair", make: aDamage(someStoreFile, flipEarly, false)},
+	{name: "damage-store-cut", least: 3, awaiting: "repair", make: aDamage(someStoreFile, cutEarly, false)},
 	{name: "partition-leader", lane: links, least: 2, make: aNetwork(isolateLeader, 0)},
 	{name: "partition-one", lane: links, least: 2, make: aNetwork(isolateOne, 0)},
 	{name: "partition-halves", lane: links, least: 2, make: aNetwork(halves, 0)},
 	{name: "partition-ring", lane: links, least: 3, make: aNetwork(ring, 0)},
 	{name: "partition-one-way", lane: links, least: 2, make: aNetwork(oneWay, 0)},
 	{name: "partition-flapping", lane: links, least: 2, make: aNetwork(halves, 400*time.Millisecond)},
+	{name: "partition-bridge", lane: links, least: 3, make: aNetwork(bridge, 0)},
+	{name: "partition-one-link", lane: links, least: 3, make: aNetwork(oneLink, 0)},
+	{name: "partition-shifting", lane: links, least: 3, make: func(a *Arena) Nemesis { return &shifting{network: network{a: a}} }},
+	{name: "jitter-network", lane: links, least: 2, make: aNetwork(jitter, 0)},
 	{name: "slow-network", lane: links, least: 2, make: aNetwork(slow, 0)},
 	{name: "flaky-network", lane: links, least: 2, make: aNetwork(flaky, 0)},
 }
 
-// Kinds are the names of all faults that are possible on a testbed.
+// Kinds are the names of all faults that are possible on a testbed and that a
+// cluster survives by itself.
 func Kinds(t *testbed.Testbed) (names []string) {
 	for _, k := range kinds {
-		if k.possible(t) {
+		if k.possible(t) && k.awaiting == "" {
 			names = append(names, k.name)
 		}
 	}
@@ -73,13 +102,17 @@ func Kinds(t *testbed.Testbed) (names []string) {
 }
 
 func (k kind) possible(t *testbed.Testbed) bool {
-	return t.Size() >= k.least && (t.Level.Disks || !k.disks)
+	return t.Size() >= k.least && (t.Level.Disks || !k.disks) && (t.Level.Clocks || !k.clocks)
 }
 
 // Names are the names of all faults, for help texts.
 func Names() (names []string) {
 	for _, k := range kinds {
-		names = append(names, k.name)
+		name := k.name
+		if k.awaiting != "" {
+			name += " (awaiting " + k.awaiting + ")"
+		}
+		names = append(names, name)
 	}
 	return names
 }
