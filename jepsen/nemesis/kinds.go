@@ -21,8 +21,8 @@ const (
 
 // kind is a fault by name.
 type kind struct {
-	name  string
-	lane  lane
+	name string
+	lane lane
 	// disks, clocks: needs a disk for each node, or clocks that can be moved.
 	disks, clocks bool
 	least         int // nodes

@@ -54,7 +54,9 @@ type shifting struct {
 
 func (s *shifting) Inject(ctx context.Context) error {
 	draws := []drawn{isolateLeader, isolateOne, halves, bridge, oneWay, oneLink}
-	s.draw = func(a *Arena) (string, func(from, to int) testbed.Condition, error) { return draws[a.intN(len(draws))](a) }
+	s.draw = func(a *Arena) (string, func(from, to int) testbed.Condition, error) {
+		return draws[a.intN(len(draws))](a)
+	}
 	if err := s.network.Inject(ctx); err != nil {
 		return err
 	}
