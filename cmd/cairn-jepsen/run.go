@@ -37,10 +37,12 @@ of names or their beginnings (kill, partition), separated by commas:
 			if o.Dir == "" {
 				o.Dir = "jepsen-" + time.Now().Format("20060102-150405")
 			}
-			o.Disks = !noDisks
+			o.Disks, o.Clocks = !noDisks, o.Executable == ""
 			o.Command = fmt.Sprintf("go run ./cmd/cairn-jepsen run --nodes %d --time %s --nemesis %s --seed %d", o.Nodes, o.Time, o.Nemesis, o.Seed)
-			if noDisks {
-				o.Command += " --no-disks"
+			for name, set := range map[string]bool{"no-disks": noDisks, "clocks": o.Clocks} {
+				if set {
+					o.Command += " --" + name
+				}
 			}
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "seed %d, results in %s\n", o.Seed, o.Dir)
@@ -67,6 +69,7 @@ of names or their beginnings (kill, partition), separated by commas:
 	f.Float64Var(&o.Workload.Rate, "rate", 0, "operations a second of all clients; 0: as many as they can")
 	f.DurationVar(&o.Workload.Timeout, "timeout", 3*time.Second, "of one operation")
 	f.BoolVar(&noDisks, "no-disks", false, "do not give each node a disk of its own, although this is root")
+	f.BoolVar(&o.Clocks, "clocks", false, "build the nodes with clocks that can be moved; compiles the standard library anew")
 	f.BoolVar(&o.Keep, "keep", false, "leave the nodes' directories behind, keys included")
 	f.BoolVar(&verbose, "verbose", false, "say what the harness recovers from")
 	return cmd

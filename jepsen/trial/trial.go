@@ -58,7 +58,10 @@ type Options struct {
 	// Empty: cmd/cairn is built, which needs the source and Go.
 	Executable string
 	// Disks gives each node a disk of its own, if the machine allows it.
-	Disks    bool
+	Disks bool
+	// Clocks lets each node's wall clock be moved: Executable was built with such
+	// clocks, or is to be.
+	Clocks   bool
 	Workload workload.Options // Seed is taken from above
 	// Keep leaves the nodes' directories behind, keys included. After a failure
 	// they are always kept.
@@ -151,14 +154,14 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		}
 		defer os.RemoveAll(tmp)
 		o.Progress("building cmd/cairn")
-		if o.Executable, err = testbed.BuildNode(ctx, tmp, false); err != nil {
+		if o.Executable, err = testbed.BuildNode(ctx, tmp, o.Clocks); err != nil {
 			return nil, err
 		}
 	}
 	t := &trial{opt: o}
 	t.bed, err = testbed.New(testbed.Options{
 		Dir: o.Dir, Nodes: o.Nodes, Seed: o.Seed, Executable: o.Executable, Lifeline: true,
-		Disks: o.Disks, DiskBytes: diskBytes, Logf: o.Logf,
+		Disks: o.Disks, DiskBytes: diskBytes, Clocks: o.Clocks, Logf: o.Logf,
 	})
 	if err != nil {
 		return nil, err
