@@ -78,5 +78,5 @@ func describe(r Outcome) string {
 	if r.Caught {
 		verdict = r.By
 	}
-	return fmt.Sprintf("%-32s %-12s seed %3d, %3d runs, %5.1f s + build %4.1f s  %s %q", r.Bug.Name, verdict, r.Seed, r.Runs, r.Seconds, r.BuildSeconds, r.Evidence, r.Also)
+	return fmt.Sprintf("%-32s %-12s seed %3d, %3d runs, %5.1f s + build %4.1f s  %.150s %q", r.Bug.Name, verdict, r.Seed, r.Runs, r.Seconds, r.BuildSeconds, r.Evidence, r.Also)
 }
