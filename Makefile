@@ -1,5 +1,5 @@
 # The few verbs of the project. CI runs the same ones; see .ci/run.
-.PHONY: build test race lint fuzz generate interop demo kill ci
+.PHONY: build test race lint fuzz generate interop demo kill sim ci
 
 build: ## the binary, in bin/cairn
 	go build -o bin/cairn ./cmd/cairn
@@ -24,6 +24,9 @@ interop: ## other people's verifiers on our bytes
 
 kill: ## fifty SIGKILLs under load
 	bash .ci/run kill
+
+sim: ## two thousand simulated clusters under faults
+	bash .ci/run sim
 
 demo: ## the whole story in half a minute
 	go run ./cmd/cairn demo
