@@ -64,26 +64,40 @@ func (n *network) toggle() {
 
 func (n *network) Target() string { return n.target }
 
-func (n *network) Heal(context.Context) error {
+func (n *network) Heal(ctx context.Context) error {
 	if !n.held {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, touchPatience)
+	defer cancel()
 	if n.quit != nil {
 		close(n.quit)
 		n.wg.Wait()
 	}
 	if n.before != nil {
-		for k, now := range n.a.traffic() {
-			n.touched.Held += now.Held - n.before[k].Held
-			n.touched.Delayed += now.Delayed - n.before[k].Delayed
-			n.touched.Broken += now.Broken - n.before[k].Broken
-			n.touched.Waiting += now.Waiting - n.before[k].Waiting
+		// While the node that was struck is down nothing is sent to it or by it: the
+		// fault lasts until it has had something to do.
+		for n.touched = n.since(); n.touched.Touched() == 0 && sleep(ctx, 20*time.Millisecond) == nil; n.touched = n.since() {
 		}
 		n.a.Net.Heal()
 	}
 	n.held = false
 	n.a.network.Unlock()
 	return nil
+}
+
+// touchPatience bounds how much longer a fault lasts because nobody has met it.
+const touchPatience = 10 * time.Second
+
+// since is what the links did since Inject.
+func (n *network) since() (sum testbed.Traffic) {
+	for k, now := range n.a.traffic() {
+		sum.Held += now.Held - n.before[k].Held
+		sum.Delayed += now.Delayed - n.before[k].Delayed
+		sum.Broken += now.Broken - n.before[k].Broken
+		sum.Waiting += now.Waiting - n.before[k].Waiting
+	}
+	return sum
 }
 
 func (n *network) Observed(context.Context) (string, error) {
