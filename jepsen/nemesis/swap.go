@@ -108,6 +108,10 @@ func (s *swap) stall(nodes, others []int) error {
 	}
 	s.mustStop += len(nodes)
 	for _, i := range nodes {
+		// A process with many threads stops a little after the signal.
+		for begun := time.Now(); !s.a.Paused(i) && time.Since(begun) < 2*time.Second; {
+			time.Sleep(5 * time.Millisecond)
+		}
 		if s.a.Paused(i) {
 			s.sawStopped++
 		}
