@@ -306,6 +306,7 @@ func (t *Testbed) Close() (err error) {
 	for i, d := range t.disks {
 		err = errors.CombineErrors(err, d.close())
 		err = errors.CombineErrors(err, os.Remove(filepath.Join(t.opt.Dir, "disks", t.names[i]+".image")))
+		_ = os.Remove(filepath.Join(t.opt.Dir, "disks", t.names[i])) // where it was mounted
 	}
 	if t.lifeline != nil {
 		err = errors.CombineErrors(err, t.lifeline.Close())
