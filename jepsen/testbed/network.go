@@ -27,12 +27,16 @@ func newNetwork(nodes []local.NodeInfo, seed uint64, logf func(string, ...any)) 
 			w.gates[i][j] = newGate(seed + uint64(i*w.n+j))
 		}
 	}
+	avoid := map[string]bool{}
+	for _, n := range nodes {
+		avoid[n.API], avoid[n.Peer], avoid[n.HTTP] = true, true, true
+	}
 	for i := range nodes {
 		for j, to := range nodes {
 			if i == j {
 				continue
 			}
-			if w.proxies[i][j], err = startProxy(to.Peer, w.gates[i][j], w.gates[j][i], logf); err != nil {
+			if w.proxies[i][j], err = startProxy(to.Peer, avoid, w.gates[i][j], w.gates[j][i], logf); err != nil {
 				return w, err
 			}
 		}

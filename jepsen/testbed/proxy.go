@@ -30,10 +30,10 @@ type proxy struct {
 // one still accepts: its kernel does.
 const dialTimeout = 2 * time.Second
 
-// startProxy listens at a free loopback port.
-func startProxy(target string, there, back *gate, logf func(string, ...any)) (*proxy, error) {
+// startProxy listens at a free loopback port that is not to be avoided.
+func startProxy(target string, avoid map[string]bool, there, back *gate, logf func(string, ...any)) (*proxy, error) {
 	p := &proxy{target: target, there: there, back: back, logf: logf, conns: map[net.Conn]bool{}}
-	ln, err := listenLow()
+	ln, err := listenLow(avoid)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func startEcho(t *testing.T, addr string) *echo {
 
 func testProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	p, err := startProxy(target, newGate(1), newGate(2), t.Logf)
+	p, err := startProxy(target, nil, newGate(1), newGate(2), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestDeadTargetRefuses(t *testing.T) {
 
 // TestProxyCloses: nothing that is held keeps a proxy from ending.
 func TestProxyCloses(t *testing.T) {
-	p, err := startProxy(startEcho(t, "127.0.0.1:0").ln.Addr().String(), newGate(1), newGate(2), t.Logf)
+	p, err := startProxy(startEcho(t, nil, "127.0.0.1:0").ln.Addr().String(), newGate(1), newGate(2), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
