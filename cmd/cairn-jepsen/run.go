@@ -37,7 +37,7 @@ of names or their beginnings (kill, partition), separated by commas:
 			if o.Dir == "" {
 				o.Dir = "jepsen-" + time.Now().Format("20060102-150405")
 			}
-			o.Disks, o.Clocks = !noDisks, o.Executable == ""
+			o.Disks = !noDisks
 			o.Command = fmt.Sprintf("go run ./cmd/cairn-jepsen run --nodes %d --time %s --nemesis %s --seed %d", o.Nodes, o.Time, o.Nemesis, o.Seed)
 			for name, set := range map[string]bool{"no-disks": noDisks, "clocks": o.Clocks} {
 				if set {
