@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,9 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	policy, err := loadPolicy(p.Policy)
 	if err != nil {
 		return nil, err
+	}
+	if p.Origin != "" && !slices.ContainsFunc(policy.Logs(), func(k *tlog.VerifierKey) bool { return k.Name() == p.Origin }) {
+		return nil, errors.Newf("policy %s has no log named %q, which the profile names as its origin", p.Policy, p.Origin)
 	}
 	if o.credentials == nil {
 		if err := o.authenticate(p); err != nil {

@@ -57,6 +57,16 @@ func (s *Server) reach(ctx context.Context, size uint64) error {
 	return nil
 }
 
+// reachIndex is reach for the size at which an index exists.
+func (s *Server) reachIndex(ctx context.Context, index uint64) error {
+	err := s.reach(ctx, index+1)
+	var missing *ledger.NotFoundError
+	if errors.As(err, &missing) {
+		return &ledger.NotFoundError{Index: index, Size: missing.Size}
+	}
+	return err
+}
+
 func outOfRange(format string, args ...any) error {
 	return refuse(codes.OutOfRange, ReasonOutOfRange, fmt.Sprintf(format, args...))
 }
@@ -117,7 +127,7 @@ func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProof
 		return nil, outOfRange("index %d: no ledger is that large", index)
 	}
 	if size == 0 {
-		if err := s.reach(ctx, index+1); err != nil {
+		if err := s.reachIndex(ctx, index); err != nil {
 			return nil, definite(err)
 		}
 		var err error
@@ -192,7 +202,7 @@ func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cai
 	if index >= merkle.MaxSize {
 		return nil, outOfRange("index %d: no ledger is that large", index)
 	}
-	if err := s.reach(ctx, index+1); err != nil {
+	if err := s.reachIndex(ctx, index); err != nil {
 		return nil, definite(err)
 	}
 	l := s.cfg.Backend.Ledger()

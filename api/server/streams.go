@@ -64,7 +64,9 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 			resp := &cairnv1.WatchResponse{First: next, Size: l.Head().Size}
 			if next < resp.Size {
 				var err error
-				if resp.Leaves, err = l.Leaves(next, s.limits.RangeEntries, s.limits.RangeBytes); err != nil {
+				// The ledger grows meanwhile: no entry beyond the size that the message names.
+				most := int(min(uint64(s.limits.RangeEntries), resp.Size-next))
+				if resp.Leaves, err = l.Leaves(next, most, s.limits.RangeBytes); err != nil {
 					return definite(err)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 func TestRange(t *testing.T) {
@@ -188,4 +190,72 @@ func TestWatchesAreLimited(t *testing.T) {
 		_, err = s.Recv()
 	}
 	demand(t, err, codes.ResourceExhausted, server.ReasonTooMany, sure)
+}
+
+// racingBackend is a node whose ledger grows right after every look at its head.
+type racingBackend struct {
+	server.Backend
+	grow func()
+}
+
+type racingLedger struct {
+	server.Ledger
+	grow func()
+}
+
+func (b racingBackend) Ledger() server.Ledger { return racingLedger{b.Backend.Ledger(), b.grow} }
+
+func (l racingLedger) Head() ledger.Head {
+	h := l.Ledger.Head()
+	l.grow()
+	return h
+}
+
+// TestWatchNamesASizeThatCoversItsEntries: the ledger grows between the look at its
+// size and the reading of its entries.
+func TestWatchNamesASizeThatCoversItsEntries(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	mustAppend(t, a, batch("0"))
+	grown := 0
+	grow := func() {
+		if grown < 20 {
+			grown++
+			if _, err := c.Nodes[0].Append(context.Background(), ledger.Batch{Principal: "spiffe://fake.example/svc/w",
+				Entries: []ledger.NewEntry{{Payload: []byte("more")}}}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s, err := server.New(server.Config{
+		Backend: racingBackend{c.Nodes[0], grow}, Origin: fakecluster.Origin,
+		Credentials: fakecluster.Insecure(""), Peer: fakecluster.PeerFromMetadata,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(ln) }()
+	t.Cleanup(func() { s.Stop(within(t)) })
+	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(fakecluster.Insecure("")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	watch, err := cairnv1.NewLedgerClient(conn).Watch(as(within(t), "spiffe://fake.example/svc/w", "writer"), &cairnv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for next := uint64(0); next < 20; {
+		resp, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next += uint64(len(resp.Leaves)); next > resp.Size {
+			t.Fatalf("entries up to %d in a message that names size %d", next, resp.Size)
+		}
+	}
 }
