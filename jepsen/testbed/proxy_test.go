@@ -189,7 +189,7 @@ func TestDeadTargetRefuses(t *testing.T) {
 
 // TestProxyCloses: nothing that is held keeps a proxy from ending.
 func TestProxyCloses(t *testing.T) {
-	p, err := startProxy(startEcho(t, nil, "127.0.0.1:0").ln.Addr().String(), newGate(1), newGate(2), t.Logf)
+	p, err := startProxy(startEcho(t, "127.0.0.1:0").ln.Addr().String(), nil, newGate(1), newGate(2), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
