@@ -67,9 +67,9 @@ same --key continues where it was interrupted.`,
 			if len(args) == 1 {
 				name = args[0]
 			}
-			payload, err := a.readInput(name, ledger.MaxLeafSize)
+			payload, err := a.readInput(cmd.Context(), name, ledger.MaxLeafSize)
 			if err != nil {
-				return fail(inputCode(err), "an entry holds less than 64 KiB: append a digest of a larger document", errors.Wrap(err, "read entry"))
+				return inputError(err)
 			}
 			return a.appendOne(cmd, f, payload, cmd.Flags().Changed("expected-size"))
 		},
@@ -82,6 +82,15 @@ same --key continues where it was interrupted.`,
 	fl.StringVar(&f.lines, "lines", "", "append each line of this `file`")
 	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this `file`")
 	return cmd
+}
+
+// inputError explains why the entry could not be read.
+func inputError(err error) error {
+	wrapped := errors.Wrap(err, "read entry")
+	if errors.Is(err, errTooLong) {
+		return fail(exitInvalid, "an entry holds less than 64 KiB: append a digest of a larger document", wrapped)
+	}
+	return wrapped // no such file, no permission, interrupted: as everywhere
 }
 
 // inputCode tells a missing file from one that does not fit.

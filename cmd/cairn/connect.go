@@ -19,12 +19,23 @@ func (a *app) profile() (client.Profile, error) {
 	if a.profilePath == "" {
 		return client.Profile{}, failf(exitUsage, needProfile, "no profile: CAIRN_PROFILE is not set and there is no --profile")
 	}
-	p, err := client.LoadProfile(a.profilePath)
+	p, err := loadProfile(a.profilePath)
 	if err != nil {
-		return p, fail(exitUsage, needProfile, err)
+		return p, err
 	}
 	if a.policyPath != "" {
 		p.Policy = a.policyPath
+	}
+	return p, nil
+}
+
+func loadProfile(path string) (client.Profile, error) {
+	p, err := client.LoadProfile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return p, fail(exitUsage, needProfile, err)
+	case err != nil:
+		return p, fail(exitUsage, "a profile is a YAML file; docs/operations.md explains its keys", err)
 	}
 	return p, nil
 }
@@ -37,6 +48,9 @@ func (a *app) dial(ctx context.Context, opts ...client.Option) (*client.Client, 
 	}
 	opts = append([]client.Option{client.WithTimeout(a.timeout)}, opts...)
 	c, err := client.Dial(ctx, p, opts...)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, fail(exitUsage, "check the files that the profile "+a.profilePath+" names", err)
 	}
@@ -69,9 +83,9 @@ func (a *app) withClientContext(ctx context.Context, f func(ctx context.Context,
 func (a *app) policy() (*tlog.Policy, error) {
 	path := a.policyPath
 	if path == "" && a.profilePath != "" {
-		p, err := client.LoadProfile(a.profilePath)
+		p, err := loadProfile(a.profilePath)
 		if err != nil {
-			return nil, fail(exitUsage, needProfile, err)
+			return nil, err
 		}
 		path = p.Policy
 	}
@@ -139,6 +153,9 @@ func clientCode(e *client.Error) (code int, next string) {
 	case codes.InvalidArgument:
 		return exitInvalid, ""
 	case codes.PermissionDenied, codes.Unauthenticated:
+		if e.Reason == client.ReasonHandshake {
+			return exitDenied, "the profile's roots, certificate, suite and node names must be those of this cluster, and the certificates valid: see `cairn pki show`"
+		}
 		return exitDenied, "use a profile whose certificate has the role; `cairn pki inspect FILE` shows the roles of one"
 	case codes.Canceled:
 		return exitInterrupted, ""

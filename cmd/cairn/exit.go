@@ -43,7 +43,7 @@ meaning.
        the same --key: it is then appended once, whatever happened before
     8  denied: certificate or role not accepted
     9  invalid: the ledger refuses the input (too large, malformed)
-  130  interrupted
+  130  interrupted (an append that was on its way ends with 7 instead)
 
 With --output json an error is one object on standard error: error, reason,
 exit_code, and where it applies definite and next.`

@@ -106,6 +106,15 @@ func appendAll(ctx context.Context, c *client.Client, lines <-chan line, o lines
 			if o.key != "" {
 				e.Key = fmt.Appendf(nil, "%s-%d", o.key, l.number)
 			}
+			if limit := ledger.MaxPayload(c.Principal(), len(e.Key)); len(l.text) > limit {
+				l.err = failf(exitInvalid, "shorten or split the line; the lines before it are appended",
+					"line %d has %d bytes, at most %d fit into an entry of this writer", l.number, len(l.text), limit)
+				if len(batch) == 0 {
+					return l.err
+				}
+				carried = &l
+				break
+			}
 			batch, entries = append(batch, l), append(entries, e)
 			size += len(l.text)
 		}

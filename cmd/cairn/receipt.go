@@ -127,7 +127,10 @@ With --online the ledger is asked as well: does its history of today contain it?
 			refused := 0
 			var last error
 			for _, name := range args {
-				raw, err := a.readInput(name, tlog.MaxReceiptSize)
+				raw, err := a.readInput(cmd.Context(), name, tlog.MaxReceiptSize)
+				if errors.Is(err, errTooLong) {
+					return fail(exitRefused, "no receipt is that long", errors.Wrap(err, "read receipt"))
+				}
 				if err != nil {
 					return errors.Wrap(err, "read receipt")
 				}

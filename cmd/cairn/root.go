@@ -37,7 +37,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -47,7 +47,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 		f.code, f.reason, f.next = exitUnavailable, exitReason(exitUnavailable), "look at `cairn status`, or allow more time with --timeout"
 	}
 	if !a.started && f.code == exitFailed {
-		f = &failure{code: exitUsage, reason: exitReason(exitUsage), err: err, next: "see `cairn --help`"}
+		f = &failure{code: exitUsage, reason: exitReason(exitUsage), err: err, next: "see `" + cmd.CommandPath() + " --help`"}
 	}
 	report(s.err, a.json || wantsJSON(args), f)
 	return f.code

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -55,5 +58,22 @@ func TestSecondSignalEndsTheProcess(t *testing.T) {
 		case <-again.C:
 			_ = cmd.Process.Signal(syscall.SIGTERM) // it may be gone
 		}
+	}
+}
+
+// TestInterruptedWhileReading: whoever types an entry can leave.
+func TestInterruptedWhileReading(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	in, typed := io.Pipe()
+	defer typed.Close()
+	var out, errs bytes.Buffer
+	go func() {
+		_, _ = typed.Write([]byte("half an en")) // returns when it was read
+		cancel()
+	}()
+	code := execute(ctx, []string{"append", "--profile", "none"}, streams{in: in, out: &out, err: &errs})
+	if code != exitInterrupted || out.Len() != 0 {
+		t.Fatalf("exit code %d, output %q, errors %q", code, out.String(), errs.String())
 	}
 }
