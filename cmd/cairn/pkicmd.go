@@ -22,7 +22,8 @@ func (a *app) pkiCommand() *cobra.Command {
 		Short: "Make a certificate authority, issue certificates, look at them",
 		Long: `Certificates are X.509 with ML-DSA keys (RFC 9881) and SPIFFE IDs; a node has a
 second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a local
-cluster needs; these commands are for clusters of several machines.`,
+cluster needs; these commands issue to further clients, and renew. The keys that sign
+checkpoints are not certified: docs/operations.md says how to make and move them.`,
 		RunE: needsSubcommand,
 	}
 	cmd.AddCommand(a.pkiInitCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
