@@ -1,16 +1,17 @@
 package nemesis
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"golang.org/x/sys/unix"
 )
 
 // damage changes files of a minority while their nodes are down. A node must not
@@ -31,29 +32,25 @@ type damage struct {
 type damaging struct {
 	// choose picks the file.
 	choose func(a *Arena, data string) (string, error)
-	// change changes it, and says how.
-	change func(a *Arena, path string) (what string, err error)
+	// change changes it, says how, and returns what gives it back.
+	change func(a *Arena, path string) (what string, undo func() error, err error)
 	// mustRefuse: the node cannot go on with such a file.
 	mustRefuse bool
 }
 
 // wound is what was done to one node.
 type wound struct {
-	node     int
-	path     string
-	original []byte
-	what     string
-	changed  bool   // the file holds something else now
-	refused  bool   // the node did not start
-	named    bool   // and said which file is to blame
-	said     string // the end of its log
+	node    int
+	path    string
+	what    string
+	undo    func() error // nil: nothing was changed
+	refused bool         // the node did not start
+	named   bool         // and said which file is to blame
+	said    string       // the end of its log
 }
 
 // refusalTimeout is how long a node may take to find out that it cannot go on.
 const refusalTimeout = 15 * time.Second
-
-// maxDamaged bounds the files that are kept in memory.
-const maxDamaged = 256 << 20
 
 func (d *damage) Inject(ctx context.Context) (err error) {
 	if d.nodes, err = d.a.choose("damage", Minority); err != nil {
@@ -89,21 +86,7 @@ func (d *damage) wound(i int) (w wound, err error) {
 	if w.path, err = d.what.choose(d.a, d.a.DataDir(i)); err != nil {
 		return w, err
 	}
-	st, err := os.Stat(w.path)
-	if err != nil {
-		return w, err
-	}
-	if st.Size() > maxDamaged {
-		return w, errors.Newf("%d bytes are too many to keep", st.Size())
-	}
-	if w.original, err = os.ReadFile(w.path); err != nil {
-		return w, err
-	}
-	if w.what, err = d.what.change(d.a, w.path); err != nil {
-		return w, err
-	}
-	now, err := os.ReadFile(w.path)
-	w.changed = err == nil && !slices.Equal(now, w.original)
+	w.what, w.undo, err = d.what.change(d.a, w.path)
 	return w, err
 }
 
@@ -120,8 +103,8 @@ func (d *damage) Target() string {
 func (d *damage) Heal(ctx context.Context) (err error) {
 	defer d.a.Release(d.nodes...)
 	for _, w := range d.wounds {
-		if w.original != nil && !d.a.Running(w.node) {
-			err = errors.CombineErrors(err, restore(w.path, w.original))
+		if w.undo != nil && !d.a.Running(w.node) {
+			err = errors.CombineErrors(err, errors.Wrapf(w.undo(), "give %s back", w.path))
 		}
 	}
 	err = errors.CombineErrors(err, d.a.Spawn(ctx, d.nodes...))
@@ -129,22 +112,12 @@ func (d *damage) Heal(ctx context.Context) (err error) {
 	return err
 }
 
-// restore writes a file's old content over what is there now.
-func restore(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return errors.Wrap(err, "give a file back")
-	}
-	_, err = f.Write(content)
-	return errors.Wrap(errors.CombineErrors(err, errors.CombineErrors(f.Sync(), f.Close())), "give a file back")
-}
-
 func (d *damage) Observed(context.Context) (string, error) {
 	var parts []string
 	for _, w := range d.wounds {
 		name := d.a.Name(w.node)
 		switch {
-		case !w.changed:
+		case w.undo == nil:
 			return "", errors.Newf("%s of %s was not changed", w.path, name)
 		case w.refused && !w.named:
 			return "", errors.Newf("%s refused to start without naming %s: %s", name, filepath.Base(w.path), w.said)
@@ -165,79 +138,139 @@ func (d *damage) Observed(context.Context) (string, error) {
 
 // newestSegment is the segment of the Raft log that is written to.
 func newestSegment(_ *Arena, data string) (string, error) {
-	entries, err := os.ReadDir(filepath.Join(data, "wal"))
+	files, err := filesIn(filepath.Join(data, "wal"))
 	if err != nil {
 		return "", err
 	}
-	for _, e := range slices.Backward(entries) { // names are numbers of one length
-		if e.Type().IsRegular() {
-			return filepath.Join(data, "wal", e.Name()), nil
-		}
-	}
-	return "", errors.New("there is no segment")
+	return files[len(files)-1], nil // names are numbers of one length
 }
 
-// someStoreFile is a file of the ledger's store that holds something.
+// someStoreFile is a file of the ledger's store.
 func someStoreFile(a *Arena, data string) (string, error) {
-	var files []string
-	err := filepath.WalkDir(filepath.Join(data, "ledger"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() || e.Name() == "LOCK" {
-			return err
-		}
-		if b, err := os.ReadFile(path); err == nil && used(b) > 0 {
-			files = append(files, path)
-		}
-		return nil
-	})
-	if err == nil && len(files) == 0 {
-		err = errors.New("there is no file")
-	}
+	files, err := filesIn(filepath.Join(data, "ledger"))
 	if err != nil {
 		return "", err
 	}
 	return files[a.intN(len(files))], nil
 }
 
-// used is where the zeros begin with which a file ends: space written ahead.
-func used(b []byte) int {
-	n := len(b)
-	for n > 0 && b[n-1] == 0 {
-		n--
+// filesIn returns the files in a directory that hold something, in order of their names.
+func filesIn(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
 	}
-	return n
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if !e.Type().IsRegular() || e.Name() == "LOCK" {
+			continue
+		}
+		if n, err := used(path); err == nil && n > 8 {
+			files = append(files, path)
+		}
+	}
+	if len(files) == 0 {
+		return nil, errors.Newf("there is no file in %s", dir)
+	}
+	return files, nil
+}
+
+// used is how many bytes of a file hold something: behind them there are only
+// zeros, or nothing was ever written, as in files that are mapped before they are filled.
+func used(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	end, err := f.Seek(0, unix.SEEK_HOLE)
+	if err != nil {
+		if end, err = f.Seek(0, io.SeekEnd); err != nil {
+			return 0, err
+		}
+	}
+	buf := make([]byte, 64<<10)
+	for end > 0 {
+		from := max(0, end-int64(len(buf)))
+		chunk := buf[:end-from]
+		if _, err := f.ReadAt(chunk, from); err != nil {
+			return 0, err
+		}
+		if rest := bytes.TrimRight(chunk, "\x00"); len(rest) > 0 {
+			return from + int64(len(rest)), nil
+		}
+		end = from
+	}
+	return 0, nil
 }
 
 // flipEarly flips a bit in the first half of what a file holds: in a log, far below
 // what can be a torn tail.
-func flipEarly(a *Arena, path string) (string, error) {
-	b, err := os.ReadFile(path)
+func flipEarly(a *Arena, path string) (what string, undo func() error, err error) {
+	n, err := used(path)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	n := used(b) / 2
-	if n == 0 {
-		return "", errors.New("the file is empty")
+	at, bit := int64(a.intN(int(n/2))), a.intN(8)
+	b := make([]byte, 1)
+	if err := access(path, func(f *os.File) error { _, err := f.ReadAt(b, at); return err }); err != nil {
+		return "", nil, err
 	}
-	at, bit := a.intN(n), a.intN(8)
-	b[at] ^= 1 << bit
-	return fmt.Sprintf("bit %d of byte %d", bit, at), overwrite(path, b[at:at+1], int64(at))
+	write := func(b byte) func() error {
+		return func() error {
+			return access(path, func(f *os.File) error { _, err := f.WriteAt([]byte{b}, at); return err })
+		}
+	}
+	return fmt.Sprintf("bit %d of byte %d", bit, at), write(b[0]), write(b[0] ^ 1<<bit)()
 }
 
 // cutEarly shortens a file to less than half of what it holds.
-func cutEarly(a *Arena, path string) (string, error) {
-	b, err := os.ReadFile(path)
+func cutEarly(a *Arena, path string) (what string, undo func() error, err error) {
+	n, err := used(path)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	n := used(b)/4 + a.intN(used(b)/4+1)
-	return fmt.Sprintf("everything from byte %d on", n), os.Truncate(path, int64(n))
+	if n > maxCut {
+		return "", nil, errors.Newf("%d bytes are too many to keep", n)
+	}
+	at := n/4 + int64(a.intN(int(n/4)))
+	tail, size := make([]byte, n-at), int64(0)
+	err = access(path, func(f *os.File) error {
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		size = st.Size()
+		if _, err := f.ReadAt(tail, at); err != nil {
+			return err
+		}
+		return f.Truncate(at)
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("everything from byte %d on", at), func() error {
+		return access(path, func(f *os.File) error {
+			if err := f.Truncate(at); err != nil { // a refusal may have added to it
+				return err
+			}
+			if _, err := f.WriteAt(tail, at); err != nil {
+				return err
+			}
+			return f.Truncate(size)
+		})
+	}, nil
 }
 
-func overwrite(path string, b []byte, at int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+// maxCut bounds what is kept of a file that is cut.
+const maxCut = 1 << 30
+
+// access opens a file to change it, and syncs it.
+func access(path string, f func(*os.File) error) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(b, at)
-	return errors.CombineErrors(err, errors.CombineErrors(f.Sync(), f.Close()))
+	err = errors.CombineErrors(f(file), file.Sync())
+	return errors.CombineErrors(err, file.Close())
 }
