@@ -50,7 +50,7 @@ type member struct {
 	log            []RaftEntry
 	durable        uint64 // everything up to here would survive a crash
 	promised       uint64 // newest term in which it answered anybody
-	cut            uint64 // term in which entries were last replaced
+	cut            uint64 // term in which entries were last given to the disk
 	commit         uint64
 	applied        uint64
 }
@@ -158,9 +158,10 @@ func (r *Raft) Appended(node, term uint64, entries []RaftEntry) {
 	if first <= m.commit {
 		r.fail(first, "node %d replaces entry %d, though it knows that %d are committed", node, first, m.commit)
 	}
-	if first <= m.last() {
-		m.cut = term
-	}
+	// An answer of an earlier term may still leave the member, for entries that were
+	// replaced before they reached its disk. That is harmless: it accepted them
+	// before it moved on, so whoever it has voted for since holds them, too.
+	m.cut = max(m.cut, term)
 	m.log = append(m.log[:first-m.base-1], entries...)
 	m.durable = min(m.durable, first-1)
 	r.match(m, entries)
