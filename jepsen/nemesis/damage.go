@@ -7,22 +7,30 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/cairnledger/cairn/jepsen/testbed"
 )
 
 // damage changes files of a minority while their nodes are down. A node must not
 // serve what it cannot prove: it refuses to start and names the file, or it runs and
-// loses nothing. It does not repair itself yet, so these faults are marked as
-// awaiting repair and are no part of the swarm: healing gives the file back.
+// everything that it says is true. It does not repair itself yet, so these faults are
+// marked as awaiting repair and are no part of the swarm.
+//
+// The damaged nodes are cut off from the others, not from clients, and get their
+// directories back when it is over: as nobody has heard from them meanwhile, they are
+// as good as new.
 type damage struct {
 	a    *Arena
 	what damaging
 
 	nodes  []int
+	ours   bool // the network is
 	before []int
 	wounds []wound
 	back   []int
@@ -32,8 +40,8 @@ type damage struct {
 type damaging struct {
 	// choose picks the file.
 	choose func(a *Arena, data string) (string, error)
-	// change changes it, says how, and returns what gives it back.
-	change func(a *Arena, path string) (what string, undo func() error, err error)
+	// change changes it, and says how.
+	change func(a *Arena, path string) (what string, err error)
 	// mustRefuse: the node cannot go on with such a file.
 	mustRefuse bool
 }
@@ -41,18 +49,23 @@ type damaging struct {
 // wound is what was done to one node.
 type wound struct {
 	node    int
-	path    string
+	copy    string // of the data directory, before
+	path    string // of the damaged file
 	what    string
-	undo    func() error // nil: nothing was changed
-	refused bool         // the node did not start
-	named   bool         // and said which file is to blame
-	said    string       // the end of its log
+	changed bool
+	refused bool   // the node did not start
+	named   bool   // and said which file is to blame
+	said    string // the end of its log
 }
 
 // refusalTimeout is how long a node may take to find out that it cannot go on.
 const refusalTimeout = 15 * time.Second
 
 func (d *damage) Inject(ctx context.Context) (err error) {
+	if !d.a.network.TryLock() {
+		return errors.Wrap(ErrBusy, "the network is taken")
+	}
+	d.ours = true
 	if d.nodes, err = d.a.choose("damage", Minority); err != nil {
 		return err
 	}
@@ -61,12 +74,14 @@ func (d *damage) Inject(ctx context.Context) (err error) {
 		return err
 	}
 	for _, i := range d.nodes {
-		w, err := d.wound(i)
+		w := wound{node: i}
+		err := d.strike(&w)
 		d.wounds = append(d.wounds, w)
 		if err != nil {
 			return errors.Wrapf(err, "damage %s of %s", w.path, d.a.Name(i))
 		}
 	}
+	d.a.Net.Shape(cutWhere(func(from, to int) bool { return slices.Contains(d.nodes, from) || slices.Contains(d.nodes, to) }))
 	if err := d.a.Spawn(ctx, d.nodes...); err != nil && ctx.Err() != nil {
 		return err // Spawn's own error may be the refusal that we wait for
 	}
@@ -76,18 +91,30 @@ func (d *damage) Inject(ctx context.Context) (err error) {
 		w := &d.wounds[k]
 		w.refused = d.a.AwaitEnd(waiting, w.node) == nil
 		w.said = d.a.LogTail(w.node, 2048)
-		w.named = strings.Contains(w.said, filepath.Base(w.path))
+		w.named = strings.Contains(w.said, filepath.Base(w.path)) || strings.Contains(w.said, filepath.Dir(w.path))
 	}
 	return nil
 }
 
-func (d *damage) wound(i int) (w wound, err error) {
-	w.node = i
-	if w.path, err = d.what.choose(d.a, d.a.DataDir(i)); err != nil {
-		return w, err
+// strike damages a file, after it has put a copy of everything aside.
+func (d *damage) strike(w *wound) (err error) {
+	data := d.a.DataDir(w.node)
+	saved := data + ".before"
+	if err := os.RemoveAll(saved); err != nil {
+		return err
 	}
-	w.what, w.undo, err = d.what.change(d.a, w.path)
-	return w, err
+	if err := testbed.CopyTree(data, saved); err != nil {
+		return err
+	}
+	w.copy = saved
+	if w.path, err = d.what.choose(d.a, data); err != nil {
+		return err
+	}
+	if w.what, err = d.what.change(d.a, w.path); err != nil {
+		return err
+	}
+	w.changed = true
+	return nil
 }
 
 func (d *damage) Target() string {
@@ -98,16 +125,32 @@ func (d *damage) Target() string {
 	return strings.Join(parts, "; ")
 }
 
-// Heal gives back what a node refused. One that runs has gone on from what it found,
-// and its files are its own again.
+// Heal gives the nodes their directories back, and then their links.
 func (d *damage) Heal(ctx context.Context) (err error) {
-	defer d.a.Release(d.nodes...)
-	for _, w := range d.wounds {
-		if w.undo != nil && !d.a.Running(w.node) {
-			err = errors.CombineErrors(err, errors.Wrapf(w.undo(), "give %s back", w.path))
-		}
+	if !d.ours {
+		return nil
 	}
-	err = errors.CombineErrors(err, d.a.Spawn(ctx, d.nodes...))
+	defer func() {
+		d.a.Net.Heal()
+		d.a.network.Unlock()
+		d.ours = false
+		d.a.Release(d.nodes...)
+	}()
+	for _, w := range d.wounds {
+		if d.a.Running(w.node) {
+			err = errors.CombineErrors(err, d.a.Kill(ctx, w.node))
+		}
+		if w.copy == "" {
+			continue
+		}
+		data := d.a.DataDir(w.node)
+		err = errors.CombineErrors(err, os.RemoveAll(data))
+		err = errors.CombineErrors(err, os.Rename(w.copy, data))
+	}
+	if err != nil {
+		return errors.Wrap(err, "give a data directory back")
+	}
+	err = d.a.Spawn(ctx, d.nodes...)
 	d.back = d.a.pids(d.nodes)
 	return err
 }
@@ -117,16 +160,16 @@ func (d *damage) Observed(context.Context) (string, error) {
 	for _, w := range d.wounds {
 		name := d.a.Name(w.node)
 		switch {
-		case w.undo == nil:
-			return "", errors.Newf("%s of %s was not changed", w.path, name)
+		case !w.changed:
+			return "", errors.Newf("no file of %s was changed", name)
 		case w.refused && !w.named:
-			return "", errors.Newf("%s refused to start without naming %s: %s", name, filepath.Base(w.path), w.said)
+			return "", errors.Newf("%s refused to start without naming %s: %s", name, w.path, w.said)
 		case !w.refused && d.what.mustRefuse:
-			return "", errors.Newf("%s started with a damaged %s (%s): %s", name, filepath.Base(w.path), w.what, w.said)
+			return "", errors.Newf("%s started with a damaged %s (%s): %s", name, w.path, w.what, w.said)
 		case w.refused:
-			parts = append(parts, name+" refused to start and named the file")
+			parts = append(parts, name+" refused to start and named it")
 		default:
-			parts = append(parts, name+" runs with it")
+			parts = append(parts, name+" ran with it")
 		}
 	}
 	if len(parts) < len(d.nodes) {
@@ -206,71 +249,31 @@ func used(path string) (int64, error) {
 
 // flipEarly flips a bit in the first half of what a file holds: in a log, far below
 // what can be a torn tail.
-func flipEarly(a *Arena, path string) (what string, undo func() error, err error) {
+func flipEarly(a *Arena, path string) (string, error) {
 	n, err := used(path)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	at, bit := int64(a.intN(int(n/2))), a.intN(8)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
 	b := make([]byte, 1)
-	if err := access(path, func(f *os.File) error { _, err := f.ReadAt(b, at); return err }); err != nil {
-		return "", nil, err
+	if _, err = f.ReadAt(b, at); err == nil {
+		b[0] ^= 1 << bit
+		_, err = f.WriteAt(b, at)
 	}
-	write := func(b byte) func() error {
-		return func() error {
-			return access(path, func(f *os.File) error { _, err := f.WriteAt([]byte{b}, at); return err })
-		}
-	}
-	return fmt.Sprintf("bit %d of byte %d", bit, at), write(b[0]), write(b[0] ^ 1<<bit)()
+	err = errors.CombineErrors(err, f.Sync())
+	return fmt.Sprintf("bit %d of byte %d", bit, at), errors.CombineErrors(err, f.Close())
 }
 
 // cutEarly shortens a file to less than half of what it holds.
-func cutEarly(a *Arena, path string) (what string, undo func() error, err error) {
+func cutEarly(a *Arena, path string) (string, error) {
 	n, err := used(path)
 	if err != nil {
-		return "", nil, err
-	}
-	if n > maxCut {
-		return "", nil, errors.Newf("%d bytes are too many to keep", n)
+		return "", err
 	}
 	at := n/4 + int64(a.intN(int(n/4)))
-	tail, size := make([]byte, n-at), int64(0)
-	err = access(path, func(f *os.File) error {
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		size = st.Size()
-		if _, err := f.ReadAt(tail, at); err != nil {
-			return err
-		}
-		return f.Truncate(at)
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("everything from byte %d on", at), func() error {
-		return access(path, func(f *os.File) error {
-			if err := f.Truncate(at); err != nil { // a refusal may have added to it
-				return err
-			}
-			if _, err := f.WriteAt(tail, at); err != nil {
-				return err
-			}
-			return f.Truncate(size)
-		})
-	}, nil
-}
-
-// maxCut bounds what is kept of a file that is cut.
-const maxCut = 1 << 30
-
-// access opens a file to change it, and syncs it.
-func access(path string, f func(*os.File) error) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = errors.CombineErrors(f(file), file.Sync())
-	return errors.CombineErrors(err, file.Close())
+	return fmt.Sprintf("everything from byte %d on", at), os.Truncate(path, at)
 }

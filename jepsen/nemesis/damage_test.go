@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// TestDamage: a file is changed within what it holds, and can be given back as it was,
-// also when it has zeros or a hole behind.
+// TestDamage: a file is changed within what it holds, also when it has zeros or a hole
+// behind.
 func TestDamage(t *testing.T) {
 	a := &Arena{rng: rand.New(rand.NewPCG(1, 1))}
 	content := bytes.Repeat([]byte("cairn\x00"), 5000)
 	content[len(content)-1] = 'x'
 	for name, behind := range map[string]int64{"nothing": 0, "zeros": 100_000, "a hole": 8 << 20} {
-		for how, change := range map[string]func(*Arena, string) (string, func() error, error){"flip": flipEarly, "cut": cutEarly} {
+		for how, change := range map[string]func(*Arena, string) (string, error){"flip": flipEarly, "cut": cutEarly} {
 			path := filepath.Join(t.TempDir(), "f")
 			original := append(bytes.Clone(content), make([]byte, behind)...)
 			written := original
@@ -31,7 +31,7 @@ func TestDamage(t *testing.T) {
 			if n, err := used(path); err != nil || n != int64(len(content)) {
 				t.Errorf("%s behind: %d bytes used, %v; want %d", name, n, err, len(content))
 			}
-			what, undo, err := change(a, path)
+			what, err := change(a, path)
 			if err != nil {
 				t.Fatalf("%s, %s behind: %v", how, name, err)
 			}
@@ -44,12 +44,6 @@ func TestDamage(t *testing.T) {
 			}
 			if differ := firstDifference(now, original); differ >= len(content)/2+1 {
 				t.Errorf("%s, %s behind: changed from byte %d on, want it in the first half of %d", how, name, differ, len(content))
-			}
-			if err := undo(); err != nil {
-				t.Fatal(err)
-			}
-			if now, err = os.ReadFile(path); err != nil || !bytes.Equal(now, original) {
-				t.Errorf("%s, %s behind: not as it was after it was given back (%v)", how, name, err)
 			}
 		}
 	}

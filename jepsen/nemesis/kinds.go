@@ -38,7 +38,7 @@ func aNetwork(draw drawn, flap time.Duration) func(*Arena) Nemesis {
 	return func(a *Arena) Nemesis { return &network{a: a, draw: draw, flap: flap} }
 }
 
-func aDamage(choose func(*Arena, string) (string, error), change func(*Arena, string) (string, func() error, error), mustRefuse bool) func(*Arena) Nemesis {
+func aDamage(choose func(*Arena, string) (string, error), change func(*Arena, string) (string, error), mustRefuse bool) func(*Arena) Nemesis {
 	return func(a *Arena) Nemesis {
 		return &damage{a: a, what: damaging{choose: choose, change: change, mustRefuse: mustRefuse}}
 	}
