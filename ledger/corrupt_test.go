@@ -227,3 +227,43 @@ func TestEveryReadIsProved(t *testing.T) {
 		}
 	}
 }
+
+// TestAppliedPositionIsChecked: the tree alone does not show that the store lost idempotency records, nor that replay
+// went another way than before; the position that the store holds does.
+func TestAppliedPositionIsChecked(t *testing.T) {
+	t.Parallel()
+	h := newHistory(44)
+	h.grow(t, 60, 30)
+	store := memstore.New(memstore.Options{})
+	l := open(t, store, ledger.Summary{})
+	apply(t, h, l, 0, len(h.entries))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark, _ := l.Durable()
+	position := func(s ledger.Summary) *flipper {
+		return &flipper{Store: store.Reopen(), flip: func(key, v []byte) ([]byte, error) {
+			if key[8] == 'a' {
+				return s.Marshal(), nil
+			}
+			return v, nil
+		}}
+	}
+
+	behind := mark
+	behind.RaftIndex--
+	var corrupt *ledger.CorruptError
+	if _, err := ledger.Open(position(behind), ledger.Config{Group: 1, Origin: origin, Start: mark}); !errors.As(err, &corrupt) || corrupt.What != "applied position" {
+		t.Fatalf("open with a mark ahead of the store's position: %v", err)
+	}
+
+	for name, change := range map[string]func(*ledger.Summary){"root": func(s *ledger.Summary) { s.Root[0] ^= 1 }, "size": func(s *ledger.Summary) { s.Size++ }} {
+		other := mark
+		change(&other)
+		l := open(t, position(other), ledger.Summary{})
+		var d *ledger.DivergenceError
+		if _, err := l.ApplyMany(h.entries); !errors.As(err, &d) {
+			t.Fatalf("replay to a position with another %s: %v", name, err)
+		}
+	}
+}

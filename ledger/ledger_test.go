@@ -191,7 +191,7 @@ func TestDivergence(t *testing.T) {
 		_, err = l.Apply(head.RaftIndex+1, 1, block)
 		var d *ledger.DivergenceError
 		if !errors.As(err, &d) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want a divergence with %q", name, err, c.want)
+			t.Fatalf("%s: got %v, want a divergence with %q", name, err, c.want)
 		}
 		if l.Head() != head {
 			t.Errorf("%s: the head moved", name)
