@@ -133,7 +133,7 @@ func (w *Workload) readNode(ctx context.Context, name string, api cairnv1.Ledger
 	if fill {
 		f.Entries = make([]check.FinalEntry, 0, size)
 	}
-	n := uint64(0)
+	n, stamped := uint64(0), int64(0)
 	err = eachLeaves(stream, 0, func(first, _ uint64, leaves [][]byte) bool {
 		for i, leaf := range leaves {
 			hash := merkle.LeafHash(leaf)
@@ -148,6 +148,10 @@ func (w *Workload) readNode(ctx context.Context, name string, api cairnv1.Ledger
 				w.violate("wrong-answer", first+uint64(i), "%s holds what is no leaf: %v", name, err)
 				return false
 			}
+			if e.Time < stamped {
+				w.violate("time", first+uint64(i), "the ledger's time goes back from %d to %d µs", stamped, e.Time)
+			}
+			stamped = e.Time
 			f.Entries = append(f.Entries, check.FinalEntry{Key: KeyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Leaf: hash})
 		}
 		return true

@@ -76,8 +76,11 @@ func (w *Workload) draw(r *rand.Rand) batch {
 			return b
 		}
 	case k == 2:
-		if old, ok := w.pool.draw(r); ok && len(old.entries) == 1 {
-			return batch{keyed: true, entries: []*cairnv1.NewEntry{{Key: old.entries[0].Key, Payload: w.payload(r)}}}
+		// Only single entries: see check.Linear about batches.
+		for range 8 {
+			if old, ok := w.pool.draw(r); ok && len(old.entries) == 1 {
+				return batch{keyed: true, entries: []*cairnv1.NewEntry{{Key: old.entries[0].Key, Payload: w.payload(r)}}}
+			}
 		}
 	}
 	n := 1

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	lasting = flag.Duration("lasting", time.Second, "how long the clients of TestWorkload work")
+	enough  = flag.Int64("ops", 1200, "how many operations of TestWorkload have to succeed")
 	clients = flag.Int("clients", 16, "how many clients TestWorkload has")
 	size    = flag.Int("nodes", 3, "how many nodes TestWorkload has")
 )
@@ -99,7 +99,7 @@ func TestWorkload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	time.Sleep(*lasting / 2)
+	await(t, w, *enough/3)
 	if leader, _, err := bed.Monitor.Leader(); err != nil {
 		t.Error(err)
 	} else if err := bed.Kill(t.Context(), leader); err != nil {
@@ -107,7 +107,7 @@ func TestWorkload(t *testing.T) {
 	} else if err := bed.Spawn(t.Context(), leader); err != nil {
 		t.Error(err)
 	}
-	time.Sleep(*lasting)
+	await(t, w, *enough)
 	if err := w.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +153,16 @@ func TestWorkload(t *testing.T) {
 	t.Logf("%+v, %d reads in sessions, %d deliveries", counts, sessions, deliveries)
 	if counts.Notes == 0 || counts.Receipts == 0 || sessions == 0 || deliveries == 0 {
 		t.Error("something was never done")
+	}
+}
+
+// await waits until so many operations have succeeded.
+func await(t *testing.T, w *workload.Workload, ok int64) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); w.Counts().OK.Load() < ok; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d operations succeeded within a minute, want %d", w.Counts().OK.Load(), ok)
+		}
 	}
 }
 
