@@ -19,7 +19,10 @@ var (
 	flagSeed  = flag.Uint64("seed", 1, "the first of them")
 )
 
+var flagFaults FaultSet
+
 func TestMain(m *testing.M) {
+	flag.Var(&flagFaults, "faults", "kinds of faults, separated by commas, or auto, none, all")
 	flag.Parse()
 	debug.SetGCPercent(400) // runs make much garbage and hold little
 	os.Exit(m.Run())
@@ -32,7 +35,7 @@ func explain(t *testing.T, res *Result) {
 	for _, e := range res.Timeline {
 		t.Log(e)
 	}
-	t.Logf("again: go test ./jepsen/sim -run TestSeeds -seeds 1 -seed %d", res.Seed)
+	t.Logf("again: go test ./jepsen/sim -run TestSeeds -seeds 1 -seed %d -faults %s", res.Seed, res.Options.Faults)
 }
 
 // TestSeeds runs clusters in different environments under different faults.
@@ -40,7 +43,7 @@ func TestSeeds(t *testing.T) {
 	var sum Stats
 	kinds := map[history.Kind]int{}
 	for i := range *flagSeeds {
-		res := Run(Options{Seed: *flagSeed + uint64(i)})
+		res := Run(Options{Seed: *flagSeed + uint64(i), Faults: flagFaults})
 		if res.Failed() {
 			explain(t, res)
 			return
@@ -63,7 +66,7 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	t.Logf("together: %+v", sum)
-	if *flagSeeds < 24 {
+	if *flagSeeds < 24 || flagFaults != 0 {
 		return
 	}
 	// A simulation in which nothing happens finds nothing.
