@@ -170,17 +170,14 @@ func (t *trial) progress(ctx context.Context) {
 	}
 }
 
-// leastOK is how many operations must succeed in each phase.
-const leastOK = 50
-
 // enough says why the run proves too little.
 func (t *trial) enough(events []nemesis.Event) (why []string) {
 	for _, p := range []struct {
 		name string
 		ok   int64
 	}{{"before", t.phases.Before}, {"during", t.phases.During}, {"after", t.phases.After}} {
-		if p.ok < leastOK {
-			why = append(why, fmt.Sprintf("only %d operations succeeded %s the faults, want %d", p.ok, p.name, leastOK))
+		if p.ok < t.opt.Least {
+			why = append(why, fmt.Sprintf("only %d operations succeeded %s the faults, want %d", p.ok, p.name, t.opt.Least))
 		}
 	}
 	happened := 0

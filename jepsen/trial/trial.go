@@ -54,6 +54,9 @@ type Options struct {
 	// Calm is how long there are no faults at the beginning and at the end; zero: a
 	// tenth of Time, 1 s to 10 s.
 	Calm time.Duration
+	// Least is how many operations must succeed before, during and after the faults;
+	// zero: 50.
+	Least int64
 	// Executable is the program that the nodes run, with a sub-command "node".
 	// Empty: cmd/cairn is built, which needs the source and Go.
 	Executable string
@@ -87,6 +90,9 @@ func (o *Options) fill() error {
 	}
 	if 2*o.Calm >= o.Time {
 		return errors.Newf("%s is too short: the first and the last %s have no faults", o.Time, o.Calm)
+	}
+	if o.Least <= 0 {
+		o.Least = 50
 	}
 	if o.Nemesis == "" {
 		o.Nemesis = "swarm"

@@ -56,7 +56,7 @@ func short(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	return Options{
-		Dir: filepath.Join(t.TempDir(), "run"), Nodes: 3, Seed: 1, Time: 5 * time.Second, Nemesis: "kill-one,partition-one",
+		Dir: filepath.Join(t.TempDir(), "run"), Nodes: 3, Seed: 1, Time: 5 * time.Second, Nemesis: "kill-one,partition-one", Least: 3,
 		Calm: time.Second, Hold: [2]time.Duration{700 * time.Millisecond, time.Second}, Quiet: [2]time.Duration{50 * time.Millisecond, 100 * time.Millisecond},
 		Executable: exe, Workload: workload.Options{Clients: 6, Rate: 300}, Logf: t.Logf,
 		Progress: func(s string) { t.Log(s) },
@@ -181,7 +181,7 @@ func doctored(t *testing.T, dir string) {
 // TestUnobservedFaultIsInvalid: a run whose faults nobody saw proves nothing, nor
 // does one in which nothing succeeded.
 func TestUnobservedFaultIsInvalid(t *testing.T) {
-	tr := &trial{opt: Options{Nemesis: "swarm"}}
+	tr := &trial{opt: Options{Least: 50, Nemesis: "swarm"}}
 	if why := tr.enough(nil); len(why) != 4 {
 		t.Errorf("a run without faults and successes: %q, want four reasons", why)
 	}
