@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"math/rand/v2"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -17,6 +18,8 @@ type library struct {
 	rng  *rand.Rand
 	api  *client.Client
 	seen uint64
+	// unproved is what the newest checkpoint that was shown lacked; nil nothing.
+	unproved error
 }
 
 func newLibrary(w *Workload, i int) (*library, error) {
@@ -45,6 +48,22 @@ func (l *library) run() {
 			l.w.sleep(durationOf(l.rng, float64(l.w.opt.Clients)/l.w.opt.Rate))
 		}
 	}
+	l.lastCheckpoint()
+}
+
+// lastPatience is how long nodes have to prove that what they show now is consistent
+// with what this client was shown before.
+const lastPatience = 20 * time.Second
+
+// lastCheckpoint demands what some node could not prove while faults were going on.
+func (l *library) lastCheckpoint() {
+	for deadline := time.Now().Add(lastPatience); l.unproved != nil; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.w.violate("checkpoint", 0, "never proved: %v", l.unproved)
+			return
+		}
+		l.checkpoint()
+	}
 }
 
 // answered ends an operation. What does not verify is the worst that can happen:
@@ -58,6 +77,9 @@ func (l *library) answered(id int64, op *history.Op, err error) {
 		op.Outcome = history.OK
 	case errors.As(err, &fork):
 		l.w.violate("equivocation", fork.Shown.Size, "%v", fork)
+	case errors.As(err, &bad) && bad.What == "checkpoint" && op.Kind == history.Checkpoint:
+		// Perhaps no node could be asked for a proof: see lastCheckpoint.
+		l.unproved = bad
 	case errors.As(err, &bad):
 		l.w.violate("receipt", 0, "%v", bad)
 	case errors.As(err, &e) && e.Conflict != nil:
@@ -147,6 +169,7 @@ func (l *library) checkpoint() {
 	id := l.invoke(&op)
 	c, err := l.api.Checkpoint(context.Background())
 	if err == nil {
+		l.unproved = nil
 		op.Size, op.Root = c.Checkpoint.Size, &c.Checkpoint.Root
 		l.w.Proof.note(l.w, c.Note)
 	}
