@@ -75,6 +75,9 @@ func TestZoo(t *testing.T) {
 
 func describe(r Outcome) string {
 	verdict := "ESCAPED"
+	if r.Err != nil {
+		verdict = "ERROR"
+	}
 	if r.Caught {
 		verdict = r.By
 	}
