@@ -15,7 +15,7 @@ var (
 )
 
 // sample is what every go test runs: one bug for each kind of detector.
-var sample = []string{"ack-before-sync"}
+var sample = []string{"ack-before-sync", "cosigned-without-computing"}
 
 // TestBugsApply: every bug fits the product as it is. A bug that does not has to be
 // written anew for what the product has become.
