@@ -25,7 +25,7 @@
 //
 //	sim OPTIONS         seeds of package sim, in a process of their own, until a
 //	                    violation of the expected kind shows
-//	test PACKAGE TEST   one test of a package, which must fail
+//	test PACKAGE TEST   one test of a package, repeated until it fails
 //
 // The seed that found a bug last time may be noted (first: 17); it is tried before
 // the others, unless Options.Search is set.

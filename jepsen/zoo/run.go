@@ -37,7 +37,7 @@ type Outcome struct {
 	// By is the kind of the violation, or the text in the test's output; Evidence
 	// is its text.
 	By, Evidence string
-	// Seed found it, after Runs seeds; 0 for a test.
+	// Seed found it, 0 for a test; Runs counts seeds, or repetitions of the test.
 	Seed uint64
 	Runs int
 	// Seconds of the detector, and before that of building it.
@@ -179,27 +179,38 @@ func runSim(ctx context.Context, o Options, bin string, limit time.Duration, res
 	res.Caught, res.By, res.Evidence, res.Seed, res.Runs, res.Seconds, res.Also = c.Caught, c.Kind, c.Text, c.Seed, c.Runs, c.Seconds, c.Also
 }
 
-// runTest runs one test, which must fail.
+// runTest runs one test until it fails, which it must. Most fail at once; those in
+// which time or chance plays a part are repeated.
 func runTest(ctx context.Context, o Options, bin string, limit time.Duration, res *Outcome) {
 	b := res.Bug
-	inner, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(inner, bin, "-test.run", b.Detector.Test, "-test.count=1", "-test.failfast", "-test.short")
-	cmd.Dir = filepath.Join(o.Root, filepath.FromSlash(b.Detector.Package))
-	cmd.WaitDelay = time.Second
-	raw, err := cmd.CombinedOutput()
-	text := string(raw)
-	if err == nil || inner.Err() != nil {
-		return // it passed, or its time was up
-	}
-	for _, want := range b.CaughtBy {
-		if at := strings.Index(text, want); at >= 0 {
-			res.Caught, res.By = true, want
-			res.Evidence, _, _ = strings.Cut(text[at:], "\n")
+	for ctx.Err() == nil {
+		cmd := exec.CommandContext(ctx, bin, "-test.run", "^("+b.Detector.Test+")$", "-test.count=1")
+		cmd.Dir = filepath.Join(o.Root, filepath.FromSlash(b.Detector.Package))
+		cmd.WaitDelay = time.Second
+		raw, err := cmd.CombinedOutput()
+		text := string(raw)
+		res.Runs++
+		switch {
+		case ctx.Err() != nil:
 			return
+		case strings.Contains(text, "no tests to run"):
+			res.Err = errors.Newf("%s has no test %s", b.Detector.Package, b.Detector.Test)
+			return
+		case err == nil:
+			continue
 		}
+		for _, want := range b.CaughtBy {
+			if at := strings.Index(text, want); at >= 0 {
+				res.Caught, res.By = true, want
+				res.Evidence, _, _ = strings.Cut(text[at:], "\n")
+				return
+			}
+		}
+		res.Err = errors.Newf("the test of %s failed, but does not say %q:\n%s", b.Name, b.CaughtBy, tail(text))
+		return
 	}
-	res.Err = errors.Newf("the test of %s failed, but does not say %q:\n%s", b.Name, b.CaughtBy, tail(text))
 }
 
 func tail(s string) string { return s[max(0, len(s)-4000):] }
