@@ -26,8 +26,9 @@ type Bug struct {
 	Title, Story string
 	Edits        []Edit
 	Detector     Detector
-	// CaughtBy are the kinds of violations that count, for a simulation, or texts
-	// of which one must be in the output of a failing test. At least one.
+	// CaughtBy are the kinds of violations that count, for a simulation ("lost", or
+	// "lost: watch" when the violation's text must have "watch"), or texts of which
+	// one must be in the output of a failing test. At least one.
 	CaughtBy []string
 	// Seeds and Time bound the search: how many seeds, and how long they take.
 	Seeds int

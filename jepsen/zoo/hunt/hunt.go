@@ -7,16 +7,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/sim"
 )
 
 // Order says what to look for and for how long.
 type Order struct {
-	Options string   // of sim, without a seed
-	Kinds   []string // of violations that count
-	First   uint64   // seed to try before the others, 0: none
-	Seeds   int      // seeds 1 to Seeds are tried
-	Time    time.Duration
+	Options string // of sim, without a seed
+	// Kinds of violations that count; "lost: watch" only counts when the text has "watch".
+	Kinds []string
+	First uint64 // seed to try before the others, 0: none
+	Seeds int    // seeds 1 to Seeds are tried
+	Time  time.Duration
 }
 
 // Catch is what was found.
@@ -61,7 +63,7 @@ func Run(o Order) Catch {
 			break
 		}
 		for _, v := range res.Violations {
-			if slices.Contains(o.Kinds, v.Kind) {
+			if slices.ContainsFunc(o.Kinds, func(want string) bool { return counts(want, v) }) {
 				c.Caught, c.Kind, c.Seed, c.Command = true, v.Kind, opt.Seed, sim.Command(opt)
 				c.Text, _, _ = strings.Cut(v.Text, "\n")
 				return c
@@ -72,4 +74,9 @@ func Run(o Order) Catch {
 		}
 	}
 	return c
+}
+
+func counts(want string, v check.Violation) bool {
+	kind, text, _ := strings.Cut(want, ": ")
+	return v.Kind == kind && strings.Contains(v.Text, text)
 }
