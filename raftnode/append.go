@@ -140,7 +140,7 @@ func (a *appender) deliver(items []appendItem, err error) {
 	if err == nil {
 		a.n.inbox.put(func(m *mail) {
 			for i := range items {
-				if w := items[i].work; w != nil && len(w.local) > 0 {
+				if w := items[i].work; w != nil {
 					m.appended = append(m.appended, w)
 				}
 			}

@@ -102,6 +102,11 @@ type Core struct {
 	written struct {
 		term, vote uint64
 		unsynced   bool
+		// underWay counts the works given out and not done.
+		underWay int
+		// spared is what the next work writes besides its own: the newest commit
+		// index. Its term and vote are those above; nil when nothing was spared.
+		spared *raftpb.HardState
 	}
 
 	proposals proposals

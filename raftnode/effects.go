@@ -86,7 +86,7 @@ type Effects struct {
 }
 
 // AppendWork is one write to the log. When it has been done (and, if NeedsSync,
-// synced together with everything before), Remote is sent and the work is handed
+// synced together with everything before), Remote is sent and every work is handed
 // back to Core.AppendDone, both in the order of the works.
 type AppendWork struct {
 	// Entries are contiguous; an index that exists already cuts the log there.
@@ -100,9 +100,7 @@ type AppendWork struct {
 	// and when they vouch for nothing that an earlier work has not had synced.
 	//
 	// Responses vouch for entries, term and vote, but not for the commit index,
-	// which any member may forget. So a follower that only hears of a new commit
-	// index, once for every block, acknowledges it without a sync, which would
-	// otherwise stand in the way of the next block's.
+	// which any member may forget.
 	NeedsSync bool
 	// local are the answers to this member itself.
 	local []*raftpb.Message
@@ -165,7 +163,10 @@ func (c *Core) Ready() (Effects, bool) {
 }
 
 // AppendDone acknowledges a work of Effects.Append that is durable as demanded.
-func (c *Core) AppendDone(w *AppendWork) { c.stepLocal(w.local) }
+func (c *Core) AppendDone(w *AppendWork) {
+	c.written.underWay--
+	c.stepLocal(w.local)
+}
 
 // ApplyDone acknowledges a work of Effects.Apply.
 func (c *Core) ApplyDone(w *ApplyWork) {
@@ -198,10 +199,17 @@ func (c *Core) pull() {
 	}
 	rd := c.rn.Ready()
 	e := Effects{}
+	var answers []*raftpb.Message // of this member to itself
 	for _, m := range rd.Messages {
 		switch m.GetTo() {
 		case raft.LocalAppendThread:
-			e.Append = c.appendWork(m)
+			if e.Append = c.appendWork(m); c.spare(e.Append) {
+				c.written.spared = e.Append.HardState
+				e.Send = append(e.Send, e.Append.Remote...)
+				answers, e.Append = e.Append.local, nil
+				break
+			}
+			c.written.underWay++
 		case raft.LocalApplyThread:
 			e.Apply = &ApplyWork{local: m.GetResponses()}
 		default:
@@ -220,6 +228,16 @@ func (c *Core) pull() {
 	c.issueRead()
 	e.State = c.state
 	c.queued = append(c.queued, e)
+	c.stepLocal(answers)
+}
+
+// spare reports whether a work need not be written at all: it tells of nothing but
+// a new commit index, which the next write carries, and no earlier work is under
+// way that its responses would have to wait for. Once for every block every member
+// hears of a new commit index, and a write of it would stand in the way of the next
+// block's.
+func (c *Core) spare(w *AppendWork) bool {
+	return len(w.Entries) == 0 && !w.NeedsSync && !c.written.unsynced && c.written.underWay == 0
 }
 
 func (c *Core) attachOwn(e *Effects) {
@@ -235,6 +253,10 @@ func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
 			c.written.term, c.written.vote, c.written.unsynced = m.GetTerm(), m.GetVote(), true
 		}
 	}
+	if w.HardState == nil {
+		w.HardState = c.written.spared
+	}
+	c.written.spared = nil
 	c.written.unsynced = c.written.unsynced || len(w.Entries) > 0
 	if len(m.GetResponses()) > 0 && c.written.unsynced {
 		w.NeedsSync, c.written.unsynced = true, false
