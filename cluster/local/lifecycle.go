@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -35,7 +37,7 @@ func (c *Cluster) spawn(name string) error {
 	if c.lifeline != nil {
 		argv = append(argv, "--lifeline")
 	}
-	ended, err := c.process(name).start(argv, c.NodeDir(name), c.lifeline)
+	ended, err := c.process(name).start(argv, c.nodeEnv(), c.NodeDir(name), c.lifeline)
 	if err != nil {
 		return err
 	}
@@ -43,6 +45,18 @@ func (c *Cluster) spawn(name string) error {
 	defer c.mu.Unlock()
 	c.mu.children[name] = ended
 	return nil
+}
+
+// nodeEnv is the environment of the nodes. They share one machine, so each gets its
+// share of the processors: threads of one node that wait for work spin, and would take
+// the time from the others. GOMAXPROCS, if set, stays as it is.
+func (c *Cluster) nodeEnv() []string {
+	env := os.Environ()
+	if os.Getenv("GOMAXPROCS") == "" {
+		share := max(1, runtime.GOMAXPROCS(0)/len(c.Names()))
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(share))
+	}
+	return env
 }
 
 // Stop asks the named nodes to stop (SIGTERM: hand over leadership, flush) and

@@ -49,7 +49,7 @@ type process struct {
 // and writes the pid file. With a lifeline the process reads standard input
 // from it and is expected to end when it closes. The returned channel is closed
 // once the process ended and was reaped, which only its parent can wait for.
-func (p process) start(argv []string, dir string, lifeline *os.File) (<-chan struct{}, error) {
+func (p process) start(argv, env []string, dir string, lifeline *os.File) (<-chan struct{}, error) {
 	switch f, err := p.find(); {
 	case err == nil:
 		_ = f.handle.Release()
@@ -68,6 +68,7 @@ func (p process) start(argv []string, dir string, lifeline *os.File) (<-chan str
 	if lifeline != nil {
 		cmd.Stdin = lifeline
 	}
+	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Wrap(err, "start node process")

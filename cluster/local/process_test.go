@@ -36,7 +36,7 @@ func startDaemon(t *testing.T, p process, lifeline *os.File) <-chan struct{} {
 	if lifeline != nil {
 		argv = append(argv, "lifeline")
 	}
-	ended, err := p.start(argv, t.TempDir(), lifeline)
+	ended, err := p.start(argv, nil, t.TempDir(), lifeline)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestProcessLife(t *testing.T) {
 	if err != nil || f.state != procRunning {
 		t.Fatalf("after the start: %+v, %v", f, err)
 	}
-	if _, err := p.start([]string{os.Args[0], "daemon"}, t.TempDir(), nil); !errors.Is(err, ErrRunning) {
+	if _, err := p.start([]string{os.Args[0], "daemon"}, nil, t.TempDir(), nil); !errors.Is(err, ErrRunning) {
 		t.Errorf("second start: %v, want ErrRunning", err)
 	}
 	for _, c := range []struct {
