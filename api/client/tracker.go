@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/merkle"
@@ -196,12 +197,17 @@ func (t *tracker) consistent(ctx context.Context, n *node, cp *Checkpoint, shown
 func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Checkpoint) error {
 	req := &cairnv1.ConsistencyProofRequest{OldSize: older.Size, NewSize: newer.Size}
 	var refused, wrong []string
+	var away *Error // why n, which ought to have the proof, did not answer
 	for _, asked := range t.c.nodes.startingWith(n) {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 		resp, err := asked.ledger.ConsistencyProof(attempt, req)
 		cancel()
 		if err != nil {
-			refused = append(refused, fmt.Sprintf("%s: %v", asked.Name, errorFrom(err, "", true).Message))
+			e := errorFrom(err, asked.Name, true)
+			if asked == n && !answered(e) {
+				away = e
+			}
+			refused = append(refused, fmt.Sprintf("%s: %v", asked.Name, e.Message))
 			continue
 		}
 		proof, err := hashes(resp.Proof)
@@ -219,9 +225,23 @@ func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Ch
 	if len(wrong) > 0 {
 		return t.fork(last, cp, "the proof of "+strings.Join(wrong, ", ")+" does not connect them")
 	}
+	if away != nil {
+		// Not accepted, but nobody is to be accused of anything: the node is gone.
+		return &Error{Code: away.Code, Reason: away.Reason, Node: n.Name, cause: away, Message: fmt.Sprintf(
+			"the checkpoint of size %d that %s showed could not be checked: %s", cp.Size, n.Name, strings.Join(refused, "; "))}
+	}
 	return &VerificationError{What: "checkpoint", Node: n.Name, Err: errors.Newf(
 		"no node proves that it (size %d, root %s) is consistent with the known one (size %d, root %s): %s",
 		cp.Size, cp.Root, last.Size, last.Root, strings.Join(refused, "; "))}
+}
+
+// answered reports whether a node gave a verdict: it was there, and not just busy or going.
+func answered(e *Error) bool {
+	switch e.Code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted:
+		return false
+	}
+	return true
 }
 
 // startingWith returns all nodes, n first.
