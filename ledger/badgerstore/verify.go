@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -37,10 +38,13 @@ func (e *DamagedError) Error() string {
 // It changes nothing.
 func Verify(dir string) error { return verifyFiles(dir, true) }
 
-// verifyFiles checks the MANIFEST and the tables that it names: always the footer, the index and the ends of the table,
+// verifyFiles checks the KEYREGISTRY, the MANIFEST and the tables that it names: always the footer, the index and the ends of the table,
 // which Badger trusts when it opens one; with blocks also every block. Other table files are leftovers of a crash that
 // Badger removes.
 func verifyFiles(dir string, blocks bool) error {
+	if err := verifyKeyRegistry(dir); err != nil {
+		return err
+	}
 	ids, err := manifestTables(dir)
 	if err != nil {
 		return err
@@ -51,6 +55,23 @@ func verifyFiles(dir string, blocks bool) error {
 		g.Go(func() error { return verifyTable(table.NewFilename(id, dir), blocks) })
 	}
 	return g.Wait()
+}
+
+// verifyKeyRegistry checks the file in which Badger would keep the keys of an encrypted store: 16 random bytes and a text
+// that says whether the key is right. Ours has no keys.
+func verifyKeyRegistry(dir string) error {
+	name := filepath.Join(dir, badger.KeyRegistryFileName)
+	b, err := os.ReadFile(name)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return errors.Wrap(err, "read key registry")
+	}
+	if text := []byte("Hello Badger"); len(b) != 16+len(text) || !bytes.Equal(b[16:], text) {
+		return &DamagedError{File: name, Reason: "it is not what it is without keys; it holds nothing that is needed: remove it"}
+	}
+	return nil
 }
 
 func manifestTables(dir string) ([]uint64, error) {
