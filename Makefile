@@ -1,5 +1,5 @@
 # The few verbs of the project. CI runs the same ones; see .ci/run.
-.PHONY: build test race lint fuzz generate interop demo kill sim ci
+.PHONY: build test race lint fuzz generate interop demo kill sim jepsen ci
 
 build: ## the binary, in bin/cairn
 	go build -o bin/cairn ./cmd/cairn
@@ -13,7 +13,7 @@ race: ## the race detector on the packages with goroutines
 lint: ## gofmt, go vet, staticcheck, generated code
 	bash .ci/run lint
 
-fuzz: ## a minute over all fuzz targets
+fuzz: ## some thousand new inputs for every fuzz target
 	bash .ci/run fuzz
 
 generate: ## the gRPC code from api/proto
@@ -27,6 +27,9 @@ kill: ## fifty SIGKILLs under load
 
 sim: ## two thousand simulated clusters under faults
 	bash .ci/run sim
+
+jepsen: ## simulated clusters, ten minutes of faults on real ones, and the deliberate bugs; at most 15 minutes
+	bash .ci/run sim zoo faults
 
 demo: ## the whole story in half a minute
 	go run ./cmd/cairn demo

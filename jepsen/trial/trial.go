@@ -115,7 +115,7 @@ const (
 	// finalTimeout the reading of the final ledger.
 	startTimeout = time.Minute
 	healTimeout  = 2 * time.Minute
-	finalTimeout = 10 * time.Minute
+	finalTimeout = time.Hour
 )
 
 // trial is a run in progress.

@@ -116,9 +116,9 @@ func runOne(ctx context.Context, o Options, b *Bug) (Outcome, error) {
 		return res, nil
 	}
 	bin := filepath.Join(dir, "detector")
-	build := []string{"build", "-p", "2", "-overlay", overlay, "-o", bin}
+	build := []string{"build", "-p", "2", "-ldflags=-s -w", "-overlay", overlay, "-o", bin}
 	if b.Detector.Sim == nil {
-		build = []string{"test", "-p", "2", "-vet=off", "-overlay", overlay, "-c", "-o", bin, b.Detector.Package}
+		build = []string{"test", "-p", "2", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-c", "-o", bin, b.Detector.Package}
 	} else {
 		build = append(build, "./jepsen/zoo/detector")
 	}
