@@ -93,11 +93,16 @@ func (w *world) converged() string {
 }
 
 // leftBehind: the leader has removed from its log what this node would need. It
-// does not come back by itself (docs/consistency.md).
+// does not come back by itself (docs/consistency.md). What lies behind the node's
+// commit index counts only if the leader has the same: the rest will be replaced.
 func (p *process) leftBehind(lead *process) bool {
-	first, err1 := lead.group.FirstIndex()
-	last, err2 := p.group.LastIndex()
-	return err1 == nil && err2 == nil && last+1 < first
+	first, err := lead.group.FirstIndex()
+	if err != nil || p.commit+1 >= first {
+		return false
+	}
+	theirs, err1 := lead.group.Term(first - 1)
+	ours, err2 := p.group.Term(first - 1)
+	return err1 == nil && (err2 != nil || ours != theirs)
 }
 
 // compare demands that all nodes hold one ledger, and reads it.
