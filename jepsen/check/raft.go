@@ -18,7 +18,7 @@ type RaftEntry struct {
 //	memory                a restarted member knows the term and vote it had promised,
 //	                      and every entry that it had reported durable
 //	log matching          index and term name one entry, with one entry before it
-//	leader completeness   a new leader's log ends with at least what is committed
+//	leader completeness   a new leader's log holds what was committed in earlier terms
 //	durability            what is committed is durable on a majority at that moment,
 //	                      and nobody acknowledges what is not durable at home
 //	state machine safety  an index is committed once, with one entry, and applied in order
@@ -27,7 +27,7 @@ type Raft struct {
 	leaders   map[uint64]uint64
 	votes     map[voteKey]uint64
 	known     map[position]matched
-	committed []RaftEntry // at index-1; Term 0 where it is not known
+	committed []committed // at index-1; term 0 where it is not known
 	found     []Violation
 	counts    RaftCounts
 }
@@ -36,6 +36,13 @@ type Raft struct {
 type RaftCounts struct{ Leaders, Votes, Entries, Committed, Applied, Restarts int }
 
 type voteKey struct{ node, term uint64 }
+
+// committed is an entry and a term in which it was known to be committed: it was in
+// that one or before.
+type committed struct {
+	RaftEntry
+	in uint64
+}
 
 type position struct{ index, term uint64 }
 
@@ -135,11 +142,16 @@ func (r *Raft) Leads(node, term uint64) {
 		r.fail(0, "term %d has two leaders, %d and %d", term, l, node)
 	}
 	r.leaders[term] = node
-	// By log matching the last committed entry stands for all before.
-	if n := uint64(len(r.committed)); n > 0 {
-		m := &r.members[node]
-		if t, ok := m.term(n); (!ok || t != r.committed[n-1].Term) && n > m.base {
-			r.fail(n, "node %d leads term %d without the committed entry %d", node, term, n)
+	// A member that stood still may learn of its election when others are terms
+	// ahead, so the newest committed entry need not concern it. By log matching the
+	// last one that does stands for all before.
+	for n := uint64(len(r.committed)); n > 0; n-- {
+		if c := r.committed[n-1]; c.Term != 0 && c.in < term {
+			m := &r.members[node]
+			if t, ok := m.term(n); (!ok || t != c.Term) && n > m.base {
+				r.fail(n, "node %d leads term %d without the committed entry %d", node, term, n)
+			}
+			return
 		}
 	}
 }
@@ -201,8 +213,9 @@ func (r *Raft) Acknowledged(node, term, index uint64) {
 	}
 }
 
-// Committed tells that a member knows that everything up to index is committed.
-func (r *Raft) Committed(node, index uint64) {
+// Committed tells that a member, in this term, knows that everything up to index is
+// committed.
+func (r *Raft) Committed(node, term, index uint64) {
 	m := &r.members[node]
 	if index < m.commit {
 		r.fail(index, "the commit index of node %d goes back from %d to %d", node, m.commit, index)
@@ -216,23 +229,23 @@ func (r *Raft) Committed(node, index uint64) {
 			r.fail(i, "node %d commits entry %d, its log ends at %d", node, i, m.last())
 			break
 		}
-		r.commit(node, m.log[i-m.base-1])
+		r.commit(node, term, m.log[i-m.base-1])
 	}
 	m.commit = index
 }
 
-func (r *Raft) commit(node uint64, e RaftEntry) {
+func (r *Raft) commit(node, term uint64, e RaftEntry) {
 	for uint64(len(r.committed)) < e.Index {
-		r.committed = append(r.committed, RaftEntry{})
+		r.committed = append(r.committed, committed{})
 	}
 	have := &r.committed[e.Index-1]
 	if have.Term != 0 {
-		if *have != e {
+		if have.RaftEntry != e {
 			r.fail(e.Index, "entry %d was committed in term %d, node %d commits another one of term %d", e.Index, have.Term, node, e.Term)
 		}
 		return
 	}
-	*have = e
+	*have = committed{e, term}
 	r.counts.Committed++
 	holders := 0
 	for i := 1; i < len(r.members); i++ {
@@ -254,7 +267,7 @@ func (r *Raft) Applied(node uint64, e RaftEntry) {
 		r.fail(e.Index, "node %d applies entry %d after %d", node, e.Index, m.applied)
 	}
 	m.applied = e.Index
-	if e.Index > uint64(len(r.committed)) || r.committed[e.Index-1] != e {
+	if e.Index > uint64(len(r.committed)) || r.committed[e.Index-1].RaftEntry != e {
 		r.fail(e.Index, "node %d applies an entry %d of term %d that was not committed", node, e.Index, e.Term)
 	}
 }

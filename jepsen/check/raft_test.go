@@ -21,7 +21,7 @@ func elect(r *check.Raft) {
 		r.Durable(node, 1, 1)
 	}
 	r.Acknowledged(2, 1, 1)
-	r.Committed(1, 1)
+	r.Committed(1, 1, 1)
 	r.Applied(1, raftEntry(1, 1))
 }
 
@@ -42,12 +42,12 @@ func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
 	r.Acknowledged(1, 1, 2) // of the entry that was replaced, on its way since before
 	r.Durable(1, 2, 2)
 	r.Acknowledged(1, 2, 2)
-	r.Committed(2, 2)
+	r.Committed(2, 2, 2)
 	r.Applied(2, raftEntry(1, 1))
 	r.Applied(2, raftEntry(2, 2))
 	// A log that was shortened behind its mark.
 	r.Restarted(1, 2, 0, 1, 1, []check.RaftEntry{raftEntry(2, 2)}, 1, 1)
-	r.Committed(1, 2)
+	r.Committed(1, 2, 2)
 	r.Applied(1, raftEntry(2, 2))
 	if v := r.Violations(); len(v) > 0 {
 		t.Fatalf("violations of a legal run: %v", v)
@@ -55,6 +55,35 @@ func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
 	want := check.RaftCounts{Leaders: 2, Votes: 4, Entries: 7, Committed: 2, Applied: 4, Restarts: 2}
 	if got := r.Counts(); got != want {
 		t.Errorf("counts %+v, want %+v", got, want)
+	}
+}
+
+// TestRaftLateLeader: a member that stood still learns that it was elected when the
+// next leader has already committed.
+func TestRaftLateLeader(t *testing.T) {
+	t.Parallel()
+	r := check.NewRaft(3)
+	elect(r)
+	r.Appended(3, 1, []check.RaftEntry{raftEntry(1, 1)})
+	r.Durable(3, 1, 1)
+	r.Voted(3, 2, 3)
+	r.Voted(2, 2, 3)
+	r.Voted(1, 3, 1)
+	r.Voted(2, 3, 1)
+	r.Leads(1, 3)
+	for node := uint64(1); node <= 2; node++ {
+		r.Appended(node, 3, []check.RaftEntry{raftEntry(2, 3)})
+		r.Durable(node, 2, 3)
+	}
+	r.Committed(1, 3, 2)
+	r.Leads(3, 2)
+	if v := r.Violations(); len(v) > 0 {
+		t.Fatalf("violations of a legal run: %v", v)
+	}
+	r.Leads(2, 4) // it has entry 2
+	r.Leads(3, 5) // it has not
+	if v := r.Violations(); len(v) != 1 || !strings.Contains(v[0].Text, "without the committed entry 2") {
+		t.Fatalf("got %v, want that the leader of term 5 lacks entry 2", v)
 	}
 }
 
@@ -80,13 +109,13 @@ func TestRaftViolations(t *testing.T) {
 		"early commit": {func(r *check.Raft) {
 			r.Appended(1, 1, []check.RaftEntry{raftEntry(2, 1)})
 			r.Durable(1, 2, 1)
-			r.Committed(1, 2)
+			r.Committed(1, 1, 2)
 		}, "durable on 1 of 3"},
-		"commit goes back":  {func(r *check.Raft) { r.Committed(1, 0) }, "goes back"},
-		"commit beyond log": {func(r *check.Raft) { r.Committed(1, 2) }, "its log ends at 1"},
+		"commit goes back":  {func(r *check.Raft) { r.Committed(1, 1, 0) }, "goes back"},
+		"commit beyond log": {func(r *check.Raft) { r.Committed(1, 1, 2) }, "its log ends at 1"},
 		"two commits": {func(r *check.Raft) {
 			r.Appended(3, 2, []check.RaftEntry{raftEntry(1, 2)})
-			r.Committed(3, 1)
+			r.Committed(3, 2, 1)
 		}, "commits another one"},
 		"applied twice":     {func(r *check.Raft) { r.Applied(1, raftEntry(1, 1)) }, "applies entry 1 after 1"},
 		"applied too early": {func(r *check.Raft) { r.Applied(1, raftEntry(2, 1)) }, "was not committed"},

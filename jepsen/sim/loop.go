@@ -88,7 +88,7 @@ func (p *process) dispatch() {
 			p.push(appendItem{work: e.Append})
 		}
 		if e.State.Commit > p.commit {
-			p.w.raft.Committed(p.n.id, e.State.Commit)
+			p.w.raft.Committed(p.n.id, e.State.Term, e.State.Commit)
 			p.commit = e.State.Commit
 		}
 		if e.Apply != nil {
