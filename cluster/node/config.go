@@ -97,7 +97,7 @@ type Storage struct {
 	RetainBytes  int64 `yaml:"retain_bytes,omitempty"`   // Raft log kept for followers that lag, 1 GiB
 	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`    // Raft entries kept in memory, 32 MiB
 	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends that wait for a block, 64 MiB
-	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 64 MiB
+	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
 }
 
 // Seal sets the sealing cadence. Zero means the default.
@@ -153,7 +153,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Storage.RetainBytes, 1<<30)
 	setDefault(&c.Storage.CacheBytes, 32<<20)
 	setDefault(&c.Storage.QueueBytes, 64<<20)
-	setDefault(&c.Storage.MinFreeBytes, 64<<20)
+	setDefault(&c.Storage.MinFreeBytes, 256<<20)
 	setDefault(&c.Seal.Cadence, 50*time.Millisecond)
 }
 

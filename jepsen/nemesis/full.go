@@ -24,9 +24,10 @@ type full struct {
 }
 
 const (
-	// roomToStop is what a node needs for a clean stop; it is below the limit at which
-	// nodes stop (64 MiB unless configured).
-	roomToStop  = 32 << 20
+	// roomToStop is what a node needs for a clean stop, with what its store is writing
+	// at that moment; it is below the limit at which nodes stop (256 MiB unless
+	// configured).
+	roomToStop  = 192 << 20
 	stopTimeout = 20 * time.Second
 )
 
