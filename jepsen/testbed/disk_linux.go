@@ -220,23 +220,29 @@ func (d *Disk) Free() (int64, error) {
 
 // Fill uses up the space until at most leave bytes are free.
 func (d *Disk) Fill(leave int64) error {
-	free, err := d.Free()
-	if err != nil {
-		return err
-	}
 	f, err := os.OpenFile(filepath.Join(d.dir, fillerName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return errors.Wrap(err, "fill disk")
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return errors.Wrap(err, "fill disk")
+	for tries := 0; ; tries++ {
+		free, err := d.Free()
+		if err != nil {
+			return err
+		}
+		st, err := f.Stat()
+		if err != nil {
+			return errors.Wrap(err, "fill disk")
+		}
+		if free <= leave {
+			return nil
+		}
+		err = unix.Fallocate(int(f.Fd()), 0, st.Size(), free-leave)
+		// The node may have taken space meanwhile: what was free is not any more.
+		if !errors.Is(err, unix.ENOSPC) || tries > 20 {
+			return errors.Wrap(err, "fill disk")
+		}
 	}
-	if free <= leave {
-		return nil
-	}
-	return errors.Wrap(unix.Fallocate(int(f.Fd()), 0, st.Size(), free-leave), "fill disk")
 }
 
 // Empty gives the space back that Fill took.

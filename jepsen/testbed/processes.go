@@ -45,10 +45,25 @@ func (t *Testbed) Kill(ctx context.Context, nodes ...int) error {
 	return t.each(nodes, func(name string) error { return t.Cluster.Kill(ctx, name) })
 }
 
-// Stop ends nodes politely.
+// Stop asks processes to end, with SIGTERM, and waits until they have: patiently, for
+// their disks may be slow and have much to write.
 func (t *Testbed) Stop(ctx context.Context, nodes ...int) error {
-	return t.each(nodes, func(name string) error { return t.Cluster.Stop(ctx, name) })
+	err := t.each(nodes, func(name string) error { return t.Cluster.Stop(ctx, name) })
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, i := range nodes {
+		if late := t.AwaitEnd(ctx, i); late != nil {
+			return errors.CombineErrors(err, late)
+		}
+	}
+	return nil
 }
+
+// patience is how long a process may take to end beyond what an operator would wait.
+const patience = time.Minute
 
 // Pause stops processes where they are.
 func (t *Testbed) Pause(nodes ...int) error {
