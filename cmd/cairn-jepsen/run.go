@@ -39,9 +39,9 @@ of names or their beginnings (kill, partition), separated by commas:
 			}
 			o.Disks = !noDisks
 			o.Command = fmt.Sprintf("go run ./cmd/cairn-jepsen run --nodes %d --time %s --nemesis %s --seed %d", o.Nodes, o.Time, o.Nemesis, o.Seed)
-			for name, set := range map[string]bool{"no-disks": noDisks, "clocks": o.Clocks} {
-				if set {
-					o.Command += " --" + name
+			for _, name := range []string{"clients", "rate", "timeout", "no-disks", "clocks"} {
+				if f := cmd.Flags().Lookup(name); f.Changed {
+					o.Command += " --" + name + "=" + f.Value.String()
 				}
 			}
 			out := cmd.OutOrStdout()
