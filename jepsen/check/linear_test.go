@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 var (
 	histories = flag.Int("histories", 5000, "how many random histories to compare with porcupine")
+	millions  = flag.Int("millions", 200_000, "operations of TestMillions")
 	seed      = flag.Uint64("seed", 1, "seed of the first random history")
 )
 
@@ -299,18 +301,19 @@ func TestMutationsAreCaught(t *testing.T) {
 	}
 }
 
-// TestMillions decides a large history. The figure is printed, not gated.
+// TestMillions decides a large history. The figures are printed, not gated.
 func TestMillions(t *testing.T) {
-	n := 200_000
-	if !testing.Short() {
-		n = 1_000_000
-	}
-	ops, final := bigHistory(n, 64)
+	ops, final := bigHistory(*millions, 64)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	start := time.Now()
 	if v := check.Linear(ops, final); len(v) > 0 {
 		t.Fatalf("a legal history is accused: %v", v[0])
 	}
-	t.Logf("%d operations of 64 clients decided in %v", len(ops), time.Since(start))
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	t.Logf("%d operations of 64 clients on %d entries decided in %v; allocated for it %d MiB, whole process %d MiB",
+		len(ops), len(final), took, (after.TotalAlloc-before.TotalAlloc)>>20, after.Sys>>20)
 	victim := -1
 	for i := len(ops) / 2; victim < 0; i++ {
 		if ops[i].Kind == history.Head && ops[i].Size > 1000 {
