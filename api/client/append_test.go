@@ -348,18 +348,39 @@ func TestHowTheCallEnded(t *testing.T) {
 	g := hold(cluster.Nodes[0])
 	defer close(g.open)
 	for _, opts := range [][]client.AppendOption{nil, {client.Sealed()}, {client.ExpectedSize(0)}} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		_, err := c.Append(ctx, entry("", "x"), opts...)
-		cancel()
-		if e := wantError(t, err, client.ReasonDeadline, false); e.Code != codes.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("time was up: got code %v, %v", e.Code, err)
+		for code, cause := range map[codes.Code]error{codes.DeadlineExceeded: context.DeadlineExceeded, codes.Canceled: context.Canceled} {
+			_, err := c.Append(endOnEntry(t.Context(), g, cause), entry("", "x"), opts...)
+			if e := wantError(t, err, client.ReasonDeadline, false); e.Code != code || !errors.Is(err, cause) {
+				t.Errorf("%v: got code %v, %v", cause, e.Code, err)
+			}
 		}
-		ctx, cancel = context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
-		_, err = c.Append(ctx, entry("", "x"), opts...)
-		if e := wantError(t, err, client.ReasonDeadline, false); e.Code != codes.Canceled || !errors.Is(err, context.Canceled) {
-			t.Errorf("the caller gave up: got code %v, %v", e.Code, err)
-		}
+	}
+}
+
+// ending is a context that ends when a request has reached the gate.
+type ending struct {
+	context.Context
+	done  chan struct{}
+	cause error
+}
+
+func endOnEntry(parent context.Context, g *gate, cause error) context.Context {
+	e := ending{parent, make(chan struct{}), cause}
+	go func() {
+		<-g.entered
+		close(e.done)
+	}()
+	return e
+}
+
+func (e ending) Done() <-chan struct{} { return e.done }
+
+func (e ending) Err() error {
+	select {
+	case <-e.done:
+		return e.cause
+	default:
+		return nil
 	}
 }
 
