@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/errors"
-	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/merkle"
@@ -204,7 +203,7 @@ func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Ch
 		cancel()
 		if err != nil {
 			e := errorFrom(err, asked.Name, true)
-			if asked == n && !answered(e) {
+			if asked == n && e.passing() {
 				away = e
 			}
 			refused = append(refused, fmt.Sprintf("%s: %v", asked.Name, e.Message))
@@ -233,15 +232,6 @@ func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Ch
 	return &VerificationError{What: "checkpoint", Node: n.Name, Err: errors.Newf(
 		"no node proves that it (size %d, root %s) is consistent with the known one (size %d, root %s): %s",
 		cp.Size, cp.Root, last.Size, last.Root, strings.Join(refused, "; "))}
-}
-
-// answered reports whether a node gave a verdict: it was there, and not just busy or going.
-func answered(e *Error) bool {
-	switch e.Code {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted:
-		return false
-	}
-	return true
 }
 
 // startingWith returns all nodes, n first.

@@ -26,7 +26,7 @@ func (p prover) ConsistencyProof(context.Context, *cairnv1.ConsistencyProofReque
 // TestProverGone: a node that is gone before it proves its checkpoint is not accused of anything, one that refuses is.
 func TestProverGone(t *testing.T) {
 	for code, accused := range map[codes.Code]bool{
-		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.ResourceExhausted: false,
+		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Aborted: false,
 		codes.OutOfRange: true, codes.Internal: true,
 	} {
 		n := &node{Endpoint: Endpoint{Name: "n1"}, ledger: prover{err: status.Error(code, "no proof")}}

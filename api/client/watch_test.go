@@ -26,7 +26,7 @@ func TestWatchAcrossFailures(t *testing.T) {
 	go func() {
 		done <- watcher.Watch(ctx, 5, func(e client.StoredEntry) error {
 			if e.Index != next || string(e.Payload) != fmt.Sprint(next) || e.Principal != fakecluster.Principal || e.Time.IsZero() {
-				t.Errorf("got %d %q, want %d", e.Index, e.Payload, next)
+				return fmt.Errorf("got %d %q, want %d", e.Index, e.Payload, next)
 			}
 			if next++; next == entries {
 				cancel()
