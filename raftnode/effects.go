@@ -69,8 +69,9 @@ type Progress struct {
 // other, except that Append works and Apply works must each be done in the order
 // in which they were given out.
 type Effects struct {
-	// Send may leave at once, before anything of Append is durable. Order within
-	// one receiver matters for speed, not for safety.
+	// Send may leave at once, before anything of Append is durable. It vouches for
+	// nothing that is not durable already. Order within one receiver matters for
+	// speed, not for safety.
 	Send []*raftpb.Message
 	// Append is to be written; nil when there is nothing.
 	Append *AppendWork
