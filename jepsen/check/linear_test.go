@@ -18,7 +18,7 @@ import (
 
 var (
 	histories = flag.Int("histories", 5000, "how many random histories to compare with porcupine")
-	millions  = flag.Int("millions", 200_000, "operations of TestMillions")
+	millions  = flag.Int("millions", 1_000_000, "operations of TestMillions")
 	seed      = flag.Uint64("seed", 1, "seed of the first random history")
 )
 

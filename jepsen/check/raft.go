@@ -243,6 +243,7 @@ func (r *Raft) commit(node, term uint64, e RaftEntry) {
 		if have.RaftEntry != e {
 			r.fail(e.Index, "entry %d was committed in term %d, node %d commits another one of term %d", e.Index, have.Term, node, e.Term)
 		}
+		have.in = min(have.in, term)
 		return
 	}
 	*have = committed{e, term}

@@ -11,15 +11,20 @@ func raftEntry(index, term uint64) check.RaftEntry {
 	return check.RaftEntry{Index: index, Term: term, Hash: index*1000 + term}
 }
 
+// write gives an entry to the disks of nodes that are in its term.
+func write(r *check.Raft, e check.RaftEntry, nodes ...uint64) {
+	for _, node := range nodes {
+		r.Appended(node, e.Term, []check.RaftEntry{e})
+		r.Durable(node, e.Index, e.Term)
+	}
+}
+
 // elect makes node 1 the leader of term 1 of three, with entry 1 committed.
 func elect(r *check.Raft) {
 	r.Voted(1, 1, 1)
 	r.Voted(2, 1, 1)
 	r.Leads(1, 1)
-	for node := uint64(1); node <= 2; node++ {
-		r.Appended(node, 1, []check.RaftEntry{raftEntry(1, 1)})
-		r.Durable(node, 1, 1)
-	}
+	write(r, raftEntry(1, 1), 1, 2)
 	r.Acknowledged(2, 1, 1)
 	r.Committed(1, 1, 1)
 	r.Applied(1, raftEntry(1, 1))
@@ -64,26 +69,43 @@ func TestRaftLateLeader(t *testing.T) {
 	t.Parallel()
 	r := check.NewRaft(3)
 	elect(r)
-	r.Appended(3, 1, []check.RaftEntry{raftEntry(1, 1)})
-	r.Durable(3, 1, 1)
+	write(r, raftEntry(1, 1), 3)
 	r.Voted(3, 2, 3)
 	r.Voted(2, 2, 3)
 	r.Voted(1, 3, 1)
 	r.Voted(2, 3, 1)
 	r.Leads(1, 3)
-	for node := uint64(1); node <= 2; node++ {
-		r.Appended(node, 3, []check.RaftEntry{raftEntry(2, 3)})
-		r.Durable(node, 2, 3)
-	}
+	write(r, raftEntry(2, 3), 1, 2)
 	r.Committed(1, 3, 2)
 	r.Leads(3, 2)
 	if v := r.Violations(); len(v) > 0 {
 		t.Fatalf("violations of a legal run: %v", v)
 	}
 	r.Leads(2, 4) // it has entry 2
+	r.Committed(2, 4, 2)
 	r.Leads(3, 5) // it has not
 	if v := r.Violations(); len(v) != 1 || !strings.Contains(v[0].Text, "without the committed entry 2") {
 		t.Fatalf("got %v, want that the leader of term 5 lacks entry 2", v)
+	}
+}
+
+// TestRaftCommitHeardLate: that an entry is committed is first told by a member in a
+// late term, then by one in the term in which it was: leaders of the terms between
+// must have it.
+func TestRaftCommitHeardLate(t *testing.T) {
+	t.Parallel()
+	r := check.NewRaft(3)
+	elect(r)
+	write(r, raftEntry(2, 1), 1, 2)
+	r.Committed(2, 4, 2)
+	r.Leads(3, 3)
+	if v := r.Violations(); len(v) != 1 { // it lacks entry 1, committed in term 1
+		t.Fatalf("got %v, want one violation", v)
+	}
+	r.Committed(1, 1, 2)
+	r.Leads(3, 2)
+	if v := r.Violations(); len(v) != 2 || !strings.Contains(v[1].Text, "without the committed entry 2") {
+		t.Fatalf("got %v, want that the leader of term 2 lacks entry 2", v)
 	}
 }
 
