@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -46,20 +47,21 @@ func (t *Testbed) Kill(ctx context.Context, nodes ...int) error {
 }
 
 // Stop asks processes to end, with SIGTERM, and waits until they have: patiently, for
-// their disks may be slow and have much to write.
+// their disks may be slow and have much to write. One that has not even then is killed,
+// and Stop fails: nothing that was asked to end ends later, unexpected.
 func (t *Testbed) Stop(ctx context.Context, nodes ...int) error {
-	err := t.each(nodes, func(name string) error { return t.Cluster.Stop(ctx, name) })
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for _, i := range nodes {
-		if late := t.AwaitEnd(ctx, i); late != nil {
-			return errors.CombineErrors(err, late)
+	return t.each(nodes, func(name string) error {
+		err := t.Cluster.Stop(ctx, name)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
-	}
-	return nil
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if late := t.AwaitEnd(ctx, slices.Index(t.names, name)); late == nil {
+			return nil
+		}
+		return errors.CombineErrors(err, t.Cluster.Kill(context.WithoutCancel(ctx), name))
+	})
 }
 
 // patience is how long a process may take to end beyond what an operator would wait.

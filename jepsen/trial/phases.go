@@ -91,9 +91,7 @@ func (t *trial) finish(ctx context.Context) *workload.Final {
 		t.breaks("%v", err)
 	}
 	t.opt.Progress("reading the final ledger from every node")
-	settling, cancelSettling := context.WithTimeout(ctx, finalTimeout/2)
-	defer cancelSettling()
-	final, err := t.load.ReadFinal(settling)
+	final, err := t.load.ReadFinal(ctx)
 	if err != nil {
 		t.breaks("the final ledger cannot be read: %v", err)
 		return nil

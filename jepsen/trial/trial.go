@@ -112,7 +112,7 @@ const diskBytes = 16 << 30
 
 const (
 	// startTimeout bounds the start of a healthy cluster, healTimeout its recovery,
-	// finalTimeout the reading of the final ledger.
+	// finalTimeout the reading of the final ledger, however large.
 	startTimeout = time.Minute
 	healTimeout  = 2 * time.Minute
 	finalTimeout = time.Hour

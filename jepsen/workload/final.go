@@ -94,11 +94,17 @@ func (w *Workload) agreement(ctx context.Context) (uint64, error) {
 	return first.Size, nil
 }
 
+// settleTimeout is how long a cluster may take to come to rest once nobody appends.
+// How long reading takes after that is a matter of the ledger's size.
+const settleTimeout = 5 * time.Minute
+
 // ReadFinal waits until all nodes agree, reads the ledger from each of them, entry by
 // entry, and compares. Call it after Stop and LastAppend.
 func (w *Workload) ReadFinal(ctx context.Context) (*Final, error) {
 	f := &Final{}
-	size, err := w.settle(ctx)
+	settling, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	size, err := w.settle(settling)
 	if err != nil {
 		f.Unsettled = err.Error()
 		size = w.known.Load()
