@@ -38,9 +38,9 @@ func (e *DamagedError) Error() string {
 // It changes nothing.
 func Verify(dir string) error { return verifyFiles(dir, true) }
 
-// verifyFiles checks the KEYREGISTRY, the MANIFEST and the tables that it names: always the footer, the index and the ends of the table,
-// which Badger trusts when it opens one; with blocks also every block. Other table files are leftovers of a crash that
-// Badger removes.
+// verifyFiles checks the KEYREGISTRY, the MANIFEST and the tables that the latter names: always the footer, the index and
+// the ends of the table, which Badger trusts when it opens one; with blocks also every block. Other table files are
+// leftovers of a crash that Badger removes.
 func verifyFiles(dir string, blocks bool) error {
 	if err := verifyKeyRegistry(dir); err != nil {
 		return err
@@ -69,7 +69,7 @@ func verifyKeyRegistry(dir string) error {
 		return errors.Wrap(err, "read key registry")
 	}
 	if text := []byte("Hello Badger"); len(b) != 16+len(text) || !bytes.Equal(b[16:], text) {
-		return &DamagedError{File: name, Reason: "it is not what it is without keys; it holds nothing that is needed: remove it"}
+		return &DamagedError{File: name, Reason: "not the registry of a store without encryption; it holds nothing that is needed: remove it"}
 	}
 	return nil
 }
