@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,10 +23,12 @@ import (
 )
 
 // fakeBinary stands in for the cairn binary where it is only copied.
-func fakeBinary(t *testing.T) string {
+func fakeBinary(t *testing.T) string { return script(t, "exit 7") }
+
+func script(t *testing.T, lines string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "cairn")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 7\n"), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -212,6 +216,24 @@ func TestNodeThatEnds(t *testing.T) {
 	}
 	if err := c.Start(context.Background(), "n7"); err == nil {
 		t.Error("a node that is not there was started")
+	}
+}
+
+// TestShareOfProcessors: the processes of the nodes get their share, unless the user has said otherwise.
+func TestShareOfProcessors(t *testing.T) {
+	for set, want := range map[string]string{"": strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/3)), "7": "7"} {
+		t.Setenv("GOMAXPROCS", set)
+		c, err := Create(Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, Executable: script(t, "echo has $GOMAXPROCS; exit 7")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(t.Context(), "n1"); err == nil {
+			t.Fatal("a node that ends at once is said to run")
+		}
+		log, err := os.ReadFile(c.LogPath("n1"))
+		if err != nil || strings.TrimSpace(string(log)) != "has "+want {
+			t.Errorf("GOMAXPROCS=%q: the node %s, %v; want has %s", set, log, err, want)
+		}
 	}
 }
 
