@@ -84,6 +84,15 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestOnceAccused runs the seeds whose runs were legal and accused all the same.
+func TestOnceAccused(t *testing.T) {
+	for _, seed := range []uint64{34, 60401, 108673} {
+		if res := Run(Options{Seed: seed}); res.Failed() {
+			explain(t, res)
+		}
+	}
+}
+
 // TestDeterminism: equal seeds give equal traces, whatever ran before.
 func TestDeterminism(t *testing.T) {
 	seen := map[[32]byte]uint64{}
