@@ -231,9 +231,12 @@ func TestGroupCommit(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	n.AppendNote(1, []byte("x"), func(err error) { done <- err })
-	if queued := n.Status().QueuedAppends; queued != 51 {
-		t.Errorf("%d works queued behind the sync, want 51", queued)
-	}
+	c.eventually("queue 50 blocks and a note behind the sync", func() error {
+		if queued := n.Status().QueuedAppends; queued != 51 {
+			return errors.Newf("%d works queued, want 51", queued)
+		}
+		return nil
+	})
 	release()
 	for _, r := range append(waiting, first) {
 		if o := <-r.result; o.err != nil {
