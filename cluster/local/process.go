@@ -73,16 +73,17 @@ func (p process) start(argv, env []string, dir string, lifeline *os.File) (<-cha
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Wrap(err, "start node process")
 	}
+	// Not reaped before it is recorded: a process that ends at once would be gone.
+	if err := p.record(cmd.Process.Pid); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return nil, err
+	}
 	ended := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	if err := p.record(cmd.Process.Pid); err != nil {
-		_ = cmd.Process.Kill()
-		<-ended
-		return nil, err
-	}
 	return ended, nil
 }
 
