@@ -74,14 +74,14 @@ func (n *Node) Start() {
 // Kill breaks all connections at once and frees the port.
 func (n *Node) Kill() {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.running {
-		return
-	}
+	running, s := n.running, n.Server
 	n.running = false
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	n.Server.Stop(ctx)
+	n.mu.Unlock()
+	if running {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.Stop(ctx) // waits for calls, which may wait for mu
+	}
 }
 
 // Lag stops, or resumes, applying what the others append.
