@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	enough  = flag.Int64("ops", 1200, "how many operations of TestWorkload have to succeed")
+	enough  = flag.Int64("ops", 4000, "how many operations of TestWorkload have to succeed")
 	clients = flag.Int("clients", 16, "how many clients TestWorkload has")
 	size    = flag.Int("nodes", 3, "how many nodes TestWorkload has")
 )
