@@ -32,9 +32,7 @@ func (t *trial) phased(ctx context.Context, kinds []string) (events []nemesis.Ev
 		defer close(ended)
 		t.watchProcesses(watching)
 	}()
-	ok := func() int64 { return t.load.Counts().OK.Load() }
-	pause(ctx, t.opt.Calm)
-	t.phases.Before = ok()
+	t.phases.Before = t.calm(ctx)
 	t.arena = nemesis.NewArena(t.bed, t.opt.Seed)
 	striking, cancel := context.WithTimeout(ctx, t.opt.Time-2*t.opt.Calm)
 	defer cancel()
@@ -52,7 +50,7 @@ func (t *trial) phased(ctx context.Context, kinds []string) (events []nemesis.Ev
 		},
 	})
 	<-striking.Done() // also without any fault
-	t.phases.During = ok() - t.phases.Before
+	t.phases.During = t.load.Counts().OK.Load() - t.phases.Before
 	// From here on nodes are started again that ended by themselves: look first.
 	stop()
 	<-ended
@@ -64,10 +62,20 @@ func (t *trial) phased(ctx context.Context, kinds []string) (events []nemesis.Ev
 	if err := t.bed.Heal(healing); err != nil && ctx.Err() == nil {
 		t.breaks("the cluster did not recover after everything had healed: %v", err)
 	}
-	atHeal := ok()
-	pause(ctx, t.opt.Calm)
-	t.phases.After = ok() - atHeal
+	t.phases.After = t.calm(ctx)
 	return events, nil
+}
+
+// calm is a time without faults: as long as it was asked for, and on a slow machine
+// until enough has succeeded. It returns how many operations did.
+func (t *trial) calm(ctx context.Context) int64 {
+	ok := t.load.Counts().OK.Load
+	begun, from := time.Now(), ok()
+	pause(ctx, t.opt.Calm)
+	for ok()-from < t.opt.Least && time.Since(begun) < healTimeout && ctx.Err() == nil {
+		pause(ctx, 10*time.Millisecond)
+	}
+	return ok() - from
 }
 
 func pause(ctx context.Context, d time.Duration) {
