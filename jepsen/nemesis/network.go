@@ -87,7 +87,7 @@ func (n *network) Heal(ctx context.Context) error {
 }
 
 // touchPatience bounds how much longer a fault lasts because nobody has met it.
-const touchPatience = 10 * time.Second
+const touchPatience = 20 * time.Second
 
 // since is what the links did since Inject.
 func (n *network) since() (sum testbed.Traffic) {

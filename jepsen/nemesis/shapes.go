@@ -24,16 +24,24 @@ func bridge(a *Arena) (string, func(from, to int) testbed.Condition, error) {
 	}), nil
 }
 
-// oneLink lets two nodes not hear one another. One of them leads, if anybody does.
+// oneLink lets the leader and one follower not hear one another. Two followers have
+// nothing to say to each other.
 func oneLink(a *Arena) (string, func(from, to int) testbed.Condition, error) {
-	order := a.shuffled()
-	x, y := order[0], order[1]
-	if leader, _, err := a.Monitor.Leader(); err == nil && y != leader {
-		x = leader
+	leader, _, err := a.Monitor.Leader()
+	if err != nil {
+		return "", nil, errors.Wrap(ErrBusy, "no leader")
 	}
-	return a.Name(x) + " and " + a.Name(y), cutWhere(func(from, to int) bool {
-		return from == x && to == y || from == y && to == x
-	}), nil
+	return linkOf(leader)(a)
+}
+
+// linkOf lets a node and another one not hear one another.
+func linkOf(x int) drawn {
+	return func(a *Arena) (string, func(from, to int) testbed.Condition, error) {
+		y := (x + 1 + a.intN(a.Size()-1)) % a.Size()
+		return a.Name(x) + " and " + a.Name(y), cutWhere(func(from, to int) bool {
+			return from == x && to == y || from == y && to == x
+		}), nil
+	}
 }
 
 // jitter lets messages of different connections overtake one another.

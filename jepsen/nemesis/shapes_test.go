@@ -68,7 +68,7 @@ func TestShapes(t *testing.T) {
 		"bridge": {bridge, func(_ []string, sizes []int, mutual bool) bool {
 			return mutual && count(sizes, n) == 1 && count(sizes, 3) == 4
 		}},
-		"one link": {oneLink, func(_ []string, sizes []int, mutual bool) bool {
+		"one link": {linkOf(2), func(_ []string, sizes []int, mutual bool) bool {
 			return mutual && count(sizes, 4) == 2 && count(sizes, n) == 3
 		}},
 		"one way": {oneWay, func(_ []string, sizes []int, mutual bool) bool {
