@@ -74,13 +74,7 @@ func (a *appender) stop() {
 }
 
 // age is how long the oldest write has been under way; 0 when none is.
-func (a *appender) age() time.Duration {
-	since := a.busySince.Load()
-	if since == 0 {
-		return 0
-	}
-	return time.Duration(a.n.clock() - since)
-}
+func (a *appender) age() time.Duration { return a.n.ageOf(&a.busySince) }
 
 func (a *appender) queued() int {
 	a.mu.Lock()

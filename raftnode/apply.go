@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/errors"
 )
@@ -14,6 +16,9 @@ type applier struct {
 	n    *Node
 	wake chan struct{} // capacity 1
 	done chan struct{}
+	// busySince is the time, as in appender, at which the machine began with the entry
+	// that it applies; 0 when it applies none.
+	busySince atomic.Int64
 
 	mu struct {
 		sync.Mutex
@@ -82,6 +87,9 @@ func (a *applier) run() {
 	}
 }
 
+// age is how long the machine has been applying one entry; 0 when it applies none.
+func (a *applier) age() time.Duration { return a.n.ageOf(&a.busySince) }
+
 // apply applies one work. Once the node has failed, only the requests are answered.
 func (a *applier) apply(it applyItem) {
 	for i := range it.work.Entries {
@@ -91,7 +99,10 @@ func (a *applier) apply(it applyItem) {
 			reqs = it.reqs[i]
 		}
 		if a.n.failure() == nil {
-			if err := a.n.cfg.Machine.Apply(e.Index, e.Term, e.Data, reqs); err != nil {
+			a.busySince.Store(a.n.clock())
+			err := a.n.cfg.Machine.Apply(e.Index, e.Term, e.Data, reqs)
+			a.busySince.Store(0)
+			if err != nil {
 				a.n.fail(err, "apply a committed entry")
 			} else {
 				a.applied.advance(e.Index)

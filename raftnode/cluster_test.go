@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,6 +82,7 @@ type machine struct {
 	id uint64
 	// forgetful machines keep nothing, for benchmarks.
 	forgetful bool
+	gate      atomic.Pointer[chan struct{}] // not nil: Apply waits until it is closed
 
 	mu struct {
 		sync.Mutex
@@ -116,6 +118,9 @@ func (m *machine) BuildBlock(reqs []Request) ([]byte, error) {
 }
 
 func (m *machine) Apply(index, term uint64, block []byte, reqs []Request) error {
+	if gate := m.gate.Load(); gate != nil {
+		<-*gate
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.applyErr != nil {

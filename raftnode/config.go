@@ -75,8 +75,8 @@ type Config struct {
 	MaxInflightBlocks int
 	// QueueBytes and QueueRequests bound what waits for a block. 64 MiB, 1 Mi.
 	QueueBytes, QueueRequests int
-	// StallTimeout is how long the oldest write to the log may take before this
-	// node gives leadership away. 2 * ElectionTicks * TickInterval.
+	// StallTimeout is how long the oldest write to the log, or the machine with one
+	// entry, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
 	// Fatal, when not nil, is called once, on a goroutine of its own, when the node

@@ -131,6 +131,48 @@ func TestStalledDiskGivesLeadershipAway(t *testing.T) {
 	c.agree()
 }
 
+// TestStalledMachineGivesLeadershipAway: a machine that does not finish an entry, as when
+// the store's disk hangs and the log's does not, stops a leader just the same.
+func TestStalledMachineGivesLeadershipAway(t *testing.T) {
+	t.Parallel()
+	c, _ := newSickCluster(t, 3, func(cfg *Config) { cfg.StallTimeout = 100 * time.Millisecond })
+	old := c.leader()
+	gate := make(chan struct{})
+	released := sync.OnceFunc(func() { close(gate) })
+	defer released()
+	old.machine.gate.Store(&gate)
+	stuck := newRequest("stuck")
+	if err := old.Submit(stuck); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("hand over", func() error {
+		for id, n := range c.nodes {
+			if id != old.cfg.ID && n.Status().Serving {
+				return nil
+			}
+		}
+		return errors.Newf("nobody else leads; the stalled node says %+v", old.Status())
+	})
+	if s := old.Status(); !s.Stalled || s.ApplyAge == 0 || s.AppendAge != 0 {
+		t.Errorf("status of the stalled node: %+v", s)
+	}
+	if o := c.submit("more"); o.err != nil {
+		t.Error(o.err)
+	}
+	old.machine.gate.Store(nil)
+	released()
+	c.eventually("recover", func() error {
+		if s := old.Status(); s.Stalled {
+			return errors.Newf("status %+v", s)
+		}
+		return nil
+	})
+	if o := <-stuck.result; o.err != nil && !errors.Is(o.err, ErrIndefinite) {
+		t.Errorf("request in flight: %v", o.err)
+	}
+	c.agree()
+}
+
 // TestStalledLeaderFallsSilent: when the hand-over does not succeed either, a
 // stalled leader stops its heartbeats, so that the others elect.
 func TestStalledLeaderFallsSilent(t *testing.T) {

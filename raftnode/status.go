@@ -14,10 +14,11 @@ type Status struct {
 	InflightBlocks int // proposed here and neither applied nor lost
 	QueuedAppends  int
 
-	// Stalled: the oldest write to the log has taken longer than StallTimeout.
-	// AppendAge is how long it has taken so far, 0 when none is under way.
-	Stalled   bool
-	AppendAge time.Duration
+	// Stalled: the oldest write to the log, or the machine with one entry, has taken
+	// longer than StallTimeout. AppendAge and ApplyAge are how long they have taken so
+	// far, 0 when nothing is under way.
+	Stalled             bool
+	AppendAge, ApplyAge time.Duration
 
 	// Progress of all members, as of the last tick; nil when not leading.
 	Progress []Progress
@@ -36,6 +37,7 @@ func (n *Node) Status() Status {
 		QueuedAppends:  n.appender.queued(),
 		Stalled:        n.stalled.Load(),
 		AppendAge:      n.appender.age(),
+		ApplyAge:       n.applier.age(),
 		Err:            n.failure(),
 	}
 	if last, err := n.group.LastIndex(); err == nil {

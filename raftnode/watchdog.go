@@ -1,14 +1,16 @@
 package raftnode
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// watchdog notices a disk that stalls. A leader with a stalled disk would go on
-// committing with the disks of the others and keep its followers loyal, but could
-// not apply and so not answer.
+// watchdog notices a disk that stalls: a write to the log that does not end, or a
+// machine that does not finish applying an entry. A leader with a stalled disk would
+// go on committing with the disks of the others and keep its followers loyal, but
+// could not apply and so not answer.
 type watchdog struct {
 	stalled bool
 	// muted: handing over has not helped within an election timeout, so the
@@ -18,13 +20,13 @@ type watchdog struct {
 
 // watch is called with every tick.
 func (n *Node) watch(w *watchdog) {
-	age := n.appender.age()
+	age := max(n.appender.age(), n.applier.age())
 	stalled := age > n.cfg.StallTimeout
 	if stalled != w.stalled {
 		w.stalled = stalled
 		n.stalled.Store(stalled)
 		if stalled {
-			n.cfg.Logf("raft: a write to the log has been under way for %s: disk stalled", age)
+			n.cfg.Logf("raft: a write to the log or the machine has been under way for %s: disk stalled", age)
 		} else {
 			n.cfg.Logf("raft: the disk answers again")
 		}
@@ -37,6 +39,14 @@ func (n *Node) watch(w *watchdog) {
 		n.core.TransferLeader(0)
 	}
 	w.muted = age > n.cfg.StallTimeout+time.Duration(n.cfg.ElectionTicks)*n.cfg.TickInterval
+}
+
+// ageOf is how long ago since was, in nanoseconds of the node's clock; 0 if it is 0.
+func (n *Node) ageOf(since *atomic.Int64) time.Duration {
+	if at := since.Load(); at != 0 {
+		return time.Duration(n.clock() - at)
+	}
+	return 0
 }
 
 // mutes says which messages a stalled node keeps to itself: those with which it

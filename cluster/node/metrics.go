@@ -76,7 +76,7 @@ func (n *node) registerMetrics() {
 	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
 	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })
 	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(r.raft.Status().Commit) })
-	m.gauge("cairn_raft_disk_stalled", "1 while a write to the Raft log takes longer than raft.stall.", func() float64 {
+	m.gauge("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.", func() float64 {
 		if r.raft.Status().Stalled {
 			return 1
 		}
