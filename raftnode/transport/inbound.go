@@ -5,16 +5,45 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/errors"
 )
 
-// maxHandshakes bounds the connections that are being authenticated at one time.
+// maxHandshakes bounds the connections that are being authenticated at one time. One
+// more drives the oldest out: whoever connects and says nothing cannot keep members out,
+// whose handshakes take milliseconds.
 const maxHandshakes = 64
 
+// handshakes are the connections that are being authenticated.
+type handshakes struct {
+	mu    sync.Mutex
+	conns []net.Conn // oldest first
+}
+
+// enter adds a connection and returns the one that has to go, if any.
+func (h *handshakes) enter(c net.Conn) (oldest net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns = append(h.conns, c); len(h.conns) > maxHandshakes {
+		oldest = h.conns[0]
+		h.conns = slices.Delete(h.conns, 0, 1)
+	}
+	return oldest
+}
+
+func (h *handshakes) leave(c net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.Index(h.conns, c); i >= 0 {
+		h.conns = slices.Delete(h.conns, i, i+1)
+	}
+}
+
 func (t *Transport) acceptLoop(ln net.Listener) {
-	slots := make(chan struct{}, maxHandshakes)
+	var pending handshakes
 	for {
 		raw, err := ln.Accept()
 		if err != nil {
@@ -33,17 +62,13 @@ func (t *Transport) acceptLoop(ln net.Listener) {
 			_ = raw.Close()
 			return
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			t.cfg.Logf("transport: %d handshakes under way, refusing %s", maxHandshakes, raw.RemoteAddr())
-			t.untrack(raw)
-			_ = raw.Close()
-			continue
+		if oldest := pending.enter(raw); oldest != nil {
+			t.cfg.Logf("transport: %d handshakes under way, closing the oldest, from %s", maxHandshakes, oldest.RemoteAddr())
+			_ = oldest.Close()
 		}
 		t.wg.Go(func() {
 			defer t.untrack(raw)
-			t.serve(raw, func() { <-slots })
+			t.serve(raw, func() { pending.leave(raw) })
 		})
 	}
 }

@@ -467,6 +467,29 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
+// TestSilentStrangers: connections that never prove who they are do not keep a member out.
+func TestSilentStrangers(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, func(c *Config) { c.HandshakeTimeout = time.Hour })
+	p.nodes[1].Close()
+	for range 2 * maxHandshakes {
+		conn, err := net.Dial("tcp", p.addrs[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	ln, err := net.Listen("tcp", p.addrs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(1, ln)
+	eventually(t, "the member is heard", func() bool {
+		p.nodes[1].SendApp(1, 2, []byte("let in"))
+		return p.recorders[2].has("app 1 let in")
+	})
+}
+
 // helloSized is a valid frame of a hello's length that is none.
 func helloSized() []byte {
 	b := appendHeader(nil, kindApp, 0, helloSize)
