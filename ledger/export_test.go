@@ -9,3 +9,12 @@ func putCRC(raw []byte) {
 	end := len(raw) - blockCRCSize
 	binary.BigEndian.PutUint32(raw[end:], crc32.Checksum(raw[:end], castagnoli))
 }
+
+// BlockOf returns the memory of the cached block that holds an entry.
+func BlockOf(l *Ledger, index uint64) ([]byte, error) {
+	r, err := l.record(index)
+	if err != nil {
+		return nil, err
+	}
+	return r.raw, nil
+}

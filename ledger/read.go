@@ -18,6 +18,26 @@ func (l *Ledger) Leaf(index uint64) ([]byte, error) {
 	return leaves[0], nil
 }
 
+// smallBlock is what a leaf may keep in memory beyond itself, in bytes.
+const smallBlock = 4 << 10
+
+// detach copies leaves of the record that are a small part of it: they would keep all of it in memory.
+func (r *record) detach(leaves [][]byte) {
+	size := 0
+	for _, leaf := range leaves {
+		size += len(leaf)
+	}
+	if r == nil || len(r.raw) <= 4*size+smallBlock {
+		return
+	}
+	copied := make([]byte, 0, size)
+	for i, leaf := range leaves {
+		at := len(copied)
+		copied = append(copied, leaf...)
+		leaves[i] = copied[at:len(copied):len(copied)]
+	}
+}
+
 // Leaves returns consecutive leaves from first on, checked against the tree: at least one, at most maxLeaves, and no
 // more than maxBytes unless the first alone is larger. The caller must not change them. Its errors: *NotFoundError
 // when first is not below the size, *CorruptError; with an error there are no leaves.
@@ -34,11 +54,13 @@ func (l *Ledger) leaves(v *view, first uint64, maxLeaves, maxBytes int) ([][]byt
 	}
 	n := min(v.head.Size-first, uint64(maxLeaves))
 	leaves := make([][]byte, 0, min(n, 1024))
-	bytes := 0
+	bytes, mine := 0, 0 // mine: the leaves before this one are not of rec
 	var rec *record
 	for index := first; index < first+n; index++ {
 		if rec == nil || !rec.holds(index) {
 			var err error
+			rec.detach(leaves[mine:])
+			mine = len(leaves)
 			if rec, err = l.record(index); err != nil {
 				return nil, err
 			}
@@ -52,6 +74,7 @@ func (l *Ledger) leaves(v *view, first uint64, maxLeaves, maxBytes int) ([][]byt
 		}
 		leaves = append(leaves, leaf)
 	}
+	rec.detach(leaves[mine:])
 	if err := l.proveLeaves(v, first, leaves); err != nil {
 		return nil, err
 	}
