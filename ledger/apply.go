@@ -264,9 +264,7 @@ func (l *Ledger) flush() error {
 			return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 		}
 	}
-	if err := l.durable.committed(l.store, a.pos, a.bytes); err != nil {
-		return err
-	}
+	l.durable.committed(l.store, a.pos, a.bytes)
 	l.publish()
 	// The store keeps the pairs' slices but not the slice of pairs, and it is done with that.
 	clear(a.pairs)

@@ -1,10 +1,6 @@
 package ledger
 
-import (
-	"sync"
-
-	"github.com/cockroachdb/errors"
-)
+import "sync"
 
 // sampleBytes is how many committed bytes lie between two samples of the store's token: a sample may cost a
 // directory listing.
@@ -31,24 +27,23 @@ func (d *durability) init(start Summary) {
 }
 
 // committed says that a commit of n bytes brought the ledger to summary.
-func (d *durability) committed(store Store, summary Summary, n int) error {
+func (d *durability) committed(store Store, summary Summary, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.pending += n
 	if d.mu.pending < sampleBytes {
-		return nil
+		return
 	}
 	d.mu.pending = 0
 	token, err := store.Token()
 	if err != nil {
-		return errors.Wrap(err, "sample the store")
+		return // no sample this time: the mark stays where it is, and nothing is lost
 	}
 	if k := len(d.mu.samples); k > 0 && d.mu.samples[k-1].token == token {
 		d.mu.samples[k-1].summary = summary
 	} else {
 		d.mu.samples = append(d.mu.samples, sample{token, summary})
 	}
-	return nil
 }
 
 func (d *durability) set(s Summary) {

@@ -59,7 +59,11 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := openStore(t, dir, 64<<10)
-	defer s.Close()
+	defer func() {
+		if err := s.Close(); err == nil {
+			t.Error("Close calls durable what could not be synced")
+		}
+	}()
 	// Something that cannot be opened for syncing stands in for a disk that cannot write.
 	obstacle := filepath.Join(dir, "000099.vlog")
 	if err := os.Mkdir(obstacle, 0o700); err != nil {

@@ -363,7 +363,8 @@ func syncDir(dir string) error {
 // errClosed is returned by everything that comes after Close.
 var errClosed = errors.Wrap(ledger.ErrClosed, "use the ledger store")
 
-// Close implements ledger.Store. It waits for reads that are under way; later ones get ledger.ErrClosed.
+// Close implements ledger.Store. It waits for reads that are under way; later ones get ledger.ErrClosed. After a commit or
+// sync that failed it returns that error: Badger's own Close may succeed, and what was lost must not be called durable.
 func (s *Store) Close() (err error) {
 	defer recoverInto(&err, "close ledger store")
 	s.open.Lock()
@@ -372,7 +373,7 @@ func (s *Store) Close() (err error) {
 		return errClosed
 	}
 	s.open.closed = true
-	return errors.Wrap(s.db.Close(), "close ledger store")
+	return errors.CombineErrors(s.failed(), errors.Wrap(s.db.Close(), "close ledger store"))
 }
 
 // Size returns the bytes of the store's tables and values.
