@@ -10,6 +10,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -176,5 +177,33 @@ func TestDialChecksFiles(t *testing.T) {
 			_ = c.Close()
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestOtherLedger: a profile of one ledger cannot write into another that shares its certificates.
+func TestOtherLedger(t *testing.T) {
+	cluster := fakecluster.New(t, 1, fakecluster.Options{})
+	p := profile(t, cluster, "")
+	p.Origin = "another.example/ledger"
+	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	must(t, err)
+	other, err := tlog.NewCosigner(p.Origin, key)
+	must(t, err)
+	witness, err := tlog.NewCosigner(p.Origin+"/n1", key)
+	must(t, err)
+	policy, err := tlog.NewPolicy([]*tlog.VerifierKey{other.Key()}, []*tlog.VerifierKey{witness.Key()}, 1)
+	must(t, err)
+	must(t, os.WriteFile(p.Policy, policy.Marshal(), 0o600))
+	c := connect(t, p)
+	_, err = c.Append(within(t), entry("k", "v"))
+	wantError(t, err, client.ReasonOtherLedger, true)
+	s := c.OpenStream(within(t))
+	defer s.Close()
+	pending, err := s.Append(within(t), []client.Entry{entry("k", "v")})
+	must(t, err)
+	_, err = pending.Wait(within(t))
+	wantError(t, err, client.ReasonOtherLedger, true)
+	if n := size(t, cluster.Nodes[0]); n != 0 {
+		t.Errorf("%d entries reached the other ledger", n)
 	}
 }

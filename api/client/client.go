@@ -69,6 +69,7 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 		d := &net.Dialer{Timeout: connectTimeout}
 		o.dialer = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
+	o.origin = p.Origin
 	c := &Client{origin: p.Origin, principal: o.principal, opts: o}
 	c.tracker, err = newTracker(c, policy, p.State)
 	if err != nil {

@@ -22,6 +22,9 @@ const (
 	ReasonDeadline    = "DEADLINE"    // the caller's context ended
 	ReasonInvalid     = "INVALID_ARGUMENT"
 	ReasonClosed      = "CLOSED" // the Client was closed
+
+	// ReasonOtherLedger is given by a node of another ledger than the profile's.
+	ReasonOtherLedger = "OTHER_LEDGER"
 )
 
 // Error is a refused or failed call.

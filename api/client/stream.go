@@ -53,8 +53,11 @@ const streamWindowBatches = 64
 func (c *Client) OpenStream(ctx context.Context) *Stream {
 	s := &Stream{c: c, window: make(chan struct{}, streamWindowBatches), wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	context.AfterFunc(c.ctx, s.cancel)
-	go s.run()
+	unbind := context.AfterFunc(c.ctx, s.cancel)
+	go func() {
+		defer unbind()
+		s.run()
+	}()
 	return s
 }
 

@@ -2,12 +2,16 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/tap"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
 // refusedLifetime is how long a refused call may take to hear so. Refusing it before it starts would be simpler, but gRPC then
@@ -23,6 +27,9 @@ type verdictKey struct{}
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	peer, err := s.authorise(ctx, info.FullMethodName)
 	if err == nil {
+		err = s.meant(info.Header)
+	}
+	if err == nil {
 		if err = s.admitted.enter(peer.Principal); err == nil {
 			context.AfterFunc(ctx, func() { s.admitted.leave(peer.Principal) })
 			return context.WithValue(ctx, peerKey{}, peer), nil
@@ -32,6 +39,17 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	short, cancel := context.WithTimeout(ctx, refusedLifetime)
 	context.AfterFunc(ctx, cancel)
 	return context.WithValue(short, verdictKey{}, err), nil
+}
+
+// meant refuses a call that is for another ledger; see cairnv1.OriginHeader.
+func (s *Server) meant(header metadata.MD) error {
+	for _, origin := range header.Get(cairnv1.OriginHeader) {
+		if origin != s.cfg.Origin {
+			return refuse(codes.FailedPrecondition, ReasonOtherLedger,
+				fmt.Sprintf("the call is for the ledger %q, this node serves %q", origin, s.cfg.Origin))
+		}
+	}
+	return nil
 }
 
 // verdict returns why the call was not admitted, nil if it was.
@@ -45,8 +63,9 @@ func verdict(ctx context.Context) error {
 	return nil
 }
 
-// gate counts calls, in all and for each principal.
+// gate counts calls of one kind, in all and for each principal.
 type gate struct {
+	what           string
 	most, mostEach int
 
 	mu   sync.Mutex
@@ -54,18 +73,18 @@ type gate struct {
 	each map[string]int // principals with at least one call
 }
 
-func (g *gate) init(most, mostEach int) {
-	g.most, g.mostEach, g.each = most, mostEach, make(map[string]int)
+func (g *gate) init(what string, most, mostEach int) {
+	g.what, g.most, g.mostEach, g.each = what, most, mostEach, make(map[string]int)
 }
 
 func (g *gate) enter(principal string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.all >= g.most {
-		return tooMany("calls on this node", g.most)
+		return tooMany(g.what+" on this node", g.most)
 	}
 	if g.each[principal] >= g.mostEach {
-		return tooMany("calls of this principal", g.mostEach)
+		return tooMany(g.what+" of this principal", g.mostEach)
 	}
 	g.all++
 	g.each[principal]++
@@ -101,13 +120,14 @@ func (s semaphore) tryAcquire() bool {
 
 func (s semaphore) release() { <-s }
 
-// limited is a listener that closes connections beyond a number at once, before any handshake.
+// limited is what LimitListener returns. Connections beyond the number are closed before any handshake.
 type limited struct {
 	net.Listener
 	free semaphore
 }
 
-func limitListener(ln net.Listener, most int) net.Listener {
+// LimitListener returns a listener that has at most so many connections at a time and closes further ones at once.
+func LimitListener(ln net.Listener, most int) net.Listener {
 	return &limited{ln, make(semaphore, most)}
 }
 

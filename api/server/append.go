@@ -81,7 +81,7 @@ func (s *Server) appended(ctx context.Context, req *cairnv1.AppendRequest, resul
 	// From here on the batch is committed: whatever fails, the indexes are the answer.
 	sealed, err := s.waitSealed(ctx, result.Indexes)
 	if err == nil {
-		err = s.prove(resp, req.GetKnownSize(), sealed)
+		err = s.prove(ctx, resp, req.GetKnownSize(), sealed)
 	}
 	if err != nil {
 		s.cfg.Logf("append is committed, but there is no receipt: %v", err)
@@ -107,9 +107,9 @@ func (s *Server) waitSealed(ctx context.Context, indexes []uint64) (*ledger.Seal
 }
 
 // prove adds leaves, proofs and checkpoint to a response.
-func (s *Server) prove(resp *cairnv1.AppendResponse, known uint64, sealed *ledger.Sealed) error {
+func (s *Server) prove(ctx context.Context, resp *cairnv1.AppendResponse, known uint64, sealed *ledger.Sealed) error {
 	l := s.cfg.Backend.Ledger()
-	leaves, err := leavesOf(l, resp.Indexes)
+	leaves, err := leavesOf(ctx, l, resp.Indexes)
 	if err != nil {
 		return errors.Wrap(err, "read leaves")
 	}
@@ -143,12 +143,15 @@ func (s *Server) sealedCheckpoint(sealed *ledger.Sealed, known uint64) (*cairnv1
 }
 
 // leavesOf returns the leaves of indexes, which are mostly consecutive.
-func leavesOf(l Ledger, indexes []uint64) ([][]byte, error) {
+func leavesOf(ctx context.Context, l Ledger, indexes []uint64) ([][]byte, error) {
 	out := make([][]byte, 0, len(indexes))
 	for len(out) < len(indexes) {
 		first, run := indexes[len(out)], 1
 		for len(out)+run < len(indexes) && indexes[len(out)+run] == first+uint64(run) {
 			run++
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err // nobody waits for it any more
 		}
 		leaves, err := l.Leaves(first, run, run*ledger.MaxLeafSize)
 		if err != nil {

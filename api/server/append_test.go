@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
@@ -342,5 +343,73 @@ func TestAppendStreamBackPressure(t *testing.T) {
 	}
 	if n := n.Submitted(); n != 2 {
 		t.Errorf("%d batches were submitted, the window is 2", n)
+	}
+}
+
+// TestAppendStreamCountsReceipts: what the answers will hold counts, too: their receipts are larger than small entries.
+func TestAppendStreamCountsReceipts(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{StreamBytes: 200_000, SealWait: time.Minute})
+	c.SealByHand()
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	stream, err := a.AppendStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := batch(make([]string, 100)...)
+	req.Wait = cairnv1.Wait_WAIT_SEALED
+	for n := range uint64(40) {
+		if err := stream.Send(&cairnv1.AppendStreamRequest{RequestId: n, Append: req}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := c.Nodes[0]
+	eventually(t, "some batches are submitted", func() bool { return n.Submitted() >= 2 })
+	time.Sleep(50 * time.Millisecond) // for more, if there were more
+	if got := n.Submitted(); got > 5 {
+		t.Errorf("%d batches wait for receipts of 40 kB each, the window is 200 kB", got)
+	}
+	go func() {
+		for {
+			if _, err := stream.Recv(); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "the window moves on", func() bool { c.SealNow(); return n.Submitted() > 10 })
+}
+
+// TestAppendStreamStalls: a client that does not read its answers loses the stream, and knows that it knows nothing.
+func TestAppendStreamStalls(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})
+	conn, err := grpc.NewClient("passthrough:///"+c.Nodes[0].Address, grpc.WithTransportCredentials(fakecluster.Insecure("")),
+		grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := cairnv1.NewLedgerClient(conn).AppendStream(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const batches = 40
+	req := batch(string(make([]byte, 60_000)))
+	req.Wait = cairnv1.Wait_WAIT_SEALED
+	for n := range uint64(batches) {
+		if stream.Send(&cairnv1.AppendStreamRequest{RequestId: n, Append: req}) != nil {
+			break // Recv has the reason
+		}
+	}
+	time.Sleep(400 * time.Millisecond) // not a gate: reading later only makes the stream longer
+	for n := 0; ; n++ {
+		if _, err := stream.Recv(); err != nil {
+			demand(t, err, codes.ResourceExhausted, server.ReasonSlowConsumer, unsure)
+			return
+		}
+		if n == batches {
+			t.Fatal("a client that did not read got everything")
+		}
 	}
 }

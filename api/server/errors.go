@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -23,6 +24,7 @@ const (
 	// Who and what.
 	ReasonUnauthenticated  = "UNAUTHENTICATED"
 	ReasonPermissionDenied = "PERMISSION_DENIED" // metadata: method, needs, has
+	ReasonOtherLedger      = "OTHER_LEDGER"      // the caller means a ledger that this node does not serve
 
 	// The request itself.
 	ReasonInvalidArgument = "INVALID_ARGUMENT"
@@ -93,7 +95,9 @@ func (r *refusal) GRPCStatus() *status.Status {
 	}
 	st, err := status.New(r.code, r.message).WithDetails(details...)
 	if err != nil {
-		panic(errors.Wrap(err, "encode error details")) // generated messages always encode; code is never OK
+		// Text that is not UTF-8 does not encode. This runs within gRPC's locks, where a panic would leave them held; a client
+		// takes an error without details for an unknown outcome, which is never wrong.
+		return status.New(r.code, strings.ToValidUTF8(r.message, "?"))
 	}
 	return st
 }

@@ -19,17 +19,19 @@ type Limits struct {
 	Streams             int // calls at a time; default 1024. Each can make the node hold its window (1 MiB) of unread data
 	StreamsPerPrincipal int // calls at a time of one principal; default 512
 	Watches             int // watchers at a time; default 256
+	WatchesPerPrincipal int // watchers at a time of one principal; default 128
 
 	StreamBatches int // batches of one AppendStream that are not answered; default 64
-	StreamBytes   int // and their bytes; default 8 MiB
+	StreamBytes   int // and their bytes, with those of the receipts that they wait for; default 8 MiB
 
 	RangeEntries int // entries in one message of a Range or Watch; default 1024
 	RangeBytes   int // and their bytes; default 256 KiB
 
 	SealWait   time.Duration // how long an append waits for its seal, and a receipt; default 2 s
 	BehindWait time.Duration // how long a local read waits for min_size; default 1 s
-	SendStall  time.Duration // how long a Range or Watch waits for a client that does not read; default 10 s
+	SendStall  time.Duration // how long a stream waits for a client that does not read; default 10 s
 	WatchAlive time.Duration // between signs of life on an idle Watch; default 1 s
+	WatchAlone time.Duration // how long an idle Watch goes on while the node knows no leader; default 3 s
 }
 
 func (l *Limits) fill() error {
@@ -46,6 +48,7 @@ func (l *Limits) fill() error {
 		{&l.Streams, "streams", 1024, 1 << 20},
 		{&l.StreamsPerPrincipal, "streams per principal", 512, 1 << 20},
 		{&l.Watches, "watches", 256, 1 << 16},
+		{&l.WatchesPerPrincipal, "watches per principal", 128, 1 << 16},
 		{&l.StreamBatches, "stream batches", 64, 1 << 12},
 		{&l.StreamBytes, "stream bytes", 8 << 20, 1 << 30},
 		{&l.RangeEntries, "range entries", 1024, 1 << 14},
@@ -68,6 +71,7 @@ func (l *Limits) fill() error {
 		{&l.BehindWait, "behind wait", time.Second},
 		{&l.SendStall, "send stall", 10 * time.Second},
 		{&l.WatchAlive, "watch alive", time.Second},
+		{&l.WatchAlone, "watch alone", 3 * time.Second},
 	}
 	for _, d := range durations {
 		if *d.value == 0 {

@@ -81,6 +81,32 @@ func TestHeadersAndDeadlines(t *testing.T) {
 	}
 }
 
+// TestNoTextForAMethod: a method's name that is no UTF-8 is refused like any other that does not exist, and neither the
+// connection nor the node suffers.
+func TestNoTextForAMethod(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	for _, method := range []string{"/cairn.v1.Ledger/\xff", "/\xff/Head", "/x/\xc3\x28"} {
+		err := a.conn.Invoke(within(t), method, &cairnv1.HeadRequest{}, &cairnv1.HeadResponse{})
+		if code := status.Code(err); code != codes.PermissionDenied && code != codes.Unimplemented {
+			t.Errorf("%q: %v", method, err)
+		}
+		if _, err := a.Head(within(t), &cairnv1.HeadRequest{}); err != nil {
+			t.Fatalf("after %q: %v", method, err)
+		}
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		c.Nodes[0].Kill()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the node does not stop")
+	}
+}
+
 // TestCallsAreLimited: calls beyond the limits are told so; they are counted again when others end.
 func TestCallsAreLimited(t *testing.T) {
 	t.Parallel()
@@ -202,4 +228,30 @@ func TestAbandonedCallsLeaveNothing(t *testing.T) {
 		_ = conn.Close()
 	}
 	eventually(t, fmt.Sprintf("goroutines return to %d", before), func() bool { return runtime.NumGoroutine() <= before+5 })
+}
+
+// TestOtherLedger: a call for another ledger is refused, definitely, and appends nothing.
+func TestOtherLedger(t *testing.T) {
+	_, a := start(t, server.Limits{})
+	other := metadata.AppendToOutgoingContext(within(t), cairnv1.OriginHeader, "another.example/ledger")
+	calls := map[string]func(context.Context) error{
+		"append": func(ctx context.Context) error { _, err := a.Append(ctx, batch("x")); return err },
+		"head":   func(ctx context.Context) error { _, err := a.Head(ctx, &cairnv1.HeadRequest{}); return err },
+		"stream": func(ctx context.Context) error {
+			s, err := a.AppendStream(ctx)
+			if err == nil {
+				_, err = s.Recv()
+			}
+			return err
+		},
+	}
+	for name, call := range calls {
+		t.Log(name)
+		demand(t, call(other), codes.FailedPrecondition, server.ReasonOtherLedger, sure)
+	}
+	mine := metadata.AppendToOutgoingContext(within(t), cairnv1.OriginHeader, fakecluster.Origin)
+	h, err := a.Head(mine, &cairnv1.HeadRequest{})
+	if err != nil || h.Size != 0 {
+		t.Errorf("head of the right ledger: %v, %v; want size 0", h, err)
+	}
 }

@@ -61,11 +61,12 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 	if known && peer.Roles.Has(needs) {
 		return peer, nil
 	}
+	if !known {
+		// The name of a method that does not exist is the client's own bytes: it is not repeated.
+		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, "there is no such method: nobody may call it")
+	}
 	name := method[strings.LastIndexByte(method, '/')+1:]
 	r := refuse(codes.PermissionDenied, ReasonPermissionDenied, name+" needs the role "+needs.String()+"; "+peer.Principal+" has "+peer.Roles.String())
-	if !known {
-		r.message = name + " may be called by nobody"
-	}
 	r.metadata = map[string]string{"method": name, "needs": needs.String(), "has": peer.Roles.String()}
 	return Peer{}, r
 }

@@ -45,7 +45,7 @@ type Server struct {
 	metrics *metrics
 
 	admitted gate
-	watches  semaphore
+	watches  gate
 
 	stopping chan struct{} // closed by Stop: long streams end
 	stopOnce sync.Once
@@ -81,8 +81,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, limits: cfg.Limits, health: health.NewServer(), stopping: make(chan struct{})}
 	s.metrics = newMetrics(cfg.Metrics)
-	s.admitted.init(s.limits.Streams, s.limits.StreamsPerPrincipal)
-	s.watches = make(semaphore, s.limits.Watches)
+	s.admitted.init("calls", s.limits.Streams, s.limits.StreamsPerPrincipal)
+	s.watches.init("watches", s.limits.Watches, s.limits.WatchesPerPrincipal)
 	s.grpc = grpc.NewServer(
 		grpc.Creds(cfg.Credentials),
 		grpc.ForceServerCodecV2(newCodec(s.limits.BatchEntries)),
@@ -112,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 
 // Serve answers on the listener until Stop. It takes the listener over.
 func (s *Server) Serve(ln net.Listener) error {
-	return errors.Wrap(s.grpc.Serve(limitListener(ln, s.limits.Connections)), "serve API")
+	return errors.Wrap(s.grpc.Serve(LimitListener(ln, s.limits.Connections)), "serve API")
 }
 
 // SetServing sets what grpc.health.v1 says; a new server is not serving until told otherwise.

@@ -54,12 +54,14 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 	if next >= merkle.MaxSize {
 		return outOfRange("index %d: no ledger is that large", next)
 	}
-	if !s.watches.tryAcquire() {
-		return tooMany("watches on this node", s.limits.Watches)
+	who := principal(stream.Context())
+	if err := s.watches.enter(who); err != nil {
+		return err
 	}
-	defer s.watches.release()
+	defer s.watches.leave(who)
 	l := s.cfg.Backend.Ledger()
 	return s.feed(stream.Context(), next, func(ctx context.Context, p *pace) error {
+		var alone time.Time // since when no leader is known
 		for {
 			resp := &cairnv1.WatchResponse{First: next, Size: l.Head().Size}
 			if next < resp.Size {
@@ -77,8 +79,21 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 			idle, cancel := context.WithTimeout(ctx, s.limits.WatchAlive)
 			err := l.WaitSize(idle, next+1)
 			cancel()
-			if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+			if err == nil {
+				alone = time.Time{}
+				continue
+			}
+			if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 				return definite(err)
+			}
+			switch {
+			case s.cfg.Backend.Status().LeaderName != "":
+				alone = time.Time{}
+			case alone.IsZero():
+				alone = time.Now()
+			case time.Since(alone) > s.limits.WatchAlone:
+				// The others may have gone on without this node: the client must not wait here for ever.
+				return refuse(codes.Unavailable, ReasonNoLeader, fmt.Sprintf("this node has known no leader for %v", s.limits.WatchAlone)).resume(next)
 			}
 		}
 	})

@@ -139,6 +139,30 @@ func TestSlowConsumer(t *testing.T) {
 	}
 }
 
+// TestWatchWithoutLeader: a node that has lost the others tells its watchers to go elsewhere.
+func TestWatchWithoutLeader(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{WatchAlive: 10 * time.Millisecond, WatchAlone: 50 * time.Millisecond})
+	mustAppend(t, a, batch("x"))
+	s, err := a.Watch(within(t), &cairnv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // signs of life, far beyond WatchAlone
+		if _, err := s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Lead(nil)
+	for err == nil {
+		_, err = s.Recv()
+	}
+	f := demand(t, err, codes.Unavailable, server.ReasonNoLeader, sure)
+	if resume := f.detail.GetResume(); resume == nil || resume.Next != 1 {
+		t.Errorf("resume %v, want 1", resume)
+	}
+}
+
 // TestStopEndsStreams: streams end at once, with a reason to go elsewhere, so that a node stops in time.
 func TestStopEndsStreams(t *testing.T) {
 	t.Parallel()
@@ -173,23 +197,41 @@ func TestStopEndsStreams(t *testing.T) {
 
 func TestWatchesAreLimited(t *testing.T) {
 	t.Parallel()
-	_, a := start(t, server.Limits{Watches: 3})
+	_, a := start(t, server.Limits{Watches: 3, WatchesPerPrincipal: 2})
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
-	for range 3 {
-		s, err := a.Watch(ctx, &cairnv1.WatchRequest{})
+	watch := func(who string) error {
+		s, err := a.Watch(as(ctx, "spiffe://fake.example/svc/"+who, "reader"), &cairnv1.WatchRequest{})
 		if err == nil {
 			_, err = s.Recv()
 		}
-		if err != nil {
+		return err
+	}
+	for _, who := range []string{"a", "a", "b"} {
+		if err := watch(who); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s, err := a.Watch(ctx, &cairnv1.WatchRequest{})
-	if err == nil {
-		_, err = s.Recv()
+	demand(t, watch("c"), codes.ResourceExhausted, server.ReasonTooMany, sure)
+}
+
+// TestOnePrincipalsWatches: nobody takes all of them.
+func TestOnePrincipalsWatches(t *testing.T) {
+	t.Parallel()
+	_, a := start(t, server.Limits{WatchesPerPrincipal: 1})
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	for i, who := range []string{"a", "a", "b"} {
+		s, err := a.Watch(as(ctx, "spiffe://fake.example/svc/"+who, "reader"), &cairnv1.WatchRequest{})
+		if err == nil {
+			_, err = s.Recv()
+		}
+		if i == 1 {
+			demand(t, err, codes.ResourceExhausted, server.ReasonTooMany, sure)
+		} else if err != nil {
+			t.Fatal(err)
+		}
 	}
-	demand(t, err, codes.ResourceExhausted, server.ReasonTooMany, sure)
 }
 
 // racingBackend is a node whose ledger grows right after every look at its head.
