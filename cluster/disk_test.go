@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
 )
@@ -60,6 +61,32 @@ func TestFullDisk(t *testing.T) {
 	l.waitFor(t, 20)
 	l.stop()
 	l.verify(t, c)
+}
+
+// TestBrokenDiskEndsTheProcess: a node that has to stop because of its disk ends, although
+// the store cannot be closed on that disk, so that a supervisor sees it.
+func TestBrokenDiskEndsTheProcess(t *testing.T) {
+	c := startCluster(t, 1, func(cfg *node.Config) { cfg.Storage.SegmentBytes = 1 << 20 })
+	cl := dial(t, c, "writer", client.WithTimeout(2*time.Second))
+	if _, err := cl.Append(t.Context(), client.Entry{Payload: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	// New files cannot be made any more, neither segments nor tables.
+	for _, dir := range []string{"wal", "ledger"} {
+		if err := os.RemoveAll(filepath.Join(c.DataDir("n1"), dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	payload := make([]byte, 60_000)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if _, err := cl.Append(t.Context(), client.Entry{Payload: payload}); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the node goes on without its files")
+		}
+	}
+	waitStoppedWithin(t, c, "n1", time.Minute)
 }
 
 // smallDisk mounts a file system of 256 MiB, if we may.
@@ -116,7 +143,12 @@ func fill(t *testing.T, path string, limit int) {
 
 func waitStopped(t *testing.T, c *local.Cluster, name string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	waitStoppedWithin(t, c, name, 20*time.Second)
+}
+
+func waitStoppedWithin(t *testing.T, c *local.Cluster, name string, patience time.Duration) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		all, err := c.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -2,6 +2,9 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,7 +126,43 @@ func TestForeignClients(t *testing.T) {
 		}
 		t.Logf("%s: %v", name, err)
 	}
+	manyConnections(t, c)
 	if h, err := reader.Head(t.Context()); err != nil || h.Size != 0 {
 		t.Errorf("afterwards the ledger has %d entries, %v; want none", h.Size, err)
 	}
+}
+
+// manyConnections: the HTTP port takes only so many at a time, from whomever, and serves again when they are gone.
+func manyConnections(t *testing.T, c *local.Cluster) {
+	t.Helper()
+	address := c.Nodes()[0].HTTP
+	var open []net.Conn
+	refused := false
+	for range 2000 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, conn)
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			refused = true
+			break
+		}
+	}
+	if !refused {
+		t.Errorf("%d connections were accepted", len(open))
+	}
+	for _, conn := range open {
+		_ = conn.Close()
+	}
+	resp, err := http.Get(c.Nodes()[0].HTTPURL() + "/livez")
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		resp, err = http.Get(c.Nodes()[0].HTTPURL() + "/livez")
+	}
+	if err != nil {
+		t.Errorf("afterwards: %v", err)
+		return
+	}
+	_ = resp.Body.Close()
 }

@@ -86,6 +86,9 @@ func (c *Cluster) Dir() string { return c.dir }
 // Origin returns the ledger's origin.
 func (c *Cluster) Origin() string { return c.state.Origin }
 
+// Suite returns the LPA/1 suite, default or cat5.
+func (c *Cluster) Suite() string { return c.state.Suite }
+
 // Nodes returns the nodes in order of their names.
 func (c *Cluster) Nodes() []NodeInfo { return slices.Clone(c.state.Nodes) }
 

@@ -135,7 +135,7 @@ func refuseLeftovers(path string) error {
 			return errors.Wrap(err, "look into data directory")
 		}
 		if len(entries) > 0 {
-			return errors.Wrapf(ErrForeignData, "%s holds data but no %s file: restore it or use an empty directory", path, identityFile)
+			return errors.Wrapf(ErrForeignData, "%s holds data but no %s file: restore that file", path, identityFile)
 		}
 	}
 	return nil

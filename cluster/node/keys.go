@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -73,6 +75,15 @@ func loadKeys(c *Config) (*keyring, error) {
 		}
 	}
 	return k, nil
+}
+
+func loadPolicy(path string) (*tlog.Policy, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errors.Wrap(err, "policy")
+	}
+	policy, err := tlog.ParsePolicy(text)
+	return policy, errors.Wrapf(err, "policy: %s", path)
 }
 
 func readSigningKey(path string) (*pqcrypto.SigningKey, error) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/transport"
@@ -35,12 +36,17 @@ const group = 1
 // left. It starts again when there is space; nothing acknowledged is lost.
 var ErrDiskFull = errors.New("not enough free disk space")
 
+// ErrConfig says that the configuration, or a file that it names, is wrong; nothing
+// was tried.
+var ErrConfig = errors.New("node configuration")
+
 // node is a running node. Fields are set once by start and closed in the reverse
 // order by stop; whoever fails reports to fatal.
 type node struct {
 	cfg     Config
 	log     *slog.Logger
 	keys    *keyring
+	policy  *tlog.Policy
 	metrics *metrics
 	started time.Time
 
@@ -56,21 +62,78 @@ type node struct {
 	fatal chan error
 }
 
-// Run starts the node and blocks until ctx is cancelled or the node has to stop.
-// It returns nil only after a clean stop.
-func Run(ctx context.Context, c Config) error {
+// Check reads what the configuration names, except for the data directory: keys,
+// certificates, policy. It returns an error that matches ErrConfig unless they belong
+// together.
+func Check(c Config) error {
+	_, err := prepare(c)
+	return err
+}
+
+// prepare makes a node that has read its configuration and touched nothing else.
+func prepare(c Config) (*node, error) {
 	c.setDefaults()
 	if err := c.Validate(); err != nil {
-		return errors.Wrap(err, "node configuration")
+		return nil, errors.Mark(errors.Wrap(err, ErrConfig.Error()), ErrConfig)
 	}
-	log := c.logger(os.Stderr)
-	n := &node{cfg: c, log: log, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
-	err := n.start()
+	n := &node{cfg: c, log: c.logger(os.Stderr), metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	return n, errors.Mark(n.load(), ErrConfig)
+}
+
+// load reads the files that the configuration names.
+func (n *node) load() (err error) {
+	if n.keys, err = loadKeys(&n.cfg); err != nil {
+		return err
+	}
+	if n.policy, err = loadPolicy(n.cfg.Policy); err != nil {
+		return err
+	}
+	suite, err := lpa.ParseSuite(n.cfg.Suite)
+	if err != nil {
+		return errors.Wrap(err, "suite")
+	}
+	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Observe: n.metrics.observeHandshake}
+	return errors.Wrap(n.channel.Validate(), "prepare authenticated channel")
+}
+
+// Run starts the node and blocks until ctx is cancelled or the node has to stop.
+// It returns nil only after a clean stop, and an error that matches ErrConfig before
+// it has tried anything.
+func Run(ctx context.Context, c Config) error {
+	n, err := prepare(c)
+	if err != nil {
+		return err
+	}
+	err = n.start()
 	if err == nil {
 		n.logUp()
 		err = n.wait(ctx)
 	}
-	return errors.CombineErrors(err, n.stop(err))
+	if err == nil {
+		return n.stop(nil)
+	}
+	n.giveUp(err)
+	return err
+}
+
+// abandonAfter is how long the parts of a node that cannot go on may take to end.
+const abandonAfter = 20 * time.Second
+
+// giveUp stops a node that cannot go on. What is broken may keep its parts from ending:
+// Badger repeats a flush that fails for ever, and a hung disk ends nothing. They are left
+// to the end of the process then, as in a crash, so that whoever supervises it sees it end.
+func (n *node) giveUp(reason error) {
+	n.log.Error("the node stops", "reason", reason.Error())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = n.stop(reason)
+	}()
+	select {
+	case <-done:
+	case <-time.After(abandonAfter):
+		n.log.Error("the node does not end by itself; leaving the rest to the end of the process", "waited", abandonAfter.String())
+	}
 }
 
 func (n *node) logUp() {
@@ -120,19 +183,8 @@ func (n *node) checkSpace() error {
 }
 
 func (n *node) start() (err error) {
-	if n.keys, err = loadKeys(&n.cfg); err != nil {
-		return err
-	}
 	if err := n.openStorage(); err != nil {
 		return err
-	}
-	suite, err := lpa.ParseSuite(n.cfg.Suite)
-	if err != nil {
-		return errors.Wrap(err, "suite")
-	}
-	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Observe: n.metrics.observeHandshake}
-	if err := n.channel.Validate(); err != nil {
-		return errors.Wrap(err, "prepare authenticated channel")
 	}
 	// Every listener first: an address in use is told before anything else happens.
 	var l listeners

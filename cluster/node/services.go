@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/api/web"
-	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -25,19 +23,15 @@ type services struct {
 	once sync.Once
 }
 
+// maxHTTPConnections bounds the connections of anybody to listen.http.
+const maxHTTPConnections = 512
+
 // serve starts the services on their listeners.
 func (n *node) serve(l *listeners) (*services, error) {
-	text, err := os.ReadFile(n.cfg.Policy)
-	if err != nil {
-		return nil, errors.Wrap(err, "policy")
-	}
-	policy, err := tlog.ParsePolicy(text)
-	if err != nil {
-		return nil, errors.Wrapf(err, "policy: %s", n.cfg.Policy)
-	}
 	s := &services{node: n, quit: make(chan struct{})}
+	var err error
 	s.grpc, err = server.New(server.Config{
-		Backend: n.replica, Origin: n.cfg.Origin, Policy: policy,
+		Backend: n.replica, Origin: n.cfg.Origin, Policy: n.policy,
 		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		Metrics:     n.metrics.registry, Logf: n.logf("api"),
 	})
@@ -49,7 +43,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	}))
 	s.run("serve API", func() error { return s.grpc.Serve(l.api) })
 	s.run("serve HTTP", func() error {
-		if err := s.http.Serve(l.http); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(server.LimitListener(l.http, maxHTTPConnections)); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
