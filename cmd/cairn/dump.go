@@ -67,8 +67,11 @@ func damaged(err error) error {
 	var corrupt *wal.CorruptionError
 	var table *badgerstore.DamagedError
 	var entry *ledger.CorruptError
-	if errors.As(err, &corrupt) || errors.As(err, &table) || errors.As(err, &entry) {
-		return fail(exitRefused, "do not start the node on this data; give it an empty data directory, or the disk's backup", err)
+	switch {
+	case errors.As(err, &table) && table.Remedy != "":
+		return fail(exitRefused, table.Remedy, err)
+	case errors.As(err, &corrupt), errors.As(err, &table), errors.As(err, &entry):
+		return fail(exitRefused, "leave this node stopped, and do not start it with an empty or older directory: the others go on while they are a majority", err)
 	}
 	return err
 }

@@ -25,13 +25,18 @@ import (
 type DamagedError struct {
 	File   string // empty when Badger did not say
 	Reason string
+	Remedy string // what helps; empty if nothing does
 }
 
 func (e *DamagedError) Error() string {
-	if e.File == "" {
-		return "damaged store: " + e.Reason
+	text := "damaged store: " + e.Reason
+	if e.File != "" {
+		text = fmt.Sprintf("damaged store file %s: %s", e.File, e.Reason)
 	}
-	return fmt.Sprintf("damaged store file %s: %s", e.File, e.Reason)
+	if e.Remedy != "" {
+		text += ": " + e.Remedy
+	}
+	return text
 }
 
 // Verify reads every table of a store that is not open and returns a *DamagedError for the first that is damaged.
@@ -69,7 +74,7 @@ func verifyKeyRegistry(dir string) error {
 		return errors.Wrap(err, "read key registry")
 	}
 	if text := []byte("Hello Badger"); len(b) != 16+len(text) || !bytes.Equal(b[16:], text) {
-		return &DamagedError{File: name, Reason: "not the registry of a store without encryption; it holds nothing that is needed: remove it"}
+		return &DamagedError{File: name, Reason: "not the registry of a store without encryption", Remedy: "remove it, it holds nothing that is needed"}
 	}
 	return nil
 }
