@@ -60,7 +60,10 @@ copy (C2SP tlog-tiles: checkpoint, tile/...), or without an argument from the
 nodes of the profile over gRPC, which serves entries but no tiles.
 
 With --state FILE an audit that found nothing wrong is remembered, and the next
-one reads only what is new, and proves that the old part has not changed.`,
+one reads only what is new, and proves that the old part has not changed.
+
+With --save DIRECTORY everything is read, and kept there, in a form that can be
+audited again offline. Tiles that the source does not serve are computed.`,
 		Example: `  cairn audit http://127.0.0.1:20001 --state audit.json
   cairn audit https://ledger.example/ --save copy/ && cairn audit copy/`,
 		Args: cobra.MaximumNArgs(1),

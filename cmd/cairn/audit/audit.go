@@ -25,7 +25,8 @@ type Options struct {
 	// Policy must accept the checkpoint.
 	Policy *tlog.Policy
 	// Since is the head of an earlier audit: the entries before it are not read
-	// again, but the ledger must begin with exactly them. nil means all.
+	// again, unless the source is one that Save made, but the ledger must begin with
+	// exactly them. nil means all.
 	Since *Head
 	// Leaf, if set, is called with every leaf, in order, on one goroutine. An
 	// error becomes a finding. The leaf is valid during the call only.
@@ -78,11 +79,13 @@ type auditor struct {
 	report *Report
 	tree   *merkle.Tree
 	tiles  *tileCache
+	copy   *saver // nil unless everything is kept
 }
 
 // Run audits the ledger that src serves.
 func Run(ctx context.Context, src Source, opts Options) (*Report, error) {
 	a := &auditor{src: src, opts: opts, report: &Report{}, tree: merkle.NewTree()}
+	a.copy, _ = src.(*saver)
 	err := a.run(ctx)
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -137,8 +140,8 @@ func (a *auditor) resume(ctx context.Context) error {
 	if since.Size > a.report.Size {
 		return a.stop("checkpoint", "rolled back: it is for size %d, an earlier audit accepted size %d", a.report.Size, since.Size)
 	}
-	if !a.report.Tiled {
-		return nil // without tiles everything is read again, and the old root compared on the way
+	if !a.report.Tiled || a.copy != nil {
+		return nil // everything is read again, and the old root compared on the way
 	}
 	tree, err := merkle.RestoreTree(since.Size, a.tiles.reader(ctx))
 	if err != nil {

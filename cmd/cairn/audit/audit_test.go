@@ -298,6 +298,46 @@ func TestHTTPAndSave(t *testing.T) {
 	}
 }
 
+// TestCopyIsWhole: whatever the source serves and was audited before, a copy holds
+// every entry and every tile.
+func TestCopyIsWhole(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	for _, size := range []int{1, 256, 1000, 1<<16 + 300} {
+		dir := t.TempDir()
+		writeLog(t, s, dir, size)
+		original := run(t, Dir(dir), Options{Policy: s.policy})
+		if !original.OK() {
+			t.Fatal(original.Findings)
+		}
+		for name, src := range map[string]Source{"tiles": Dir(dir), "no tiles": noTiles{Dir(dir)}} {
+			for _, since := range []int{0, 1, 256, 700} {
+				o := Options{Policy: s.policy}
+				if since > 0 && since <= size {
+					o.Since = &Head{Size: uint64(since), Root: rootOf(since)}
+				}
+				copied := t.TempDir()
+				if r := run(t, Save(src, copied), o); !r.OK() {
+					t.Fatalf("%s, size %d, since %d: findings %v", name, size, since, r.Findings)
+				}
+				r := run(t, Dir(copied), Options{Policy: s.policy})
+				if !r.OK() || r.Entries != uint64(size) || r.Tiles != original.Tiles {
+					t.Errorf("%s, size %d, since %d: the copy has %d entries and %d tiles, want %d; findings %v",
+						name, size, since, r.Entries, r.Tiles, original.Tiles, r.Findings)
+				}
+			}
+		}
+	}
+}
+
+func rootOf(size int) merkle.Hash {
+	tree := merkle.NewTree()
+	for i := range size {
+		tree.Append([]merkle.Hash{merkle.LeafHash(leaf(i))})
+	}
+	return tree.Root()
+}
+
 func TestCancelledAudit(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)

@@ -210,19 +210,20 @@ func (a *auditor) fits(ctx context.Context, f fetched, hashes []merkle.Hash) (bo
 // became full above level 0.
 func (a *auditor) grow(ctx context.Context, start uint64, hashes []merkle.Hash) error {
 	skip := a.tree.Size() - start
+	var full []merkle.Tile
 	if since := a.opts.Since; since != nil && a.report.Since == 0 && since.Size > a.tree.Size() && since.Size <= start+uint64(len(hashes)) {
-		// Without tiles the old root is compared when the tree reaches its size.
+		// Where everything is read the old root is compared when the tree reaches its size.
 		to := since.Size - start
-		a.tree.Append(hashes[skip:to])
+		full = a.tree.Append(hashes[skip:to])
 		skip = to
 		if root := a.tree.Root(); root != since.Root {
 			return a.stop("checkpoint", "the first %d entries have the root %s, an earlier audit accepted %s: history was rewritten",
 				since.Size, root, since.Root)
 		}
 	}
-	for _, tile := range a.tree.Append(hashes[skip:]) {
-		if tile.Level == 0 {
-			continue
+	for _, tile := range append(full, a.tree.Append(hashes[skip:])...) {
+		if tile.Level == 0 && a.report.Tiled {
+			continue // compared with its bundle
 		}
 		if err := a.compareTile(ctx, tile.Level, tile.Index, tile.Hashes); err != nil {
 			return err

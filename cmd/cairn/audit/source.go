@@ -171,8 +171,14 @@ type saver struct {
 }
 
 // Save returns a source that writes everything it reads from src into dir, in
-// the layout that Dir reads.
+// the layout that Dir reads. Run adds the tiles that src does not serve, and reads
+// everything, so that a copy is always whole.
 func Save(src Source, dir string) Source { return &saver{Source: src, dir: dir} }
+
+// keep writes a tile that was computed because the source serves none.
+func (s *saver) keep(level uint8, index uint64, hashes []merkle.Hash) error {
+	return s.write(merkle.TilePath(level, index, len(hashes)), merkle.AppendTile(nil, hashes))
+}
 
 func (s *saver) Checkpoint(ctx context.Context) ([]byte, error) {
 	raw, err := s.Source.Checkpoint(ctx)

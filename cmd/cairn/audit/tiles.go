@@ -111,12 +111,16 @@ func subtreeRoot(hashes []merkle.Hash) merkle.Hash {
 	return level[0]
 }
 
-// compareTile reports every hash of a served tile that is not the computed one.
+// compareTile reports every hash of a served tile that is not the computed one. If the
+// source serves none, a copy gets the computed one.
 func (a *auditor) compareTile(ctx context.Context, level uint8, index uint64, computed []merkle.Hash) error {
-	served, ok, err := a.tiles.tile(ctx, level, index)
-	if !ok && err == nil {
+	if !a.report.Tiled {
+		if a.copy != nil {
+			return a.copy.keep(level, index, computed)
+		}
 		return nil
 	}
+	served, _, err := a.tiles.tile(ctx, level, index)
 	path := merkle.TilePath(level, index, len(computed))
 	var damaged *tileError
 	switch {
@@ -138,9 +142,13 @@ func (a *auditor) compareTile(ctx context.Context, level uint8, index uint64, co
 	return nil
 }
 
-// rightEdge compares the partial tiles above level 0.
+// rightEdge compares the partial tiles; those of level 0 were compared with their
+// bundles, unless the source serves none.
 func (a *auditor) rightEdge(ctx context.Context) error {
-	for level := uint8(1); level < 8; level++ {
+	for level := uint8(0); level < 8; level++ {
+		if level == 0 && a.report.Tiled {
+			continue
+		}
 		hashes := a.tree.Partial(level)
 		if len(hashes) == 0 {
 			continue
