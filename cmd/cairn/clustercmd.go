@@ -103,6 +103,8 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 				return failf(exitUsage, "`cairn cluster destroy` removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
 			case origin != "" && origin != c.Origin():
 				return usagef("the cluster in %s is for the ledger %s, not %s", c.Dir(), c.Origin(), origin)
+			case suite != "" && suite != c.Suite():
+				return usagef("the cluster in %s has the suite %s, not %s", c.Dir(), c.Suite(), suite)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()

@@ -147,6 +147,9 @@ func clientCode(e *client.Error) (code int, next string) {
 	case e.SizeMismatch != nil:
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
+	if e.Reason == client.ReasonOtherLedger {
+		return exitUsage, "the profile's endpoints must be nodes of the ledger that its origin names"
+	}
 	switch e.Code {
 	case codes.NotFound, codes.OutOfRange:
 		return exitNotFound, "see `cairn head` for the size of the ledger; indexes count from 0"

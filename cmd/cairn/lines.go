@@ -169,6 +169,21 @@ func (o linesOptions) retryHint() string {
 	return fmt.Sprintf("repeat the command with --key %s: lines that are in the ledger are not appended again", o.key)
 }
 
+// afterLines adds to an error how to go on when n lines are in the ledger by now,
+// whatever became of the others.
+func (o linesOptions) afterLines(err error, n uint64) error {
+	f := classify(err)
+	if n == 0 || f.code == exitUnknown { // which says so already
+		return f
+	}
+	hint := fmt.Sprintf("%s in the ledger: %s", plural(n, "line is", "lines are"), o.retryHint())
+	if f.next != "" {
+		hint = f.next + "; " + hint
+	}
+	f.next = hint
+	return f
+}
+
 func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 	in, name := a.in, "standard input"
 	if f.lines != "-" {
@@ -199,27 +214,26 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 		if !isTerminal(a.out) { // results on the terminal are progress enough
 			bar = a.progress(-1, "append")
 		}
-		err := appendAll(ctx, c, readLines(ctx, in, name), linesOptions{
-			key: key, sealed: f.sealed, timeout: a.timeout,
-			acked: func(lines []line, entries []client.Entry, results []client.Appended) error {
-				for i, x := range results {
-					r := newAppendedResult(x, entries[i].Key)
-					r.Line = lines[i].number
-					if x.Duplicate {
-						duplicates++
-					}
-					if err := buffered.emit(r, func(w io.Writer) { fmt.Fprintln(w, r.Index) }); err != nil {
-						return err
-					}
+		o := linesOptions{key: key, sealed: f.sealed, timeout: a.timeout}
+		o.acked = func(lines []line, entries []client.Entry, results []client.Appended) error {
+			for i, x := range results {
+				r := newAppendedResult(x, entries[i].Key)
+				r.Line = lines[i].number
+				if x.Duplicate {
+					duplicates++
 				}
-				n += uint64(len(results))
-				bar.add(len(results))
-				return errors.Wrap(out.Flush(), "write results")
-			},
-		})
+				if err := buffered.emit(r, func(w io.Writer) { fmt.Fprintln(w, r.Index) }); err != nil {
+					return err
+				}
+			}
+			n += uint64(len(results))
+			bar.add(len(results))
+			return errors.Wrap(out.Flush(), "write results")
+		}
+		err := appendAll(ctx, c, readLines(ctx, in, name), o)
 		bar.done()
 		if err != nil {
-			return err
+			return o.afterLines(err, n)
 		}
 		took := time.Since(start)
 		a.note("appended %s in %s (%s/s)%s", plural(n, "entry", "entries"), latencyString(took),

@@ -33,10 +33,15 @@ error.`,
 				return fail(exitUsage, "docs/operations.md explains every key", err)
 			}
 			if check {
+				if err := node.Check(c); err != nil {
+					return configError(err)
+				}
 				return a.emit(struct {
 					OK   bool   `json:"ok"`
 					Node string `json:"node"`
-				}{true, c.Name}, func(w io.Writer) { _, _ = io.WriteString(w, config+" is a valid configuration of "+c.Name+"\n") })
+				}{true, c.Name}, func(w io.Writer) {
+					_, _ = io.WriteString(w, config+" is a valid configuration of "+c.Name+"; its keys, certificates and policy belong together\n")
+				})
 			}
 			ctx := cmd.Context()
 			if lifeline {
@@ -50,15 +55,24 @@ error.`,
 					cancel()
 				}()
 			}
-			return errors.Wrapf(node.Run(ctx, c), "node %s", c.Name)
+			node.Version = buildVersion().Version
+			return errors.Wrapf(configError(node.Run(ctx, c)), "node %s", c.Name)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "configuration `file`")
-	cmd.Flags().BoolVar(&check, "check", false, "only check the configuration")
+	cmd.Flags().BoolVar(&check, "check", false, "only check the configuration and the key, certificate and policy files that it names")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "stop when standard input ends")
 	_ = cmd.Flags().MarkHidden("lifeline")
 	cmd.AddCommand(a.nodeInitCommand())
 	return cmd
+}
+
+// configError gives a wrong configuration its exit code.
+func configError(err error) error {
+	if errors.Is(err, node.ErrConfig) {
+		return fail(exitUsage, "docs/operations.md explains every key", err)
+	}
+	return err
 }
 
 func (a *app) nodeInitCommand() *cobra.Command {

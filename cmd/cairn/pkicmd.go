@@ -23,7 +23,7 @@ func (a *app) pkiCommand() *cobra.Command {
 		Long: `Certificates are X.509 with ML-DSA keys (RFC 9881) and SPIFFE IDs; a node has a
 second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a local
 cluster needs; these commands issue to further clients, and renew. The keys that sign
-checkpoints are not certified: docs/operations.md says how to make and move them.`,
+checkpoints are not certified: docs/operations.md says how to move them.`,
 		RunE: needsSubcommand,
 	}
 	cmd.AddCommand(a.pkiInitCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
@@ -133,6 +133,9 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 			}
 			i := issuance{authority: authority, base: filepath.Join(dir, name), validity: validity}
 			certs, err := i.issue(id, role, sig, kem, nodeName != "")
+			if errors.Is(err, os.ErrExist) {
+				return fail(exitFailed, "a key is never overwritten: issue into another --dir, then put the files in place of the old ones", err)
+			}
 			if err != nil {
 				return err
 			}
