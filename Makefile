@@ -28,7 +28,7 @@ kill: ## fifty SIGKILLs under load
 sim: ## two thousand simulated clusters under faults
 	bash .ci/run sim
 
-jepsen: ## simulated clusters, ten minutes of faults on real ones, and the deliberate bugs; at most 15 minutes
+jepsen: ## simulated clusters, ten minutes of faults on real ones, and the deliberate bugs; about 15 minutes
 	bash .ci/run sim zoo faults
 
 demo: ## the whole story in half a minute
