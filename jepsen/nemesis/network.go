@@ -36,6 +36,9 @@ func (n *network) Inject(context.Context) (err error) {
 	if n.target, n.shape, err = n.draw(n.a); err != nil {
 		return err
 	}
+	if !n.a.meets(n.shape) {
+		return errors.Wrap(ErrBusy, "the nodes whose links would be struck do not run")
+	}
 	n.before = n.a.traffic()
 	n.a.Net.Shape(n.shape)
 	if n.flap > 0 {
@@ -64,21 +67,16 @@ func (n *network) toggle() {
 
 func (n *network) Target() string { return n.target }
 
-func (n *network) Heal(ctx context.Context) error {
+func (n *network) Heal(context.Context) error {
 	if !n.held {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, touchPatience)
-	defer cancel()
 	if n.quit != nil {
 		close(n.quit)
 		n.wg.Wait()
 	}
 	if n.before != nil {
-		// While the node that was struck is down nothing is sent to it or by it: the
-		// fault lasts until it has had something to do.
-		for n.touched = n.since(); n.touched.Touched() == 0 && sleep(ctx, 20*time.Millisecond) == nil; n.touched = n.since() {
-		}
+		n.touched = n.await()
 		n.a.Net.Heal()
 	}
 	n.held = false
@@ -86,8 +84,40 @@ func (n *network) Heal(ctx context.Context) error {
 	return nil
 }
 
-// touchPatience bounds how much longer a fault lasts because nobody has met it.
-const touchPatience = 20 * time.Second
+// A fault that nobody has met lasts touchPatience longer, of which only the time counts
+// in which somebody runs who can meet it, and at most touchTimeout.
+const (
+	touchPatience = 20 * time.Second
+	touchTimeout  = 2 * time.Minute
+)
+
+// await waits until somebody has met the fault: while the nodes that were struck are
+// down, nothing is sent to them or by them.
+func (n *network) await() (sum testbed.Traffic) {
+	const look = 20 * time.Millisecond
+	begun := time.Now()
+	for left := touchPatience; ; {
+		if sum = n.since(); sum.Touched() > 0 || left <= 0 || time.Since(begun) > touchTimeout {
+			return sum
+		}
+		time.Sleep(look)
+		if n.a.meets(n.shape) {
+			left -= look
+		}
+	}
+}
+
+// meets says whether both ends of a link run with which a shape does something.
+func (a *Arena) meets(shape func(from, to int) testbed.Condition) bool {
+	for i := range a.Size() {
+		for j := range a.Size() {
+			if i != j && shape(i, j) != (testbed.Condition{}) && a.Running(i) && a.Running(j) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // since is what the links did since Inject.
 func (n *network) since() (sum testbed.Traffic) {

@@ -74,7 +74,8 @@ func (s *shifting) Inject(ctx context.Context) error {
 	go func() {
 		defer s.halting.Done()
 		for sleep(running, s.a.between(200*time.Millisecond, 1500*time.Millisecond)) == nil {
-			if _, shape, err := s.draw(s.a); err == nil {
+			if _, shape, err := s.draw(s.a); err == nil && s.a.meets(shape) {
+				s.shape = shape
 				s.a.Net.Shape(shape)
 				s.n++
 			}

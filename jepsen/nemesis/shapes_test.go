@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/cairnledger/cairn/jepsen/testbed"
 )
 
@@ -86,6 +88,22 @@ func TestShapes(t *testing.T) {
 				t.Errorf("%s (%s): the nodes hear %v", name, target, sets)
 			}
 		}
+	}
+}
+
+// TestNobodyToMeet: links between nodes that do not run are not struck; nobody could
+// see that.
+func TestNobodyToMeet(t *testing.T) {
+	a := idle(t, 3)
+	n := aNetwork(isolateOne, 0)(a)
+	if err := n.Inject(t.Context()); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	if err := n.Heal(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if a.Net.Total().Touched() != 0 || !a.network.TryLock() {
+		t.Error("the network is not as it was")
 	}
 }
 
