@@ -183,7 +183,18 @@ func (p *process) head() response {
 
 func (p *process) serveHead(c *call) { p.fresh(c, func() { c.answer(p.head()) }) }
 
-func (p *process) serveLocalHead(c *call) { c.answer(p.head()) }
+// behindWait is how long a node waits for a size that a client has seen elsewhere.
+const behindWait = time.Second
+
+func (p *process) serveLocalHead(c *call, least uint64) {
+	if p.ledger.Head().Size >= least {
+		c.answer(p.head())
+		return
+	}
+	p.w.stats.Behind++
+	p.behind = append(p.behind, waiter{least, func() { c.answer(p.head()) }})
+	p.after(behindWait, func() { c.answer(response{verdict: refused}) })
+}
 
 func (p *process) serveCheckpoint(c *call) {
 	s := p.ledger.Sealed()

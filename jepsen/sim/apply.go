@@ -45,15 +45,21 @@ func (p *process) waitApplied(index uint64, do func()) {
 }
 
 func (p *process) advance() {
+	release(&p.waiters, p.applied)
+	release(&p.behind, p.ledger.Head().Size)
+}
+
+// release lets those go on that wait for no more than what is reached. They may wait anew.
+func release(waiters *[]waiter, reached uint64) {
 	var left []waiter
-	waiting := p.waiters
-	p.waiters = nil
+	waiting := *waiters
+	*waiters = nil
 	for _, w := range waiting {
-		if w.index <= p.applied {
+		if w.index <= reached {
 			w.do()
 		} else {
 			left = append(left, w)
 		}
 	}
-	p.waiters = append(left, p.waiters...)
+	*waiters = append(left, *waiters...)
 }

@@ -18,6 +18,7 @@ type client struct {
 	process uint32
 	node    uint64 // to ask first
 	known   uint64 // largest size seen
+	local   uint64 // largest size that a local head or a checkpoint showed
 	reader  bool   // never appends, and so never waits for what a cut off leader cannot commit
 	current *attempt
 }
@@ -78,8 +79,10 @@ func (c *client) draw() *attempt {
 	case k < 87:
 		first, limit := r.Uint64N(c.known+4), 1+r.Uint64N(40)
 		return c.readRange(first, limit)
+	case k < 92:
+		return c.localHead(max(c.known, c.local))
 	case k < 95:
-		return c.read(history.Op{Kind: history.LocalHead}, (*process).serveLocalHead)
+		return c.localHead(0) // outside of any session
 	}
 	return c.read(history.Op{Kind: history.Checkpoint}, (*process).serveCheckpoint)
 }
@@ -140,6 +143,11 @@ func (a *attempt) leaves(r response) {
 	}
 }
 
+// localHead is within a session if it names what the client has seen.
+func (c *client) localHead(least uint64) *attempt {
+	return c.read(history.Op{Kind: history.LocalHead, First: least}, func(p *process, cl *call) { p.serveLocalHead(cl, least) })
+}
+
 // read is an operation that is answered with a size and a root.
 func (c *client) read(op history.Op, serve func(*process, *call)) *attempt {
 	a := &attempt{c: c, op: op, serve: serve}
@@ -151,6 +159,8 @@ func (c *client) read(op history.Op, serve func(*process, *call)) *attempt {
 		a.op.Size, a.op.Root = r.size, r.root
 		if op.Kind == history.Head {
 			c.known = max(c.known, r.size)
+		} else {
+			c.local = max(c.local, r.size)
 		}
 	}
 	return a

@@ -26,8 +26,8 @@
 //
 // # What is checked
 //
-// check.Linear on everything that clients saw; check.Raft on everything that
-// members did; that all nodes end with one ledger, that no size has two sealed
+// check.Linear, check.Sessions and check.Watches on everything that clients saw, also
+// across crashes; check.Raft on everything that members did; that all nodes end with one ledger, that no size has two sealed
 // roots and no voter signs backwards, that receipts verify; that after all faults
 // have ended the cluster elects, commits, converges and seals within a bound of
 // virtual time. A panic of the product is a violation too.

@@ -53,7 +53,8 @@ type process struct {
 	applies  []applyItem
 	applying bool
 	applied  uint64
-	waiters  []waiter
+	waiters  []waiter // for an applied index
+	behind   []waiter // for a size of the ledger
 
 	replica
 	calls    []*call
@@ -84,7 +85,7 @@ type applyItem struct {
 	reqs [][]*request
 }
 
-// waiter waits for an applied index.
+// waiter waits until something has reached an index or a size.
 type waiter struct {
 	index uint64
 	do    func()

@@ -155,6 +155,11 @@ func (w *world) finish(res *Result) {
 	if res.Final != nil {
 		res.Violations = append(res.Violations, check.Linear(res.Ops, res.Final)...)
 	}
+	var bad []check.Violation
+	s.Sessions, bad = check.Sessions(res.Ops)
+	res.Violations = append(res.Violations, bad...)
+	s.Deliveries, bad = check.Watches(res.Ops)
+	res.Violations = append(res.Violations, bad...)
 	res.TraceHash = w.trace.hash()
 	res.Faults, res.FaultNumbers = len(w.faults), 0
 	for _, f := range w.faults {

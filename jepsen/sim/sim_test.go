@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/jepsen/history"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 var (
@@ -59,6 +60,7 @@ func TestSeeds(t *testing.T) {
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
 		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
+		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
 		for _, op := range res.Ops {
 			if op.Outcome == history.OK {
 				kinds[op.Kind]++
@@ -74,6 +76,7 @@ func TestSeeds(t *testing.T) {
 		"operations answered": sum.OK, "operations of unknown outcome": sum.Unknown, "elections": sum.Elections, "crashes": sum.Crashes,
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
+		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
 		"messages dropped": sum.Dropped, "raft entries": sum.Committed,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
@@ -166,6 +169,60 @@ func TestScenario(t *testing.T) {
 	}
 	if last := res.Ops[len(res.Ops)-1]; last.Outcome != history.OK || res.Stats.OK < 80 || len(res.Final) < 40 {
 		t.Errorf("%d operations were answered and %d entries are in the ledger; the last operation ended %s", res.Stats.OK, len(res.Final), last.Outcome)
+	}
+}
+
+// TestClientsAreChecked: an answer that breaks a session, and a watch with a gap, are
+// violations although every size and entry in them is right.
+func TestClientsAreChecked(t *testing.T) {
+	for want, plant := range map[string]func(w *world, process uint32){
+		"session": func(w *world, process uint32) {
+			w.record(history.Op{Process: process, Kind: history.LocalHead, Outcome: history.OK, Call: w.now, Return: w.now, First: 5})
+		},
+		"watch": func(w *world, process uint32) {
+			for _, first := range []uint64{0, 2} {
+				w.record(history.Op{Process: process, Kind: history.Watch, Outcome: history.OK, Call: w.now, Return: w.now, First: first})
+			}
+		},
+	} {
+		o := Options{Seed: 1, Ops: 40, Duration: 4 * time.Second, Faults: NoFaults}
+		res := runWith(o, func(w *world) {
+			w.after(3*time.Second, func() { plant(w, w.load.newProcess()) })
+		})
+		if len(res.Violations) != 1 || res.Violations[0].Kind != want {
+			t.Errorf("violations %v, want one of kind %q", res.Violations, want)
+		}
+	}
+}
+
+// TestSessionsHold: a client that has seen more than a node has applied is not answered
+// before the node has caught up, and not at all if it does not.
+func TestSessionsHold(t *testing.T) {
+	o := Options{Seed: 1, Nodes: 3, Ops: 1, Clients: 1, Duration: 10 * time.Second, Faults: NoFaults}
+	answers := map[string]response{}
+	res := runWith(o, func(w *world) {
+		w.after(5*time.Second, func() {
+			p := w.nodes[1].proc
+			size := p.ledger.Head().Size
+			ask := func(name string, least uint64) {
+				c := &call{p: p, reply: func(r response) { answers[name] = r }}
+				p.run(func() { p.serveLocalHead(c, least) })
+			}
+			ask("what it has", size)
+			ask("more than it will ever have", size+1000)
+			ask("more than it has", size+1)
+			final := &client{l: w.load, rng: stream(1, "test", 0), process: w.load.newProcess(), node: 1}
+			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Payload: w.load.payload(final.rng)}}})
+			a.then = func() {}
+			a.start()
+		})
+	})
+	if res.Failed() {
+		explain(t, res)
+	}
+	has, more, never := answers["what it has"], answers["more than it has"], answers["more than it will ever have"]
+	if has.verdict != answered || more.verdict != answered || more.size < has.size+1 || never.verdict != refused {
+		t.Errorf("answers %+v, %+v, %+v; want the size, a larger one after the append, a refusal", has, more, never)
 	}
 }
 

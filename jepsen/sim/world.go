@@ -144,6 +144,9 @@ type Stats struct {
 	Lost                                 int // nodes given up after their disk was damaged
 	LeftBehind                           int // nodes that lacked, at the end, what nobody's log had any more
 	OK, Failed, Unknown                  int // operations
+	Sessions                             int // local reads within a session
+	Behind                               int // of a node that had to catch up first
+	Deliveries                           int // of watches
 	Committed                            int // entries of the Raft log
 	Virtual                              time.Duration
 }
