@@ -16,6 +16,7 @@
 //	range, size mismatch                   as a head of the size they name
 //	checkpoint or local head of size n     C(n-1) <= return
 //	watch delivers i                       C(i) <= the moment of delivery
+//	range breaks after it showed i         C(i) <= return
 //	the new entries of one batch           share one C
 //
 // Bounds are closed: operations that touch in one instant are concurrent.
@@ -195,8 +196,10 @@ func (c *linear) observe(op int) {
 	switch {
 	case o.Kind == history.Append:
 		c.observeAppend(op)
+	case o.Kind == history.Range && o.Outcome == history.Fail:
+		c.seen(op, o.First) // what it showed before it broke
 	case o.Outcome != history.OK:
-		// A read that failed tells nothing.
+		// Any other read that failed tells nothing.
 	case o.Kind == history.Get && o.Reason == history.NotFound:
 		c.after(o.First, op)
 	case o.Kind == history.Get:

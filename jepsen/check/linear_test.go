@@ -41,6 +41,9 @@ func porcupineModel() porcupine.Model {
 			if asked.Kind != history.Append {
 				asked.Entries = nil
 			}
+			if brokenOff(&told) {
+				return m.holds(&told), state
+			}
 			m.apply(&asked)
 			if told.Outcome == history.Info {
 				return true, ledgerState(m.entries)
@@ -235,7 +238,7 @@ var mutations = []mutation{
 			o.Entries = newModelOf(final).read(o.First, end)
 		}
 	}),
-	onOp("answered too early", func(o *history.Op) bool { return o.Outcome == history.OK }, func(rng *rand.Rand, o *history.Op, _ []check.FinalEntry) {
+	onOp("answered too early", func(o *history.Op) bool { return o.Outcome == history.OK || brokenOff(o) }, func(rng *rand.Rand, o *history.Op, _ []check.FinalEntry) {
 		d := rng.Int64N(40)
 		o.Call, o.Return = o.Call-d, o.Return-d
 	}),
@@ -298,6 +301,29 @@ func TestMutationsAreCaught(t *testing.T) {
 			}
 			t.Logf("caught %d of %d (the others are still legal)", caught, applied)
 		})
+	}
+}
+
+// TestBrokenRange: a range that broke had shown something, and that was there by then.
+func TestBrokenRange(t *testing.T) {
+	m := newModel()
+	put := history.Op{Process: 1, Kind: history.Append, Call: 10, Return: 20, Entries: []history.Entry{{Key: digest('k', 1), Body: digest('b', 1)}}}
+	m.apply(&put)
+	read := history.Op{Process: 2, Kind: history.Range, Outcome: history.Fail, Reason: history.Refused, Call: 12, Return: 18, Entries: m.read(0, 1)}
+	early, other := read, read
+	early.Call, early.Return = 1, 9
+	other.Entries = []history.Entry{{Key: digest('k', 2), Body: digest('b', 2)}}
+	for name, c := range map[string]struct {
+		op   history.Op
+		want string
+	}{"in time": {read, ""}, "too early": {early, "stale"}, "another entry": {other, "mismatch"}} {
+		got := ""
+		if v := check.Linear([]history.Op{put, c.op}, m.entries); len(v) > 0 {
+			got = v[0].Kind
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 

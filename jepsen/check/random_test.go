@@ -146,6 +146,9 @@ func legalHistory(rng *rand.Rand, n, processes int) ([]history.Op, []check.Final
 			if pl.unknown {
 				pl.op.Entries = asked
 			}
+			if pl.op.Call%4 == 0 {
+				breakOff(&pl.op)
+			}
 		}
 		if pl.unknown {
 			pl.op.Outcome, pl.op.Reason, pl.op.Seen, pl.op.Return = history.Info, history.None, 0, history.Never
@@ -153,6 +156,28 @@ func legalHistory(rng *rand.Rand, n, processes int) ([]history.Op, []check.Final
 		ops[i] = pl.op
 	}
 	return ops, m.entries
+}
+
+// breakOff lets a range end early, after it showed something.
+func breakOff(op *history.Op) {
+	if n := int64(len(op.Entries)); op.Kind == history.Range && n > 0 {
+		op.Outcome, op.Reason, op.Seen, op.Entries = history.Fail, history.Refused, 0, op.Entries[:1+op.Call%n]
+	}
+}
+
+// brokenOff: what it showed before is all that is known of it.
+func brokenOff(op *history.Op) bool {
+	return op.Kind == history.Range && op.Outcome == history.Fail
+}
+
+// holds says whether the ledger has what an operation showed.
+func (m *model) holds(op *history.Op) bool {
+	for k, e := range op.Entries {
+		if i := op.First + uint64(k); i >= m.size() || m.entries[i].Key != e.Key || m.entries[i].Body != e.Body {
+			return false
+		}
+	}
+	return true
 }
 
 // randomOp draws a request. Keys below n are asked for alone or in any batch;

@@ -46,6 +46,16 @@ const (
 
 var kindNames = [...]string{Append: "append", Get: "get", Head: "head", Range: "range", Watch: "watch", Checkpoint: "checkpoint", LocalHead: "local-head"}
 
+// Kinds returns all of them.
+func Kinds() (all []Kind) {
+	for k := range kindNames {
+		if kindNames[k] != "" {
+			all = append(all, Kind(k))
+		}
+	}
+	return all
+}
+
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && kindNames[k] != "" {
 		return kindNames[k]
@@ -88,7 +98,8 @@ var reasonNames = [...]string{None: "", NotFound: "not-found", Conflict: "confli
 
 func (r Reason) String() string { return reasonNames[r] }
 
-// Entry is one entry of an operation: asked for (Append) or seen (reads).
+// Entry is one entry of an operation: asked for (Append) or seen (reads; of a Range
+// that failed those that it showed before it broke).
 type Entry struct {
 	// Key identifies the entry: the digest of principal and idempotency key, or
 	// of the payload for an entry without key.

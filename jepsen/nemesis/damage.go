@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -54,12 +55,20 @@ type wound struct {
 	what    string
 	changed bool
 	refused bool   // the node did not start
-	named   bool   // and said which file is to blame
+	named   bool   // and said what is damaged
 	said    string // the end of its log
 }
 
-// refusalTimeout is how long a node may take to find out that it cannot go on.
-const refusalTimeout = 15 * time.Second
+// names says whether the node has named what is damaged: the file, its directory, or
+// the place in the ledger.
+func (w *wound) names() bool {
+	return strings.Contains(w.said, filepath.Base(w.path)) || strings.Contains(w.said, filepath.Dir(w.path)) || placed.MatchString(w.said)
+}
+
+var placed = regexp.MustCompile(`corrupt [a-z0-9 ]+ at \d+|diverged at raft index \d+`)
+
+// refusalTime is how long a node is watched that may go on with what was damaged.
+const refusalTime = 15 * time.Second
 
 func (d *damage) Inject(ctx context.Context) (err error) {
 	if !d.a.network.TryLock() {
@@ -82,16 +91,22 @@ func (d *damage) Inject(ctx context.Context) (err error) {
 		}
 	}
 	d.a.Net.Shape(cutWhere(func(from, to int) bool { return slices.Contains(d.nodes, from) || slices.Contains(d.nodes, to) }))
-	if err := d.a.Spawn(ctx, d.nodes...); err != nil && ctx.Err() != nil {
-		return err // Spawn's own error may be the refusal that we wait for
+	for _, i := range d.nodes {
+		if err := d.a.Spawn(ctx, i); err != nil && ctx.Err() != nil {
+			return err // Spawn's own error may be the refusal that we wait for
+		}
 	}
-	waiting, cancel := context.WithTimeout(ctx, refusalTimeout)
-	defer cancel()
+	within := refusalTime
+	if d.what.mustRefuse {
+		within = stopTimeout
+	}
 	for k := range d.wounds {
 		w := &d.wounds[k]
-		w.refused = d.a.AwaitEnd(waiting, w.node) == nil
+		if w.refused = d.a.ends(ctx, w.node, within); !w.refused && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		w.said = d.a.LogTail(w.node, 2048)
-		w.named = strings.Contains(w.said, filepath.Base(w.path)) || strings.Contains(w.said, filepath.Dir(w.path))
+		w.named = w.names()
 	}
 	return nil
 }
@@ -107,6 +122,7 @@ func (d *damage) strike(w *wound) (err error) {
 		return err
 	}
 	w.copy = saved
+	d.a.Harm(w.node, testbed.Damaged)
 	if w.path, err = d.what.choose(d.a, data); err != nil {
 		return err
 	}
@@ -143,9 +159,7 @@ func (d *damage) Heal(ctx context.Context) (err error) {
 		if w.copy == "" {
 			continue
 		}
-		data := d.a.DataDir(w.node)
-		err = errors.CombineErrors(err, os.RemoveAll(data))
-		err = errors.CombineErrors(err, os.Rename(w.copy, data))
+		err = errors.CombineErrors(err, d.giveBack(&w))
 	}
 	if err != nil {
 		return errors.Wrap(err, "give a data directory back")
@@ -153,6 +167,16 @@ func (d *damage) Heal(ctx context.Context) (err error) {
 	err = d.a.Spawn(ctx, d.nodes...)
 	d.back = d.a.pids(d.nodes)
 	return err
+}
+
+// giveBack makes a node's files again what it has written.
+func (d *damage) giveBack(w *wound) error {
+	data := d.a.DataDir(w.node)
+	if err := errors.CombineErrors(os.RemoveAll(data), os.Rename(w.copy, data)); err != nil {
+		return err
+	}
+	d.a.Mend(w.node, testbed.Damaged)
+	return nil
 }
 
 func (d *damage) Observed(context.Context) (string, error) {
@@ -163,9 +187,9 @@ func (d *damage) Observed(context.Context) (string, error) {
 		case !w.changed:
 			return "", errors.Newf("no file of %s was changed", name)
 		case w.refused && !w.named:
-			return "", errors.Newf("%s refused to start without naming %s: %s", name, w.path, w.said)
+			return "", broken("%s refused to start without naming %s: %s", name, w.path, w.said)
 		case !w.refused && d.what.mustRefuse:
-			return "", errors.Newf("%s started with a damaged %s (%s): %s", name, w.path, w.what, w.said)
+			return "", broken("%s started with a damaged %s (%s): %s", name, w.path, w.what, w.said)
 		case w.refused:
 			parts = append(parts, name+" refused to start and named it")
 		default:

@@ -30,7 +30,7 @@ func (p *power) Inject(ctx context.Context) (err error) {
 	}
 	p.before = p.a.pids(p.nodes)
 	for _, i := range p.nodes {
-		if err := p.a.Disk(i).CutPower(); err != nil {
+		if err := p.a.CutPower(i); err != nil {
 			return err
 		}
 	}
@@ -54,7 +54,7 @@ func (p *power) Heal(ctx context.Context) (err error) {
 		if p.a.Running(i) {
 			err = errors.CombineErrors(err, p.a.Kill(ctx, i))
 		}
-		err = errors.CombineErrors(err, p.a.Disk(i).Restore())
+		err = errors.CombineErrors(err, p.a.RestorePower(i))
 	}
 	err = errors.CombineErrors(err, p.a.Spawn(ctx, p.nodes...))
 	p.back = p.a.pids(p.nodes)

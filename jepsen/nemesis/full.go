@@ -15,6 +15,7 @@ import (
 // why, and to refuse to start as long as there is no space.
 type full struct {
 	a       *Arena
+	within  time.Duration // how long it may take to stop, and to refuse
 	nodes   []int
 	before  []int
 	stopped bool // by itself
@@ -27,8 +28,10 @@ const (
 	// roomToStop is what a node needs for a clean stop, with what its store is writing
 	// at that moment; it is below the limit at which nodes stop (256 MiB unless
 	// configured).
-	roomToStop  = 192 << 20
-	stopTimeout = 20 * time.Second
+	roomToStop = 192 << 20
+	// stopTimeout is how long a node may take to find out that it cannot go on, and to
+	// end: much longer than it does, since its disk may be slow.
+	stopTimeout = time.Minute
 )
 
 func (f *full) Inject(ctx context.Context) (err error) {
@@ -37,21 +40,20 @@ func (f *full) Inject(ctx context.Context) (err error) {
 	}
 	i := f.nodes[0]
 	f.before = f.a.pids(f.nodes)
-	if err := f.a.Disk(i).Fill(roomToStop); err != nil {
+	if err := f.a.FillDisk(i, roomToStop); err != nil {
 		return err
 	}
-	ending, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	if err := f.a.AwaitEnd(ending, i); err != nil {
-		return nil // Observed tells
+	if f.stopped = f.a.ends(ctx, i, f.within); !f.stopped {
+		return ctx.Err() // or Observed tells
 	}
-	f.stopped = true
 	f.said = strings.Contains(f.a.LogTail(i, 4096), node.ErrDiskFull.Error())
-	if err := f.a.Disk(i).Fill(0); err != nil {
+	if err := f.a.FillDisk(i, 0); err != nil {
 		return err
 	}
 	_ = f.a.Spawn(ctx, i)
-	f.refused = f.a.AwaitEnd(ending, i) == nil
+	if f.refused = f.a.ends(ctx, i, f.within); !f.refused {
+		return ctx.Err()
+	}
 	return nil
 }
 
@@ -62,7 +64,7 @@ func (f *full) Heal(ctx context.Context) error {
 	if len(f.nodes) == 0 {
 		return nil
 	}
-	err := f.a.Disk(f.nodes[0]).Empty()
+	err := f.a.EmptyDisk(f.nodes[0])
 	err = errors.CombineErrors(err, f.a.Spawn(ctx, f.nodes...))
 	f.back = f.a.pids(f.nodes)
 	return err
@@ -71,11 +73,11 @@ func (f *full) Heal(ctx context.Context) error {
 func (f *full) Observed(context.Context) (string, error) {
 	switch {
 	case !f.stopped:
-		return "", errors.Newf("%s did not stop within %s although its disk is full", f.Target(), stopTimeout)
+		return "", broken("%s did not stop within %s although its disk is full", f.Target(), f.within)
 	case !f.said:
-		return "", errors.Newf("%s stopped without saying that its disk is full", f.Target())
+		return "", broken("%s stopped without saying that its disk is full", f.Target())
 	case !f.refused:
-		return "", errors.Newf("%s started although its disk is full", f.Target())
+		return "", broken("%s started although its disk is full", f.Target())
 	}
 	how, err := changed(f.a, f.nodes, f.before, f.back)
 	return fmt.Sprintf("stopped by itself, said why, refused to start; %s", how), err

@@ -65,7 +65,7 @@ var kinds = []kind{
 	{name: "kill-politely", make: func(a *Arena) Nemesis { return &stop{kill{a: a, who: One}} }},
 	{name: "pause-minority", make: func(a *Arena) Nemesis { return &pause{a: a, who: Minority} }},
 	{name: "power-minority", disks: true, make: func(a *Arena) Nemesis { return &power{a: a, who: Minority} }},
-	{name: "full-disk", disks: true, make: func(a *Arena) Nemesis { return &full{a: a} }},
+	{name: "full-disk", disks: true, make: func(a *Arena) Nemesis { return &full{a: a, within: stopTimeout} }},
 	{name: "slow-disk-one", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: One} }},
 	{name: "slow-disk-leader", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: Leader} }},
 	{name: "slow-disk-all", disks: true, make: func(a *Arena) Nemesis { return &slowDisk{a: a, who: All} }},

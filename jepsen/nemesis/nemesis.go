@@ -29,6 +29,13 @@ import (
 // nothing to break just now: nothing was done.
 var ErrBusy = errors.New("not possible now")
 
+// ErrBroken says that a node, under a fault, did not do what it promises to do then.
+var ErrBroken = errors.New("a promise was broken")
+
+func broken(format string, args ...any) error {
+	return errors.Mark(errors.Newf(format, args...), ErrBroken)
+}
+
 // Nemesis is one fault. Its methods are called once each, in this order.
 type Nemesis interface {
 	// Inject breaks something, or returns ErrBusy and leaves everything alone.
@@ -38,7 +45,8 @@ type Nemesis interface {
 	// Heal ends the fault, also after Inject failed half way. It does not wait
 	// until the cluster has recovered.
 	Heal(ctx context.Context) error
-	// Observed says how it is known that the fault took effect.
+	// Observed says how it is known that the fault took effect. ErrBroken: it did, and
+	// the node broke a promise.
 	Observed(ctx context.Context) (string, error)
 }
 
@@ -77,6 +85,14 @@ func (a *Arena) shuffled() []int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.rng.Perm(a.Size())
+}
+
+// ends says whether a node ends by itself. Each wait has a time of its own: that
+// another one took long is no reason to cut it short.
+func (a *Arena) ends(ctx context.Context, i int, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return a.AwaitEnd(ctx, i) == nil
 }
 
 // Who says which nodes a fault strikes.

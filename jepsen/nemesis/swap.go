@@ -122,7 +122,7 @@ func (s *swap) stall(nodes, others []int) error {
 func (s *swap) crash(ctx context.Context) error {
 	s.before = s.a.PID(s.victim)
 	if d := s.a.Disk(s.victim); d != nil {
-		if err := d.CutPower(); err != nil {
+		if err := s.a.CutPower(s.victim); err != nil {
 			return err
 		}
 		s.dead = d.Dead()
@@ -134,8 +134,8 @@ func (s *swap) crash(ctx context.Context) error {
 }
 
 func (s *swap) revive(ctx context.Context) error {
-	if d := s.a.Disk(s.victim); d != nil {
-		if err := d.Restore(); err != nil {
+	if s.a.Disk(s.victim) != nil {
+		if err := s.a.RestorePower(s.victim); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (s *swap) Heal(ctx context.Context) (err error) {
 			continue
 		}
 		if d := s.a.Disk(i); d != nil && d.Dead() {
-			err = errors.CombineErrors(err, d.Restore())
+			err = errors.CombineErrors(err, s.a.RestorePower(i))
 		}
 		err = errors.CombineErrors(err, s.a.Spawn(ctx, i))
 	}

@@ -22,11 +22,40 @@ type Plan struct {
 	Note func(Event)
 }
 
+// Due returns the kinds that each must have happened within a time. A lane goes
+// through all of its kinds before it begins again; three times as long as that takes
+// on average leaves room for faults that take longer and for those that are put off.
+func (p Plan) Due(within time.Duration) (names []string) {
+	each := (p.Hold[0] + p.Hold[1] + p.Quiet[0] + p.Quiet[1]) / 2
+	for l := range lanes {
+		mine := p.kinds(l)
+		if 3*each*time.Duration(len(mine)) > within {
+			continue
+		}
+		for _, k := range mine {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+// kinds returns those of one lane.
+func (p Plan) kinds(l lane) (mine []kind) {
+	for _, name := range p.Kinds {
+		if k, ok := find(name); ok && k.lane == l {
+			mine = append(mine, k)
+		}
+	}
+	return mine
+}
+
 // Event is what became of one fault.
 type Event struct {
 	report.Fault
 	// Problem says why the fault was not seen to take effect, or what went wrong.
 	Problem string `json:",omitempty"`
+	// Broken says which promise a node broke under the fault.
+	Broken string `json:",omitempty"`
 	// Skipped: there was nothing to break just then, and nothing was done.
 	Skipped bool `json:",omitempty"`
 }
@@ -50,12 +79,7 @@ func Swarm(ctx context.Context, a *Arena, p Plan) (events []Event) {
 		}
 	}
 	for l := range lanes {
-		var mine []kind
-		for _, name := range p.Kinds {
-			if k, ok := find(name); ok && k.lane == l {
-				mine = append(mine, k)
-			}
-		}
+		mine := p.kinds(l)
 		if len(mine) == 0 {
 			continue
 		}
@@ -114,7 +138,11 @@ func (a *Arena) once(ctx context.Context, p Plan, k kind) Event {
 	case err != nil:
 		e.Problem = err.Error()
 	default:
-		if e.Observed, err = n.Observed(healing); err != nil {
+		e.Observed, err = n.Observed(healing)
+		switch {
+		case errors.Is(err, ErrBroken):
+			e.Observed, e.Broken = err.Error(), err.Error()
+		case err != nil:
 			e.Problem = err.Error()
 		}
 	}

@@ -50,6 +50,7 @@ var whatKind = map[string]string{
 	"wrong-root":   "A root was named that is not the Merkle tree hash of the entries.",
 	"future":       "Something was seen before anybody had asked for it.",
 	"wrong-answer": "An answer contradicts its own question.",
+	"failure":      "A node failed at what it must be able to do, whatever it is asked.",
 }
 
 func newCounterexample(run *Run, number int, v check.Violation) counterexample {

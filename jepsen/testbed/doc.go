@@ -17,6 +17,11 @@
 // order, and no fault can change that. A one-way cut is truly one-way: with
 // packets it would not be, since the acknowledgements would be missing.
 //
+// # What it notices
+//
+// It knows which processes somebody told to end, and whose disk is harmed, so that it
+// can tell which have ended by themselves: see Unasked.
+//
 // # What it cleans up
 //
 // Close heals everything, ends the processes that the testbed started, unmounts

@@ -18,7 +18,10 @@ import (
 // Start starts nodes, all without an argument, and waits until they are ready.
 // One that runs is left alone.
 func (t *Testbed) Start(ctx context.Context, nodes ...int) error {
-	return t.Cluster.Start(ctx, t.Names(nodes)...)
+	if len(nodes) == 0 {
+		nodes = t.all()
+	}
+	return t.begin(ctx, nodes)
 }
 
 // spawnTime is how long Spawn gives local.Cluster, which insists on waiting.
@@ -43,6 +46,7 @@ func (t *Testbed) Spawn(ctx context.Context, nodes ...int) error {
 
 // Kill ends nodes with SIGKILL and waits until they are gone.
 func (t *Testbed) Kill(ctx context.Context, nodes ...int) error {
+	t.ask(nodes)
 	return t.each(nodes, func(name string) error { return t.Cluster.Kill(ctx, name) })
 }
 
@@ -50,6 +54,7 @@ func (t *Testbed) Kill(ctx context.Context, nodes ...int) error {
 // their disks may be slow and have much to write. One that has not even then is killed,
 // and Stop fails: nothing that was asked to end ends later, unexpected.
 func (t *Testbed) Stop(ctx context.Context, nodes ...int) error {
+	t.ask(nodes)
 	return t.each(nodes, func(name string) error {
 		err := t.Cluster.Stop(ctx, name)
 		if !errors.Is(err, context.DeadlineExceeded) {
@@ -95,14 +100,7 @@ func (t *Testbed) Running(i int) bool { return t.Cluster.Running(t.names[i]) }
 // Paused says whether a node has a process that is stopped where it is. Only
 // Linux tells.
 func (t *Testbed) Paused(i int) bool {
-	raw, err := os.ReadFile(filepath.Join(t.Cluster.NodeDir(t.names[i]), "pid"))
-	var process struct {
-		PID int `json:"pid"`
-	}
-	if err != nil || json.Unmarshal(raw, &process) != nil {
-		return false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.PID))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.lastPID(i)))
 	// The state is what follows the name, which is in parentheses.
 	_, state, ok := bytes.Cut(stat, []byte(") "))
 	return err == nil && ok && bytes.HasPrefix(state, []byte("T"))
@@ -128,6 +126,12 @@ func (t *Testbed) PID(i int) int {
 	if !t.Running(i) {
 		return 0
 	}
+	return t.lastPID(i)
+}
+
+// lastPID returns the number of a node's newest process, 0 if there was none or if it
+// was told to end.
+func (t *Testbed) lastPID(i int) int {
 	raw, err := os.ReadFile(filepath.Join(t.Cluster.NodeDir(t.names[i]), "pid"))
 	var process struct {
 		PID int `json:"pid"`

@@ -73,6 +73,8 @@ type Testbed struct {
 
 	mu      sync.Mutex
 	claimed []string // by node: who does something to it, "" nobody
+	lives   []life   // by node
+	ends    []End    // that nobody had asked for
 }
 
 // New makes a testbed and starts nothing. Close it in any case but an error.
@@ -98,7 +100,7 @@ func New(o Options) (_ *Testbed, err error) {
 		return t, err
 	}
 	t.names = t.Cluster.Names()
-	t.claimed = make([]string, len(t.names))
+	t.claimed, t.lives = make([]string, len(t.names)), make([]life, len(t.names))
 	if t.Net, err = newNetwork(t.Cluster.Nodes(), o.Seed, o.Logf); err != nil {
 		return t, err
 	}
@@ -238,18 +240,6 @@ func (t *Testbed) Release(nodes ...int) {
 	}
 }
 
-// Unclaimed returns the nodes that nobody has reserved.
-func (t *Testbed) Unclaimed() (free []int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, who := range t.claimed {
-		if who == "" {
-			free = append(free, i)
-		}
-	}
-	return free
-}
-
 // Heal makes the network whole, thaws and empties the disks, restores power, sets
 // the clocks right, continues what is paused and starts what has ended.
 func (t *Testbed) Heal(ctx context.Context) error {
@@ -262,7 +252,7 @@ func (t *Testbed) Heal(ctx context.Context) error {
 	}
 	for i := range t.names {
 		if d := t.Disk(i); d != nil {
-			note(i, "heal the disk of", errors.CombineErrors(d.Thaw(), d.Empty()))
+			note(i, "heal the disk of", errors.CombineErrors(d.Thaw(), t.EmptyDisk(i)))
 		}
 		if t.Level.Clocks {
 			note(i, "heal the clock of", t.SetClock(i, 0))
@@ -276,7 +266,7 @@ func (t *Testbed) Heal(ctx context.Context) error {
 			if t.Running(i) {
 				note(i, "kill", t.Kill(ctx, i))
 			}
-			note(i, "restore the disk of", d.Restore())
+			note(i, "restore the disk of", t.RestorePower(i))
 		}
 	}
 	return errors.CombineErrors(first, t.Start(ctx))

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -28,8 +29,10 @@ type Result struct {
 	Asked                int64
 	Sessions, Deliveries int
 	Evidence             check.EvidenceCounts
-	Skipped              int // faults that were not possible when their turn came
-	Checking             time.Duration
+	// Kinds names the operations that the clients ask for.
+	Kinds    []string
+	Skipped  int // faults that were not possible when their turn came
+	Checking time.Duration
 
 	own      []check.Violation // what clients noted at once
 	evidence *check.Evidence
@@ -58,7 +61,10 @@ func (r *Result) judge() error {
 	}
 	run := &r.Run
 	run.Violations = slices.Clone(r.own)
-	invalid := slices.Clone(r.Invalid)
+	broken, invalid := slices.Clone(r.Broken), slices.Clone(r.Invalid)
+	if p := r.Phases; p.Waited > 0 && p.Sealed == 0 {
+		broken = append(broken, fmt.Sprintf("%d appends waited for their receipts after everything had healed, and none got one", p.Waited))
+	}
 	if run.Final == nil {
 		invalid = append(invalid, "there is no final ledger to compare with")
 	} else {
@@ -73,11 +79,12 @@ func (r *Result) judge() error {
 	run.Violations = append(run.Violations, bad...)
 	r.Deliveries, bad = check.Watches(run.Ops)
 	run.Violations = append(run.Violations, bad...)
+	invalid = append(invalid, r.untried()...)
 	run.Verdict, run.Reasons = report.Pass, nil
 	if len(invalid) > 0 {
 		run.Verdict = report.Invalid
 	}
-	if len(run.Violations) > 0 || len(r.Broken) > 0 {
+	if len(run.Violations) > 0 || len(broken) > 0 {
 		run.Verdict = report.Fail
 	}
 	for i, v := range run.Violations {
@@ -87,10 +94,11 @@ func (r *Result) judge() error {
 		}
 		run.Reasons = append(run.Reasons, v.String())
 	}
-	run.Reasons = append(append(run.Reasons, r.Broken...), invalid...)
+	run.Reasons = append(append(run.Reasons, broken...), invalid...)
 	r.Checking = time.Since(begun)
 	run.Extra = []report.Named{
 		{Name: "successes before / during / after the faults", Value: fmt.Sprintf("%d / %d / %d", r.Phases.Before, r.Phases.During, r.Phases.After)},
+		{Name: "appends that waited for a receipt after the faults, and got one", Value: fmt.Sprintf("%d / %d", r.Phases.Waited, r.Phases.Sealed)},
 		{Name: "checkpoints verified", Value: fmt.Sprint(r.Evidence.Notes)},
 		{Name: "local reads within a session", Value: fmt.Sprint(r.Sessions)},
 		{Name: "deliveries of watches", Value: fmt.Sprint(r.Deliveries)},
@@ -98,4 +106,33 @@ func (r *Result) judge() error {
 		{Name: "faults put off", Value: fmt.Sprint(r.Skipped)},
 	}
 	return nil
+}
+
+// untried says what the clients never succeeded in: a run proves nothing about that.
+func (r *Result) untried() (why []string) {
+	succeeded := map[string]bool{}
+	for i := range r.Run.Ops {
+		if op := &r.Run.Ops[i]; op.Outcome == history.OK {
+			succeeded[op.Kind.String()] = true
+		}
+	}
+	for _, kind := range r.Kinds {
+		if !succeeded[kind] {
+			why = append(why, fmt.Sprintf("no %s succeeded", kind))
+		}
+	}
+	for _, p := range []struct {
+		of   history.Kind
+		n    int
+		what string
+	}{
+		{history.Append, r.Evidence.Receipts - r.Evidence.BadReceipts, "receipt was verified"},
+		{history.Checkpoint, r.Evidence.Notes, "checkpoint was verified"},
+		{history.LocalHead, r.Sessions, "local read was within a session"},
+	} {
+		if p.n == 0 && slices.Contains(r.Kinds, p.of.String()) {
+			why = append(why, "no "+p.what)
+		}
+	}
+	return why
 }

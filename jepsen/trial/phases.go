@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -24,36 +24,21 @@ func (t *trial) phased(ctx context.Context, kinds []string) (events []nemesis.Ev
 		return nil, errors.Wrap(err, "record faults")
 	}
 	defer func() { err = errors.CombineErrors(err, out.Close()) }()
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	go t.progress(watching)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		t.watchProcesses(watching)
-	}()
+	defer t.watch(ctx)()
 	t.phases.Before = t.calm(ctx)
 	t.arena = nemesis.NewArena(t.bed, t.opt.Seed)
-	striking, cancel := context.WithTimeout(ctx, t.opt.Time-2*t.opt.Calm)
+	striking, cancel := context.WithTimeout(ctx, t.opt.striking())
 	defer cancel()
-	events = nemesis.Swarm(striking, t.arena, nemesis.Plan{
-		Kinds: kinds, Start: t.start, Hold: t.opt.Hold, Quiet: t.opt.Quiet,
-		Note: func(e nemesis.Event) {
-			if !e.Skipped {
-				t.mu.Lock()
-				t.faults++
-				t.mu.Unlock()
-			}
-			if err := writeLine(out, e); err != nil {
-				t.opt.Logf("record fault: %v", err)
-			}
-		},
-	})
+	plan := t.plan(kinds)
+	plan.Note = func(e nemesis.Event) {
+		t.struck(e)
+		if err := writeLine(out, e); err != nil {
+			t.opt.Logf("record fault: %v", err)
+		}
+	}
+	events = nemesis.Swarm(striking, t.arena, plan)
 	<-striking.Done() // also without any fault
 	t.phases.During = t.load.Counts().OK.Load() - t.phases.Before
-	// From here on nodes are started again that ended by themselves: look first.
-	stop()
-	<-ended
 	if ctx.Err() != nil {
 		return events, nil
 	}
@@ -63,16 +48,58 @@ func (t *trial) phased(ctx context.Context, kinds []string) (events []nemesis.Ev
 		t.breaks("the cluster did not recover after everything had healed: %v", err)
 	}
 	t.phases.After = t.calm(ctx)
+	t.phases.Waited, t.phases.Sealed = t.load.Seals()
 	return events, nil
 }
 
+func (t *trial) plan(kinds []string) nemesis.Plan {
+	return nemesis.Plan{Kinds: kinds, Start: t.start, Hold: t.opt.Hold, Quiet: t.opt.Quiet}
+}
+
+// struck notes a fault that is over.
+func (t *trial) struck(e nemesis.Event) {
+	if e.Skipped {
+		return
+	}
+	t.mu.Lock()
+	t.faults++
+	t.mu.Unlock()
+	if e.Broken != "" {
+		t.breaks("%s: %s", e.Name, e.Broken)
+	}
+}
+
+// watch tells how it goes and notes ends that nobody asked for, until the returned
+// function is called.
+func (t *trial) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){t.progress, t.watchEnds} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f(ctx)
+		}()
+	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
 // calm is a time without faults: as long as it was asked for, and on a slow machine
-// until enough has succeeded. It returns how many operations did.
+// until enough has succeeded and a receipt was given. It returns how many operations
+// succeeded.
 func (t *trial) calm(ctx context.Context) int64 {
 	ok := t.load.Counts().OK.Load
 	begun, from := time.Now(), ok()
+	t.load.CountSeals()
+	enough := func() bool {
+		_, sealed := t.load.Seals()
+		return sealed > 0 && ok()-from >= t.opt.Least
+	}
 	pause(ctx, t.opt.Calm)
-	for ok()-from < t.opt.Least && time.Since(begun) < healTimeout && ctx.Err() == nil {
+	for !enough() && time.Since(begun) < healTimeout && ctx.Err() == nil {
 		pause(ctx, 10*time.Millisecond)
 	}
 	return ok() - from
@@ -118,31 +145,19 @@ func (t *trial) finish(ctx context.Context) *workload.Final {
 	return final
 }
 
-// watchProcesses notes a node that ended although nobody ended it.
-func (t *trial) watchProcesses(ctx context.Context) {
-	known := make([]bool, t.bed.Size())
-	gone := func() (nodes []int) {
-		for _, i := range t.bed.Unclaimed() {
-			if !t.bed.Running(i) {
-				nodes = append(nodes, i)
-			}
-		}
-		return nodes
+// watchEnds notes ends while there is somebody to tell; none that comes between is lost.
+func (t *trial) watchEnds(ctx context.Context) {
+	for ctx.Err() == nil {
+		t.noteEnds()
+		pause(ctx, 200*time.Millisecond)
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(200 * time.Millisecond):
-		}
-		for _, i := range gone() {
-			// Whoever claimed it meanwhile may have ended it.
-			if slices.Contains(gone(), i) && !known[i] {
-				known[i] = true
-				t.breaks("%s ended by itself at %s; the end of its log: %s", t.bed.Name(i),
-					time.Since(t.start).Round(time.Millisecond), strings.TrimSpace(t.bed.LogTail(i, 400)))
-			}
-		}
+}
+
+// noteEnds notes the nodes that ended although nobody had ended them.
+func (t *trial) noteEnds() {
+	for _, e := range t.bed.Unasked() {
+		t.breaks("%s ended by itself at %s; the end of its log: %s", t.bed.Name(e.Node),
+			e.At.Sub(t.start).Round(time.Millisecond), strings.TrimSpace(e.Log))
 	}
 }
 
@@ -176,8 +191,9 @@ func (t *trial) progress(ctx context.Context) {
 	}
 }
 
-// enough says why the run proves too little.
-func (t *trial) enough(events []nemesis.Event) (why []string) {
+// enough says why the run proves too little. due are the faults of which each had the
+// time to happen.
+func (t *trial) enough(events []nemesis.Event, due []string) (why []string) {
 	for _, p := range []struct {
 		name string
 		ok   int64
@@ -186,18 +202,26 @@ func (t *trial) enough(events []nemesis.Event) (why []string) {
 			why = append(why, fmt.Sprintf("only %d operations succeeded %s the faults, want %d", p.ok, p.name, t.opt.Least))
 		}
 	}
-	happened := 0
+	if t.phases.Waited == 0 {
+		why = append(why, "no append waited for its receipt after the faults")
+	}
+	happened, seen := 0, map[string]bool{}
 	for _, e := range events {
 		if e.Skipped {
 			continue
 		}
 		happened++
-		if e.Observed == "" {
+		if seen[e.Name] = seen[e.Name] || e.Observed != ""; e.Observed == "" {
 			why = append(why, fmt.Sprintf("%s on %s was not seen to take effect: %s", e.Name, e.Target, e.Problem))
 		}
 	}
 	if happened == 0 && t.opt.Nemesis != "none" {
 		why = append(why, "there were no faults")
+	}
+	for _, name := range due {
+		if !seen[name] {
+			why = append(why, name+" was never seen to take effect")
+		}
 	}
 	return why
 }

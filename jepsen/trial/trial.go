@@ -14,8 +14,9 @@
 //	logs/           what the nodes wrote
 //
 // Recheck gives the verdict again from these files alone. A run is Invalid, and
-// neither good nor bad, when a fault was not seen to take effect or when the
-// clients had too few successes before, during or after the faults.
+// neither good nor bad, when a fault was not seen to take effect, when one never
+// happened although there was time for it, when the clients had too few successes
+// before, during or after the faults, or never succeeded in something that they do.
 //
 // Its caller is cmd/cairn-jepsen.
 package trial
@@ -37,6 +38,7 @@ import (
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/testbed"
 	"github.com/cairnledger/cairn/jepsen/workload"
+	"github.com/cairnledger/cairn/ledger/seal"
 )
 
 // Options describe a trial.
@@ -107,6 +109,9 @@ func (o *Options) fill() error {
 	return nil
 }
 
+// striking is how long there are faults.
+func (o *Options) striking() time.Duration { return o.Time - 2*o.Calm }
+
 // diskBytes is the size of each node's disk. The file is sparse.
 const diskBytes = 16 << 30
 
@@ -135,8 +140,9 @@ type trial struct {
 	phases          phases
 }
 
-// phases are successful operations before, during and after the faults.
-type phases struct{ Before, During, After int64 }
+// phases are successful operations before, during and after the faults; then, how many
+// appends waited for their receipts after the faults, and how many got them.
+type phases struct{ Before, During, After, Waited, Sealed int64 }
 
 func (t *trial) breaks(format string, args ...any) {
 	t.mu.Lock()
@@ -196,6 +202,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	r := &Result{Dir: o.Dir}
 	wall := time.Now()
 	t.start = wall
+	o.Workload.Readable = t.bed.Readable
 	if t.load, err = workload.Start(t.bed.Cluster, t.rec, t.start, o.Workload); err != nil {
 		return nil, errors.CombineErrors(err, t.rec.Close())
 	}
@@ -205,6 +212,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, errors.CombineErrors(err, t.rec.Close())
 	}
 	final := t.finish(ctx)
+	t.noteEnds()
 	t.load.Close()
 	if err := t.rec.Close(); err != nil {
 		return nil, err
@@ -221,6 +229,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		},
 	}
 	r.Phases = t.phases
+	for _, k := range o.Workload.Kinds() {
+		r.Kinds = append(r.Kinds, k.String())
+	}
 	r.take(events)
 	if final != nil {
 		r.Run.Final = final.Entries
@@ -237,7 +248,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	t.keepLogs()
 	r.Broken, r.Invalid = t.broken, t.invalid
-	r.Invalid = append(r.Invalid, t.enough(events)...)
+	r.Invalid = append(r.Invalid, t.enough(events, t.plan(kinds).Due(o.striking()))...)
 	r.own = t.load.Violations()
 	o.Progress(fmt.Sprintf("checking %d operations against %d entries", len(r.Run.Ops), len(r.Run.Final)))
 	if err := r.judge(); err != nil {
@@ -281,9 +292,22 @@ func (t *trial) keepLogs() {
 			t.opt.Logf("keep log of %s: %v", t.bed.Name(i), err)
 		}
 		for line := range strings.Lines(string(b)) {
-			if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.Contains(line, "WARNING: DATA RACE") {
+			if confesses(line, t.bed.Scarred(i)) {
 				t.breaks("%s wrote: %s", t.bed.Name(i), strings.TrimSpace(line))
 			}
 		}
 	}
+}
+
+// confesses says whether a line of a node's log tells what must never happen. A node
+// whose files were damaged may fail requests, and compute other roots than the others.
+func confesses(line string, scarred bool) bool {
+	if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.Contains(line, "WARNING: DATA RACE") {
+		return true
+	}
+	if scarred {
+		return false
+	}
+	return strings.Contains(line, ": panic: ") || // of a request, and recovered
+		strings.Contains(line, "msg=sealing") && (strings.Contains(line, seal.ErrForged.Error()) || strings.Contains(line, seal.ErrRootMismatch.Error()))
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,8 +17,11 @@ import (
 	"time"
 
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/jepsen/history"
+	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/workload"
+	"github.com/cairnledger/cairn/ledger/seal"
 )
 
 // TestMain lets the test binary stand in for the program: called as "node
@@ -100,6 +104,7 @@ func TestTrial(t *testing.T) {
 			again.Run.Verdict, len(again.Run.Ops), again.Evidence, len(r.Run.Ops), r.Evidence, again.Run.Reasons)
 	}
 	t.Run("doctored", func(t *testing.T) { doctored(t, o.Dir) })
+	t.Run("undone", func(t *testing.T) { undone(t, o.Dir) })
 }
 
 // doctored plants contradictions, one at a time.
@@ -150,23 +155,7 @@ func doctored(t *testing.T, dir string) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(dir, c.file)
-			whole, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := os.WriteFile(path, whole, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}()
-			if err := os.WriteFile(path, c.change(t, bytes.Clone(whole)), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			r, err := Recheck(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := recheckChanged(t, dir, c.file, func(b []byte) []byte { return c.change(t, b) })
 			var kinds []string
 			for _, v := range r.Run.Violations {
 				kinds = append(kinds, v.Kind)
@@ -178,13 +167,176 @@ func doctored(t *testing.T, dir string) {
 	}
 }
 
+// recheckChanged gives the verdict about a run one of whose files is another one.
+func recheckChanged(t *testing.T, dir, file string, change func([]byte) []byte) *Result {
+	t.Helper()
+	path := filepath.Join(dir, file)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.WriteFile(path, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	if err := os.WriteFile(path, change(bytes.Clone(whole)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Recheck(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// undone leaves things out that clients did: what they never did was not tested.
+func undone(t *testing.T, dir string) {
+	// lines drops the lines that a rule names.
+	lines := func(drop func(l map[string]any) bool) func([]byte) []byte {
+		return func(b []byte) (kept []byte) {
+			for line := range bytes.Lines(b) {
+				var l map[string]any
+				if err := json.Unmarshal(line, &l); err != nil {
+					t.Fatal(err)
+				}
+				if !drop(l) {
+					kept = append(kept, line...)
+				}
+			}
+			return kept
+		}
+	}
+	of := func(k history.Kind) func(map[string]any) bool {
+		return func(l map[string]any) bool { return l["f"] == float64(k) }
+	}
+	for _, c := range []struct {
+		name, file, want string
+		verdict          report.Verdict
+		change           func([]byte) []byte
+	}{
+		{"ranges", historyFile, "no range succeeded", report.Invalid, lines(of(history.Range))},
+		{"deliveries", historyFile, "no watch succeeded", report.Invalid, lines(of(history.Watch))},
+		{"sessions", historyFile, "no local read was within a session", report.Invalid, lines(func(l map[string]any) bool {
+			return of(history.LocalHead)(l) && l["first"] != nil
+		})},
+		{"receipts", evidenceFile, "no receipt was verified", report.Invalid, lines(func(l map[string]any) bool { return l["receipt"] != nil })},
+		{"checkpoints", evidenceFile, "no checkpoint was verified", report.Invalid, lines(func(l map[string]any) bool { return l["root"] == nil })},
+		{"receipts after the faults", resultsFile, "none got one", report.Fail, func(b []byte) []byte {
+			var s results
+			if err := json.Unmarshal(b, &s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Phases.Waited == 0 || s.Phases.Sealed == 0 {
+				t.Errorf("after the faults %+v, want appends that waited, and receipts", s.Phases)
+			}
+			s.Phases.Waited, s.Phases.Sealed = 5, 0
+			b, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := recheckChanged(t, dir, c.file, c.change)
+			if all := strings.Join(r.Run.Reasons, "\n"); r.Run.Verdict != c.verdict || !strings.Contains(all, c.want) {
+				t.Errorf("verdict %s, want %s with %q:\n%s", r.Run.Verdict, c.verdict, c.want, all)
+			}
+		})
+	}
+}
+
 // TestUnobservedFaultIsInvalid: a run whose faults nobody saw proves nothing, nor
-// does one in which nothing succeeded.
+// does one in which nothing succeeded, or a fault never happened that had the time.
 func TestUnobservedFaultIsInvalid(t *testing.T) {
 	tr := &trial{opt: Options{Least: 50, Nemesis: "swarm"}}
-	if why := tr.enough(nil); len(why) != 4 {
-		t.Errorf("a run without faults and successes: %q, want four reasons", why)
+	if why := tr.enough(nil, nil); len(why) != 5 {
+		t.Errorf("a run without faults and successes: %q, want five reasons", why)
 	}
+	tr.phases = phases{Before: 50, During: 50, After: 50, Waited: 1, Sealed: 1}
+	seen := nemesis.Event{Fault: report.Fault{Name: "kill-one", Observed: "gone"}}
+	put := nemesis.Event{Fault: report.Fault{Name: "power-all"}, Skipped: true}
+	if why := tr.enough([]nemesis.Event{seen, put}, []string{"kill-one"}); len(why) != 0 {
+		t.Errorf("a run with everything: %q", why)
+	}
+	if why := tr.enough([]nemesis.Event{seen, put}, []string{"kill-one", "power-all"}); len(why) != 1 || !strings.Contains(why[0], "power-all") {
+		t.Errorf("a run in which power-all was always put off: %q, want that it never happened", why)
+	}
+}
+
+// TestBrokenUnderAFault: a node that breaks a promise under a fault fails the run, and
+// the fault counts as seen.
+func TestBrokenUnderAFault(t *testing.T) {
+	tr := &trial{opt: Options{Least: 1, Nemesis: "swarm"}, phases: phases{1, 1, 1, 1, 1}}
+	e := nemesis.Event{Fault: report.Fault{Name: "full-disk", Observed: "n1 went on"}, Broken: "n1 went on"}
+	tr.struck(e)
+	if why := tr.enough([]nemesis.Event{e}, []string{"full-disk"}); len(tr.broken) != 1 || len(why) != 0 {
+		t.Errorf("broken %q, invalid %q; want one and none", tr.broken, why)
+	}
+}
+
+// TestConfessions: what a node writes about itself, and must not.
+func TestConfessions(t *testing.T) {
+	const at = "time=2026-01-01T00:00:00Z level=WARN "
+	for line, want := range map[string]struct{ sound, scarred bool }{
+		"panic: runtime error":                   {true, true},
+		"fatal error: all goroutines are asleep": {true, true},
+		"WARNING: DATA RACE":                     {true, true},
+		at + `msg="/cairn.v1.Ledger/Get: panic: index out of range\ngoroutine 7" node=n1 part=api`:        {true, false},
+		at + "msg=sealing node=n1 part=seal problem=\"node 2 asks: " + seal.ErrRootMismatch.Error() + `"`: {true, false},
+		at + "msg=sealing node=n1 part=seal problem=\"from node 2: " + seal.ErrForged.Error() + `"`:       {true, false},
+		at + `msg=sealing node=n1 part=seal problem="seal size 7: input/output error"`:                    {false, false},
+		at + `msg="append is committed, but there is no receipt" node=n1 part=api`:                        {false, false},
+	} {
+		if got := confesses(line, false); got != want.sound {
+			t.Errorf("%s: %t, want %t", line, got, want.sound)
+		}
+		if got := confesses(line, true); got != want.scarred {
+			t.Errorf("of a node that was damaged, %s: %t, want %t", line, got, want.scarred)
+		}
+	}
+}
+
+// TestEndedByItself: a process that ends while a fault has claimed all nodes, and is
+// replaced when that heals, is a broken promise.
+func TestEndedByItself(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs proc(5)")
+	}
+	o := short(t)
+	o.Nemesis, o.Time = "pause-kill", 12*time.Second
+	struck := make(chan string, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	go func() { struck <- killPaused(ctx, o.Dir) }()
+	r, err := Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	want := <-struck + " ended by itself"
+	if all := strings.Join(r.Run.Reasons, "\n"); r.Run.Verdict != report.Fail || !strings.Contains(all, want) {
+		t.Errorf("verdict %s, want FAIL with %q:\n%s", r.Run.Verdict, want, all)
+	}
+}
+
+// killPaused ends the first process that it sees stopped, and returns the node's name.
+func killPaused(ctx context.Context, dir string) string {
+	for ; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		for _, name := range []string{"n1", "n2", "n3"} {
+			var process struct{ PID int }
+			raw, err := os.ReadFile(filepath.Join(dir, "cluster", name, "pid"))
+			if err != nil || json.Unmarshal(raw, &process) != nil {
+				continue
+			}
+			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.PID))
+			if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("T")) && syscall.Kill(process.PID, syscall.SIGKILL) == nil {
+				return name
+			}
+		}
+	}
+	return "nobody"
 }
 
 // TestInterrupted: a trial that is cancelled leaves no process behind.

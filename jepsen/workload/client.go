@@ -115,6 +115,7 @@ func (c *cl) answered(id int64, op *history.Op, err error, sent bool) {
 
 // apply takes a refusal over into an operation, and learns from it.
 func (c *cl) apply(op *history.Op, r refusal) {
+	c.w.blame(c.node, op.Call, r)
 	op.Outcome, op.Reason, op.Seen = r.outcome, r.reason, r.seen
 	switch op.Reason {
 	case history.Conflict, history.SizeMismatch:
@@ -179,7 +180,13 @@ func (c *cl) append() {
 		op.Outcome = history.Info
 	}
 	c.complete(id, &op)
-	if resp.Sealed != nil && op.Outcome == history.OK {
+	if op.Outcome != history.OK {
+		return
+	}
+	if req.Wait == cairnv1.Wait_WAIT_SEALED {
+		c.w.seals.waited(op.Call, resp.Sealed != nil)
+	}
+	if resp.Sealed != nil {
 		c.sealed(resp, b)
 	}
 }
@@ -365,7 +372,7 @@ func (c *cl) collect(ctx context.Context, op *history.Op) error {
 		return ok
 	}, c.w)
 	if err != nil {
-		op.Entries, op.Seen, op.Outcome = nil, 0, history.Info
+		op.Seen, op.Outcome = 0, history.Info // what it showed stays true
 		return err
 	}
 	c.sees(op.Seen)

@@ -72,6 +72,9 @@ func (l *library) answered(id int64, op *history.Op, err error) {
 	var e *client.Error
 	var fork *client.ForkError
 	var bad *client.VerificationError
+	if errors.As(err, &e) && e.Node != "" {
+		l.w.blame(l.w.nodeNamed(e.Node), op.Call, refusal{word: e.Reason, text: e.Message})
+	}
 	switch {
 	case err == nil:
 		op.Outcome = history.OK
@@ -125,6 +128,9 @@ func (l *library) append() {
 	l.answered(id, &op, err)
 	if err != nil {
 		return
+	}
+	if len(opts) > 0 {
+		l.w.seals.waited(op.Call, got[0].Receipt != nil)
 	}
 	for _, a := range got {
 		if a.Receipt != nil {

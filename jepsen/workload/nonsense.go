@@ -16,6 +16,7 @@ func (c *cl) nonsense() {
 	ctx, cancel := c.timeout()
 	defer cancel()
 	c.w.counts.Asked.Add(1)
+	asked := c.w.now()
 	api := c.conn().Ledger
 	a, b := c.index(), c.index()
 	var err error
@@ -31,42 +32,43 @@ func (c *cl) nonsense() {
 			c.consistency(a, b, p)
 		}
 	case 4:
-		c.mustRefuse("an empty batch", func() error {
+		err = c.mustRefuse("an empty batch", func() error {
 			_, err := api.Append(ctx, &cairnv1.AppendRequest{})
 			return err
 		})
 	case 5:
 		key := bytes.Repeat([]byte{'k'}, ledger.MaxKeySize+1+c.rng.IntN(1000))
-		c.mustRefuse("a key that is too long", func() error {
+		err = c.mustRefuse("a key that is too long", func() error {
 			_, err := api.Append(ctx, &cairnv1.AppendRequest{Entries: []*cairnv1.NewEntry{{Key: key, Payload: []byte("never")}}})
 			return err
 		})
 	case 6:
-		c.mustRefuse("a payload that is too large", func() error {
+		err = c.mustRefuse("a payload that is too large", func() error {
 			_, err := api.Append(ctx, &cairnv1.AppendRequest{Entries: []*cairnv1.NewEntry{{Payload: make([]byte, merkle.MaxEntrySize+1)}}})
 			return err
 		})
 	case 7:
-		c.mustRefuse("a kind of consistency that does not exist", func() error {
+		err = c.mustRefuse("a kind of consistency that does not exist", func() error {
 			_, err := api.Head(ctx, &cairnv1.HeadRequest{Consistency: 77})
 			return err
 		})
 	}
-	if err != nil && understand(err, true).word == "INTERNAL" {
-		c.w.violate("wrong-answer", a, "a question about %d and %d was answered with %v", a, b, err)
+	if err != nil {
+		c.w.blame(c.node, asked, understand(err, true))
 	}
 }
 
 // mustRefuse demands a definite refusal, of nodes that answer at all.
-func (c *cl) mustRefuse(what string, call func() error) {
+func (c *cl) mustRefuse(what string, call func() error) error {
 	err := call()
 	if err == nil {
 		c.w.violate("wrong-answer", 0, "%s was accepted", what)
-		return
+		return nil
 	}
 	if r := understand(err, true); r.word != "" && r.outcome != history.Fail {
 		c.w.violate("wrong-answer", 0, "%s was refused, but not definitely: %v", what, err)
 	}
+	return err
 }
 
 func (c *cl) inclusion(index, size uint64, p *cairnv1.InclusionProofResponse) {

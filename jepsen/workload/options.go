@@ -1,6 +1,11 @@
 package workload
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/cairnledger/cairn/jepsen/history"
+)
 
 // Options say how much of what. Zero values mean the defaults.
 type Options struct {
@@ -20,6 +25,23 @@ type Options struct {
 	Batch int
 	// Payload is how many bytes a payload has at most, most of the time; default 200.
 	Payload int
+	// Readable says whether a node could read its disk all the time since a moment. If
+	// not, it may say that it cannot. Nil: every node always could.
+	Readable func(node int, since time.Time) bool
+}
+
+// Kinds are the operations that these clients ask for.
+func (o Options) Kinds() []history.Kind {
+	o.fill()
+	return slices.DeleteFunc(history.Kinds(), func(k history.Kind) bool {
+		switch k {
+		case history.Watch:
+			return o.Watchers == 0
+		case history.Range:
+			return o.Clients == 0 // the others have no use for it
+		}
+		return o.Clients+o.Library == 0
+	})
 }
 
 func (o *Options) fill() {

@@ -1,6 +1,8 @@
 package workload
 
 import (
+	"time"
+
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
 
@@ -16,14 +18,16 @@ type refusal struct {
 	seen    uint64 // of a conflict or size mismatch
 	leader  string // of a node that does not lead: who does, if it knows
 	waitMS  uint32 // before another attempt
+	text    string // for people
 }
 
 // understand turns the error of a call into an outcome. sent says whether the
 // request may have left this process.
 func understand(err error, sent bool) refusal {
 	var detail *cairnv1.ErrorDetail
-	r := refusal{}
-	for _, d := range status.Convert(err).Details() {
+	st := status.Convert(err)
+	r := refusal{text: st.Message()}
+	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *cairnv1.ErrorDetail:
 			detail = d
@@ -43,7 +47,7 @@ func understand(err error, sent bool) refusal {
 
 // understandStream is understand for the failure of one request of a stream.
 func understandStream(e *cairnv1.StreamError) refusal {
-	return refusal{word: e.GetReason()}.fill(e.GetDetail())
+	return refusal{word: e.GetReason(), text: e.GetMessage()}.fill(e.GetDetail())
 }
 
 func (r refusal) fill(d *cairnv1.ErrorDetail) refusal {
@@ -61,4 +65,17 @@ func (r refusal) fill(d *cairnv1.ErrorDetail) refusal {
 		r.leader = c.NotLeader.GetName()
 	}
 	return r
+}
+
+// blames says that a node fails at what it must be able to do, whatever it is asked: it
+// met what it did not expect, or cannot read what it holds.
+func (r *refusal) blames() bool { return r.word == "INTERNAL" || r.word == "CORRUPT" }
+
+// blame notes a failure for which nothing that a client can ask is an excuse, only a
+// disk that cannot be read. asked is when the client asked, on the history's clock.
+func (w *Workload) blame(node int, asked int64, r refusal) {
+	if !r.blames() || w.opt.Readable != nil && !w.opt.Readable(node, w.start.Add(time.Duration(asked))) {
+		return
+	}
+	w.violate("failure", 0, "node %d says %s: %s", node+1, r.word, r.text)
 }

@@ -122,7 +122,7 @@ func (s *stream) append(ctx context.Context, req *cairnv1.AppendRequest) (*cairn
 	case resp, ok := <-c:
 		switch {
 		case !ok:
-			return nil, &refusal{}
+			return nil, o.broke()
 		case resp.GetError() != nil:
 			r := understandStream(resp.GetError())
 			return nil, &r
@@ -132,6 +132,15 @@ func (s *stream) append(ctx context.Context, req *cairnv1.AppendRequest) (*cairn
 		o.forget(id)
 		return nil, &refusal{}
 	}
+}
+
+// broke is what becomes of a batch whose stream is over. Whatever the node says about
+// the stream, nobody knows about the batch.
+func (o *openStream) broke() *refusal {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := understand(o.err, true)
+	return &refusal{word: r.word, text: r.text}
 }
 
 func (o *openStream) forget(id uint64) {

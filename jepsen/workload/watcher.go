@@ -52,6 +52,7 @@ func (s *watcher) subscribe() {
 		op.Process, op.Call, op.Return = s.process, s.w.now(), history.Never
 		resp, err := stream.Recv()
 		if err != nil {
+			s.w.blame(node, op.Call, understand(err, true))
 			return
 		}
 		silence.Reset(3 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Workload struct {
 	payloads  atomic.Uint64
 	known     atomic.Uint64 // largest size that anybody has seen
 	counts    Counts
+	seals     seals
 
 	stop     context.Context // ended: issue nothing new
 	stopAll  context.CancelFunc
@@ -130,6 +132,11 @@ func (w *Workload) rng(part string, i int) *rand.Rand {
 		n = n*131 + uint64(c)
 	}
 	return rand.New(rand.NewPCG(w.opt.Seed, n))
+}
+
+// nodeNamed returns the number of a node, -1 if there is none of this name.
+func (w *Workload) nodeNamed(name string) int {
+	return slices.IndexFunc(w.users[0].conns, func(c *testbed.Conn) bool { return c.Name == name })
 }
 
 // saw remembers a size for everybody.
