@@ -63,6 +63,25 @@ func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
 	}
 }
 
+// TestRaftLateAnswer: an answer of an earlier term may leave a member for entries that
+// were replaced before they reached its disk.
+func TestRaftLateAnswer(t *testing.T) {
+	t.Parallel()
+	r := check.NewRaft(3)
+	elect(r)
+	write(r, raftEntry(1, 1), 3)
+	r.Leads(2, 2)
+	r.Appended(3, 2, []check.RaftEntry{raftEntry(2, 2)})
+	r.Acknowledged(3, 1, 2)
+	if v := r.Violations(); len(v) > 0 {
+		t.Fatalf("violations of a legal run: %v", v)
+	}
+	r.Acknowledged(3, 2, 2)
+	if v := r.Violations(); len(v) != 1 || !strings.Contains(v[0].Text, "only 1 are durable") {
+		t.Fatalf("got %v, want that entry 2 is not durable", v)
+	}
+}
+
 // TestRaftLateLeader: a member that stood still learns that it was elected when the
 // next leader has already committed.
 func TestRaftLateLeader(t *testing.T) {
