@@ -32,6 +32,9 @@ var (
 	ErrReadTimeout = errors.New("linearizable read timed out: no confirmation from a quorum")
 )
 
+// ErrNotTransferred: nobody took leadership over in time. Somebody still may.
+var ErrNotTransferred = errors.New("leadership was not handed over")
+
 // NotLeaderError says who leads, as far as this node knows. It is definite and
 // matches errors.Is(err, ErrNotLeader).
 type NotLeaderError struct {

@@ -40,7 +40,7 @@ type Backend interface {
 	Status() Status
 
 	// TransferLeadership hands leadership to the named node, or to the best follower if to is "". It returns when another node
-	// leads. Errors: *NotLeaderError, ErrUnknownNode, of the context.
+	// leads, at once if that node leads already. Errors: *NotLeaderError, ErrUnknownNode, ErrNotTransferred, of the context.
 	TransferLeadership(ctx context.Context, to string) error
 }
 
@@ -66,6 +66,8 @@ var (
 	ErrStopped = errors.New("the node is stopping")
 	// ErrUnknownNode: no member of the cluster has this name.
 	ErrUnknownNode = errors.New("no such node in the cluster")
+	// ErrNotTransferred: nobody took leadership over in time. Somebody still may.
+	ErrNotTransferred = errors.New("leadership was not handed over")
 )
 
 // NotLeaderError refuses a request that only the leader can serve. Definite.

@@ -52,6 +52,7 @@ const (
 	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 	ReasonInternal       = "INTERNAL"
 	ReasonUnknownNode    = "UNKNOWN_NODE"
+	ReasonNotTransferred = "NOT_TRANSFERRED" // nobody took leadership over in time
 )
 
 // refusal is an error as the client gets it.
@@ -171,6 +172,10 @@ func explain(err error) *refusal {
 		return refuse(codes.FailedPrecondition, ReasonNotSealed, "no sealed checkpoint covers this yet")
 	case errors.As(err, &corrupt):
 		return refuse(codes.DataLoss, ReasonCorrupt, "this node's copy is damaged: "+err.Error())
+	case errors.Is(err, ErrNotTransferred):
+		r := refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error())
+		r.indefinite = true
+		return r
 	case errors.Is(err, ErrUnknownNode):
 		return refuse(codes.NotFound, ReasonUnknownNode, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

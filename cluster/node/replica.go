@@ -181,6 +181,8 @@ func (r *replica) translate(err error) error {
 		return &server.OverloadedError{RetryAfter: 20 * time.Millisecond}
 	case errors.Is(err, raftnode.ErrStopped):
 		return server.ErrStopped
+	case errors.Is(err, raftnode.ErrNotTransferred):
+		return errors.Mark(err, server.ErrNotTransferred)
 	}
 	return err
 }
@@ -253,7 +255,8 @@ func (r *replica) RequestSeal() { r.sealer.wanted() }
 // Ledger is the replica itself, for reads.
 func (r *replica) Ledger() server.Ledger { return r.ledger }
 
-// TransferLeadership hands leadership over and returns once somebody else leads.
+// TransferLeadership hands leadership over and returns once somebody else leads; at
+// once if the named node leads already.
 func (r *replica) TransferLeadership(ctx context.Context, to string) error {
 	var id uint64
 	for i, m := range r.names {
@@ -263,6 +266,9 @@ func (r *replica) TransferLeadership(ctx context.Context, to string) error {
 	}
 	if to != "" && id == 0 {
 		return errors.Wrapf(server.ErrUnknownNode, "%q", to)
+	}
+	if self := r.node.cfg.Self().ID; id == self && r.state.Load().Leader == self {
+		return nil
 	}
 	return r.translate(r.raft.TransferLeadership(ctx, id))
 }

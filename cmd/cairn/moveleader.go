@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/api/client"
+)
+
+func (a *app) moveLeaderCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "move-leader [NODE]",
+		Short: "Hand leadership to a node, or to the most advanced one (role admin)",
+		Long: `Hand leadership to a node by name, or without a name to the most advanced of the
+others, and print who leads then. Appends wait meanwhile, for about a round trip.
+The profile's certificate needs the role admin.`,
+		Example: "  cairn move-leader n2 --profile profiles/admin.yaml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to := ""
+			if len(args) == 1 {
+				to = args[0]
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				leader, err := c.TransferLeadership(ctx, to)
+				if err != nil {
+					return errors.Wrap(err, "move leadership")
+				}
+				return a.emit(struct {
+					Leader string `json:"leader"`
+				}{leader}, func(w io.Writer) { fmt.Fprintf(w, "%s leads\n", leader) })
+			})
+		},
+	}
+}
