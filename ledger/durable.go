@@ -1,6 +1,10 @@
 package ledger
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/cockroachdb/errors"
+)
 
 // sampleBytes is how many committed bytes lie between two samples of the store's token: a sample may cost a
 // directory listing.
@@ -14,6 +18,7 @@ type durability struct {
 		newest  Summary
 		samples []sample // ascending in token and position; at most one for each token
 		pending int      // bytes committed since the last sample
+		problem error    // why the last sample or question failed; nil when it did not
 	}
 }
 
@@ -36,7 +41,7 @@ func (d *durability) committed(store Store, summary Summary, n int) {
 	}
 	d.mu.pending = 0
 	token, err := store.Token()
-	if err != nil {
+	if d.mu.problem = errors.Wrap(err, "sample the store"); err != nil {
 		return // no sample this time: the mark stays where it is, and nothing is lost
 	}
 	if k := len(d.mu.samples); k > 0 && d.mu.samples[k-1].token == token {
@@ -52,6 +57,14 @@ func (d *durability) set(s Summary) {
 	d.mu.newest, d.mu.samples = s, nil
 }
 
+// DurabilityProblem says why Durable does not advance, nil if nothing is known to be in its way. Nothing is lost by that,
+// but the Raft log cannot be shortened meanwhile.
+func (l *Ledger) DurabilityProblem() error {
+	l.durable.mu.Lock()
+	defer l.durable.mu.Unlock()
+	return l.durable.mu.problem
+}
+
 // Durable returns the newest position that is known to be durable in the store; false when that is only the empty
 // ledger. Call it now and then, not on the way of an append: it may wait for the disk. Meant for the Raft log's mark.
 func (l *Ledger) Durable() (Summary, bool) {
@@ -60,14 +73,19 @@ func (l *Ledger) Durable() (Summary, bool) {
 	waiting := len(d.mu.samples) > 0
 	d.mu.Unlock()
 	var flushed Token
-	if waiting && l.Err() == nil {
+	var err error
+	asked := waiting && l.Err() == nil
+	if asked {
 		// An error here only means that nothing new is known. The lock is not held: the applier takes samples.
-		if token, err := l.store.Flushed(); err == nil {
-			flushed = token
+		if flushed, err = l.store.Flushed(); err != nil {
+			flushed = 0
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if asked {
+		d.mu.problem = errors.Wrap(err, "ask the store what is durable")
+	}
 	for len(d.mu.samples) > 0 && d.mu.samples[0].token <= flushed {
 		d.mu.newest = d.mu.samples[0].summary
 		d.mu.samples = d.mu.samples[1:]

@@ -20,7 +20,6 @@ import (
 
 // Client talks to all nodes of one ledger. It is safe for concurrent use.
 type Client struct {
-	origin    string
 	principal string // who the nodes take this client for; sizes of leaves depend on it
 	opts      options
 	nodes     *nodes
@@ -70,7 +69,7 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 		o.dialer = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	o.origin = p.Origin
-	c := &Client{origin: p.Origin, principal: o.principal, opts: o}
+	c := &Client{principal: o.principal, opts: o}
 	c.tracker, err = newTracker(c, policy, p.State)
 	if err != nil {
 		return nil, err

@@ -16,9 +16,9 @@ import (
 const watchSilence = 5 * time.Second
 
 // Watch calls f for every entry from index from on, in order, without gap or duplicate, and goes on with each new entry as it is
-// committed. It moves to another node when one is lost or has lost the others, and returns when the context ends, when f returns an error (which it
-// returns), or when no node may or can serve it. from may lie beyond the size of the ledger. f is never called concurrently; while
-// it runs nothing is read, so a slow f slows the stream and needs no memory.
+// committed. It moves to another node when one is lost or has lost the others, and returns when the context ends, when f returns
+// an error (which it returns), or when no node may or can serve it. from may lie beyond the size of the ledger. f is never called
+// concurrently; while it runs nothing is read, so a slow f slows the stream and needs no memory.
 func (c *Client) Watch(ctx context.Context, from uint64, f func(StoredEntry) error) error {
 	next := from
 	return c.follow(ctx, func(ctx context.Context, n *node, alive func(bool)) (progress bool, err error) {

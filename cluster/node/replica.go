@@ -110,7 +110,7 @@ func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Reques
 // it need not reach back further. It waits for the disk: a goroutine of its own.
 func (r *replica) keepMark(quit <-chan struct{}) {
 	marked := r.node.wal.Group(group).Mark().Index
-	behind := map[uint64]bool{}
+	behind, troubled := map[uint64]bool{}, false
 	for {
 		select {
 		case <-quit:
@@ -121,6 +121,11 @@ func (r *replica) keepMark(quit <-chan struct{}) {
 			marked = s.RaftIndex
 			r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
 		}
+		problem := r.ledger.DurabilityProblem()
+		if problem != nil && !troubled {
+			r.node.log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
+		}
+		troubled = problem != nil
 		r.reportBehind(behind)
 	}
 }
