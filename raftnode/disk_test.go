@@ -87,6 +87,30 @@ func newSickCluster(t *testing.T, n int, configure func(*Config)) (*cluster, map
 	return c, disks
 }
 
+// leftBy waits until somebody else than a stalled leader leads.
+func (c *cluster) leftBy(old *testNode) {
+	c.t.Helper()
+	c.eventually("hand over", func() error {
+		for id, n := range c.nodes {
+			if id != old.cfg.ID && n.Status().Serving {
+				return nil
+			}
+		}
+		return errors.Newf("nobody else leads; the stalled node says %+v", old.Status())
+	})
+}
+
+// recovers waits until a node is not stalled any more.
+func (c *cluster) recovers(old *testNode) {
+	c.t.Helper()
+	c.eventually("recover", func() error {
+		if s := old.Status(); s.Stalled {
+			return errors.Newf("status %+v", s)
+		}
+		return nil
+	})
+}
+
 // TestStalledDiskGivesLeadershipAway: a leader whose disk hangs keeps its
 // followers' loyalty, so it has to notice by itself.
 func TestStalledDiskGivesLeadershipAway(t *testing.T) {
@@ -101,14 +125,7 @@ func TestStalledDiskGivesLeadershipAway(t *testing.T) {
 	if err := old.Submit(stuck); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually("hand over", func() error {
-		for id, n := range c.nodes {
-			if id != old.cfg.ID && n.Status().Serving {
-				return nil
-			}
-		}
-		return errors.Newf("nobody else leads; the stalled node says %+v", old.Status())
-	})
+	c.leftBy(old)
 	if s := old.Status(); !s.Stalled || s.AppendAge == 0 {
 		t.Errorf("status of the stalled node: %+v", s)
 	}
@@ -117,12 +134,7 @@ func TestStalledDiskGivesLeadershipAway(t *testing.T) {
 		t.Error(o.err)
 	}
 	released()
-	c.eventually("recover", func() error {
-		if s := old.Status(); s.Stalled {
-			return errors.Newf("status %+v", s)
-		}
-		return nil
-	})
+	c.recovers(old)
 	// The request was committed by the others; whether its node learned of that
 	// before it gave the request up depends on how long the disk was stalled.
 	if o := <-stuck.result; o.err != nil && !errors.Is(o.err, ErrIndefinite) {
@@ -145,14 +157,7 @@ func TestStalledMachineGivesLeadershipAway(t *testing.T) {
 	if err := old.Submit(stuck); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually("hand over", func() error {
-		for id, n := range c.nodes {
-			if id != old.cfg.ID && n.Status().Serving {
-				return nil
-			}
-		}
-		return errors.Newf("nobody else leads; the stalled node says %+v", old.Status())
-	})
+	c.leftBy(old)
 	if s := old.Status(); !s.Stalled || s.ApplyAge == 0 || s.AppendAge != 0 {
 		t.Errorf("status of the stalled node: %+v", s)
 	}
@@ -161,12 +166,7 @@ func TestStalledMachineGivesLeadershipAway(t *testing.T) {
 	}
 	old.machine.gate.Store(nil)
 	released()
-	c.eventually("recover", func() error {
-		if s := old.Status(); s.Stalled {
-			return errors.Newf("status %+v", s)
-		}
-		return nil
-	})
+	c.recovers(old)
 	if o := <-stuck.result; o.err != nil && !errors.Is(o.err, ErrIndefinite) {
 		t.Errorf("request in flight: %v", o.err)
 	}

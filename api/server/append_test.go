@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
@@ -384,13 +383,7 @@ func TestAppendStreamCountsReceipts(t *testing.T) {
 func TestAppendStreamStalls(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})
-	conn, err := grpc.NewClient("passthrough:///"+c.Nodes[0].Address, grpc.WithTransportCredentials(fakecluster.Insecure("")),
-		grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	stream, err := cairnv1.NewLedgerClient(conn).AppendStream(within(t))
+	stream, err := dial(t, c.Nodes[0], narrow...).AppendStream(within(t))
 	if err != nil {
 		t.Fatal(err)
 	}

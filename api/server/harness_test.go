@@ -23,10 +23,15 @@ type api struct {
 	conn *grpc.ClientConn
 }
 
-func dial(t testing.TB, n *fakecluster.Node) api {
+// narrow keeps the node from sending ahead of a client that does not read.
+var narrow = []grpc.DialOption{grpc.WithInitialWindowSize(1 << 16), grpc.WithInitialConnWindowSize(1 << 16)}
+
+func dial(t testing.TB, n *fakecluster.Node, opts ...grpc.DialOption) api {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+n.Address, grpc.WithTransportCredentials(fakecluster.Insecure("")),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	opts = append([]grpc.DialOption{
+		grpc.WithTransportCredentials(fakecluster.Insecure("")), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
+	}, opts...)
+	conn, err := grpc.NewClient("passthrough:///"+n.Address, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,18 +103,12 @@ func TestWatch(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})
-	conn, err := grpc.NewClient("passthrough:///"+c.Nodes[0].Address, grpc.WithTransportCredentials(fakecluster.Insecure("")),
-		grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	a := dial(t, c.Nodes[0])
 	const entries = 40
 	for range entries {
 		mustAppend(t, a, batch(string(make([]byte, 60_000))))
 	}
-	s, err := cairnv1.NewLedgerClient(conn).Watch(within(t), &cairnv1.WatchRequest{})
+	s, err := dial(t, c.Nodes[0], narrow...).Watch(within(t), &cairnv1.WatchRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

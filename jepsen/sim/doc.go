@@ -27,10 +27,10 @@
 // # What is checked
 //
 // check.Linear, check.Sessions and check.Watches on everything that clients saw, also
-// across crashes; check.Raft on everything that members did; that all nodes end with one ledger, that no size has two sealed
-// roots and no voter signs backwards, that receipts verify; that after all faults
-// have ended the cluster elects, commits, converges and seals within a bound of
-// virtual time. A panic of the product is a violation too.
+// across crashes; check.Raft on everything that members did; that all nodes end with
+// one ledger, that no size has two sealed roots and no voter signs backwards, that
+// receipts verify; that after all faults have ended the cluster elects, commits,
+// converges and seals within a bound of virtual time. A panic of the product is a violation too.
 //
 // The trace hash of a run covers every message sent and delivered and every
 // write, sync and change of names on every disk, in order: equal seeds give equal
