@@ -13,10 +13,12 @@ import (
 	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/trial"
+	"github.com/cairnledger/cairn/jepsen/zoo"
 )
 
 func runCommand() *cobra.Command {
 	o := trial.Options{}
+	var bug string
 	var noDisks, verbose bool
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -37,9 +39,15 @@ of names or their beginnings (kill, partition), separated by commas:
 			if o.Dir == "" {
 				o.Dir = "jepsen-" + time.Now().Format("20060102-150405")
 			}
+			if bug != "" {
+				var err error
+				if o.Bug, err = zoo.Find(bug); err != nil {
+					return err
+				}
+			}
 			o.Disks = !noDisks
 			o.Command = fmt.Sprintf("go run ./cmd/cairn-jepsen run --nodes %d --time %s --nemesis %s --seed %d", o.Nodes, o.Time, o.Nemesis, o.Seed)
-			for _, name := range []string{"clients", "rate", "timeout", "no-disks", "clocks"} {
+			for _, name := range []string{"clients", "rate", "timeout", "no-disks", "clocks", "bug"} {
 				if f := cmd.Flags().Lookup(name); f.Changed {
 					o.Command += " --" + name + "=" + f.Value.String()
 				}
@@ -65,6 +73,7 @@ of names or their beginnings (kill, partition), separated by commas:
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the random choices; default random")
 	f.StringVar(&o.Dir, "dir", "", "`directory` for the results, absent or empty")
 	f.StringVar(&o.Executable, "cairn", "", "program of the nodes; default: build ./cmd/cairn")
+	f.StringVar(&bug, "bug", "", "build the nodes with a deliberate bug, `name` as in the zoo: such a run has to fail")
 	f.IntVar(&o.Workload.Clients, "clients", 16, "clients that speak to the nodes directly")
 	f.Float64Var(&o.Workload.Rate, "rate", 0, "operations a second of all clients; 0: as many as they can")
 	f.DurationVar(&o.Workload.Timeout, "timeout", 3*time.Second, "of one operation")

@@ -17,13 +17,9 @@ import (
 func Build(ctx context.Context, pkg, out string, overlay map[string]string) error {
 	args := []string{"build", "-o", out}
 	if overlay != nil {
-		raw, err := json.Marshal(map[string]any{"Replace": overlay})
-		if err != nil {
-			return errors.Wrap(err, "encode overlay")
-		}
 		path := out + ".overlay.json"
-		if err := os.WriteFile(path, raw, 0o644); err != nil {
-			return errors.Wrap(err, "write overlay")
+		if err := WriteOverlay(path, overlay); err != nil {
+			return err
 		}
 		args = append(args, "-overlay", path)
 	}
@@ -31,6 +27,16 @@ func Build(ctx context.Context, pkg, out string, overlay map[string]string) erro
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	return errors.Wrapf(cmd.Run(), "build %s: %s", pkg, strings.TrimSpace(stderr.String()))
+}
+
+// WriteOverlay writes what go build -overlay reads: files, and what is compiled in
+// their place.
+func WriteOverlay(path string, overlay map[string]string) error {
+	raw, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		return errors.Wrap(err, "encode overlay")
+	}
+	return errors.Wrap(os.WriteFile(path, raw, 0o644), "write overlay")
 }
 
 // skewedNow is what time.Now of a program with a clock file begins with, and

@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -10,15 +11,18 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// BuildNode compiles the program that the nodes run. With clocks, every node's
-// wall clock can be moved; that compiles the standard library anew.
-func BuildNode(ctx context.Context, dir string, clocks bool) (path string, err error) {
+// BuildNode compiles the program that the nodes run, into dir. overlay maps files to
+// what is compiled in their place; nil for none. With clocks, every node's wall clock
+// can be moved; that compiles the standard library anew.
+func BuildNode(ctx context.Context, dir string, overlay map[string]string, clocks bool) (path string, err error) {
 	path = filepath.Join(dir, "cairn")
-	var overlay map[string]string
 	if clocks {
-		if overlay, err = skewOverlay(ctx, dir); err != nil {
+		moved, err := skewOverlay(ctx, dir)
+		if err != nil {
 			return "", err
 		}
+		maps.Copy(moved, overlay)
+		overlay = moved
 	}
 	return path, Build(ctx, "github.com/cairnledger/cairn/cmd/cairn", path, overlay)
 }

@@ -38,6 +38,7 @@ import (
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/testbed"
 	"github.com/cairnledger/cairn/jepsen/workload"
+	"github.com/cairnledger/cairn/jepsen/zoo"
 	"github.com/cairnledger/cairn/ledger/seal"
 )
 
@@ -62,6 +63,9 @@ type Options struct {
 	// Executable is the program that the nodes run, with a sub-command "node".
 	// Empty: cmd/cairn is built, which needs the source and Go.
 	Executable string
+	// Bug, when not nil, is planted into the program that is built: a trial of it has
+	// to fail. Executable must be empty then.
+	Bug *zoo.Bug
 	// Disks gives each node a disk of its own, if the machine allows it.
 	Disks bool
 	// Clocks lets each node's wall clock be moved: Executable was built with such
@@ -90,6 +94,9 @@ func (o *Options) fill() error {
 	if o.Calm <= 0 {
 		o.Calm = min(max(o.Time/10, time.Second), 10*time.Second)
 	}
+	if o.Bug != nil && o.Executable != "" {
+		return errors.New("a bug is planted into a program that is built here, not into one that exists: leave one of the two out")
+	}
 	if 2*o.Calm >= o.Time {
 		return errors.Newf("%s is too short: the first and the last %s have no faults", o.Time, o.Calm)
 	}
@@ -107,6 +114,14 @@ func (o *Options) fill() error {
 	}
 	o.Workload.Seed = o.Seed
 	return nil
+}
+
+func (o *Options) title() string {
+	s := fmt.Sprintf("%s on %d nodes, %s", o.Nemesis, o.Nodes, o.Time)
+	if o.Bug != nil {
+		s += ", with the deliberate bug " + o.Bug.Name
+	}
+	return s
 }
 
 // striking is how long there are faults.
@@ -166,7 +181,13 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		}
 		defer os.RemoveAll(tmp)
 		o.Progress("building cmd/cairn")
-		if o.Executable, err = testbed.BuildNode(ctx, tmp, o.Clocks); err != nil {
+		var overlay map[string]string
+		if o.Bug != nil {
+			if overlay, err = o.Bug.Overlay("", tmp); err != nil {
+				return nil, err
+			}
+		}
+		if o.Executable, err = testbed.BuildNode(ctx, tmp, overlay, o.Clocks); err != nil {
 			return nil, err
 		}
 	}
@@ -221,7 +242,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, errors.Wrap(err, "the trial was interrupted")
 	}
 	r.Run = report.Run{
-		Title: fmt.Sprintf("%s on %d nodes, %s", o.Nemesis, o.Nodes, o.Time), Ring: report.RealProcesses,
+		Title: o.title(), Ring: report.RealProcesses,
 		Start: wall, End: time.Now(), Ops: t.load.Ops(), Nodes: t.strips(),
 		Params: report.Params{
 			Seed: o.Seed, Nodes: o.Nodes, GitCommit: gitCommit(), GoVersion: runtime.Version(), Kernel: kernel(),

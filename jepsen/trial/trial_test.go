@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/workload"
+	"github.com/cairnledger/cairn/jepsen/zoo"
 	"github.com/cairnledger/cairn/ledger/seal"
 )
 
@@ -337,6 +339,34 @@ func killPaused(ctx context.Context, dir string) string {
 		}
 	}
 	return "nobody"
+}
+
+// TestBugFailsTheRun: a trial of nodes with a deliberate bug fails, and says what that
+// bug does.
+func TestBugFailsTheRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program of the nodes")
+	}
+	bug, err := zoo.Find("refused-batch-leaves-entries")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := short(t)
+	o.Bug, o.Nemesis = bug, "none"
+	if _, err := Run(t.Context(), o); err == nil {
+		t.Error("a bug was planted into a program that exists already")
+	}
+	o.Executable = ""
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Run.Verdict != report.Fail || !slices.ContainsFunc(r.Run.Violations, func(v check.Violation) bool { return v.Kind == "phantom" }) {
+		t.Errorf("verdict %s, want FAIL with a phantom: %s", r.Run.Verdict, strings.Join(r.Run.Reasons, "\n"))
+	}
+	if !strings.Contains(r.Run.Title, bug.Name) {
+		t.Errorf("the report is called %q, want it to name %s", r.Run.Title, bug.Name)
+	}
 }
 
 // TestInterrupted: a trial that is cancelled leaves no process behind.

@@ -88,6 +88,18 @@ func Bugs() ([]*Bug, error) {
 	return slices.Clone(bugs), err
 }
 
+// Find returns the bug of a name. An error says that there is none.
+func Find(name string) (*Bug, error) {
+	bugs, err := Bugs()
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(bugs, func(b *Bug) bool { return b.Name == name }); i >= 0 {
+		return bugs[i], nil
+	}
+	return nil, errors.Newf("there is no bug %q; those in jepsen/zoo/bugs can be planted", name)
+}
+
 // parse reads the format that the package documentation describes.
 func parse(name, text string) (*Bug, error) {
 	b := &Bug{Name: name}

@@ -1,7 +1,6 @@
 package zoo
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,27 +34,28 @@ func (b *Bug) Apply(root string) (map[string][]byte, error) {
 	return out, nil
 }
 
-// overlay writes the changed files to dir, and the description that go build
-// -overlay wants. It returns the description's name.
-func (b *Bug) overlay(root, dir string) (string, error) {
+// Overlay writes the changed files to dir. It returns them by the names of the files
+// in whose place they are to be compiled. root is the module's directory; "" looks
+// for it from the working directory up.
+func (b *Bug) Overlay(root, dir string) (map[string]string, error) {
+	if root == "" {
+		var err error
+		if root, err = moduleRoot(); err != nil {
+			return nil, err
+		}
+	}
 	changed, err := b.Apply(root)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var description struct{ Replace map[string]string }
-	description.Replace = map[string]string{}
+	overlay := map[string]string{}
 	for file, text := range changed {
 		// One flat directory: names only have to differ.
-		to := filepath.Join(dir, fmt.Sprintf("%d-%s", len(description.Replace), filepath.Base(file)))
+		to := filepath.Join(dir, fmt.Sprintf("%d-%s", len(overlay), filepath.Base(file)))
 		if err := os.WriteFile(to, text, 0o600); err != nil {
-			return "", errors.Wrapf(err, "write overlay of %s", b.Name)
+			return nil, errors.Wrapf(err, "write overlay of %s", b.Name)
 		}
-		description.Replace[filepath.Join(root, filepath.FromSlash(file))] = to
+		overlay[filepath.Join(root, filepath.FromSlash(file))] = to
 	}
-	raw, err := json.MarshalIndent(description, "", "\t")
-	if err != nil {
-		return "", errors.Wrap(err, "encode overlay")
-	}
-	name := filepath.Join(dir, "overlay.json")
-	return name, errors.Wrap(os.WriteFile(name, raw, 0o600), "write overlay")
+	return overlay, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/jepsen/testbed"
 	"github.com/cairnledger/cairn/jepsen/zoo/hunt"
 )
 
@@ -57,8 +58,8 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	}
 	if len(o.Names) > 0 {
 		for _, name := range o.Names {
-			if !slices.ContainsFunc(bugs, func(b *Bug) bool { return b.Name == name }) {
-				return nil, errors.Newf("there is no bug %q", name)
+			if _, err := Find(name); err != nil {
+				return nil, err
 			}
 		}
 		bugs = slices.DeleteFunc(bugs, func(b *Bug) bool { return !slices.Contains(o.Names, b.Name) })
@@ -110,7 +111,11 @@ func runOne(ctx context.Context, o Options, b *Bug) (Outcome, error) {
 		return res, errors.Wrap(err, "make a directory for a bug")
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	overlay, err := b.overlay(o.Root, dir)
+	overlay := filepath.Join(dir, "overlay.json")
+	changed, err := b.Overlay(o.Root, dir)
+	if err == nil {
+		err = testbed.WriteOverlay(overlay, changed)
+	}
 	if err != nil {
 		res.Err = err
 		return res, nil
