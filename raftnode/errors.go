@@ -32,8 +32,13 @@ var (
 	ErrReadTimeout = errors.New("linearizable read timed out: no confirmation from a quorum")
 )
 
-// ErrNotTransferred: nobody took leadership over in time. Somebody still may.
-var ErrNotTransferred = errors.New("leadership was not handed over")
+// Errors of TransferLeadership.
+var (
+	// ErrNoSuccessor: there is no voter but the leader, or none was heard lately. Nobody was asked.
+	ErrNoSuccessor = errors.New("no other voter can take leadership over")
+	// ErrNotTransferred: nobody took leadership over in time. Somebody still may.
+	ErrNotTransferred = errors.New("leadership was not handed over")
+)
 
 // NotLeaderError says who leads, as far as this node knows. It is definite and
 // matches errors.Is(err, ErrNotLeader).

@@ -17,7 +17,7 @@ type transfer struct {
 // advanced one, and waits until this node knows that another one leads. It takes
 // one round trip once the new leader's log is complete; what is in flight stays
 // in flight and is normally committed by the new leader. Errors: *NotLeaderError
-// when this node does not lead, ErrStopped, ErrNotTransferred, ctx's.
+// when this node does not lead, ErrStopped, ErrNoSuccessor, ErrNotTransferred, ctx's.
 func (n *Node) TransferLeadership(ctx context.Context, to uint64) error {
 	t := &transfer{done: make(chan error, 1)}
 	if !n.inbox.put(func(m *mail) { m.transfers = append(m.transfers, transferRequest{t, to}) }) {
@@ -42,7 +42,7 @@ func (n *Node) startTransfer(s *loopState, r transferRequest) {
 		return
 	}
 	if r.t.to = n.core.TransferLeader(r.to); r.t.to == 0 {
-		r.t.done <- errors.Wrap(ErrNotTransferred, "no other voter can take over")
+		r.t.done <- ErrNoSuccessor
 		return
 	}
 	s.transfers = append(s.transfers, r.t)

@@ -216,8 +216,12 @@ func TestTransferLeadership(t *testing.T) {
 	if err := old.TransferLeadership(ctx, 0); !errors.As(err, &notLeader) || notLeader.Leader != to {
 		t.Errorf("transfer from a follower: %v, want a hint at node %d", err, to)
 	}
-	if err := c.nodes[to].TransferLeadership(ctx, to); err == nil {
-		t.Error("transfer to the leader itself succeeded")
+	if err := c.nodes[to].TransferLeadership(ctx, to); !errors.Is(err, ErrNoSuccessor) {
+		t.Errorf("transfer to the leader itself: %v, want ErrNoSuccessor", err)
+	}
+	alone := newCluster(t, 1, nil).leader()
+	if err := alone.TransferLeadership(ctx, 0); !errors.Is(err, ErrNoSuccessor) {
+		t.Errorf("transfer from the only node: %v, want ErrNoSuccessor", err)
 	}
 }
 

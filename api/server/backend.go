@@ -40,7 +40,8 @@ type Backend interface {
 	Status() Status
 
 	// TransferLeadership hands leadership to the named node, or to the best follower if to is "". It returns when another node
-	// leads, at once if that node leads already. Errors: *NotLeaderError, ErrUnknownNode, ErrNotTransferred, of the context.
+	// leads, at once if that node leads already. Errors: *NotLeaderError, ErrUnknownNode, ErrNoSuccessor, ErrNotTransferred, of the
+	// context.
 	TransferLeadership(ctx context.Context, to string) error
 }
 
@@ -66,6 +67,8 @@ var (
 	ErrStopped = errors.New("the node is stopping")
 	// ErrUnknownNode: no member of the cluster has this name.
 	ErrUnknownNode = errors.New("no such node in the cluster")
+	// ErrNoSuccessor: no other voter can take leadership over. Nobody was asked.
+	ErrNoSuccessor = errors.New("no other node can take leadership over")
 	// ErrNotTransferred: nobody took leadership over in time. Somebody still may.
 	ErrNotTransferred = errors.New("leadership was not handed over")
 )

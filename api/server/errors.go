@@ -52,7 +52,7 @@ const (
 	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 	ReasonInternal       = "INTERNAL"
 	ReasonUnknownNode    = "UNKNOWN_NODE"
-	ReasonNotTransferred = "NOT_TRANSFERRED" // nobody took leadership over in time
+	ReasonNotTransferred = "NOT_TRANSFERRED" // nobody took leadership over in time, or nobody can
 )
 
 // refusal is an error as the client gets it.
@@ -176,6 +176,8 @@ func explain(err error) *refusal {
 		r := refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error())
 		r.indefinite = true
 		return r
+	case errors.Is(err, ErrNoSuccessor):
+		return refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error()+"; if there are others, see whether they run")
 	case errors.Is(err, ErrUnknownNode):
 		return refuse(codes.NotFound, ReasonUnknownNode, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

@@ -356,6 +356,9 @@ func TestTransferLeadership(t *testing.T) {
 		_, err = dial(t, c.Nodes[2]).TransferLeadership(admin, &cairnv1.TransferLeadershipRequest{To: to})
 		demand(t, err, codes.NotFound, server.ReasonUnknownNode, sure)
 	}
+	_, alone := start(t, server.Limits{})
+	_, err = alone.TransferLeadership(admin, &cairnv1.TransferLeadershipRequest{})
+	demand(t, err, codes.FailedPrecondition, server.ReasonNotTransferred, sure)
 }
 
 func TestRolesOverTheWire(t *testing.T) {

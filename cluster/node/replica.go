@@ -186,6 +186,8 @@ func (r *replica) translate(err error) error {
 		return &server.OverloadedError{RetryAfter: 20 * time.Millisecond}
 	case errors.Is(err, raftnode.ErrStopped):
 		return server.ErrStopped
+	case errors.Is(err, raftnode.ErrNoSuccessor):
+		return server.ErrNoSuccessor
 	case errors.Is(err, raftnode.ErrNotTransferred):
 		return errors.Mark(err, server.ErrNotTransferred)
 	}

@@ -237,5 +237,8 @@ func (n *Node) TransferLeadership(_ context.Context, to string) error {
 			return nil
 		}
 	}
+	if to == "" {
+		return server.ErrNoSuccessor
+	}
 	return server.ErrUnknownNode
 }
