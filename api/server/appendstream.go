@@ -189,7 +189,7 @@ func (a *appendStream) write(stalled func()) error {
 			guard := time.AfterFunc(a.s.limits.SendStall, stalled)
 			err := a.stream.Send(out.resp)
 			if !guard.Stop() {
-				return context.Canceled // the stream is over, whatever became of this answer
+				return nil // the stream is over, whatever became of this answer: stalled says why
 			}
 			if err != nil {
 				return err
