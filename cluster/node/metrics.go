@@ -88,6 +88,12 @@ func (n *node) registerMetrics() {
 	})
 	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(r.raft.Status().QueuedBytes) })
 	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
+	m.gauge("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.", func() float64 {
+		if n.ledger.DurabilityProblem() != nil {
+			return 1
+		}
+		return 0
+	})
 	m.counter("cairn_wal_syncs_total", "Syncs of the Raft log.", func() float64 { return float64(n.wal.Stats().Syncs) })
 	m.counter("cairn_wal_written_bytes_total", "Bytes written to the Raft log.", func() float64 { return float64(n.wal.Stats().BytesWritten) })
 	m.gauge("cairn_store_bytes", "Ledger store on disk, bytes.", func() float64 { return float64(r.storeBytes.Load()) })
