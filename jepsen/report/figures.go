@@ -113,6 +113,7 @@ func measure(run *Run) *measured {
 		if f := m.fates[i]; f < NumFates {
 			m.Fates[f]++
 		}
+		late := run.LoadEnd > 0 && op.Call > int64(run.LoadEnd)
 		switch {
 		case op.Kind == history.Append:
 			if op.Outcome == history.OK {
@@ -122,8 +123,10 @@ func measure(run *Run) *measured {
 					}
 				}
 			}
-			m.add(&m.appends, &m.Appends, op)
-		case isRead(op.Kind):
+			if !late {
+				m.add(&m.appends, &m.Appends, op)
+			}
+		case isRead(op.Kind) && !late:
 			m.add(&m.reads, &m.Reads, op)
 		}
 	}

@@ -327,6 +327,12 @@ func TestGaps(t *testing.T) {
 	if f.Appends.Quiet != 6*s {
 		t.Errorf("longest gap %v, want 6s", f.Appends.Quiet)
 	}
+	// What the run itself asks for after the clients are done is no end of a gap.
+	run.LoadEnd = 110 * s
+	run.Ops = append(run.Ops, appended(1, 105, 199*s, 199*s, 105))
+	if got := report.Measure(run); got.Appends.Quiet != 6*s || got.Appends.Slots != f.Appends.Slots {
+		t.Errorf("with a late append: longest gap %v, slots %v, want 6s and %v", got.Appends.Quiet, got.Appends.Slots, f.Appends.Slots)
+	}
 }
 
 // TestAvailability: what counts as an answer.

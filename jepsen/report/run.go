@@ -70,6 +70,10 @@ type Run struct {
 	// Start and End are on the wall clock. A zero End: the last moment that
 	// anything below names.
 	Start, End time.Time
+	// LoadEnd is when the clients were done. Operations that are called later read the
+	// ledger for the verdict; they tell nothing about latency and availability. Zero:
+	// there are none.
+	LoadEnd time.Duration
 
 	Ops []history.Op
 	// Final is the ledger after everything has healed. It decides the fate of

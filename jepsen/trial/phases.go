@@ -118,6 +118,7 @@ func (t *trial) finish(ctx context.Context) *workload.Final {
 		t.invalid = append(t.invalid, "the history could not be written: "+err.Error())
 		return nil
 	}
+	t.loadEnd = time.Since(t.start)
 	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
 	defer cancel()
 	appending, cancelAppend := context.WithTimeout(ctx, healTimeout)

@@ -153,6 +153,7 @@ type trial struct {
 	// run says nothing.
 	broken, invalid []string
 	phases          phases
+	loadEnd         time.Duration // since start; when the clients were done
 }
 
 // phases are successful operations before, during and after the faults; then, how many
@@ -243,7 +244,7 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	r.Run = report.Run{
 		Title: o.title(), Ring: report.RealProcesses,
-		Start: wall, End: time.Now(), Ops: t.load.Ops(), Nodes: t.strips(),
+		Start: wall, End: time.Now(), LoadEnd: t.loadEnd, Ops: t.load.Ops(), Nodes: t.strips(),
 		Params: report.Params{
 			Seed: o.Seed, Nodes: o.Nodes, GitCommit: gitCommit(), GoVersion: runtime.Version(), Kernel: kernel(),
 			Level: t.bed.Level.String(), Command: o.Command, Recheck: "go run ./cmd/cairn-jepsen recheck " + o.Dir,
