@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "cairn_api_panics_total", Help: "Panics of handlers; any is a bug.",
 		}),
 		stalled: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "cairn_api_stalled_streams_total", Help: "Range and Watch streams that were ended because the client did not read.",
+			Name: "cairn_api_stalled_streams_total", Help: "Streams that were ended because the client did not read.",
 		}),
 	}
 	if r != nil {
