@@ -127,7 +127,11 @@ func (t *trial) finish(ctx context.Context) *workload.Final {
 		t.breaks("%v", err)
 	}
 	t.opt.Progress("reading the final ledger from every node")
-	final, err := t.load.ReadFinal(ctx)
+	settle := settleTimeout
+	if t.failed() {
+		settle = brokenTimeout
+	}
+	final, err := t.load.ReadFinal(ctx, settle)
 	if err != nil {
 		t.breaks("the final ledger cannot be read: %v", err)
 		return nil

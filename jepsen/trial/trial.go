@@ -132,10 +132,15 @@ const diskBytes = 16 << 30
 
 const (
 	// startTimeout bounds the start of a healthy cluster, healTimeout its recovery,
-	// finalTimeout the reading of the final ledger, however large.
-	startTimeout = time.Minute
-	healTimeout  = 2 * time.Minute
-	finalTimeout = time.Hour
+	// settleTimeout its coming to rest once nobody appends, finalTimeout the reading of
+	// the final ledger, however large.
+	startTimeout  = time.Minute
+	healTimeout   = 2 * time.Minute
+	settleTimeout = 5 * time.Minute
+	finalTimeout  = time.Hour
+	// brokenTimeout is in settleTimeout's place when a promise has been broken already:
+	// such a cluster may never come to rest.
+	brokenTimeout = 20 * time.Second
 )
 
 // trial is a run in progress.
@@ -164,6 +169,13 @@ func (t *trial) breaks(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.broken = append(t.broken, fmt.Sprintf(format, args...))
+}
+
+// failed says whether a broken promise is known already.
+func (t *trial) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.broken)+len(t.load.Violations()) > 0
 }
 
 // Run runs a trial. An error says that there was none; otherwise look at the

@@ -94,23 +94,12 @@ func (w *Workload) agreement(ctx context.Context) (uint64, error) {
 	return first.Size, nil
 }
 
-// settleTimeout is how long a cluster may take to come to rest once nobody appends, and
-// brokenTimeout how long one is waited for that has contradicted itself already: it may
-// never do. How long reading takes after that is a matter of the ledger's size.
-const (
-	settleTimeout = 5 * time.Minute
-	brokenTimeout = 20 * time.Second
-)
-
-// ReadFinal waits until all nodes agree, reads the ledger from each of them, entry by
-// entry, and compares. Call it after Stop and LastAppend.
-func (w *Workload) ReadFinal(ctx context.Context) (*Final, error) {
+// ReadFinal waits until all nodes agree, but not longer than settle, reads the ledger from
+// each of them, entry by entry, and compares. How long reading takes is a matter of the
+// ledger's size. Call it after Stop and LastAppend.
+func (w *Workload) ReadFinal(ctx context.Context, settle time.Duration) (*Final, error) {
 	f := &Final{}
-	limit := settleTimeout
-	if len(w.Violations()) > 0 {
-		limit = brokenTimeout
-	}
-	settling, cancel := context.WithTimeout(ctx, limit)
+	settling, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	size, err := w.settle(settling)
 	if err != nil {

@@ -117,7 +117,7 @@ func TestWorkload(t *testing.T) {
 	if err := w.LastAppend(ctx); err != nil {
 		t.Fatal(err)
 	}
-	final, err := w.ReadFinal(ctx)
+	final, err := w.ReadFinal(ctx, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
