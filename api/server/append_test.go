@@ -387,15 +387,17 @@ func TestAppendStreamStalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const batches = 40
 	req := batch(string(make([]byte, 60_000)))
 	req.Wait = cairnv1.Wait_WAIT_SEALED
-	for n := range uint64(batches) {
-		if stream.Send(&cairnv1.AppendStreamRequest{RequestId: n, Append: req}) != nil {
-			break // Recv has the reason
+	const batches = 40
+	go func() { // a send that waits for the node learns only from Recv that the stream is over
+		for n := range uint64(batches) {
+			if stream.Send(&cairnv1.AppendStreamRequest{RequestId: n, Append: req}) != nil {
+				return
+			}
 		}
-	}
-	time.Sleep(400 * time.Millisecond) // not a gate: reading later only makes the stream longer
+	}()
+	awaitStall(t, c.Nodes[0])
 	for n := 0; ; n++ {
 		if _, err := stream.Recv(); err != nil {
 			demand(t, err, codes.ResourceExhausted, server.ReasonSlowConsumer, unsure)

@@ -52,6 +52,25 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
+// awaitStall waits until the node has ended a stream because its client does not read.
+func awaitStall(t testing.TB, n *fakecluster.Node) {
+	t.Helper()
+	for ctx := within(t); ; time.Sleep(time.Millisecond) {
+		families, err := n.Metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "cairn_api_stalled_streams_total" && f.Metric[0].Counter.GetValue() > 0 {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the node waits for a client that does not read")
+		}
+	}
+}
+
 func as(ctx context.Context, principal, roles string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "x-principal", principal, "x-roles", roles)
 }

@@ -112,7 +112,7 @@ func TestSlowConsumer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(400 * time.Millisecond) // not a gate: reading later only makes the stream longer
+	awaitStall(t, c.Nodes[0])
 	next := uint64(0)
 	for {
 		resp, err := s.Recv()

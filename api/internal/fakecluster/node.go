@@ -16,6 +16,7 @@ type Node struct {
 	Name    string
 	Address string // of the API, after Start
 	Server  *server.Server
+	Metrics *prometheus.Registry // of Server
 
 	// Before, if set, runs before an append; its error is the answer.
 	Before func(ctx context.Context, b ledger.Batch) error
@@ -59,14 +60,15 @@ func (n *Node) Start() {
 	if creds == nil {
 		creds = Insecure
 	}
+	metrics := prometheus.NewRegistry()
 	s, err := server.New(server.Config{
 		Backend: n, Origin: Origin, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
-		Limits: n.options.Limits, Metrics: prometheus.NewRegistry(), Logf: n.options.Logf,
+		Limits: n.options.Limits, Metrics: metrics, Logf: n.options.Logf,
 	})
 	check(t, err)
 	s.SetServing(true)
 	n.mu.Lock()
-	n.Address, n.Server, n.running = ln.Addr().String(), s, true
+	n.Address, n.Server, n.Metrics, n.running = ln.Addr().String(), s, metrics, true
 	n.mu.Unlock()
 	go func() { _ = s.Serve(ln) }()
 }
