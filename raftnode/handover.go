@@ -14,7 +14,8 @@ type transfer struct {
 }
 
 // TransferLeadership hands leadership over to another voter, 0 for the most
-// advanced one, and waits until this node knows that another one leads. It takes
+// advanced one, and waits until this node knows that another one leads; a leader
+// that is to hand over to itself is done at once. It takes
 // one round trip once the new leader's log is complete; what is in flight stays
 // in flight and is normally committed by the new leader. Errors: *NotLeaderError
 // when this node does not lead, ErrStopped, ErrNoSuccessor, ErrNotTransferred, ctx's.
@@ -39,6 +40,10 @@ type transferRequest struct {
 func (n *Node) startTransfer(s *loopState, r transferRequest) {
 	if st := n.core.State(); st.Role != RoleLeader {
 		r.t.done <- &NotLeaderError{Leader: st.Leader}
+		return
+	}
+	if r.to == n.cfg.ID {
+		r.t.done <- nil
 		return
 	}
 	if r.t.to = n.core.TransferLeader(r.to); r.t.to == 0 {

@@ -274,8 +274,5 @@ func (r *replica) TransferLeadership(ctx context.Context, to string) error {
 	if to != "" && id == 0 {
 		return errors.Wrapf(server.ErrUnknownNode, "%q", to)
 	}
-	if self := r.node.cfg.Self().ID; id == self && r.state.Load().Leader == self {
-		return nil
-	}
 	return r.translate(r.raft.TransferLeadership(ctx, id))
 }
