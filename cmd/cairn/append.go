@@ -151,7 +151,7 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 		x, err := c.Append(ctx, e, opts...)
 		if err != nil {
-			return appendError(errors.Wrap(err, "append"), retry)
+			return changeError(errors.Wrap(err, "append"), retry)
 		}
 		r := newAppendedResult(x, e.Key)
 		if f.receipt != "" {

@@ -176,9 +176,9 @@ func clientCode(e *client.Error) (code int, next string) {
 	}
 }
 
-// appendError is classify for appends, where it matters more than anything else
-// whether the entry may be in the ledger.
-func appendError(err error, retry string) error {
+// changeError is classify for what changes something: an append, a move of leadership.
+// There it matters more than anything else whether it may have happened.
+func changeError(err error, retry string) error {
 	f := classify(err)
 	var called *client.Error
 	if errors.As(err, &called) && !called.Definite {

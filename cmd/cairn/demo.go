@@ -183,7 +183,7 @@ func (d *demo) appendInput(ctx context.Context) error {
 		begin := time.Now()
 		x, err := d.client.Append(ctx, e)
 		if err != nil {
-			return appendError(errors.Wrap(err, "append"), "")
+			return changeError(errors.Wrap(err, "append"), "")
 		}
 		single.record(time.Since(begin))
 		if err := d.acked.add(x.Index, e); err != nil {
@@ -204,7 +204,7 @@ func (d *demo) showReceipt(ctx context.Context) error {
 	begin := time.Now()
 	x, err := d.client.Append(ctx, e, client.Sealed())
 	if err != nil {
-		return appendError(errors.Wrap(err, "append with receipt"), "")
+		return changeError(errors.Wrap(err, "append with receipt"), "")
 	}
 	sealedIn := time.Since(begin)
 	if err := d.acked.add(x.Index, e); err != nil {

@@ -107,7 +107,7 @@ func (d *demo) load(ctx, calls context.Context, c *client.Client) error {
 			return nil
 		}
 		if err != nil {
-			return appendError(errors.Wrap(err, "append under load"), "")
+			return changeError(errors.Wrap(err, "append under load"), "")
 		}
 		for i, r := range results {
 			if err := d.acked.add(r.Index, entries[i]); err != nil {

@@ -21,7 +21,7 @@ const (
 	exitNotFound    = 4   // no such entry, file or cluster
 	exitConflict    = 5   // key used with another payload, or the ledger has not the expected size
 	exitUnavailable = 6   // no quorum, node down, overloaded: certainly no effect, try again
-	exitUnknown     = 7   // the append may or may not have happened: repeat it with the same key
+	exitUnknown     = 7   // it may or may not have happened: repeat an append with the same key
 	exitDenied      = 8   // certificate or role not accepted
 	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
 	exitInterrupted = 130 // SIGINT or SIGTERM
@@ -39,8 +39,9 @@ meaning.
        have the expected size
     6  unavailable: no leader, no quorum, overloaded, not reachable. Certainly
        without effect; try again
-    7  outcome unknown: the append may or may not have happened. Repeat it with
-       the same --key: it is then appended once, whatever happened before
+    7  outcome unknown: it may or may not have happened. Repeat an append with
+       the same --key: it is then appended once, whatever happened before.
+       After move-leader, look who leads
     8  denied: certificate or role not accepted
     9  invalid: the ledger refuses the input (too large, malformed)
   130  interrupted (an append that was on its way ends with 7 instead)

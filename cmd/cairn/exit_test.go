@@ -44,9 +44,9 @@ func TestExitCodes(t *testing.T) {
 		"not sealed":            {called(codes.FailedPrecondition, true), exitUnavailable},
 		"data loss":             {called(codes.DataLoss, true), exitFailed},
 		"read, timed out":       {called(codes.DeadlineExceeded, false), exitUnavailable},
-		"append, timed out":     {appendError(called(codes.DeadlineExceeded, false), "retry"), exitUnknown},
-		"append, never sent":    {appendError(called(codes.Unavailable, true), "retry"), exitUnavailable},
-		"append, refused":       {appendError(conflict, "retry"), exitConflict},
+		"append, timed out":     {changeError(called(codes.DeadlineExceeded, false), "retry"), exitUnknown},
+		"append, never sent":    {changeError(called(codes.Unavailable, true), "retry"), exitUnavailable},
+		"append, refused":       {changeError(conflict, "retry"), exitConflict},
 		"fork":                  {&client.ForkError{}, exitRefused},
 		"proof":                 {&client.VerificationError{What: "receipt", Err: errors.New("x")}, exitRefused},
 		"wrapped verdict":       {errors.Wrap(failf(exitRefused, "", "x"), "verify"), exitRefused},
@@ -86,7 +86,7 @@ func itoa(n int) string { raw, _ := json.Marshal(n); return string(raw) }
 
 func TestReport(t *testing.T) {
 	t.Parallel()
-	err := appendError(&client.Error{Code: codes.Unavailable, Reason: "UNREACHABLE", Message: "broke"}, "repeat with --key k")
+	err := changeError(&client.Error{Code: codes.Unavailable, Reason: "UNREACHABLE", Message: "broke"}, "repeat with --key k")
 	var text, object bytes.Buffer
 	report(&text, false, classify(err))
 	if want := "cairn: broke (UNREACHABLE, outcome unknown)\n  next: repeat with --key k\n"; text.String() != want {

@@ -123,7 +123,7 @@ func appendAll(ctx context.Context, c *client.Client, lines <-chan line, o lines
 		}
 		results, err := appendRequest(ctx, c, entries, o)
 		if err != nil {
-			return appendError(errors.Wrapf(err, "append lines %d to %d", batch[0].number, batch[len(batch)-1].number), o.retryHint())
+			return changeError(errors.Wrapf(err, "append lines %d to %d", batch[0].number, batch[len(batch)-1].number), o.retryHint())
 		}
 		if err := o.acked(batch, entries, results); err != nil {
 			return err

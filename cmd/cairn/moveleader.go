@@ -28,7 +28,7 @@ The profile's certificate needs the role admin.`,
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				leader, err := c.TransferLeadership(ctx, to)
 				if err != nil {
-					return errors.Wrap(err, "move leadership")
+					return changeError(errors.Wrap(err, "move leadership"), "leadership may still move: `cairn status` shows who leads")
 				}
 				return a.emit(struct {
 					Leader string `json:"leader"`
