@@ -1,16 +1,36 @@
 package cluster_test
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/local"
 )
+
+// scrape returns what the first node measures.
+func scrape(t *testing.T, c *local.Cluster) string {
+	t.Helper()
+	resp, err := http.Get(c.Nodes()[0].HTTPURL() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing else.
 func TestMetricsAreDocumented(t *testing.T) {
@@ -18,25 +38,51 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if _, err := dial(t, c, "writer").Append(t.Context(), client.Entry{Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.Get(c.Nodes()[0].HTTPURL() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	told, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := func(text []byte, pattern string) []string {
+	names := func(text, pattern string) []string {
 		all := map[string]bool{}
-		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
-			all[string(m[1])] = true
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			all[m[1]] = true
 		}
 		return slices.Sorted(maps.Keys(all))
 	}
-	measured := names(told, `(?m)^# TYPE (cairn_\w+) `)
-	documented := names(readFile(t, filepath.Join("..", "docs", "operations.md")), "`(cairn_\\w+)")
+	measured := names(scrape(t, c), `(?m)^# TYPE (cairn_\w+) `)
+	documented := names(string(readFile(t, filepath.Join("..", "docs", "operations.md"))), "`(cairn_\\w+)")
 	if len(measured) == 0 || !slices.Equal(measured, documented) {
 		t.Errorf("measured\n%q\ndocumented\n%q", measured, documented)
 	}
+}
+
+// TestDurabilityUnknown takes the store's directory away from a running node, which goes on with the files that it has
+// open: it must tell that it does not know any more what is durable, and that it does again.
+func TestDurabilityUnknown(t *testing.T) {
+	c := startCluster(t, 1)
+	cl := dial(t, c, "writer")
+	tells := func(want int) {
+		t.Helper()
+		line := fmt.Sprintf("\ncairn_store_durability_unknown %d\n", want)
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(scrape(t, c), line); {
+			if time.Now().After(deadline) {
+				t.Fatalf("the node does not tell %q", line)
+			}
+			if _, err := cl.Append(t.Context(), client.Entry{Payload: make([]byte, 60_000)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tells(0)
+	dir := filepath.Join(c.DataDir("n1"), "ledger")
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	tells(1)
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(string(readFile(t, c.LogPath("n1"))), "it is not known what the ledger's disk holds"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the node's log does not tell that")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	tells(0)
 }

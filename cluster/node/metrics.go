@@ -52,6 +52,16 @@ func (m *metrics) gauge(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
 
+// flag registers a figure that is 1 or 0.
+func (m *metrics) flag(name, help string, read func() bool) {
+	m.gauge(name, help, func() float64 {
+		if read() {
+			return 1
+		}
+		return 0
+	})
+}
+
 // counter registers a figure that only grows and is read when somebody asks.
 func (m *metrics) counter(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
@@ -67,33 +77,20 @@ func (n *node) registerMetrics() {
 		}
 		return 0
 	})
-	m.gauge("cairn_raft_leader", "1 on the leader, else 0.", func() float64 {
-		if r.state.Load().Serving {
-			return 1
-		}
-		return 0
-	})
+	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return r.state.Load().Serving })
 	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
 	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })
 	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(r.raft.Status().Commit) })
-	m.gauge("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.", func() float64 {
-		if r.raft.Status().Stalled {
-			return 1
-		}
-		return 0
-	})
+	m.flag("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.",
+		func() bool { return r.raft.Status().Stalled })
 	m.gauge("cairn_raft_members_behind_log", "On the leader: members that need entries from before the retained Raft log.", func() float64 {
 		ids, _ := r.membersBehind()
 		return float64(len(ids))
 	})
 	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(r.raft.Status().QueuedBytes) })
 	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
-	m.gauge("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.", func() float64 {
-		if n.ledger.DurabilityProblem() != nil {
-			return 1
-		}
-		return 0
-	})
+	m.flag("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",
+		func() bool { return n.ledger.DurabilityProblem() != nil })
 	m.counter("cairn_wal_syncs_total", "Syncs of the Raft log.", func() float64 { return float64(n.wal.Stats().Syncs) })
 	m.counter("cairn_wal_written_bytes_total", "Bytes written to the Raft log.", func() float64 { return float64(n.wal.Stats().BytesWritten) })
 	m.gauge("cairn_store_bytes", "Ledger store on disk, bytes.", func() float64 { return float64(r.storeBytes.Load()) })
