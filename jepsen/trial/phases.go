@@ -128,7 +128,7 @@ func (t *trial) finish(ctx context.Context) *workload.Final {
 	}
 	t.opt.Progress("reading the final ledger from every node")
 	settle := settleTimeout
-	if t.failed() {
+	if t.broke() > 0 {
 		settle = brokenTimeout
 	}
 	final, err := t.load.ReadFinal(ctx, settle)
@@ -183,12 +183,12 @@ func (t *trial) progress(ctx context.Context) {
 			leader = fmt.Sprintf("%s leads term %d", t.bed.Name(i), term)
 		}
 		t.mu.Lock()
-		faults, broken := t.faults, len(t.broken)
+		faults := t.faults
 		t.mu.Unlock()
 		s := fmt.Sprintf("%s of %s: %d ops (%d/s), %d ok, %d refused, %d unknown, %d entries, %d faults, %s",
 			time.Since(t.start).Round(time.Second), t.opt.Time, ops, (ops-last)/int64(progressEvery/time.Second),
 			c.OK.Load(), c.Fail.Load(), c.Info.Load(), t.load.Size(), faults, leader)
-		if n := len(t.load.Violations()) + broken; n > 0 {
+		if n := t.broke(); n > 0 {
 			s += fmt.Sprintf(", %d CONTRADICTIONS", n)
 		}
 		last = ops

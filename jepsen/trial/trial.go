@@ -140,7 +140,7 @@ const (
 	finalTimeout  = time.Hour
 	// brokenTimeout is in settleTimeout's place when a promise has been broken already:
 	// such a cluster may never come to rest.
-	brokenTimeout = 20 * time.Second
+	brokenTimeout = time.Minute
 )
 
 // trial is a run in progress.
@@ -171,11 +171,11 @@ func (t *trial) breaks(format string, args ...any) {
 	t.broken = append(t.broken, fmt.Sprintf(format, args...))
 }
 
-// failed says whether a broken promise is known already.
-func (t *trial) failed() bool {
+// broke returns how many broken promises are known so far.
+func (t *trial) broke() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.broken)+len(t.load.Violations()) > 0
+	return len(t.broken) + len(t.load.Violations())
 }
 
 // Run runs a trial. An error says that there was none; otherwise look at the
