@@ -84,6 +84,9 @@ func Open(o Options) (s *Store, err error) {
 	if err := verifyFiles(o.Dir, !o.SkipVerify); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
+	if err := finishLogs(o.Dir); err != nil {
+		return nil, errors.Wrap(err, "open ledger store")
+	}
 	defer recoverInto(&err, "open ledger store")
 	db, err := badger.OpenManaged(badgerOptions(o))
 	if err != nil {
