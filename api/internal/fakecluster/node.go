@@ -14,7 +14,7 @@ import (
 // Node is one member. Its fields may be set while no call is under way.
 type Node struct {
 	Name    string
-	Address string // of the API, after Start
+	Address string // of the API; the first Start sets it, later ones do not, since calls to other nodes read it
 	Server  *server.Server
 	Metrics *prometheus.Registry // of Server
 
@@ -67,8 +67,11 @@ func (n *Node) Start() {
 	})
 	check(t, err)
 	s.SetServing(true)
+	if n.Address == "" {
+		n.Address = ln.Addr().String()
+	}
 	n.mu.Lock()
-	n.Address, n.Server, n.Metrics, n.running = ln.Addr().String(), s, metrics, true
+	n.Server, n.Metrics, n.running = s, metrics, true
 	n.mu.Unlock()
 	go func() { _ = s.Serve(ln) }()
 }
