@@ -79,7 +79,7 @@ func (d *damage) Inject(ctx context.Context) (err error) {
 		return err
 	}
 	d.before = d.a.pids(d.nodes)
-	if err := d.a.Kill(ctx, d.nodes...); err != nil {
+	if err := d.a.Kill(d.nodes...); err != nil {
 		return err
 	}
 	for _, i := range d.nodes {
@@ -154,7 +154,7 @@ func (d *damage) Heal(ctx context.Context) (err error) {
 	}()
 	for _, w := range d.wounds {
 		if d.a.Running(w.node) {
-			err = errors.CombineErrors(err, d.a.Kill(ctx, w.node))
+			err = errors.CombineErrors(err, d.a.Kill(w.node))
 		}
 		if w.copy == "" {
 			continue

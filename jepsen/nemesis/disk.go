@@ -35,7 +35,7 @@ func (p *power) Inject(ctx context.Context) (err error) {
 		}
 	}
 	// A node may end by itself first, because its writes fail.
-	if err := p.a.Kill(ctx, p.nodes...); err != nil && !errors.Is(err, testbed.ErrNotRunning) {
+	if err := p.a.Kill(p.nodes...); err != nil && !errors.Is(err, testbed.ErrNotRunning) {
 		return err
 	}
 	for _, i := range p.nodes {
@@ -52,7 +52,7 @@ func (p *power) Heal(ctx context.Context) (err error) {
 	defer p.a.Release(p.nodes...)
 	for _, i := range p.nodes {
 		if p.a.Running(i) {
-			err = errors.CombineErrors(err, p.a.Kill(ctx, i))
+			err = errors.CombineErrors(err, p.a.Kill(i))
 		}
 		err = errors.CombineErrors(err, p.a.RestorePower(i))
 	}

@@ -24,7 +24,7 @@ func (k *kill) Inject(ctx context.Context) (err error) {
 		return err
 	}
 	k.before = k.a.pids(k.nodes)
-	if err := k.a.Kill(ctx, k.nodes...); err != nil {
+	if err := k.a.Kill(k.nodes...); err != nil {
 		return err
 	}
 	k.gone = k.a.down(k.nodes)
@@ -170,7 +170,7 @@ func (r *rolling) Inject(ctx context.Context) (err error) {
 	}
 	r.before = r.a.pids(r.nodes)
 	for _, i := range r.nodes {
-		if err := r.a.Stop(ctx, i); err != nil {
+		if err := r.a.Stop(i); err != nil {
 			return err
 		}
 		// While links are cut it may not get ready: the next one waits only so long.

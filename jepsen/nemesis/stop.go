@@ -10,7 +10,7 @@ func (s *stop) Inject(ctx context.Context) (err error) {
 		return err
 	}
 	s.before = s.a.pids(s.nodes)
-	if err := s.a.Stop(ctx, s.nodes...); err != nil {
+	if err := s.a.Stop(s.nodes...); err != nil {
 		return err
 	}
 	s.gone = s.a.down(s.nodes)

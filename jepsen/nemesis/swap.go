@@ -127,7 +127,7 @@ func (s *swap) crash(ctx context.Context) error {
 		}
 		s.dead = d.Dead()
 	}
-	if err := s.a.Kill(ctx, s.victim); err != nil && !errors.Is(err, testbed.ErrNotRunning) {
+	if err := s.a.Kill(s.victim); err != nil && !errors.Is(err, testbed.ErrNotRunning) {
 		return err
 	}
 	return nil

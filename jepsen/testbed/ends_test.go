@@ -76,21 +76,24 @@ func TestUnaskedEnds(t *testing.T) {
 
 	end(0)
 	must(bed.Spawn(ctx, 0))
-	must(bed.Kill(ctx, 1))
+	must(bed.Kill(1))
+	if bed.Running(1) {
+		t.Error("a node that was killed runs")
+	}
 	must(bed.Spawn(ctx, 1))
 	bed.Harm(2, NoPower)
 	end(2)
 	bed.Mend(2, NoPower)
 	must(bed.Spawn(ctx, 2))
 	end(3)
-	if err := bed.Stop(ctx, 3); err == nil {
+	if err := bed.Stop(3); err == nil {
 		t.Error("a node that is gone was stopped")
 	}
 	wants("after one each was ended by itself, killed, without power, and gone before it was stopped", 0, 3)
 	wants("looked again")
 
 	must(os.WriteFile(filepath.Join(bed.Cluster.NodeDir("n2"), "end"), nil, 0o600))
-	must(bed.Kill(ctx, 1))
+	must(bed.Kill(1))
 	_ = bed.Spawn(ctx, 1) // may have noticed already
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -44,33 +44,38 @@ func (t *Testbed) Spawn(ctx context.Context, nodes ...int) error {
 	return ctx.Err()
 }
 
-// Kill ends nodes with SIGKILL and waits until they are gone.
-func (t *Testbed) Kill(ctx context.Context, nodes ...int) error {
+// patience is how long a process may take to end beyond what an operator would wait.
+const patience = time.Minute
+
+// Kill ends nodes with SIGKILL and waits until they are gone. It takes no context, nor
+// does Stop: a node that ended only after the end of a run had cut the wait would be
+// found running by whoever starts it again, and be missing in the next moment.
+func (t *Testbed) Kill(nodes ...int) error {
 	t.ask(nodes)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	return t.each(nodes, func(name string) error { return t.Cluster.Kill(ctx, name) })
 }
 
 // Stop asks processes to end, with SIGTERM, and waits until they have: patiently, for
 // their disks may be slow and have much to write. One that has not even then is killed,
 // and Stop fails: nothing that was asked to end ends later, unexpected.
-func (t *Testbed) Stop(ctx context.Context, nodes ...int) error {
+func (t *Testbed) Stop(nodes ...int) error {
 	t.ask(nodes)
 	return t.each(nodes, func(name string) error {
-		err := t.Cluster.Stop(ctx, name)
+		i := slices.Index(t.names, name)
+		err := t.Cluster.Stop(context.Background(), name)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if late := t.AwaitEnd(ctx, slices.Index(t.names, name)); late == nil {
+		if late := t.AwaitEnd(ctx, i); late == nil {
 			return nil
 		}
-		return errors.CombineErrors(err, t.Cluster.Kill(context.WithoutCancel(ctx), name))
+		return errors.CombineErrors(err, t.Kill(i))
 	})
 }
-
-// patience is how long a process may take to end beyond what an operator would wait.
-const patience = time.Minute
 
 // Pause stops processes where they are.
 func (t *Testbed) Pause(nodes ...int) error {

@@ -264,7 +264,7 @@ func (t *Testbed) Heal(ctx context.Context) error {
 	for i := range t.names {
 		if d := t.Disk(i); d != nil && d.Dead() {
 			if t.Running(i) {
-				note(i, "kill", t.Kill(ctx, i))
+				note(i, "kill", t.Kill(i))
 			}
 			note(i, "restore the disk of", t.RestorePower(i))
 		}
@@ -275,8 +275,6 @@ func (t *Testbed) Heal(ctx context.Context) error {
 // Close ends every process and gives everything back. What the nodes wrote stays
 // on disks only as long as those: see Keep.
 func (t *Testbed) Close() (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	if t.Monitor != nil {
 		t.Monitor.close()
 	}
@@ -285,7 +283,7 @@ func (t *Testbed) Close() (err error) {
 	}
 	if t.Cluster != nil {
 		for i := range t.names {
-			if e := t.Kill(ctx, i); e != nil && !errors.Is(e, local.ErrNotRunning) {
+			if e := t.Kill(i); e != nil && !errors.Is(e, local.ErrNotRunning) {
 				err = errors.CombineErrors(err, e)
 			}
 		}

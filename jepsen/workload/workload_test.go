@@ -102,7 +102,7 @@ func TestWorkload(t *testing.T) {
 	await(t, w, *enough/3)
 	if leader, _, err := bed.Monitor.Leader(); err != nil {
 		t.Error(err)
-	} else if err := bed.Kill(t.Context(), leader); err != nil {
+	} else if err := bed.Kill(leader); err != nil {
 		t.Error(err)
 	} else if err := bed.Spawn(t.Context(), leader); err != nil {
 		t.Error(err)
