@@ -50,7 +50,9 @@ type LedgerClient interface {
 	// Append adds a batch of entries atomically: all of them, next to one another, or none. Role: writer.
 	Append(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error)
 	// AppendStream takes many batches over one stream. Batches enter the ledger's queue in the order in which they arrive; each
-	// is answered as soon as it completes, which may be out of order. Errors of one batch do not end the stream. Role: writer.
+	// is answered as soon as it completes, which may be out of order. Errors of one batch do not end the stream. A client must read
+	// while it sends: a stream whose answers it leaves unread ends, and a sender that gRPC's flow control holds up learns of that
+	// only by reading. Role: writer.
 	AppendStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AppendStreamRequest, AppendStreamResponse], error)
 	// Get returns one entry. Role: reader.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
@@ -233,7 +235,9 @@ type LedgerServer interface {
 	// Append adds a batch of entries atomically: all of them, next to one another, or none. Role: writer.
 	Append(context.Context, *AppendRequest) (*AppendResponse, error)
 	// AppendStream takes many batches over one stream. Batches enter the ledger's queue in the order in which they arrive; each
-	// is answered as soon as it completes, which may be out of order. Errors of one batch do not end the stream. Role: writer.
+	// is answered as soon as it completes, which may be out of order. Errors of one batch do not end the stream. A client must read
+	// while it sends: a stream whose answers it leaves unread ends, and a sender that gRPC's flow control holds up learns of that
+	// only by reading. Role: writer.
 	AppendStream(grpc.BidiStreamingServer[AppendStreamRequest, AppendStreamResponse]) error
 	// Get returns one entry. Role: reader.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
