@@ -79,6 +79,10 @@ func IsDefinite(err error) bool {
 	return errors.As(err, &e) && e.Definite
 }
 
+// ErrNotProved is in a VerificationError of a checkpoint whose signatures are good, but of which no node gave a proof that it is
+// consistent with the known one. Ask again: the nodes may not have been able to answer.
+var ErrNotProved = errors.New("no node proves it consistent with the known checkpoint")
+
 // VerificationError: a node gave an answer that does not prove what it claims. Of an append, the outcome is unknown.
 type VerificationError struct {
 	What string // "receipt", "checkpoint", "inclusion proof", …

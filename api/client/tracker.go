@@ -229,9 +229,8 @@ func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Ch
 		return &Error{Code: away.Code, Reason: away.Reason, Node: n.Name, cause: away, Message: fmt.Sprintf(
 			"the checkpoint of size %d that %s showed could not be checked: %s", cp.Size, n.Name, strings.Join(refused, "; "))}
 	}
-	return &VerificationError{What: "checkpoint", Node: n.Name, Err: errors.Newf(
-		"no node proves that it (size %d, root %s) is consistent with the known one (size %d, root %s): %s",
-		cp.Size, cp.Root, last.Size, last.Root, strings.Join(refused, "; "))}
+	return &VerificationError{What: "checkpoint", Node: n.Name, Err: errors.Wrapf(ErrNotProved,
+		"size %d, root %s; the known one: size %d, root %s; %s", cp.Size, cp.Root, last.Size, last.Root, strings.Join(refused, "; "))}
 }
 
 // startingWith returns all nodes, n first.

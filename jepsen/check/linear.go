@@ -211,6 +211,12 @@ func (c *linear) observe(op int) {
 	case o.Kind == history.Head:
 		c.headRead(op, o.Size)
 		c.root(op)
+	case o.Kind == history.Range && o.Reason == history.NotFound: // it begins beyond the size, not at it
+		if o.First == 0 {
+			c.fail("wrong-answer", 0, op, noOp, "range finds no place 0, with which every ledger begins")
+			return
+		}
+		c.after(o.First-1, op)
 	case o.Kind == history.Range:
 		c.observeRange(op)
 	case o.Kind == history.Watch:
@@ -262,12 +268,13 @@ func (c *linear) headRead(op int, size uint64) {
 func (c *linear) observeRange(op int) {
 	o := &c.ops[op]
 	c.headRead(op, o.Seen)
-	want := uint64(0)
-	if o.First < o.Seen {
-		want = o.Seen - o.First
-		if o.Limit > 0 {
-			want = min(want, o.Limit)
-		}
+	if o.First > o.Seen {
+		c.fail("wrong-answer", o.First, op, noOp, "range from %d was answered at size %d, where it finds nothing", o.First, o.Seen)
+		return
+	}
+	want := o.Seen - o.First
+	if o.Limit > 0 {
+		want = min(want, o.Limit)
 	}
 	if uint64(len(o.Entries)) != want {
 		c.fail("wrong-answer", o.First, op, noOp, "range from %d limit %d at size %d returned %d entries, want %d",
@@ -466,7 +473,7 @@ func (c *linear) checkNotInside(op int) {
 		size = o.Size
 	case o.Kind == history.Head, o.Kind == history.Checkpoint, o.Kind == history.LocalHead:
 		size = o.Size
-	case o.Kind == history.Range:
+	case o.Kind == history.Range && o.Reason != history.NotFound:
 		size = o.Seen
 	default:
 		return

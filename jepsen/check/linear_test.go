@@ -227,7 +227,11 @@ var mutations = []mutation{
 		func(_ *rand.Rand, o *history.Op, _ []check.FinalEntry) { o.Entries[0].Body[0] ^= 1 }),
 	onOp("range cut short", func(o *history.Op) bool { return o.Kind == history.Range && len(o.Entries) > 0 },
 		func(_ *rand.Rand, o *history.Op, _ []check.FinalEntry) { o.Entries = o.Entries[:len(o.Entries)-1] }),
-	onOp("range of another size", is(history.Range, history.OK), func(rng *rand.Rand, o *history.Op, final []check.FinalEntry) {
+	onOp("range finds nothing", func(o *history.Op) bool { return is(history.Range, history.OK)(o) && o.Reason == history.None },
+		func(_ *rand.Rand, o *history.Op, _ []check.FinalEntry) {
+			o.Reason, o.Entries, o.Seen = history.NotFound, nil, 0
+		}),
+	onOp("range of another size", func(o *history.Op) bool { return is(history.Range, history.OK)(o) && o.Reason == history.None }, func(rng *rand.Rand, o *history.Op, final []check.FinalEntry) {
 		o.Seen = uint64(rng.IntN(len(final) + 1))
 		end := o.Seen
 		if o.First < end && o.Limit > 0 {

@@ -54,6 +54,10 @@ func (m *model) apply(op *history.Op) {
 		r := m.root(op.Size)
 		op.Root = &r
 	case history.Range:
+		if op.First > m.size() {
+			op.Reason = history.NotFound
+			return
+		}
 		op.Seen = m.size()
 		end := op.Seen
 		if op.First < end && op.Limit > 0 {

@@ -84,7 +84,7 @@ type Reason uint8
 // The reasons.
 const (
 	None Reason = iota
-	// NotFound: Get of an index at or beyond the size.
+	// NotFound: Get of an index at or beyond the size, Range from one beyond it.
 	NotFound
 	// Conflict: a key of the append is stored with another payload, at Index0.
 	Conflict

@@ -19,7 +19,7 @@ import (
 )
 
 // slowness is how long a stand-in takes to end once its disk is full.
-const slowness = 1200 * time.Millisecond
+const slowness = 3 * time.Second
 
 // TestMain lets the test binary stand in for a node that only looks at its free space,
 // and takes its time.
@@ -75,7 +75,7 @@ func TestSlowStop(t *testing.T) {
 	if err := bed.Spawn(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
-	f := &full{a: a, within: slowness * 3 / 2}
+	f := &full{a: a, within: slowness * 11 / 6} // not enough for both
 	if err := errors.CombineErrors(f.Inject(ctx), f.Heal(ctx)); err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +105,8 @@ func TestBrokenPromises(t *testing.T) {
 	}{
 		"goes on with a full disk":   {&full{a: a, nodes: []int{1}}, "did not stop", true},
 		"says nothing about it":      {&full{a: a, nodes: []int{1}, stopped: true}, "without saying", true},
-		"starts with a full disk":    {&full{a: a, nodes: []int{1}, stopped: true, said: true}, "started although", true},
-		"no other process":           {&full{a: a, nodes: []int{1}, stopped: true, said: true, refused: true}, "no other process", false},
+		"starts with a full disk":    {&full{a: a, nodes: []int{1}, stopped: true, told: true}, "started although", true},
+		"no other process":           {&full{a: a, nodes: []int{1}, stopped: true, told: true, refused: true}, "no other process", false},
 		"names nothing":              {&damage{a: a, nodes: []int{1}, wounds: struck(true, "no")}, "without naming", true},
 		"starts with a damaged log":  {&damage{a: a, nodes: []int{1}, wounds: struck(false, ""), what: damaging{mustRefuse: true}}, "started with a damaged", true},
 		"names the file":             {&damage{a: a, nodes: []int{1}, wounds: struck(true, "segment 000001 is damaged")}, "no other process", false},
@@ -127,18 +127,26 @@ func (told) Inject(context.Context) error               { return nil }
 func (told) Target() string                             { return "n1" }
 func (told) Heal(context.Context) error                 { return nil }
 func (n told) Observed(context.Context) (string, error) { return "", n.err }
-func event(a *Arena, err error) Event {
-	return a.once(context.Background(), Plan{}, kind{name: "told", instant: true, make: func(*Arena) Nemesis { return told{err} }})
+func event(ctx context.Context, a *Arena, err error) Event {
+	return a.once(ctx, Plan{}, kind{name: "told", instant: true, make: func(*Arena) Nemesis { return told{err} }})
 }
 
 // TestEvent: an event keeps broken promises apart from faults that nobody saw.
 func TestEvent(t *testing.T) {
 	a := idle(t, 1)
-	if e := event(a, broken("%s went on", "n1")); e.Broken != "n1 went on" || e.Problem != "" || e.Observed == "" {
+	if e := event(t.Context(), a, broken("%s went on", "n1")); e.Broken != "n1 went on" || e.Problem != "" || e.Observed == "" {
 		t.Errorf("a broken promise: %+v", e)
 	}
-	if e := event(a, errors.New("nothing happened")); e.Broken != "" || e.Problem != "nothing happened" || e.Observed != "" {
+	if e := event(t.Context(), a, errors.New("nothing happened")); e.Broken != "" || e.Problem != "nothing happened" || e.Observed != "" || e.Skipped {
 		t.Errorf("a fault that nobody saw: %+v", e)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e := event(over, a, errors.New("nothing happened")); !e.Skipped {
+		t.Errorf("a fault that had no time: %+v", e)
+	}
+	if e := event(over, a, broken("went on")); e.Skipped || e.Broken == "" {
+		t.Errorf("a broken promise at the last moment: %+v", e)
 	}
 }
 

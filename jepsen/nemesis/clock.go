@@ -69,8 +69,19 @@ func (c *clock) move(offset time.Duration) (err error) {
 	return err
 }
 
-// observe asks a node for the time: its HTTP answers carry it.
-func (c *clock) observe(ctx context.Context, i int) (time.Duration, error) {
+// observe asks a node for the time, until it answers: it may only just have started.
+func (c *clock) observe(ctx context.Context, i int) (away time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, touchPatience)
+	defer cancel()
+	for {
+		if away, err = c.ask(ctx, i); err == nil || sleep(ctx, 100*time.Millisecond) != nil {
+			return away, err
+		}
+	}
+}
+
+// ask asks a node for the time: its HTTP answers carry it.
+func (c *clock) ask(ctx context.Context, i int) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.a.Cluster.Nodes()[i].HTTPURL()+"/livez", nil)

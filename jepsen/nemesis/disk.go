@@ -78,7 +78,7 @@ type freeze struct {
 	who    Who
 	nodes  []int
 	probes chan time.Duration // how long one write to each disk took
-	since  time.Time
+	since  time.Time          // when all were frozen
 	frozen time.Duration
 }
 
@@ -86,7 +86,7 @@ func (f *freeze) Inject(context.Context) (err error) {
 	if f.nodes, err = f.a.choose("freeze", f.who); err != nil {
 		return err
 	}
-	f.probes, f.since = make(chan time.Duration, len(f.nodes)), time.Now()
+	f.probes = make(chan time.Duration, len(f.nodes))
 	for _, i := range f.nodes {
 		if err := f.a.Disk(i).Freeze(); err != nil {
 			return err
@@ -98,6 +98,7 @@ func (f *freeze) Inject(context.Context) (err error) {
 			f.probes <- time.Since(begun)
 		}()
 	}
+	f.since = time.Now() // to freeze a disk takes as long as to write what its files hold in memory
 	return nil
 }
 

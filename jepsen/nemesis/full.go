@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,8 +20,8 @@ type full struct {
 	nodes   []int
 	before  []int
 	stopped bool // by itself
-	refused bool // to start
-	said    bool
+	told    bool // why
+	refused bool // to start, and told why
 	back    []int
 }
 
@@ -46,15 +47,22 @@ func (f *full) Inject(ctx context.Context) (err error) {
 	if f.stopped = f.a.ends(ctx, i, f.within); !f.stopped {
 		return ctx.Err() // or Observed tells
 	}
-	f.said = strings.Contains(f.a.LogTail(i, 4096), node.ErrDiskFull.Error())
+	said := f.said()
+	if f.told = said > 0; !f.told {
+		return nil
+	}
 	if err := f.a.FillDisk(i, 0); err != nil {
 		return err
 	}
 	_ = f.a.Spawn(ctx, i)
-	if f.refused = f.a.ends(ctx, i, f.within); !f.refused {
-		return ctx.Err()
-	}
-	return nil
+	f.refused = f.a.ends(ctx, i, f.within) && f.said() > said
+	return ctx.Err()
+}
+
+// said returns how often the node has told that its disk is full.
+func (f *full) said() int {
+	log, _ := os.ReadFile(f.a.Cluster.LogPath(f.a.Name(f.nodes[0])))
+	return strings.Count(string(log), node.ErrDiskFull.Error())
 }
 
 func (f *full) Target() string { return strings.Join(f.a.Names(f.nodes), ", ") }
@@ -74,10 +82,10 @@ func (f *full) Observed(context.Context) (string, error) {
 	switch {
 	case !f.stopped:
 		return "", broken("%s did not stop within %s although its disk is full", f.Target(), f.within)
-	case !f.said:
+	case !f.told:
 		return "", broken("%s stopped without saying that its disk is full", f.Target())
 	case !f.refused:
-		return "", broken("%s started although its disk is full", f.Target())
+		return "", broken("%s started although its disk is full, or does not say why it cannot", f.Target())
 	}
 	how, err := changed(f.a, f.nodes, f.before, f.back)
 	return fmt.Sprintf("stopped by itself, said why, refused to start; %s", how), err

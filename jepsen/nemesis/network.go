@@ -74,6 +74,7 @@ func (n *network) Heal(context.Context) error {
 	if n.quit != nil {
 		close(n.quit)
 		n.wg.Wait()
+		n.a.Net.Shape(n.shape) // with whole links there would be nothing to wait for
 	}
 	if n.before != nil {
 		n.touched = n.await()

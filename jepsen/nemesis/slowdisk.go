@@ -22,7 +22,7 @@ type slowDisk struct {
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
-	freezes int
+	freezes int           // that were not cut short
 	waited  time.Duration // of writes by us
 	problem error
 }
@@ -49,14 +49,14 @@ func (s *slowDisk) Inject(context.Context) (err error) {
 func (s *slowDisk) once(ctx context.Context, i int) {
 	disk, path := s.a.Disk(i), filepath.Join(filepath.Dir(s.a.DataDir(i)), "slow")
 	err := disk.Freeze()
-	took := make(chan time.Duration, 1)
+	took, cut := make(chan time.Duration, 1), false
 	if err == nil {
 		begun := time.Now()
 		go func() {
 			_ = os.WriteFile(path, nil, 0o600)
 			took <- time.Since(begun)
 		}()
-		_ = sleep(ctx, s.a.between(20*time.Millisecond, 250*time.Millisecond))
+		cut = sleep(ctx, s.a.between(20*time.Millisecond, 250*time.Millisecond)) != nil
 		err = disk.Thaw()
 	}
 	if err != nil {
@@ -64,7 +64,9 @@ func (s *slowDisk) once(ctx context.Context, i int) {
 		s.note(0, err)
 		return
 	}
-	s.note(<-took, nil)
+	if waited := <-took; !cut {
+		s.note(waited, nil)
+	}
 	_ = sleep(ctx, s.a.between(5*time.Millisecond, 60*time.Millisecond))
 }
 
@@ -76,11 +78,22 @@ func (s *slowDisk) note(waited time.Duration, err error) {
 	s.problem = errors.CombineErrors(s.problem, err)
 }
 
+// struck says whether a write has waited, or none ever will.
+func (s *slowDisk) struck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.freezes > 0
+}
+
 func (s *slowDisk) Target() string { return strings.Join(s.a.Names(s.nodes), ", ") }
 
 func (s *slowDisk) Heal(context.Context) error {
 	defer s.a.Release(s.nodes...)
 	if s.stop != nil {
+		// On a busy machine the first freeze may take longer than the fault.
+		for begun := time.Now(); !s.struck() && time.Since(begun) < touchPatience; {
+			time.Sleep(10 * time.Millisecond)
+		}
 		s.stop()
 		s.wg.Wait()
 	}

@@ -65,6 +65,9 @@ func (s *swap) Inject(ctx context.Context) (err error) {
 	if err := sleep(ctx, s.a.between(swapPhase/2, swapPhase)); err != nil {
 		return err
 	}
+	if err := s.write(ctx); err != nil {
+		return err
+	}
 	if err := s.crash(ctx); err != nil {
 		return err
 	}
@@ -117,6 +120,29 @@ func (s *swap) stall(nodes, others []int) error {
 		}
 	}
 	return s.a.Resume(others...)
+}
+
+// write waits until the others commit something that the stale miss: without that,
+// nothing would depend on the one that crashes.
+func (s *swap) write(ctx context.Context) error {
+	for begun, mark := time.Now(), s.committed(); s.committed() <= mark; {
+		if time.Since(begun) > swapPatience {
+			return errors.Wrap(ErrBusy, "nothing is committed")
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// committed returns the highest commit index that one of those that go on has named.
+func (s *swap) committed() (most uint64) {
+	newest := s.a.Monitor.Newest()
+	for _, i := range append([]int{s.victim}, s.rest...) {
+		most = max(most, newest[i].Commit)
+	}
+	return most
 }
 
 func (s *swap) crash(ctx context.Context) error {

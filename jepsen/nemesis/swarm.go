@@ -56,7 +56,8 @@ type Event struct {
 	Problem string `json:",omitempty"`
 	// Broken says which promise a node broke under the fault.
 	Broken string `json:",omitempty"`
-	// Skipped: there was nothing to break just then, and nothing was done.
+	// Skipped: there was nothing to break just then, and nothing was done; or the end
+	// of the faults cut it short, and it was not seen to take effect.
 	Skipped bool `json:",omitempty"`
 }
 
@@ -122,8 +123,9 @@ func (a *Arena) once(ctx context.Context, p Plan, k kind) Event {
 	n := k.make(a)
 	e := Event{Fault: report.Fault{Name: k.name, Start: time.Since(p.Start)}}
 	err := n.Inject(ctx)
+	cut := ctx.Err() != nil
 	if err == nil && !k.instant {
-		_ = sleep(ctx, a.between(p.Hold[0], p.Hold[1]))
+		cut = sleep(ctx, a.between(p.Hold[0], p.Hold[1])) != nil
 	}
 	// The end of the run must not keep a fault from being healed.
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
@@ -143,7 +145,8 @@ func (a *Arena) once(ctx context.Context, p Plan, k kind) Event {
 		case errors.Is(err, ErrBroken):
 			e.Observed, e.Broken = err.Error(), err.Error()
 		case err != nil:
-			e.Problem = err.Error()
+			// It may have had no time to be seen.
+			e.Problem, e.Skipped = err.Error(), cut
 		}
 	}
 	if err == nil || !errors.Is(err, ErrBusy) {

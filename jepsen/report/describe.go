@@ -47,6 +47,9 @@ func sizeSeen(op *history.Op) uint64 {
 		}
 		return op.First + 1
 	case history.Range:
+		if op.Reason == history.NotFound {
+			return op.First - 1
+		}
 		return op.Seen
 	case history.Watch:
 		return op.First + uint64(len(op.Entries))
@@ -126,6 +129,9 @@ func answered(op *history.Op) string {
 		}
 		return "→ found"
 	case history.Range:
+		if op.Reason == history.NotFound {
+			return "→ not found"
+		}
 		return fmt.Sprintf("→ %d entries at size %d", len(op.Entries), op.Seen)
 	}
 	return fmt.Sprintf("→ size %d", op.Size)

@@ -163,6 +163,10 @@ func (p *process) readFailed(c *call, err error) {
 func (p *process) serveRange(c *call, first, limit uint64) {
 	p.fresh(c, func() {
 		size := p.ledger.Head().Size
+		if first > size {
+			c.answer(response{missing: true})
+			return
+		}
 		r := response{size: size}
 		if first < size {
 			leaves, err := p.ledger.Leaves(first, int(min(limit, size)), 1<<30)

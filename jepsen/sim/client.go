@@ -129,6 +129,10 @@ func (c *client) readRange(first, limit uint64) *attempt {
 	a := &attempt{c: c, op: history.Op{Kind: history.Range, First: first, Limit: limit}}
 	a.serve = func(p *process, cl *call) { p.serveRange(cl, first, limit) }
 	a.finish = func(r response) {
+		if r.missing {
+			a.op.Reason = history.NotFound
+			return
+		}
 		c.known = max(c.known, r.size)
 		a.op.Seen = r.size
 		a.leaves(r)

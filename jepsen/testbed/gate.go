@@ -75,8 +75,15 @@ type verdict struct {
 	breaks bool
 }
 
-// judge decides about n bytes; 0 stands for the beginning or end of a connection.
-// first is false when it asks about the same bytes again.
+// What else than bytes passes a gate. The end counts for nothing: that of a process
+// which was killed says nothing about the link.
+const (
+	theBeginning = 0 // of a connection
+	theEnd       = -1
+)
+
+// judge decides about n bytes, or the beginning or end of a connection. first is false
+// when it asks about the same again.
 func (g *gate) judge(n int, first bool) (v verdict) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -84,7 +91,7 @@ func (g *gate) judge(n int, first bool) (v verdict) {
 	if c.Cut {
 		if first && n > 0 {
 			g.traffic.Held += int64(n)
-		} else if first {
+		} else if first && n == theBeginning {
 			g.traffic.Waiting++
 		}
 		return verdict{hold: g.changed}
@@ -103,7 +110,7 @@ func (g *gate) judge(n int, first bool) (v verdict) {
 	if v.wait > 0 && n > 0 {
 		g.traffic.Delayed += int64(n)
 	}
-	g.traffic.Bytes += int64(n)
+	g.traffic.Bytes += int64(max(n, 0))
 	return v
 }
 

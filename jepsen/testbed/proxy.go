@@ -120,7 +120,7 @@ func (p *proxy) serve(down net.Conn) {
 	defer p.wg.Done()
 	defer reset(down)
 	// What starts a connection must get through in both directions.
-	if !p.there.pass(0, p.ctx.Done()) || !p.back.pass(0, p.ctx.Done()) {
+	if !p.there.pass(theBeginning, p.ctx.Done()) || !p.back.pass(theBeginning, p.ctx.Done()) {
 		return
 	}
 	up, err := net.DialTimeout("tcp", p.target, dialTimeout)
@@ -179,7 +179,7 @@ func (p *proxy) pump(dst, src net.Conn, g *gate, over <-chan struct{}) {
 			}
 		}
 		if err != nil {
-			g.pass(0, over)
+			g.pass(theEnd, over)
 			return
 		}
 	}

@@ -89,6 +89,16 @@ func receive(t *testing.T, c net.Conn, want string) {
 	}
 }
 
+// await waits until something is so.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for begun := time.Now(); !so(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
 // TestCutHolds: a cut tells nobody, and what was sent meanwhile arrives afterwards.
 func TestCutHolds(t *testing.T) {
 	p := testProxy(t, startEcho(t, "127.0.0.1:0").ln.Addr().String())
@@ -98,16 +108,12 @@ func TestCutHolds(t *testing.T) {
 	for name, g := range map[string]*gate{"there": p.there, "back": p.back} {
 		g.set(Condition{Cut: true})
 		send(t, c, "two")
+		await(t, name+": held", func() bool { return g.stats().Held == 3 })
 		silent(t, c, name)
-		if g.stats().Held != 3 {
-			t.Errorf("%s: %d bytes held, want 3", name, g.stats().Held)
-		}
 		late := dialProxy(t, p)
 		send(t, late, "late")
+		await(t, name+": the new connection waits", func() bool { return g.stats().Waiting > 0 })
 		silent(t, late, name+", a new connection")
-		if g.stats().Waiting == 0 {
-			t.Errorf("%s: the new connection does not count", name)
-		}
 		g.set(Condition{})
 		receive(t, c, "two")
 		receive(t, late, "late")
@@ -209,5 +215,27 @@ func TestProxyCloses(t *testing.T) {
 	case <-done:
 	case <-time.After(10 * time.Second):
 		t.Fatal("close hangs")
+	}
+}
+
+// TestEndUnderCut: the end of a connection is held like data, but is no sign that the
+// cut took effect: whoever was killed at the same time ends connections too.
+func TestEndUnderCut(t *testing.T) {
+	p := testProxy(t, startEcho(t, "127.0.0.1:0").ln.Addr().String())
+	c := dialProxy(t, p)
+	send(t, c, "one")
+	receive(t, c, "one")
+	p.there.set(Condition{Cut: true})
+	_ = c.(*net.TCPConn).CloseWrite()
+	silent(t, c, "the end")
+	if n := p.there.stats().Touched(); n != 0 {
+		t.Errorf("the end of a connection counts %d times", n)
+	}
+	p.there.set(Condition{})
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d bytes, %v; want the end", n, err)
 	}
 }

@@ -41,6 +41,7 @@ type results struct {
 	Skipped    int
 	Phases     phases
 	Asked      int64
+	Proofs     proofs
 	Sessions   int
 	Deliveries int
 	Evidence   check.EvidenceCounts
@@ -65,7 +66,7 @@ func (r *Result) saveResults() error {
 	s := results{
 		Verdict: r.Run.Verdict, Reasons: r.Run.Reasons, Title: r.Run.Title, Params: r.Run.Params,
 		Seconds: f.Duration.Seconds(), Rate: r.Rate(), Figures: f, Faults: map[string]int{}, Skipped: r.Skipped,
-		Phases: r.Phases, Asked: r.Asked, Sessions: r.Sessions, Deliveries: r.Deliveries, Evidence: r.Evidence, Kinds: r.Kinds,
+		Phases: r.Phases, Asked: r.Asked, Proofs: r.Proofs, Sessions: r.Sessions, Deliveries: r.Deliveries, Evidence: r.Evidence, Kinds: r.Kinds,
 		Checking: r.Checking.Seconds(), Violations: r.Run.Violations, Broken: r.Broken, Invalid: r.Invalid, Own: r.own, Run: r.Run,
 	}
 	s.Run.Ops, s.Run.Final, s.Run.Violations = nil, nil, nil

@@ -27,6 +27,7 @@ type Result struct {
 	// Asked are questions that no history holds; Sessions are local reads within a
 	// session, Deliveries those of watches.
 	Asked                int64
+	Proofs               proofs
 	Sessions, Deliveries int
 	Evidence             check.EvidenceCounts
 	// Kinds names the operations that the clients ask for.
@@ -38,6 +39,9 @@ type Result struct {
 	evidence *check.Evidence
 	policy   []byte
 }
+
+// proofs are those between arbitrary sizes that clients asked for, and that held.
+type proofs struct{ Inclusions, Consistencies int64 }
 
 // take takes the faults over that happened.
 func (r *Result) take(events []nemesis.Event) {
@@ -103,6 +107,7 @@ func (r *Result) judge() error {
 		{Name: "local reads within a session", Value: fmt.Sprint(r.Sessions)},
 		{Name: "deliveries of watches", Value: fmt.Sprint(r.Deliveries)},
 		{Name: "questions outside of the history (proofs, nonsense)", Value: fmt.Sprint(r.Asked)},
+		{Name: "proofs of inclusion / consistency that held", Value: fmt.Sprintf("%d / %d", r.Proofs.Inclusions, r.Proofs.Consistencies)},
 		{Name: "faults put off", Value: fmt.Sprint(r.Skipped)},
 	}
 	return nil
@@ -132,6 +137,56 @@ func (r *Result) untried() (why []string) {
 	} {
 		if p.n == 0 && slices.Contains(r.Kinds, p.of.String()) {
 			why = append(why, "no "+p.what)
+		}
+	}
+	return append(why, r.unmet()...)
+}
+
+// thorough is how many operations a run has that must have met everything which is rare.
+const thorough = 100_000
+
+// unmet says which answers the clients never got, though they depend on promises that
+// nothing else would show to be kept: a ledger that refuses every repetition loses none.
+func (r *Result) unmet() (why []string) {
+	if len(r.Run.Ops) < thorough || !slices.Contains(r.Kinds, history.Range.String()) {
+		return nil
+	}
+	var batches, duplicates, conflicts, mismatches, sized, missing int64
+	for i := range r.Run.Ops {
+		switch op := &r.Run.Ops[i]; {
+		case op.Reason == history.Conflict:
+			conflicts++
+		case op.Reason == history.SizeMismatch:
+			mismatches++
+		case op.Reason == history.NotFound:
+			missing++
+		case op.Kind == history.Append && op.Outcome == history.OK:
+			if len(op.Entries) > 1 {
+				batches++
+			}
+			if op.Conditional {
+				sized++
+			}
+			if op.Entries[0].Duplicate {
+				duplicates++
+			}
+		}
+	}
+	for _, m := range []struct {
+		n    int64
+		what string
+	}{
+		{batches, "append of several entries succeeded"},
+		{sized, "append at an expected size succeeded"},
+		{duplicates, "append was known to be a repetition"},
+		{conflicts, "append met a key with another payload"},
+		{mismatches, "append met another size than it expected"},
+		{missing, "read was told that there is no such entry"},
+		{r.Proofs.Inclusions, "proof of inclusion was verified"},
+		{r.Proofs.Consistencies, "proof of consistency was verified"},
+	} {
+		if m.n == 0 {
+			why = append(why, "no "+m.what)
 		}
 	}
 	return why

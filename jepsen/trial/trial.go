@@ -276,11 +276,13 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, errors.Wrap(err, "read policy")
 	}
 	r.policy = policy
-	r.Asked = t.load.Counts().Asked.Load()
+	counts := t.load.Counts()
+	r.Asked, r.Proofs = counts.Asked.Load(), proofs{counts.Inclusions.Load(), counts.Consistencies.Load()}
 	if err := closeBed(); err != nil {
 		t.invalid = append(t.invalid, "cleaning up failed: "+err.Error())
 	}
 	t.keepLogs()
+	t.silent(report.Measure(r.Run))
 	r.Broken, r.Invalid = t.broken, t.invalid
 	r.Invalid = append(r.Invalid, t.enough(events, t.plan(kinds).Due(o.striking()))...)
 	r.own = t.load.Violations()
@@ -296,6 +298,24 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	_ = os.Remove(filepath.Join(o.Dir, "disks")) // if it is empty
 	return r, r.page()
+}
+
+// silence is how long nothing may succeed, at least: more than twice of what the worst
+// series of faults was seen to cost, when five nodes start at once on slow disks.
+const silence = 2 * time.Minute
+
+// silent breaks a run in which the clients waited for too long: every fault ends, and
+// the cluster has to recover from it before the next one that stops all nodes does.
+func (t *trial) silent(f report.Figures) {
+	most := max(silence, 10*t.opt.Hold[1])
+	for _, s := range []struct {
+		what  string
+		quiet time.Duration
+	}{{"append", f.Appends.Quiet}, {"linearizable read", f.Reads.Quiet}} {
+		if s.quiet > most {
+			t.breaks("no %s succeeded for %s", s.what, s.quiet.Round(time.Millisecond))
+		}
+	}
 }
 
 // claimDir makes sure that a directory is empty.
@@ -314,7 +334,7 @@ func claimDir(dir string) error {
 func (t *trial) keepLogs() {
 	dir := filepath.Join(t.opt.Dir, logsDir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.opt.Logf("keep logs: %v", err)
+		t.invalid = append(t.invalid, "the nodes' logs could not be kept: "+err.Error())
 		return
 	}
 	for i := range t.bed.Size() {
@@ -323,7 +343,7 @@ func (t *trial) keepLogs() {
 			err = os.WriteFile(filepath.Join(dir, t.bed.Name(i)+".log"), b, 0o644)
 		}
 		if err != nil {
-			t.opt.Logf("keep log of %s: %v", t.bed.Name(i), err)
+			t.invalid = append(t.invalid, fmt.Sprintf("the log of %s could not be kept: %v", t.bed.Name(i), err))
 		}
 		for line := range strings.Lines(string(b)) {
 			if confesses(line, t.bed.Scarred(i)) {

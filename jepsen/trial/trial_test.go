@@ -395,3 +395,50 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// TestSilence: a cluster that does not recover before all of its nodes are started anew
+// has broken a promise, although nothing contradicts anything.
+func TestSilence(t *testing.T) {
+	for _, c := range []struct {
+		appends, reads time.Duration
+		want           int
+	}{{silence, silence, 0}, {silence + 1, 0, 1}, {0, silence + 1, 1}, {3 * silence, 3 * silence, 2}} {
+		tr := &trial{opt: Options{Hold: [2]time.Duration{time.Second, 6 * time.Second}}}
+		tr.silent(report.Figures{Appends: report.KindFigures{Quiet: c.appends}, Reads: report.KindFigures{Quiet: c.reads}})
+		if len(tr.broken) != c.want {
+			t.Errorf("no append for %s, no read for %s: %q, want %d", c.appends, c.reads, tr.broken, c.want)
+		}
+	}
+}
+
+// TestUnmet: a long run in which no client ever got a rare answer proves nothing about it.
+func TestUnmet(t *testing.T) {
+	all := []history.Op{
+		{Kind: history.Append, Outcome: history.OK, Conditional: true, Entries: make([]history.Entry, 2)},
+		{Kind: history.Append, Outcome: history.OK, Entries: []history.Entry{{Duplicate: true}}},
+		{Kind: history.Append, Outcome: history.Fail, Reason: history.Conflict},
+		{Kind: history.Append, Outcome: history.Fail, Reason: history.SizeMismatch},
+		{Kind: history.Get, Outcome: history.OK, Reason: history.NotFound},
+	}
+	result := func(ops ...history.Op) *Result {
+		r := &Result{Kinds: []string{history.Range.String()}, Proofs: proofs{1, 1}}
+		r.Run.Ops = append(make([]history.Op, thorough), ops...)
+		return r
+	}
+	if why := result(all...).unmet(); len(why) != 0 {
+		t.Errorf("a run with everything: %q", why)
+	}
+	for i, want := range []int{2, 1, 1, 1, 1} {
+		if why := result(slices.Delete(slices.Clone(all), i, i+1)...).unmet(); len(why) != want {
+			t.Errorf("without %s %s: %q, want %d reasons", all[i].Kind, all[i].Reason, why, want)
+		}
+	}
+	r := result(all...)
+	r.Proofs = proofs{}
+	if why := r.unmet(); len(why) != 2 {
+		t.Errorf("without proofs: %q", why)
+	}
+	if r.Run.Ops = r.Run.Ops[thorough:]; len(r.unmet()) != 0 {
+		t.Errorf("a short run need not meet everything: %q", r.unmet())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/cairnledger/cairn/jepsen/testbed"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // cl is one client that speaks to the nodes directly.
@@ -21,6 +22,8 @@ type cl struct {
 	pinned bool
 	// seen is the largest size that this client was told: its session.
 	seen uint64
+	// shown is the newest checkpoint that this client was shown in answer to a question for one.
+	shown tlog.Checkpoint
 	// refused counts refusals in a row, for patience.
 	refused int
 }
@@ -116,6 +119,9 @@ func (c *cl) answered(id int64, op *history.Op, err error, sent bool) {
 // apply takes a refusal over into an operation, and learns from it.
 func (c *cl) apply(op *history.Op, r refusal) {
 	c.w.blame(c.node, op.Call, r)
+	if r.accuses() && !absurd(op) {
+		c.w.violate("failure", 0, "node %d refuses a question in which nothing is wrong, %s: %s: %s", c.node+1, op.Kind, r.word, r.text)
+	}
 	op.Outcome, op.Reason, op.Seen = r.outcome, r.reason, r.seen
 	switch op.Reason {
 	case history.Conflict, history.SizeMismatch:
@@ -358,6 +364,9 @@ func (c *cl) readRange() {
 	ctx, cancel := c.timeout()
 	defer cancel()
 	err := c.collect(ctx, &op)
+	if understand(err, true).word == "NOT_FOUND" && len(op.Entries) == 0 {
+		op.Outcome, op.Reason, err = history.OK, history.NotFound, nil
+	}
 	c.answered(id, &op, err, true)
 }
 
@@ -384,11 +393,31 @@ func (c *cl) checkpoint() {
 	id := c.invoke(&op)
 	ctx, cancel := c.timeout()
 	defer cancel()
-	resp, err := c.conn().Ledger.Checkpoint(ctx, &cairnv1.CheckpointRequest{})
-	if err == nil {
-		c.noted(&op, resp.GetSealed().GetNote())
+	req := &cairnv1.CheckpointRequest{}
+	if c.rng.IntN(2) == 0 {
+		req.KnownSize = c.shown.Size
+	}
+	resp, err := c.conn().Ledger.Checkpoint(ctx, req)
+	if err == nil && c.noted(&op, resp.GetSealed().GetNote()) {
+		c.extends(req.KnownSize, tlog.Checkpoint{Size: op.Size, Root: *op.Root}, resp.Sealed.Consistency)
 	}
 	c.answered(id, &op, err, true)
+}
+
+// extends demands the proof that a checkpoint extends the one whose size was named in
+// the question, if it is a larger one.
+func (c *cl) extends(known uint64, next tlog.Checkpoint, proof []byte) {
+	if known > 0 && known < next.Size {
+		path, ok := hashes(proof)
+		if !ok || merkle.VerifyConsistency(known, next.Size, path, c.shown.Root, next.Root) != nil {
+			c.w.violate("checkpoint", next.Size, "the proof that the checkpoint of size %d extends the known one of size %d does not hold", next.Size, known)
+			return
+		}
+		c.w.counts.Consistencies.Add(1)
+	}
+	if next.Size > c.shown.Size {
+		c.shown = next
+	}
 }
 
 // receipt asks for the receipt of some entry: a read of the entry, too.

@@ -2,6 +2,8 @@ package workload
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,6 +19,8 @@ import (
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/testbed"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // failing is a node that answers every question with one failure. A stream is opened,
@@ -222,5 +226,82 @@ func TestKinds(t *testing.T) {
 	}
 	if some := (Options{Watchers: -1}).Kinds(); len(some) != len(history.Kinds())-1 {
 		t.Errorf("without watchers the clients ask for %v", some)
+	}
+}
+
+// TestAccusations: a node that finds something wrong with a question in which nothing
+// is wrong breaks a promise, though its refusal has no effect on any history.
+func TestAccusations(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		op     history.Op
+		want   int
+	}{
+		{"INVALID_ARGUMENT", history.Op{Kind: history.Append}, 1},
+		{"PERMISSION_DENIED", history.Op{Kind: history.Get, First: 5}, 1},
+		{"OUT_OF_RANGE", history.Op{Kind: history.Head}, 1},
+		{"OUT_OF_RANGE", history.Op{Kind: history.Get, First: 1 << 63}, 0},
+		{"OUT_OF_RANGE", history.Op{Kind: history.Append, Conditional: true, Size: 1 << 63}, 0},
+		{"NO_LEADER", history.Op{Kind: history.Append}, 0},
+		{"OVERLOADED", history.Op{Kind: history.Get}, 0},
+	} {
+		w, direct := failingWorkload(t, c.reason, nil)
+		op := c.op
+		direct.answered(direct.invoke(&op), &op, failure(t, c.reason).err, true)
+		l := &library{journal: newJournal(w)}
+		op = c.op
+		l.answered(l.invoke(&op), &op, &client.Error{Reason: c.reason, Node: "n1", Definite: true})
+		if got := len(w.Violations()); got != 2*c.want {
+			t.Errorf("%s for %s: %d violations, want %d", c.reason, c.op.Kind, got, 2*c.want)
+		}
+	}
+}
+
+// TestWithoutReceipts: that a seal comes late is no excuse for a receipt that does not
+// verify, nor for a fork.
+func TestWithoutReceipts(t *testing.T) {
+	late := &client.Error{Reason: "NOT_SEALED"}
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"late":                      {late, true},
+		"nothing":                   {nil, false},
+		"another failure":           {&client.Error{Reason: "NO_LEADER"}, false},
+		"a proof that nobody gives": {fmt.Errorf("%w: %w", late, &client.VerificationError{What: "checkpoint", Err: client.ErrNotProved}), true},
+		"a receipt that is wrong":   {fmt.Errorf("%w: %w", late, &client.VerificationError{What: "receipt", Err: io.EOF}), false},
+		"a fork":                    {fmt.Errorf("%w: %w", late, &client.ForkError{}), false},
+	} {
+		if got := withoutReceipts(c.err); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
+// TestExtends: a checkpoint comes with the proof that it extends the one that was named.
+func TestExtends(t *testing.T) {
+	one, two := merkle.LeafHash([]byte("one")), merkle.LeafHash([]byte("two"))
+	next := tlog.Checkpoint{Size: 2, Root: merkle.NodeHash(one, two)}
+	for name, c := range map[string]struct {
+		known uint64
+		proof []byte
+		want  int
+	}{
+		"proved":        {1, two[:], 0},
+		"another proof": {1, one[:], 1},
+		"no proof":      {1, nil, 1},
+		"half a hash":   {1, two[:7], 1},
+		"not asked for": {0, nil, 0},
+		"not larger":    {2, nil, 0},
+	} {
+		w, client := failingWorkload(t, "NO_LEADER", nil)
+		client.shown = tlog.Checkpoint{Size: 1, Root: one}
+		client.extends(c.known, next, c.proof)
+		if got := len(w.Violations()); got != c.want {
+			t.Errorf("%s: %d violations, want %d", name, got, c.want)
+		}
+		if proved := w.counts.Consistencies.Load() == 1; proved != (name == "proved") {
+			t.Errorf("%s: counts as a proof: %t", name, proved)
+		}
 	}
 }

@@ -73,16 +73,19 @@ func (l *library) answered(id int64, op *history.Op, err error) {
 	var fork *client.ForkError
 	var bad *client.VerificationError
 	if errors.As(err, &e) && e.Node != "" {
-		l.w.blame(l.w.nodeNamed(e.Node), op.Call, refusal{word: e.Reason, text: e.Message})
+		r := refusal{word: e.Reason, text: e.Message}
+		l.w.blame(l.w.nodeNamed(e.Node), op.Call, r)
+		if r.accuses() && !absurd(op) {
+			l.w.violate("failure", 0, "%s refuses a question in which nothing is wrong, %s: %s: %s", e.Node, op.Kind, r.word, r.text)
+		}
 	}
 	switch {
 	case err == nil:
 		op.Outcome = history.OK
 	case errors.As(err, &fork):
 		l.w.violate("equivocation", fork.Shown.Size, "%v", fork)
-	case errors.As(err, &bad) && bad.What == "checkpoint" && op.Kind == history.Checkpoint:
-		// Perhaps no node could be asked for a proof: see lastCheckpoint.
-		l.unproved = bad
+	case errors.Is(err, client.ErrNotProved) && op.Kind == history.Checkpoint:
+		l.unproved = err // see lastCheckpoint
 	case errors.As(err, &bad):
 		l.w.violate("receipt", 0, "%v", bad)
 	case errors.As(err, &e) && e.Conflict != nil:
@@ -111,9 +114,8 @@ func (l *library) append() {
 	}
 	id := l.invoke(&op)
 	got, err := l.api.AppendBatch(context.Background(), entries, opts...)
-	var e *client.Error
-	if errors.As(err, &e) && e.Reason == "NOT_SEALED" && len(got) == len(entries) {
-		err = nil // committed, without receipts
+	if withoutReceipts(err) && len(got) == len(entries) {
+		err = nil // committed
 	}
 	if err == nil && len(got) != len(entries) {
 		l.w.violate("wrong-answer", 0, "an append of %d entries was answered with %d places", len(entries), len(got))
@@ -137,6 +139,18 @@ func (l *library) append() {
 			l.w.Proof.receipt(l.w, a.Index, a.Receipt.Marshal())
 		}
 	}
+}
+
+// withoutReceipts says that an append is committed and has no receipts yet. That it was
+// given receipts which do not verify is another matter, whatever the library makes of it.
+func withoutReceipts(err error) bool {
+	var e *client.Error
+	var fork *client.ForkError
+	var bad *client.VerificationError
+	if errors.As(err, &fork) || errors.As(err, &bad) && !errors.Is(err, client.ErrNotProved) {
+		return false
+	}
+	return errors.As(err, &e) && e.Reason == "NOT_SEALED"
 }
 
 func (l *library) get() {

@@ -79,7 +79,9 @@ func (c *cl) inclusion(index, size uint64, p *cairnv1.InclusionProofResponse) {
 	proof, ok := hashes(p.Proof)
 	if !ok || merkle.VerifyInclusion(index, p.Size, merkle.Hash(p.LeafHash), proof, merkle.Hash(p.Root)) != nil {
 		c.w.violate("wrong-answer", index, "the proof that entry %d is in a ledger of size %d does not hold", index, p.Size)
+		return
 	}
+	c.w.counts.Inclusions.Add(1)
 	c.w.Proof.root(c.w, p.Size, p.Root)
 }
 
@@ -91,7 +93,9 @@ func (c *cl) consistency(oldSize, newSize uint64, p *cairnv1.ConsistencyProofRes
 	proof, ok := hashes(p.Proof)
 	if !ok || merkle.VerifyConsistency(oldSize, p.NewSize, proof, merkle.Hash(p.OldRoot), merkle.Hash(p.NewRoot)) != nil {
 		c.w.violate("wrong-answer", oldSize, "the proof that size %d is a prefix of size %d does not hold", oldSize, p.NewSize)
+		return
 	}
+	c.w.counts.Consistencies.Add(1)
 	c.w.Proof.root(c.w, p.OldSize, p.OldRoot)
 	c.w.Proof.root(c.w, p.NewSize, p.NewRoot)
 }

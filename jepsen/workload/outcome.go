@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/jepsen/history"
+	"github.com/cairnledger/cairn/merkle"
 )
 
 // refusal is what a failed call says.
@@ -70,6 +71,21 @@ func (r refusal) fill(d *cairnv1.ErrorDetail) refusal {
 // blames says that a node fails at what it must be able to do, whatever it is asked: it
 // met what it did not expect, or cannot read what it holds.
 func (r *refusal) blames() bool { return r.word == "INTERNAL" || r.word == "CORRUPT" }
+
+// accuses says that a node finds something wrong with the question itself.
+func (r *refusal) accuses() bool {
+	switch r.word {
+	case "INVALID_ARGUMENT", "OUT_OF_RANGE", "KEY_TOO_LONG", "UNAUTHENTICATED", "PERMISSION_DENIED", "OTHER_LEDGER":
+		return true
+	}
+	return false
+}
+
+// absurd says that an operation names a place or a size which no ledger can have.
+func absurd(op *history.Op) bool {
+	const most = merkle.MaxSize - 1
+	return op.First >= most || op.Size >= most || op.Limit >= most
+}
 
 // blame notes a failure for which nothing that a client can ask is an excuse, only a
 // disk that cannot be read. asked is when the client asked, on the history's clock.

@@ -59,6 +59,8 @@ type Counts struct {
 	OK, Fail, Info, Entries atomic.Int64
 	// Asked are questions that no history holds: proofs, and what makes no sense.
 	Asked atomic.Int64
+	// Inclusions and Consistencies are proofs that held.
+	Inclusions, Consistencies atomic.Int64
 }
 
 // Ops is how many operations have ended.

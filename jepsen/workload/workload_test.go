@@ -100,7 +100,9 @@ func TestWorkload(t *testing.T) {
 	}
 	defer w.Close()
 	await(t, w, *enough/3)
-	if leader, _, err := bed.Monitor.Leader(); err != nil {
+	electing, cancelElecting := context.WithTimeout(t.Context(), time.Minute)
+	defer cancelElecting()
+	if leader, _, err := bed.Monitor.AwaitLeader(electing); err != nil {
 		t.Error(err)
 	} else if err := bed.Kill(leader); err != nil {
 		t.Error(err)
@@ -131,6 +133,7 @@ func TestWorkload(t *testing.T) {
 	c := w.Counts()
 	t.Logf("%d operations in %v: %d ok, %d refused, %d unknown, %d entries, %d questions", len(ops), took.Round(time.Millisecond),
 		c.OK.Load(), c.Fail.Load(), c.Info.Load(), len(final.Entries), c.Asked.Load())
+	t.Logf("%d proofs of inclusion and %d of consistency held", c.Inclusions.Load(), c.Consistencies.Load())
 	succeeded(t, ops)
 	policyText, err := os.ReadFile(bed.Cluster.PolicyPath())
 	if err != nil {
