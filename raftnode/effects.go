@@ -301,6 +301,9 @@ func (c *Core) updateServing() {
 	if serving != c.state.Serving {
 		c.state.Serving, c.stateChanged = serving, true
 	}
+	if serving {
+		c.issueRead()
+	}
 }
 
 // committed turns Raft's entries into ours and resolves the proposals they decide.

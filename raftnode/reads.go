@@ -52,7 +52,9 @@ func (r *reads) confirm(out []ReadResult, rs *raft.ReadState) []ReadResult {
 	return out
 }
 
-// issueRead sends the request that is due, if any.
+// issueRead sends the request that is due, if any. A leader asks only once it serves:
+// before, it does not know what its predecessors have committed, and Raft, alone in its
+// configuration, would answer with the commit index that it found on disk.
 func (c *Core) issueRead() {
 	r := &c.reads
 	if len(r.current) == 0 {
@@ -62,6 +64,11 @@ func (c *Core) issueRead() {
 		r.current, r.next = r.next, nil
 		r.first = r.last + 1
 	} else if !r.again {
+		return
+	}
+	// Asked of Raft: state is what its newest Ready said, and it may lead since then.
+	if now := c.rn.BasicStatus(); now.RaftState == raft.StateLeader && c.appliedTerm != now.GetTerm() {
+		r.again = true
 		return
 	}
 	r.again = false
