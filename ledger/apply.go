@@ -50,6 +50,7 @@ type applierState struct {
 	overlapping bool // invariant: pos.RaftIndex <= stored.RaftIndex, the root at stored is not compared yet
 
 	roots    [recentRoots]Anchor // a ring
+	anchored Anchor              // the last one that was compared: blocks repeat it until the next seal
 	rootsEnd int                 // next place in the ring
 
 	// What the next commit writes, and what readers get to see after it.
@@ -68,6 +69,7 @@ func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
 	a.pending = make(map[[32]byte]keyRef)
 	a.roots[0] = Anchor{start.Size, start.root()}
 	a.rootsEnd = 1
+	a.anchored = Anchor{Root: merkle.EmptyRoot()}
 }
 
 // Apply applies one committed block and commits it to the store; an empty block only moves the position. Raft indexes
@@ -171,6 +173,9 @@ func (a *applierState) endOverlap() error {
 func (l *Ledger) checkAnchor(raftIndex uint64, block *Block) error {
 	a := &l.applier.applierState
 	anchor := block.Anchor
+	if anchor == a.anchored {
+		return nil
+	}
 	if anchor.Size > a.pos.Size {
 		// The proposer had applied the same blocks before it proposed this one.
 		return &DivergenceError{RaftIndex: raftIndex, Reason: "the block's proposer had a larger ledger", Size: anchor.Size}
@@ -182,6 +187,7 @@ func (l *Ledger) checkAnchor(raftIndex uint64, block *Block) error {
 	if root != anchor.Root {
 		return &DivergenceError{RaftIndex: raftIndex, Reason: "anchor mismatch", Size: anchor.Size, Want: anchor.Root, Got: root}
 	}
+	a.anchored = anchor
 	return nil
 }
 

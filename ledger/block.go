@@ -31,8 +31,9 @@ var (
 	ErrBlockTooLarge = errors.New("block too large")
 )
 
-// Anchor is a (size, root) of the ledger that a block's proposer had applied when it built the block. A replica that
-// computed another root for that size has diverged. With the anchors the blocks form a chain of roots.
+// Anchor is the newest sealed (size, root) that a block's proposer knew when it built the block: what a majority had
+// computed, so that a replica with another root for that size has diverged, and never the majority from a proposer
+// that has. With the anchors the blocks form a chain of roots.
 type Anchor struct {
 	Size uint64
 	Root merkle.Hash

@@ -21,7 +21,7 @@
 // The smallest use:
 //
 //	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "example.org/ledger"})
-//	block, err := ledger.EncodeBlock(ledger.Anchor{Root: l.Head().Root}, now, []ledger.Batch{batch})
+//	block, err := ledger.EncodeBlock(l.Anchor(), now, []ledger.Batch{batch})
 //	results, err := l.Apply(raftIndex, raftTerm, block)
 //	leaf, err := l.Leaf(results[0].Indexes[0])
 //

@@ -68,12 +68,12 @@ type DivergenceError struct {
 	RaftIndex uint64
 	Reason    string
 	Size      uint64      // of the anchor or of this replica
-	Want, Got merkle.Hash // roots, when the reason is about roots: the block's and ours
+	Want, Got merkle.Hash // roots, when the reason is about roots: that of the others and ours
 }
 
 func (e *DivergenceError) Error() string {
 	if e.Want != e.Got {
-		return fmt.Sprintf("ledger diverged at raft index %d: %s: size %d, block has root %s, this replica %s", e.RaftIndex, e.Reason, e.Size, e.Want, e.Got)
+		return fmt.Sprintf("ledger diverged at raft index %d: %s: size %d has root %s there, %s here", e.RaftIndex, e.Reason, e.Size, e.Want, e.Got)
 	}
 	return fmt.Sprintf("ledger diverged at raft index %d: %s (size %d)", e.RaftIndex, e.Reason, e.Size)
 }

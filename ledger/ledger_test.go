@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -177,6 +178,7 @@ func TestDivergence(t *testing.T) {
 		"wrong root":          {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: wrong} }, 9, "anchor mismatch"},
 		"wrong past root":     {func(ledger.Head) ledger.Anchor { return ledger.Anchor{Size: 1, Root: wrong} }, 9, "anchor mismatch"},
 		"wrong empty root":    {func(ledger.Head) ledger.Anchor { return ledger.Anchor{Root: wrong} }, 9, "anchor mismatch"},
+		"no root":             {func(ledger.Head) ledger.Anchor { return ledger.Anchor{} }, 9, "anchor mismatch"},
 		"anchor ahead":        {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size + 1, Root: wrong} }, 9, "larger ledger"},
 		"time runs backwards": {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: h.Root} }, 4, "time"},
 	} {
@@ -202,6 +204,50 @@ func TestDivergence(t *testing.T) {
 		if err := l.WaitSize(context.Background(), 100); !errors.As(err, &d) {
 			t.Errorf("%s: waiter got %v", name, err)
 		}
+	}
+}
+
+// TestAnchor: a block names the newest sealed size, so that a proposer which has diverged since stops nobody else.
+func TestAnchor(t *testing.T) {
+	t.Parallel()
+	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	if a := l.Anchor(); a != (ledger.Anchor{Root: merkle.EmptyRoot()}) {
+		t.Errorf("before any seal: %+v", a)
+	}
+	mustApply(t, l, single(t, l, 5, one("a", "1")))
+	sealed := l.Head()
+	mustApply(t, l, single(t, l, 5, one("b", "2")))
+	if err := l.SetSealed(&ledger.Sealed{Size: sealed.Size, Root: sealed.Root, Note: []byte("note")}); err != nil {
+		t.Fatal(err)
+	}
+	want := ledger.Anchor{Size: sealed.Size, Root: sealed.Root}
+	if l.Anchor() != want {
+		t.Errorf("sealed at %d: anchor %+v", sealed.Size, l.Anchor())
+	}
+	// Another ledger with the same beginning that has gone another way proposes the next blocks.
+	other := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	mustApply(t, other, single(t, other, 5, one("a", "1")))
+	mustApply(t, other, single(t, other, 5, one("b", "wrong")))
+	if err := other.SetSealed(&ledger.Sealed{Size: sealed.Size, Root: sealed.Root, Note: []byte("note")}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // the same anchor again and again
+		block, err := ledger.EncodeBlock(other.Anchor(), 6, []ledger.Batch{one(fmt.Sprint("c", i), "3")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustApply(t, l, block)
+	}
+	// It does stop whoever has another root for what is sealed.
+	far := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	mustApply(t, far, single(t, far, 5, one("a", "wrong")))
+	block, err := ledger.EncodeBlock(l.Anchor(), 6, []ledger.Batch{one("c", "3")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d *ledger.DivergenceError
+	if _, err := far.Apply(far.Head().RaftIndex+1, 1, block); !errors.As(err, &d) {
+		t.Errorf("a replica with another root for the anchor: %v", err)
 	}
 }
 

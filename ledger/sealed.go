@@ -139,6 +139,15 @@ func (l *Ledger) promoteSealed() error {
 // Sealed returns the newest sealed checkpoint, nil when there is none. It never waits.
 func (l *Ledger) Sealed() *Sealed { return l.seals.newest.Load() }
 
+// Anchor returns the newest sealed size and its root, for a block to be proposed; those of the empty ledger before the
+// first seal.
+func (l *Ledger) Anchor() Anchor {
+	if s := l.Sealed(); s != nil {
+		return Anchor{s.Size, s.Root}
+	}
+	return Anchor{Root: merkle.EmptyRoot()}
+}
+
 // SealedBefore returns the newest stored checkpoint of at most the size, nil when there is none. The history is thinned
 // to about one a minute.
 func (l *Ledger) SealedBefore(size uint64) (*Sealed, error) {

@@ -82,7 +82,7 @@ func (r *replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 	for i, q := range reqs {
 		batches[i] = q.(*appendRequest).batch
 	}
-	return ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, r.stamped, batches)
+	return ledger.EncodeBlock(r.ledger.Anchor(), r.stamped, batches)
 }
 
 // markInterval is how often the Raft log learns how far the ledger is durable.

@@ -162,6 +162,10 @@ func (s *sealer) carryOut(effects []seal.Effect) {
 				return
 			}
 			s.metrics.seals.Inc()
+		case seal.Outvoted:
+			s.fatal(&ledger.DivergenceError{
+				RaftIndex: s.ledger.Head().RaftIndex, Size: e.Size, Want: e.Theirs, Got: e.Ours, Reason: "a majority of the replicas has another root"})
+			return
 		case seal.Problem:
 			s.metrics.sealProblems.Inc()
 			s.log.Warn("sealing", "problem", e.Err)

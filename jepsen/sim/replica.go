@@ -63,7 +63,7 @@ func (p *process) buildBlock(reqs []*request) ([]byte, error) {
 	for i, r := range reqs {
 		batches[i] = r.batch
 	}
-	return ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, p.stamped, batches)
+	return ledger.EncodeBlock(p.ledger.Anchor(), p.stamped, batches)
 }
 
 func (p *process) apply(index, term uint64, block []byte, reqs []*request) error {
@@ -254,6 +254,9 @@ func (p *process) stepSealer(e seal.Event) {
 				return
 			}
 			p.w.seals.sealed(p.n.id, e.Checkpoint)
+		case seal.Outvoted:
+			p.fatal(&ledger.DivergenceError{Size: e.Size, Want: e.Theirs, Got: e.Ours, Reason: "a majority of the replicas has another root"})
+			return
 		case seal.Problem:
 			p.w.seals.problem(p.n, e.Err)
 		}

@@ -32,6 +32,7 @@ type round struct {
 	started time.Time
 	sigs    map[uint64]tlog.Signature // verified, by voter
 	refused map[uint64]bool
+	against map[uint64]bool // voters that computed another root
 }
 
 func (l *leaderState) init() {
@@ -111,7 +112,7 @@ func (s *Sealer) start(earlier *round) {
 		s.leader.lastStart = s.now
 		return
 	}
-	r := &round{size: s.applied, root: root, started: s.now, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool)}
+	r := &round{size: s.applied, root: root, started: s.now, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
 	if earlier != nil && earlier.size == r.size {
 		r.sigs = earlier.sigs
 	}
@@ -180,6 +181,18 @@ func (s *Sealer) receiveRefusal(from uint64, m message) {
 	}
 	s.leader.floor[from] = m.last
 	s.refused(from, m.size)
+}
+
+// receiveObjection counts a voter against the root of the round. The one that a majority is against is ours.
+func (s *Sealer) receiveObjection(from uint64, m message) {
+	r := s.leader.round
+	if r == nil || s.cfg.Voters[from] == nil || from == s.cfg.Self || m.size != r.size || m.root == r.root {
+		return
+	}
+	if r.against[from] = true; len(r.against) >= s.quorum {
+		s.leader.round = nil
+		s.emit(Outvoted{Size: r.size, Ours: r.root, Theirs: m.root})
+	}
 }
 
 // refused gives up a round that cannot reach a majority any more.

@@ -20,6 +20,7 @@ const (
 	kindRefusal     kind = 3 // size, last: signed a larger size already
 	kindSealed      kind = 4 // note
 	kindAck         kind = 5 // size: has a sealed checkpoint of at least this size
+	kindObjection   kind = 6 // size, root: computed another root than it was to cosign, this one
 )
 
 // maxSignatureSize bounds a cosignature: a timestamp and any ML-DSA signature.
@@ -40,7 +41,7 @@ func (m message) marshal() []byte {
 	b := make([]byte, 0, 2+8+merkle.HashSize+4+len(m.data))
 	b = append(b, messageVersion, byte(m.kind))
 	switch m.kind {
-	case kindRequest:
+	case kindRequest, kindObjection:
 		b = binary.BigEndian.AppendUint64(b, m.size)
 		b = append(b, m.root[:]...)
 	case kindCosignature:
@@ -68,7 +69,7 @@ func parseMessage(b []byte) (message, error) {
 	b = b[2:]
 	fixed, limit := 0, 0 // fields before data, and the largest data
 	switch m.kind {
-	case kindRequest:
+	case kindRequest, kindObjection:
 		fixed = 8 + merkle.HashSize
 	case kindCosignature:
 		fixed, limit = 8+merkle.HashSize+4, maxSignatureSize
@@ -85,7 +86,7 @@ func parseMessage(b []byte) (message, error) {
 		return message{}, errors.Newf("sealing message of kind %d with %d bytes, want %d to %d", m.kind, len(b), fixed, fixed+limit)
 	}
 	switch m.kind {
-	case kindRequest, kindCosignature:
+	case kindRequest, kindCosignature, kindObjection:
 		m.size = binary.BigEndian.Uint64(b)
 		copy(m.root[:], b[8:])
 		if m.kind == kindCosignature {

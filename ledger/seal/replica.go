@@ -58,6 +58,7 @@ func (s *Sealer) answerRequest() {
 	}
 	if root != r.root {
 		s.problem(errors.Wrapf(ErrRootMismatch, "node %d asks to cosign root %s for size %d, this replica has %s", r.from, r.root, r.size, root))
+		s.send(r.from, message{kind: kindObjection, size: r.size, root: root})
 		return
 	}
 	switch p := s.replica.promised; {
@@ -160,7 +161,7 @@ func (s *Sealer) adoptPending() {
 		return
 	}
 	if root != p.checkpoint.Root {
-		s.problem(errors.Wrapf(ErrRootMismatch, "size %d is sealed with root %s, this replica has %s", p.checkpoint.Size, p.checkpoint.Root, root))
+		s.emit(Outvoted{Size: p.checkpoint.Size, Ours: root, Theirs: p.checkpoint.Root})
 		return
 	}
 	s.newest = p.checkpoint

@@ -10,6 +10,7 @@
 //   - A voter never signs two roots for one size, nor a smaller size after a larger one, across restarts too: what it is
 //     about to sign is durable before the signature leaves Step (Persist, then Persisted).
 //   - Every signature from elsewhere is verified before it counts. A forged, late or repeated one changes nothing.
+//   - A replica with another root than a majority learns it, whether it leads or not: Outvoted.
 //   - The log's own line is made only for a checkpoint that a majority has cosigned, this voter among them.
 //   - A leader runs one seal at a time. It starts one at once when somebody waits (Wanted), at the latest Cadence after
 //     the previous one while the ledger grows, and never sooner than MinInterval after the previous one.
@@ -124,21 +125,28 @@ type (
 	}
 	// Sealed is a new sealed checkpoint, verified and equal to this replica's own root: ledger.SetSealed.
 	Sealed struct{ Checkpoint *ledger.Sealed }
+	// Outvoted says that a majority of the voters computed another root (Theirs) for a size than this replica (Ours):
+	// it has diverged, and the node must stop.
+	Outvoted struct {
+		Size         uint64
+		Ours, Theirs merkle.Hash
+	}
 	// Problem is something to log and count; the Sealer goes on.
 	Problem struct{ Err error }
 )
 
-func (Send) effect()    {}
-func (Persist) effect() {}
-func (Sealed) effect()  {}
-func (Problem) effect() {}
+func (Send) effect()     {}
+func (Persist) effect()  {}
+func (Sealed) effect()   {}
+func (Outvoted) effect() {}
+func (Problem) effect()  {}
 
 // Errors in Problem, to be matched with errors.Is.
 var (
 	// ErrForged: a signature or message does not verify.
 	ErrForged = errors.New("message does not verify")
-	// ErrRootMismatch: another node has another root for a size. One of the two replicas has diverged; the anchors of
-	// the blocks say which.
+	// ErrRootMismatch: another node has another root for a size. One of the two replicas has diverged: Outvoted says
+	// so to the one that is alone with its root.
 	ErrRootMismatch = errors.New("root mismatch")
 )
 
@@ -278,6 +286,8 @@ func (s *Sealer) receive(from uint64, payload []byte) {
 		s.receiveRefusal(from, m)
 	case kindSealed:
 		s.receiveSealed(from, m)
+	case kindObjection:
+		s.receiveObjection(from, m)
 	case kindAck:
 		s.leader.acked[from] = max(s.leader.acked[from], m.size)
 	}

@@ -170,8 +170,7 @@ func (c *Cluster) seal() {
 
 // apply makes a block of one batch and applies it on every node that does not lag.
 func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
-	head := leader.ledger.Head()
-	block, err := ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, time.Now().UnixMicro(), []ledger.Batch{b})
+	block, err := ledger.EncodeBlock(leader.ledger.Anchor(), time.Now().UnixMicro(), []ledger.Batch{b})
 	if err != nil {
 		return ledger.Result{}, err
 	}
