@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -48,6 +49,43 @@ func TestDamagedLogStopsTheNode(t *testing.T) {
 		t.Errorf("submit afterwards: %v, want ErrStopped", err)
 	}
 	if err := n.Stop(context.Background()); !errors.As(err, &damage) {
+		t.Errorf("stop: %v, want the damage", err)
+	}
+}
+
+// TestDamageAnswersTheSameMail: whoever asked in the moment in which the log could not be read is answered as well.
+func TestDamageAnswersTheSameMail(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *Config) { cfg.Fatal = func(error) {} })
+	if o := c.submit("x"); o.err != nil {
+		t.Fatal(o.err)
+	}
+	n := c.nodes[1]
+	read, moved := make(chan readAnswer, 1), &transfer{done: make(chan error, 1)}
+	bad := errors.New("damaged")
+	n.inbox.put(func(m *mail) {
+		n.core.storage.failed = bad          // whatever the core does not survive next is because of that:
+		m.appended = append(m.appended, nil) // this
+		m.readers = append(m.readers, read)
+		m.transfers = append(m.transfers, transferRequest{t: moved})
+	})
+	select {
+	case a := <-read:
+		if !errors.Is(a.err, ErrStopped) {
+			t.Errorf("the reader is told %v, want ErrStopped", a.err)
+		}
+	case <-time.After(testWait):
+		t.Error("the reader waits for ever")
+	}
+	select {
+	case err := <-moved.done:
+		if !errors.Is(err, bad) {
+			t.Errorf("the transfer ends with %v, want the damage", err)
+		}
+	case <-time.After(testWait):
+		t.Error("the transfer never ends")
+	}
+	if err := n.Stop(context.Background()); !errors.Is(err, bad) {
 		t.Errorf("stop: %v, want the damage", err)
 	}
 }

@@ -4,6 +4,8 @@ import "github.com/cockroachdb/errors"
 
 // loopState is what only the loop goroutine touches, besides the core.
 type loopState struct {
+	// mail is what the core is stepped with. Its readers and transfers are those that are not yet among those below.
+	mail mail
 	// blocks are the requests of the proposals that are not committed, by tag.
 	blocks  map[uint64][]Request
 	nextTag uint64
@@ -17,7 +19,6 @@ type loopState struct {
 // loop is the goroutine that owns the core. It waits for nothing but its inbox.
 func (n *Node) loop() {
 	s := &loopState{blocks: make(map[uint64][]Request), readers: make(map[uint64][]chan<- readAnswer)}
-	var m mail
 	defer n.failOnDamage(s)
 	n.dispatch(s)
 	for {
@@ -30,8 +31,8 @@ func (n *Node) loop() {
 			n.endLoop(s, ErrStopped)
 			return
 		}
-		m = n.inbox.take(m)
-		n.react(s, &m)
+		s.mail = n.inbox.take(s.mail)
+		n.react(s)
 		n.dispatch(s)
 		n.propose(s)
 		n.checkTransfers(s)
@@ -40,7 +41,8 @@ func (n *Node) loop() {
 
 // react steps the core with one filling of the inbox. Local responses come
 // first: they free what the messages may need.
-func (n *Node) react(s *loopState, m *mail) {
+func (n *Node) react(s *loopState) {
+	m := &s.mail
 	for _, w := range m.appended {
 		n.core.AppendDone(w)
 	}
@@ -62,8 +64,9 @@ func (n *Node) react(s *loopState, m *mail) {
 		n.watch(&s.watchdog)
 		n.publishProgress()
 	}
-	for _, r := range m.transfers {
-		n.startTransfer(s, r)
+	for len(m.transfers) > 0 {
+		n.startTransfer(s, m.transfers[0])
+		m.transfers = m.transfers[1:]
 	}
 	if len(m.readers) > 0 {
 		s.nextReadTag++
@@ -186,8 +189,12 @@ func (n *Node) publishProgress() {
 
 // endLoop answers everybody who still waits for the loop.
 func (n *Node) endLoop(s *loopState, cause error) {
-	left := n.inbox.stop()
-	answerAll(left.readers, readAnswer{err: ErrStopped})
+	for _, left := range []mail{s.mail, n.inbox.stop()} {
+		answerAll(left.readers, readAnswer{err: ErrStopped})
+		for _, r := range left.transfers {
+			r.t.done <- cause
+		}
+	}
 	for _, waiting := range s.readers {
 		answerAll(waiting, readAnswer{err: ErrStopped})
 	}
@@ -199,9 +206,6 @@ func (n *Node) endLoop(s *loopState, cause error) {
 	}
 	for _, t := range s.transfers {
 		t.done <- cause
-	}
-	for _, r := range left.transfers {
-		r.t.done <- cause
 	}
 	st := n.core.State()
 	st.Role, st.Leader, st.Serving = RoleFollower, 0, false

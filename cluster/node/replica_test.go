@@ -13,6 +13,7 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/raftnode"
 )
 
@@ -65,6 +66,22 @@ func TestStoppedLogIsNoReason(t *testing.T) {
 	s.carryOut([]seal.Effect{seal.Persist{Token: 2}})
 	if len(reasons) != 1 || !errors.Is(reasons[0], broken) {
 		t.Errorf("reasons to stop are %v, want %v", reasons, broken)
+	}
+}
+
+// TestOutvotedNodeStops: a replica that a majority contradicts is no longer of use to anybody.
+func TestOutvotedNodeStops(t *testing.T) {
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var reasons []error
+	s := &sealer{fatal: func(err error) { reasons = append(reasons, err) }, ledger: l}
+	s.carryOut([]seal.Effect{seal.Outvoted{Size: 7, Ours: merkle.LeafHash([]byte("ours")), Theirs: merkle.LeafHash([]byte("theirs"))}})
+	var diverged *ledger.DivergenceError
+	if len(reasons) != 1 || !errors.As(reasons[0], &diverged) || diverged.Size != 7 {
+		t.Errorf("reasons to stop are %v, want a divergence at size 7", reasons)
 	}
 }
 

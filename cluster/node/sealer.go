@@ -168,7 +168,7 @@ func (s *sealer) carryOut(effects []seal.Effect) {
 			return
 		case seal.Problem:
 			s.metrics.sealProblems.Inc()
-			s.log.Warn("sealing", "problem", e.Err)
+			s.log.Warn("sealing", "problem", e.Err.Error())
 		}
 	}
 }
