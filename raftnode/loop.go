@@ -48,6 +48,9 @@ func (n *Node) react(s *loopState) {
 	}
 	for _, w := range m.applied {
 		n.core.ApplyDone(w)
+		if k := len(w.Entries); k > 0 {
+			n.applied.Store(w.Entries[k-1].Index)
+		}
 	}
 	for _, id := range m.peersDown {
 		n.core.PeerDown(id)

@@ -29,9 +29,12 @@ type Node struct {
 	applier  *applier
 
 	// Written by the loop, read by anybody.
-	state     atomic.Pointer[State]
-	progress  atomic.Pointer[[]Progress] // nil when not leading
-	inflight  atomic.Int64
+	state    atomic.Pointer[State]
+	progress atomic.Pointer[[]Progress] // nil when not leading
+	inflight atomic.Int64
+	// applied is the index up to which the core knows the machine to have applied: it may
+	// still read the log from there on.
+	applied   atomic.Uint64
 	stalled   atomic.Bool
 	loopDone  chan struct{}
 	stopLoop  chan struct{} // closed by Stop
@@ -99,6 +102,7 @@ func Start(cfg Config) (*Node, error) {
 	n.queue = &submitQueue{maxBytes: cfg.QueueBytes, maxRequests: cfg.QueueRequests, wake: n.inbox.signal}
 	n.appender = newAppender(n)
 	n.applier = newApplier(n, applied)
+	n.applied.Store(applied)
 	initial := n.core.State()
 	n.state.Store(&initial)
 
@@ -147,14 +151,19 @@ func (n *Node) AppendNote(slot uint8, data []byte, done func(error)) {
 
 // SetMark records that everything up to m.Index is durable in the machine, so
 // that the log may forget it. It is written with the next write, without a sync of
-// its own. Without a ConfState the group's present one is kept.
-func (n *Node) SetMark(m wal.Mark) {
+// its own. Without a ConfState the group's present one is kept. It does nothing and
+// returns false while Raft does not know yet that m.Index is applied: it would miss
+// the entries before it. Come again with a newer one.
+func (n *Node) SetMark(m wal.Mark) bool {
+	if m.Index > n.applied.Load() {
+		return false
+	}
 	if m.ConfState == nil {
 		if _, cs, err := n.group.InitialState(); err == nil {
 			m.ConfState = cs
 		}
 	}
-	n.appender.push(appendItem{mark: &m})
+	return n.appender.push(appendItem{mark: &m})
 }
 
 // SendApp sends a payload to the machine of another member; it may be lost.

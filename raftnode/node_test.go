@@ -309,7 +309,12 @@ func TestMarkAndNote(t *testing.T) {
 		}
 	}
 	n := c.nodes[1]
-	n.SetMark(wal.Mark{Index: third.index, Term: 2, Meta: []byte("summary")})
+	if n.SetMark(wal.Mark{Index: third.index + 100, Term: 2}) {
+		t.Error("a mark beyond what is applied was taken")
+	}
+	for mark := (wal.Mark{Index: third.index, Term: 2, Meta: []byte("summary")}); !n.SetMark(mark); {
+		time.Sleep(time.Millisecond) // until Raft knows that it is applied
+	}
 	done := make(chan error, 1)
 	n.AppendNote(3, []byte("note"), func(err error) { done <- err })
 	if err := <-done; err != nil {

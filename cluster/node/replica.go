@@ -118,8 +118,9 @@ func (r *replica) keepMark(quit <-chan struct{}) {
 		case <-time.After(markInterval):
 		}
 		if s, ok := r.ledger.Durable(); ok && s.RaftIndex > marked {
-			marked = s.RaftIndex
-			r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()})
+			if r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
+				marked = s.RaftIndex
+			}
 		}
 		problem := r.ledger.DurabilityProblem()
 		if problem != nil && !troubled {
