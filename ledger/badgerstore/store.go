@@ -87,6 +87,9 @@ func Open(o Options) (s *Store, err error) {
 	if err := finishLogs(o.Dir); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
+	if err := writeValuesAgain(o.Dir); err != nil {
+		return nil, errors.Wrap(err, "open ledger store")
+	}
 	defer recoverInto(&err, "open ledger store")
 	db, err := badger.OpenManaged(badgerOptions(o))
 	if err != nil {
@@ -246,9 +249,13 @@ func (s *Store) remember(err error) error {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.err == nil {
+	first := s.mu.err == nil
+	if first {
 		s.mu.err = err
+	}
+	s.mu.Unlock()
+	if first && !errors.Is(err, ledger.ErrClosed) {
+		noteFailedSync(s.dir)
 	}
 	return err
 }
