@@ -2,11 +2,13 @@ package ledger_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -265,5 +267,56 @@ func TestAppliedPositionIsChecked(t *testing.T) {
 		if _, err := l.ApplyMany(h.entries); !errors.As(err, &d) {
 			t.Fatalf("replay to a position with another %s: %v", name, err)
 		}
+	}
+}
+
+// TestCheckKey: a record of an idempotency key that is gone, or tells of another entry, is found by whoever looks for it.
+func TestCheckKey(t *testing.T) {
+	t.Parallel()
+	store := memstore.New(memstore.Options{})
+	l := open(t, store, ledger.Summary{})
+	mustApply(t, l, single(t, l, 5, one("a", "1"), one("", "2"), one("b", "3")))
+	check := func() (bad []uint64) {
+		t.Helper()
+		for i := range l.Head().Size {
+			leaf, err := l.Leaf(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var corrupt *ledger.CorruptError
+			switch err := l.CheckKey(i, leaf); {
+			case err == nil:
+			case errors.As(err, &corrupt) && corrupt.Index == i:
+				bad = append(bad, i)
+			default:
+				t.Fatalf("entry %d: %v", i, err)
+			}
+		}
+		return bad
+	}
+	if bad := check(); len(bad) != 0 {
+		t.Errorf("entries %v of a sound ledger have no record", bad)
+	}
+	prefix := append(binary.BigEndian.AppendUint64(nil, 1), 'k')
+	first, err := store.Seek(prefix, prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := store.SeekLast(append(prefix, bytes.Repeat([]byte{0xff}, 33)...), prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One tells what the other should.
+	if err := store.Commit(100, []ledger.Pair{{Key: first.Key, Value: second.Value}}); err != nil {
+		t.Fatal(err)
+	}
+	if bad := check(); len(bad) != 1 {
+		t.Errorf("one record tells of another entry: %v", bad)
+	}
+	if err := store.Commit(101, []ledger.Pair{{Key: first.Key}, {Key: second.Key}}); err != nil {
+		t.Fatal(err)
+	}
+	if bad := check(); !slices.Equal(bad, []uint64{0, 2}) {
+		t.Errorf("both records are gone: entries %v, want 0 and 2", bad)
 	}
 }

@@ -134,3 +134,30 @@ func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
 	}
 	return ref, true, nil
 }
+
+// CheckKey demands that the store knows the idempotency key of an entry and has this entry for it; a *CorruptError if
+// not. Nothing else would show that the record is gone: a repetition would be appended once more.
+func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
+	e, err := ParseLeaf(leaf)
+	if err != nil {
+		return &CorruptError{What: "leaf", Index: index, Err: err}
+	}
+	if len(e.Key) == 0 {
+		return nil
+	}
+	bad := func(format string, args ...any) error {
+		return &CorruptError{What: "idempotency record of the entry", Index: index, Err: errors.Newf(format, args...)}
+	}
+	name, digest := keyDigest([]byte(e.Principal), e.Key), sha256.Sum256(e.Payload)
+	b, err := l.store.Get(l.keys.key(&name))
+	if errors.Is(err, ErrKeyNotFound) {
+		return bad("it is missing")
+	}
+	if err != nil {
+		return errors.Wrap(err, "look up an idempotency key")
+	}
+	if ref, ok := parseKeyRef(b); !ok || ref.index != index || ref.digest != digest {
+		return bad("it tells of another entry, at %d", ref.index)
+	}
+	return nil
+}

@@ -178,10 +178,10 @@ func (a *app) ledgerCommand() *cobra.Command {
 	dump.Flags().Uint64Var(&limit, "limit", 0, "at most `n` entries (0: no limit)")
 	cmd.AddCommand(dump, &cobra.Command{
 		Use:   "verify DATA_DIR",
-		Short: "Check every table, entry and tile of a node's store",
+		Short: "Check every table, entry, key and tile of a node's store",
 		Long: `Check a stopped node's ledger: every table of the store by its checksums, every
-entry against the tree, the tree against the root in the Raft log's mark and
-against the newest sealed checkpoint. What was applied after the mark is replayed
+entry against the tree and for the record of its idempotency key, the tree
+against the root in the Raft log's mark and against the newest sealed checkpoint. What was applied after the mark is replayed
 from the Raft log when the node starts and is not looked at here.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -279,6 +279,9 @@ func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 	bar := a.progress(int64(size), "verify")
 	var pending [][]byte
 	err := eachLeaf(l, 0, 0, func(i uint64, leaf []byte) error {
+		if err := l.CheckKey(i, leaf); err != nil {
+			return damaged(err)
+		}
 		if pending = append(pending, leaf); len(pending) == merkle.EntryBundleWidth || i == size-1 {
 			tree.Append(merkle.LeafHashes(pending))
 			bar.add(len(pending))

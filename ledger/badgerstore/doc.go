@@ -24,5 +24,7 @@
 //
 // One process at a time per directory (Badger's lock file). Writes to the directory come from Badger only. Damage that
 // happens to a table while it is open can make a lookup of an idempotency key miss; every other read is proved by
-// the ledger.
+// the ledger. Badger's compactions take such damage for the end of a table, and a table that could not be written for
+// one that was (v4.9.6): what was in it is gone afterwards, with sound checksums everywhere. Of entries and tiles the
+// ledger finds that out when it reads them, of keys only ledger.CheckKey does.
 package badgerstore
