@@ -23,6 +23,9 @@ const (
 	ReasonInvalid     = "INVALID_ARGUMENT"
 	ReasonClosed      = "CLOSED" // the Client was closed
 
+	// ReasonNotSealed says, of an append, that it is committed and has no receipt yet.
+	ReasonNotSealed = "NOT_SEALED"
+
 	// ReasonOtherLedger is given by a node of another ledger than the profile's.
 	ReasonOtherLedger = "OTHER_LEDGER"
 )
@@ -63,7 +66,7 @@ func (e *Error) Error() string {
 	if e.Node != "" {
 		fmt.Fprintf(&b, ", from %s", e.Node)
 	}
-	if !e.Definite {
+	if !e.Definite && e.Reason != ReasonNotSealed {
 		b.WriteString(", outcome unknown")
 	}
 	b.WriteString(")")

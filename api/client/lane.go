@@ -137,13 +137,24 @@ func (c *Client) deliver(calls []*pendingCall, wait, maybe bool) {
 	var late error
 	if wait && resp.Sealed == nil {
 		if err := c.receipts(ctx, all); err != nil {
-			late = &Error{Code: codes.Unavailable, Reason: "NOT_SEALED", Message: err.Error(), Node: n.Name, cause: err}
+			late = withoutReceipts(err, n.Name)
 		}
 	}
 	for _, call := range calls {
 		call.finish(all[:len(call.entries):len(call.entries)], late)
 		all = all[len(call.entries):]
 	}
+}
+
+// withoutReceipts is the error of an append that is committed and got no receipts because of err. That some were shown
+// which are wrong is no matter of time.
+func withoutReceipts(err error, node string) error {
+	var fork *ForkError
+	var bad *VerificationError
+	if errors.As(err, &fork) || errors.As(err, &bad) && !errors.Is(err, ErrNotProved) {
+		return err
+	}
+	return &Error{Code: codes.Unavailable, Reason: ReasonNotSealed, Message: err.Error(), Node: node, cause: err}
 }
 
 // failed deals with a request that failed as a whole, so that calls share a request but not a fate.

@@ -48,3 +48,19 @@ func TestProverGone(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutReceipts: what is wrong is never called late.
+func TestWithoutReceipts(t *testing.T) {
+	unproved := &VerificationError{What: "checkpoint", Err: ErrNotProved}
+	wrong := &VerificationError{What: "receipt", Err: errors.New("the proof does not hold")}
+	for _, c := range []struct {
+		err  error
+		late bool
+	}{{context.DeadlineExceeded, true}, {&Error{Reason: ReasonUnreachable}, true}, {unproved, true}, {wrong, false}, {&ForkError{}, false}} {
+		err := withoutReceipts(errors.Wrap(c.err, "get the receipt"), "n1")
+		var e *Error
+		if late := errors.As(err, &e) && e.Reason == ReasonNotSealed; late != c.late || !errors.Is(err, c.err) {
+			t.Errorf("%v: %v, called late: %t", c.err, err, late)
+		}
+	}
+}

@@ -53,7 +53,8 @@ func Handler(cfg Config) http.Handler {
 	mux.HandleFunc("/livez", read(probe(cfg.Live)))
 	mux.HandleFunc("/readyz", read(probe(cfg.Ready)))
 	if cfg.Metrics != nil {
-		mux.Handle("/metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetrics, Timeout: 10 * time.Second}))
+		metrics := promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetrics, Timeout: 10 * time.Second})
+		mux.HandleFunc("/metrics", getOnly(metrics.ServeHTTP))
 	}
 	return &canonical{mux}
 }
@@ -88,18 +89,24 @@ func (c *canonical) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// read allows GET and HEAD only.
-func read(f http.HandlerFunc) http.HandlerFunc {
+// getOnly allows GET and HEAD only.
+func getOnly(f http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			fail(w, http.StatusMethodNotAllowed, "only GET and HEAD are served")
 			return
 		}
-		// Verifiers run in browsers, too, and nothing here is private.
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		f(w, r)
 	}
+}
+
+// read is getOnly for what pages of other origins may read: verifiers run in browsers, too, and nothing there is private.
+func read(f http.HandlerFunc) http.HandlerFunc {
+	return getOnly(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		f(w, r)
+	})
 }
 
 func fail(w http.ResponseWriter, code int, why string) {

@@ -148,9 +148,10 @@ func TestTiles(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	s := serve(t, web.Config{Ledger: newLedger(t)})
-	for _, path := range []string{"/checkpoint", "/tile/0/000", "/livez"} {
-		if resp, body := request(t, s, "HEAD", path); resp.StatusCode != 200 || body != "" || resp.ContentLength <= 0 {
+	s := serve(t, web.Config{Ledger: newLedger(t), Metrics: prometheus.NewRegistry()})
+	for _, path := range []string{"/checkpoint", "/tile/0/000", "/tile/entries/000", "/livez", "/readyz", "/metrics"} {
+		resp, body := request(t, s, "HEAD", path)
+		if resp.StatusCode != 200 || body != "" || resp.ContentLength <= 0 && path != "/metrics" {
 			t.Errorf("HEAD %s: %d, %d bytes, length %d", path, resp.StatusCode, len(body), resp.ContentLength)
 		}
 		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
@@ -191,6 +192,49 @@ func TestCorruptTileIsNotServed(t *testing.T) {
 	s := serve(t, web.Config{Ledger: damaged{newLedger(t)}})
 	if resp, body := request(t, s, "GET", "/tile/0/000"); resp.StatusCode != 500 || strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
 		t.Errorf("got %d %q, %v", resp.StatusCode, body, resp.Header)
+	}
+}
+
+// slow is a ledger whose disk hangs until it is released.
+type slow struct {
+	*ledger.Ledger
+	entered, released chan struct{}
+}
+
+func (s slow) Tile(level uint8, index uint64, width int) ([]byte, error) {
+	s.entered <- struct{}{}
+	<-s.released
+	return s.Ledger.Tile(level, index, width)
+}
+
+// TestTooManyRequests: who gets no turn is told to come again, while everything that needs none is answered.
+func TestTooManyRequests(t *testing.T) {
+	l := slow{newLedger(t), make(chan struct{}), make(chan struct{})}
+	h := web.Handler(web.Config{Ledger: l})
+	get := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w
+	}
+	const turns = 64
+	answers := make(chan int, turns)
+	for range turns {
+		go func() { answers <- get("/tile/0/000").Code }()
+		<-l.entered
+	}
+	if w := get("/tile/0/001"); w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("one more tile: %d, %v; want 503 with Retry-After", w.Code, w.Header())
+	}
+	for _, path := range []string{"/checkpoint", "/livez", "/tile/entries/000"} {
+		if w := get(path); w.Code != 200 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	close(l.released)
+	for range turns {
+		if code := <-answers; code != 200 {
+			t.Errorf("a tile that had its turn: %d", code)
+		}
 	}
 }
 

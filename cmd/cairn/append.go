@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -34,7 +33,8 @@ func (a *app) appendCommand() *cobra.Command {
 		Long: `Append the bytes of FILE (or of standard input, with - or without an argument)
 as one entry and print its index. The command returns when the entry is durable
 on a quorum; with --sealed when a majority of the replicas has cosigned it, with
-the receipt.
+the receipt. If that takes longer than --timeout the entry is in the ledger all
+the same: its index is printed, and the exit code is 10.
 
 With --lines FILE each line (without its newline) becomes an entry, in order;
 - is standard input. One result is printed for each, in order, as soon as it is
@@ -93,14 +93,6 @@ func inputError(err error) error {
 	return wrapped // no such file, no permission, interrupted: as everywhere
 }
 
-// inputCode tells a missing file from one that does not fit.
-func inputCode(err error) int {
-	if errors.Is(err, os.ErrNotExist) {
-		return exitNotFound
-	}
-	return exitInvalid
-}
-
 // appendedResult is one acknowledged entry.
 type appendedResult struct {
 	Index     uint64 `json:"index"`
@@ -150,16 +142,20 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 		x, err := c.Append(ctx, e, opts...)
-		if err != nil {
+		late := notSealed(err, x)
+		if err != nil && late == nil {
 			return changeError(errors.Wrap(err, "append"), retry)
 		}
 		r := newAppendedResult(x, e.Key)
-		if f.receipt != "" {
+		if f.receipt != "" && late == nil {
 			if err := writeFile(f.receipt, x.Receipt.Marshal()); err != nil {
 				return err
 			}
 		}
-		return a.emit(r, func(w io.Writer) { a.appendedText(w, r, x.Receipt, f.receipt) })
+		if err := a.emit(r, func(w io.Writer) { a.appendedText(w, r, x.Receipt, f.receipt) }); err != nil {
+			return err
+		}
+		return late
 	})
 }
 

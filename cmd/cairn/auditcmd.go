@@ -37,6 +37,7 @@ type auditResult struct {
 	Size      uint64          `json:"size"`
 	Root      string          `json:"root,omitempty"`
 	Since     uint64          `json:"since"`
+	Behind    bool            `json:"behind,omitempty"` // smaller than what was audited before
 	Entries   uint64          `json:"entries"`
 	Bytes     uint64          `json:"bytes"`
 	Tiles     uint64          `json:"tiles"`
@@ -60,7 +61,10 @@ copy (C2SP tlog-tiles: checkpoint, tile/...), or without an argument from the
 nodes of the profile over gRPC, which serves entries but no tiles.
 
 With --state FILE an audit that found nothing wrong is remembered, and the next
-one reads only what is new, and proves that the old part has not changed.
+one reads only what is new, and proves that the old part has not changed. A
+source that is smaller than what was audited before, as a node may be for a
+moment, is waited for, up to --timeout; if it does not get there the code is 6:
+nothing is proved against it. If it was signed later all the same, it is 3.
 
 With --save DIRECTORY everything is read, and kept there, in a form that can be
 audited again offline. Tiles that the source does not serve are computed.`,
@@ -78,10 +82,14 @@ audited again offline. Tiles that the source does not serve are computed.`,
 					return err
 				}
 				defer done()
-				return a.audit(cmd.Context(), args[0], src, policy, stateFile, save)
+				patience := a.timeout
+				if !isURL(args[0]) {
+					patience = 0 // a copy does not grow
+				}
+				return a.audit(cmd.Context(), args[0], src, patience, policy, stateFile, save)
 			}
 			return a.withClientContext(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				return a.audit(ctx, "profile "+a.profilePath, &nodeSource{c: c, timeout: a.timeout}, policy, stateFile, save)
+				return a.audit(ctx, "profile "+a.profilePath, &nodeSource{c: c, timeout: a.timeout}, a.timeout, policy, stateFile, save)
 			})
 		},
 	}
@@ -90,9 +98,13 @@ audited again offline. Tiles that the source does not serve are computed.`,
 	return cmd
 }
 
+func isURL(arg string) bool {
+	return strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://")
+}
+
 // openSource tells a URL from a directory.
 func openSource(arg string) (audit.Source, func(), error) {
-	if strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://") {
+	if isURL(arg) {
 		hc := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 32}}
 		src, err := audit.HTTP(arg, hc)
 		if err != nil {
@@ -110,8 +122,8 @@ func openSource(arg string) (audit.Source, func(), error) {
 	return audit.Dir(arg), func() {}, nil
 }
 
-func (a *app) audit(ctx context.Context, name string, src audit.Source, policy *tlog.Policy, stateFile, save string) error {
-	opts := audit.Options{Policy: policy, Leaf: leafChecker()}
+func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *tlog.Policy, stateFile, save string) error {
+	opts := audit.Options{Policy: policy, Leaf: leafChecker(), Patience: patience}
 	prior, err := readAuditState(stateFile)
 	if err != nil {
 		return err
@@ -121,7 +133,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, policy *
 		if err != nil {
 			return fail(exitUsage, "delete it for a full audit", errors.Wrapf(err, "parse %s", stateFile))
 		}
-		opts.Since = &audit.Head{Size: prior.Size, Root: root}
+		opts.Since = &audit.Head{Origin: prior.Origin, Size: prior.Size, Root: root, Note: []byte(prior.Checkpoint)}
 	}
 	if save != "" {
 		src = audit.Save(src, save)
@@ -132,14 +144,14 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, policy *
 	start := time.Now()
 	report, err := audit.Run(ctx, src, opts)
 	bar.done()
+	if errors.Is(err, audit.ErrOtherLedger) {
+		return fail(exitUsage, "use another --state file for another ledger", errors.Wrap(err, stateFile))
+	}
 	if err != nil {
 		if f := classify(err); f.code == exitFailed {
 			return fail(exitUnavailable, "see that the source can be read; an audit can be repeated at any time", errors.Wrapf(err, "audit %s", name))
 		}
 		return errors.Wrapf(err, "audit %s", name)
-	}
-	if prior != nil && report.OK() && prior.Origin != report.Origin {
-		return failf(exitUsage, "use another --state file for another ledger", "%s is about the ledger %s, this is %s", stateFile, prior.Origin, report.Origin)
 	}
 	if err := a.printReport(name, report, time.Since(start)); err != nil {
 		return err
@@ -147,6 +159,11 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, policy *
 	if !report.OK() {
 		return failf(exitRefused, "do not rely on this copy; audit another node, and compare what they sign", "%s: %s",
 			name, plural(len(report.Findings), "finding", "findings"))
+	}
+	if report.Behind {
+		return &failure{code: exitUnavailable, reason: "BEHIND", next: "try again, or audit another node; if it stays behind, ask why",
+			err: errors.Newf("%s has %s, %s were audited before: whether it has the same ones shows when it has caught up",
+				name, plural(report.Size, "entry", "entries"), count(prior.Size))}
 	}
 	return writeAuditState(stateFile, report)
 }
@@ -170,7 +187,7 @@ func leafChecker() func(uint64, []byte) error {
 
 func (a *app) printReport(name string, r *audit.Report, took time.Duration) error {
 	result := auditResult{
-		OK: r.OK(), Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
+		OK: r.OK() && !r.Behind, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
 		Cosigners: cosignerInfos(r.Cosigners), Findings: r.Findings, Seconds: took.Seconds(),
 	}
 	if result.Findings == nil {
@@ -194,7 +211,10 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 		if !r.Tiled {
 			tiles = "- (this source serves none)"
 		}
-		if r.OK() {
+		switch {
+		case r.Behind:
+			fmt.Fprintf(w, "BEHIND what was audited before: %s\n", name)
+		case r.OK():
 			fmt.Fprintf(w, "nothing wrong with %s\n", name)
 		}
 		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String(), "  cosigned", strings.Join(names, ", ")}

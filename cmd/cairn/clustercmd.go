@@ -109,11 +109,11 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Start(ctx); err != nil {
-				return err
+				return begun(err)
 			}
 			leader, err := c.Leader(ctx)
 			if err != nil {
-				return fail(exitUnavailable, "look at the logs: `cairn cluster logs`", err)
+				return fail(exitUnknown, "look at the logs: `cairn cluster logs`", err)
 			}
 			r := clusterResult{Dir: c.Dir(), Nodes: c.Names(), Origin: c.Origin(), Leader: leader, Env: c.EnvPath(), Created: created}
 			return a.emit(r, func(w io.Writer) {
@@ -225,8 +225,11 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
-			for _, arg := range args {
+			for i, arg := range args {
 				name, err := resolveNode(ctx, c, arg)
+				if err != nil && i > 0 {
+					return begun(err)
+				}
 				if err != nil {
 					return err
 				}
@@ -239,7 +242,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 					if errors.Is(err, local.ErrNotRunning) {
 						return fail(exitFailed, "`cairn cluster status` shows what runs", err)
 					}
-					return err
+					return begun(err)
 				}
 				took := time.Since(start)
 				r := map[string]any{"node": name, "action": verb, "seconds": took.Seconds()}
@@ -250,6 +253,16 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			return nil
 		},
 	}
+}
+
+// begun is classify for a command that has started or signalled processes: when its time is up that goes on, so
+// it is not without effect.
+func begun(err error) error {
+	f := classify(err)
+	if f.code == exitUnavailable {
+		f.code, f.reason, f.next = exitUnknown, exitReason(exitUnknown), "what was begun goes on: `cairn cluster status` shows what runs"
+	}
+	return f
 }
 
 // resolveNode turns "leader" into a name.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/cockroachdb/errors"
@@ -148,7 +149,7 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
 	if e.Reason == client.ReasonOtherLedger {
-		return exitUsage, "the profile's endpoints must be nodes of the ledger that its origin names"
+		return exitDenied, "the profile's endpoints must be nodes of the ledger that its origin names"
 	}
 	switch e.Code {
 	case codes.NotFound, codes.OutOfRange:
@@ -174,6 +175,22 @@ func clientCode(e *client.Error) (code int, next string) {
 	default:
 		return exitFailed, ""
 	}
+}
+
+// notSealed returns the error of an append that is in the ledger, but was not sealed in time; nil if err is
+// another one. appended are the results that came with err.
+func notSealed(err error, appended ...client.Appended) error {
+	var called *client.Error
+	if !errors.As(err, &called) || called.Reason != client.ReasonNotSealed || len(appended) == 0 {
+		return nil
+	}
+	for _, x := range appended {
+		if x.Receipt == nil {
+			return failf(exitNotSealed, fmt.Sprintf("`cairn receipt %d` gets the receipt when it is sealed; `cairn status` shows how far that is", x.Index),
+				"entry %d is in the ledger, but no checkpoint covered it in time", x.Index)
+		}
+	}
+	return nil
 }
 
 // changeError is classify for what changes something: an append, a move of leadership.

@@ -29,7 +29,7 @@ func openInput(path string) (*input, error) {
 	if path != "" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fail(inputCode(err), "--input names a text file", errors.Wrap(err, "open input"))
+			return nil, errors.Wrap(err, "open input")
 		}
 		return &input{name: path, r: f, file: f}, nil
 	}

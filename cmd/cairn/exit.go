@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
 )
 
 // The exit codes are an interface: scripts branch on them. A number is never
@@ -20,10 +22,11 @@ const (
 	exitRefused     = 3   // a verification refused: receipt, checkpoint, proof, ledger
 	exitNotFound    = 4   // no such entry, file or cluster
 	exitConflict    = 5   // key used with another payload, or the ledger has not the expected size
-	exitUnavailable = 6   // no quorum, node down, overloaded: certainly no effect, try again
+	exitUnavailable = 6   // no quorum, node down, overloaded: the call that failed had certainly no effect, try again
 	exitUnknown     = 7   // it may or may not have happened: repeat an append with the same key
-	exitDenied      = 8   // certificate or role not accepted
+	exitDenied      = 8   // certificate, role or ledger not accepted
 	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
+	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
 	exitInterrupted = 130 // SIGINT or SIGTERM
 )
 
@@ -37,13 +40,16 @@ meaning.
     4  not found: no such entry, file or cluster
     5  conflict: the key was used with another payload, or the ledger does not
        have the expected size
-    6  unavailable: no leader, no quorum, overloaded, not reachable. Certainly
-       without effect; try again
+    6  unavailable: no leader, no quorum, overloaded, not reachable, or behind
+       what was audited before. The call that failed certainly had no effect;
+       try again
     7  outcome unknown: it may or may not have happened. Repeat an append with
        the same --key: it is then appended once, whatever happened before.
-       After move-leader, look who leads
-    8  denied: certificate or role not accepted
+       After move-leader or cluster up, start, stop, kill look at the status
+    8  denied: certificate, role or ledger not accepted
     9  invalid: the ledger refuses the input (too large, malformed)
+   10  not sealed in time: what append --sealed prints is in the ledger, but
+       has no receipt yet; cairn receipt INDEX gets it later
   130  interrupted (an append that was on its way ends with 7 instead)
 
 With --output json an error is one object on standard error: error, reason,
@@ -93,6 +99,8 @@ func exitReason(code int) string {
 		return "DENIED"
 	case exitInvalid:
 		return "INVALID"
+	case exitNotSealed:
+		return client.ReasonNotSealed
 	case exitInterrupted:
 		return "INTERRUPTED"
 	default:

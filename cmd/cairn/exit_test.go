@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -23,6 +26,10 @@ func TestExitCodes(t *testing.T) {
 	conflict.Conflict = &client.KeyConflict{}
 	mismatch := called(codes.FailedPrecondition, true)
 	mismatch.SizeMismatch = &client.SizeMismatch{}
+	elsewhere := called(codes.FailedPrecondition, true)
+	elsewhere.Reason = client.ReasonOtherLedger
+	late := called(codes.Unavailable, false)
+	late.Reason = client.ReasonNotSealed
 	for name, c := range map[string]struct {
 		err  error
 		want int
@@ -38,6 +45,7 @@ func TestExitCodes(t *testing.T) {
 		"out of range":          {called(codes.OutOfRange, true), exitNotFound},
 		"invalid":               {called(codes.InvalidArgument, true), exitInvalid},
 		"role":                  {called(codes.PermissionDenied, true), exitDenied},
+		"another ledger":        {elsewhere, exitDenied},
 		"certificate":           {called(codes.Unauthenticated, true), exitDenied},
 		"unavailable":           {called(codes.Unavailable, true), exitUnavailable},
 		"overloaded":            {called(codes.ResourceExhausted, true), exitUnavailable},
@@ -47,6 +55,9 @@ func TestExitCodes(t *testing.T) {
 		"append, timed out":     {changeError(called(codes.DeadlineExceeded, false), "retry"), exitUnknown},
 		"append, never sent":    {changeError(called(codes.Unavailable, true), "retry"), exitUnavailable},
 		"append, refused":       {changeError(conflict, "retry"), exitConflict},
+		"append, not sealed":    {notSealed(errors.Wrap(late, "append"), client.Appended{Index: 7}), exitNotSealed},
+		"process, not in time":  {begun(errors.Wrap(context.DeadlineExceeded, "start n1")), exitUnknown},
+		"process, failed":       {begun(errors.New("ended while starting")), exitFailed},
 		"fork":                  {&client.ForkError{}, exitRefused},
 		"proof":                 {&client.VerificationError{What: "receipt", Err: errors.New("x")}, exitRefused},
 		"wrapped verdict":       {errors.Wrap(failf(exitRefused, "", "x"), "verify"), exitRefused},
@@ -62,14 +73,37 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestExitCodesAreDocumented: every code has its line in the help, which is
-// what scripts rely on.
+// TestNotSealed: only this reason, with the place of an entry that has no receipt yet, says that entries are in the ledger.
+func TestNotSealed(t *testing.T) {
+	t.Parallel()
+	late := &client.Error{Code: codes.Unavailable, Reason: client.ReasonNotSealed}
+	other := &client.Error{Code: codes.Unavailable, Reason: client.ReasonUnreachable}
+	there := []client.Appended{{Index: 3, Receipt: &tlog.Receipt{}}, {Index: 4}}
+	if err := notSealed(late, there...); err == nil || !strings.Contains(err.Error(), "entry 4 is in the ledger") {
+		t.Errorf("got %v, want entry 4 to be named", err)
+	}
+	if err := notSealed(late); err != nil {
+		t.Errorf("without results: %v, want nil", err)
+	}
+	for _, err := range []error{nil, other, errors.New("x")} {
+		if got := notSealed(err, there...); got != nil {
+			t.Errorf("%v: %v, want nil", err, got)
+		}
+	}
+}
+
+// TestExitCodesAreDocumented: every code has its line in the help and in docs/operations.md, which
+// is what scripts rely on.
 func TestExitCodesAreDocumented(t *testing.T) {
 	t.Parallel()
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for code, want := range map[int]string{
 		exitOK: "everything held", exitFailed: "failed", exitUsage: "usage", exitRefused: "refused", exitNotFound: "not found",
 		exitConflict: "conflict", exitUnavailable: "unavailable", exitUnknown: "outcome unknown", exitDenied: "denied",
-		exitInvalid: "invalid", exitInterrupted: "interrupted",
+		exitInvalid: "invalid", exitNotSealed: "not sealed", exitInterrupted: "interrupted",
 	} {
 		found := false
 		for _, l := range strings.Split(exitCodesHelp, "\n") {
@@ -78,6 +112,9 @@ func TestExitCodesAreDocumented(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("code %d (%s) is not in the help", code, want)
+		}
+		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d | %s", code, want)) {
+			t.Errorf("code %d (%s) is not in docs/operations.md", code, want)
 		}
 	}
 }

@@ -122,11 +122,15 @@ func appendAll(ctx context.Context, c *client.Client, lines <-chan line, o lines
 			return ctx.Err()
 		}
 		results, err := appendRequest(ctx, c, entries, o)
-		if err != nil {
+		late := notSealed(err, results...)
+		if err != nil && late == nil {
 			return changeError(errors.Wrapf(err, "append lines %d to %d", batch[0].number, batch[len(batch)-1].number), o.retryHint())
 		}
 		if err := o.acked(batch, entries, results); err != nil {
 			return err
+		}
+		if late != nil {
+			return errors.Wrapf(late, "append lines %d to %d", batch[0].number, batch[len(batch)-1].number)
 		}
 	}
 }
@@ -189,7 +193,7 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 	if f.lines != "-" {
 		file, err := os.Open(f.lines)
 		if err != nil {
-			return fail(inputCode(err), "", errors.Wrap(err, "open lines"))
+			return errors.Wrap(err, "open lines")
 		}
 		defer file.Close()
 		in, name = file, f.lines

@@ -70,7 +70,7 @@ func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-time.After(logPoll):
 		}
 		for _, l := range logs {

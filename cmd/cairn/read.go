@@ -17,7 +17,8 @@ func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get INDEX",
 		Short: "Print one entry",
-		Long: `Print one entry. With --raw its payload, byte for byte and nothing else.
+		Long: `Print one entry. With --raw its payload, byte for byte and nothing else, so not
+as JSON.
 
 What a node says about an entry is proved only by its receipt (cairn receipt).`,
 		Example: "  cairn get 0 --raw > payload",
@@ -26,6 +27,9 @@ What a node says about an entry is proved only by its receipt (cairn receipt).`,
 			index, err := parseIndex("INDEX", args[0])
 			if err != nil {
 				return err
+			}
+			if raw && a.json {
+				return usagef("--raw prints bytes and --output json objects: they exclude each other")
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				e, err := c.Get(ctx, index, readOptions(local)...)

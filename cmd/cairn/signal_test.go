@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cairnledger/cairn/cluster/local"
 )
 
 // stubborn is a program whose clean stop never ends, as when a disk hangs.
@@ -75,5 +78,26 @@ func TestInterruptedWhileReading(t *testing.T) {
 	code := execute(ctx, []string{"append", "--profile", "none"}, streams{in: in, out: &out, err: &errs})
 	if code != exitInterrupted || out.Len() != 0 {
 		t.Fatalf("exit code %d, output %q, errors %q", code, out.String(), errs.String())
+	}
+}
+
+// TestInterruptedWhileFollowing: logs that are followed end as everything else does that is interrupted.
+func TestInterruptedWhileFollowing(t *testing.T) {
+	t.Parallel()
+	exe, err := exec.LookPath("cairn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := local.Create(local.Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 1, Executable: exe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	time.AfterFunc(2*logPoll, cancel)
+	var out, errs bytes.Buffer
+	code := execute(ctx, []string{"cluster", "logs", "--follow", "--dir", c.Dir()}, streams{out: &out, err: &errs})
+	if code != exitInterrupted {
+		t.Fatalf("exit code %d, errors %q", code, errs.String())
 	}
 }

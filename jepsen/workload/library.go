@@ -150,7 +150,7 @@ func withoutReceipts(err error) bool {
 	if errors.As(err, &fork) || errors.As(err, &bad) && !errors.Is(err, client.ErrNotProved) {
 		return false
 	}
-	return errors.As(err, &e) && e.Reason == "NOT_SEALED"
+	return errors.As(err, &e) && e.Reason == client.ReasonNotSealed
 }
 
 func (l *library) get() {

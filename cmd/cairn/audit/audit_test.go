@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -55,10 +56,16 @@ func newCosigner(t *testing.T, name string) *tlog.Cosigner {
 
 func (s *signers) note(t *testing.T, size uint64, root merkle.Hash) []byte {
 	t.Helper()
+	return s.noteAt(t, size, root, 1700000000)
+}
+
+// noteAt is signed at the given second, and by the others in the seconds after it.
+func (s *signers) noteAt(t *testing.T, size uint64, root merkle.Hash, second uint64) []byte {
+	t.Helper()
 	cp := tlog.Checkpoint{Origin: s.log.Key().Name(), Size: size, Root: root}
 	n := tlog.Note{Text: cp.Text()}
 	for i, c := range []*tlog.Cosigner{s.log, s.nodes[0], s.nodes[2]} {
-		sig, err := c.Cosign(cp, uint64(1700000000+i))
+		sig, err := c.Cosign(cp, second+uint64(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +255,7 @@ func TestResume(t *testing.T) {
 	writeLog(t, s, dir, 300)
 	first := run(t, Dir(dir), Options{Policy: s.policy})
 	writeLog(t, s, dir, 1000)
-	since := &Head{Size: first.Size, Root: first.Root}
+	since := &Head{Origin: first.Origin, Size: first.Size, Root: first.Root}
 	r := run(t, Dir(dir), Options{Policy: s.policy, Since: since})
 	if !r.OK() || r.Entries != 700 || r.Since != 300 {
 		t.Errorf("resumed: %d entries since %d, findings %v; want 700 since 300", r.Entries, r.Since, r.Findings)
@@ -258,15 +265,82 @@ func TestResume(t *testing.T) {
 		t.Errorf("without tiles: %d entries, %d tiles, findings %v", r.Entries, r.Tiles, r.Findings)
 	}
 
-	other := &Head{Size: 300, Root: merkle.LeafHash(nil)}
+	other := &Head{Origin: first.Origin, Size: 300, Root: merkle.LeafHash(nil)}
 	for _, src := range []Source{Dir(dir), noTiles{Dir(dir)}} {
 		if r := run(t, src, Options{Policy: s.policy, Since: other}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Problem, "history was rewritten") {
 			t.Errorf("another history before: findings %v", r.Findings)
 		}
 	}
-	if r := run(t, Dir(dir), Options{Policy: s.policy, Since: &Head{Size: 1001}}); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Problem, "rolled back") {
-		t.Errorf("rolled back: findings %v", r.Findings)
+	if _, err := Run(t.Context(), Dir(dir), Options{Policy: s.policy, Since: &Head{Origin: "example.org/other", Size: 300}}); !errors.Is(err, ErrOtherLedger) {
+		t.Errorf("another ledger before: %v, want ErrOtherLedger", err)
 	}
+}
+
+// TestBehind: a checkpoint that is smaller than the one of an earlier audit accuses nobody, unless those who signed both
+// signed it later.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	dir := t.TempDir()
+	writeLog(t, s, dir, 1000)
+	const second = 1700000000 // when writeLog signs
+	since := func(note []byte) *Head {
+		return &Head{Origin: "example.org/ledger", Size: 1001, Root: rootOf(1001), Note: note}
+	}
+	strangers := newSigners(t)
+	for _, c := range []struct {
+		name       string
+		note       []byte
+		rolledBack bool
+	}{
+		{"signed before", s.noteAt(t, 1001, rootOf(1001), second+1), false},
+		{"signed in the same second", s.noteAt(t, 1001, rootOf(1001), second), false},
+		{"signed after", s.noteAt(t, 1001, rootOf(1001), second-1), true},
+		{"no earlier signatures", nil, false},
+		{"earlier signatures of others", strangers.noteAt(t, 1001, rootOf(1001), second-1), false},
+	} {
+		r := run(t, Dir(dir), Options{Policy: s.policy, Since: since(c.note)})
+		if r.OK() == c.rolledBack || r.Behind == c.rolledBack || r.Entries != 0 {
+			t.Errorf("%s: behind %t, %d entries read, findings %v", c.name, r.Behind, r.Entries, r.Findings)
+		}
+		if c.rolledBack && !strings.Contains(fmt.Sprint(r.Findings), "rolled back") {
+			t.Errorf("%s: findings %v, want one of a roll-back", c.name, r.Findings)
+		}
+	}
+
+	// What is kept is whole all the same.
+	copied := t.TempDir()
+	if r := run(t, Save(Dir(dir), copied), Options{Policy: s.policy, Since: since(nil)}); !r.OK() || !r.Behind || r.Entries != 1000 {
+		t.Errorf("saved: behind %t, %d entries, findings %v", r.Behind, r.Entries, r.Findings)
+	}
+	if r := run(t, Dir(copied), Options{Policy: s.policy}); !r.OK() || r.Entries != 1000 {
+		t.Errorf("the copy: %d entries, findings %v", r.Entries, r.Findings)
+	}
+
+	// A source that catches up in time is audited like any other.
+	late := t.TempDir()
+	writeLog(t, s, late, 1200)
+	growing := &grows{Source: Dir(dir), then: Dir(late)}
+	r := run(t, growing, Options{Policy: s.policy, Since: since(nil), Patience: time.Minute})
+	if !r.OK() || r.Behind || r.Since != 1001 || r.Entries != 199 {
+		t.Errorf("caught up: behind %t, %d entries since %d, findings %v", r.Behind, r.Entries, r.Since, r.Findings)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := Run(ctx, Dir(dir), Options{Policy: s.policy, Since: since(nil), Patience: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("interrupted while waiting: %v", err)
+	}
+}
+
+// grows is one source when it is asked first, and another from then on.
+type grows struct {
+	Source
+	then Source
+}
+
+func (g *grows) Checkpoint(ctx context.Context) ([]byte, error) {
+	defer func() { g.Source = g.then }()
+	return g.Source.Checkpoint(ctx)
 }
 
 type noTiles struct{ Source }
@@ -317,7 +391,7 @@ func TestCopyIsWhole(t *testing.T) {
 				}
 				o := Options{Policy: s.policy}
 				if since > 0 && since <= size {
-					o.Since = &Head{Size: uint64(since), Root: rootOf(since)}
+					o.Since = &Head{Origin: original.Origin, Size: uint64(since), Root: rootOf(since)}
 				}
 				copied := t.TempDir()
 				if r := run(t, Save(src, copied), o); !r.OK() {

@@ -11,6 +11,7 @@
 //
 //	report, err := audit.Run(ctx, audit.Dir(path), audit.Options{Policy: policy})
 //
-// The error is for a source that cannot be read at all, or a cancelled context;
-// what is wrong with the ledger is in report.Findings.
+// The error is for a source that cannot be read at all, that serves another ledger
+// than an earlier audit was about, or a cancelled context; what is wrong with the
+// ledger is in report.Findings.
 package audit
