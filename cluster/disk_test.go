@@ -24,6 +24,7 @@ import (
 func TestFullDisk(t *testing.T) {
 	var c *local.Cluster
 	var filler string
+	var low, rest int64 // what stays free until the node has stopped, and then
 	if dir, ok := smallDisk(t); ok {
 		t.Log("level: a file system of 256 MiB, filled completely")
 		c = startCluster(t, 3, func(cfg *node.Config) {
@@ -31,20 +32,23 @@ func TestFullDisk(t *testing.T) {
 				cfg.DataDir, cfg.Storage.MinFreeBytes = filepath.Join(dir, "data"), 24<<20
 			}
 		})
-		filler = filepath.Join(dir, "filler")
+		// A node that is slow to look must not find a disk without space before it has.
+		filler, low, rest = filepath.Join(dir, "filler"), 20<<20, 0
 	} else {
 		t.Log("level: not root, the node's limit is raised to just below the free space")
+		free := freeBytes(t, os.TempDir())
 		c = startCluster(t, 3, func(cfg *node.Config) {
 			if cfg.Name == "n3" {
-				cfg.Storage.MinFreeBytes = freeBytes(t, os.TempDir()) - 1<<30
+				cfg.Storage.MinFreeBytes = free - 1<<30
 			}
 		})
-		filler = filepath.Join(t.TempDir(), "filler")
+		filler, low, rest = filepath.Join(t.TempDir(), "filler"), free-2<<30, free-2<<30
 	}
 	l := startLoad(t, c, 4)
 	l.waitFor(t, 20)
-	fill(t, filler, 2<<30)
+	fill(t, filler, low)
 	waitStopped(t, c, "n3")
+	fill(t, filler, rest)
 	if log := string(readFile(t, c.LogPath("n3"))); !strings.Contains(log, node.ErrDiskFull.Error()) {
 		t.Errorf("n3 stopped without saying that the disk is full:\n%s", log[max(0, len(log)-2000):])
 	}
@@ -117,26 +121,20 @@ func freeBytes(t *testing.T, dir string) int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
-// fill writes a file until there is no space, or up to limit bytes.
-func fill(t *testing.T, path string, limit int) {
+// fill makes a file longer until no more than low bytes are free, or none at all.
+func fill(t *testing.T, path string, low int64) {
 	t.Helper()
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	block := make([]byte, 1<<20)
-	for written := 0; written < limit; {
-		n, err := f.Write(block)
-		written += n
-		if errors.Is(err, unix.ENOSPC) {
+	for freeBytes(t, filepath.Dir(path)) > low {
+		if _, err := f.Write(block); errors.Is(err, unix.ENOSPC) {
 			return
-		}
-		if err != nil {
+		} else if err != nil {
 			t.Fatal(err)
-		}
-		if freeBytes(t, filepath.Dir(path)) < 64<<20 {
-			time.Sleep(20 * time.Millisecond) // the node looks ten times a second
 		}
 	}
 }

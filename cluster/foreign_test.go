@@ -96,7 +96,7 @@ func TestRefusesForeignData(t *testing.T) {
 // TestForeignClients connects with certificates that do not entitle to anything.
 func TestForeignClients(t *testing.T) {
 	c, other := startCluster(t, 1), startCluster(t, 1)
-	reader := dial(t, c, "reader", client.WithTimeout(5*time.Second))
+	reader := dial(t, c, "reader")
 	_, err := reader.Append(t.Context(), client.Entry{Payload: []byte("x")})
 	if err == nil || !client.IsDefinite(err) || !strings.Contains(err.Error(), "role") {
 		t.Errorf("a reader appends: %v, want a definite refusal that names the role", err)

@@ -201,7 +201,13 @@ func TestCrashedLeaderIsReplacedAtOnce(t *testing.T) {
 
 func TestTransferLeadership(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, nil)
+	// A hand-over has one election timeout, which is to be enough on a loaded machine.
+	c := newCluster(t, 3, func(cfg *Config) {
+		cfg.ElectionTicks = 100
+		if cfg.ID != 1 {
+			cfg.ElectionTicks = 2000
+		}
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), testWait)
 	defer cancel()
 	old := c.leader()

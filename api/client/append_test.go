@@ -225,12 +225,22 @@ func TestUnknownOutcome(t *testing.T) {
 // TestMixedRequestAfterUnknownOutcome: of calls that shared a request, those with keys go on.
 func TestMixedRequestAfterUnknownOutcome(t *testing.T) {
 	t.Parallel()
+	// On a loaded machine the two calls may queue up too late to leave together; then they get more time.
+	for pause := 100 * time.Millisecond; !mixedRequest(t, pause); pause *= 2 {
+		if pause > 10*time.Second {
+			t.Fatal("the two calls never share a request")
+		}
+	}
+}
+
+// mixedRequest lets two calls queue up for so long, and reports whether they shared a request.
+func mixedRequest(t *testing.T, pause time.Duration) bool {
+	t.Helper()
 	cluster, c := start(t, 1, client.WithInFlight(1))
 	n := cluster.Nodes[0]
-	var calls atomic.Int32
 	g := hold(n)
 	n.After = func(_ context.Context, b ledger.Batch) error {
-		if calls.Add(1) == 2 { // the request that both share
+		if len(b.Entries) == 2 { // the request that both share
 			return server.ErrIndefinite
 		}
 		return nil
@@ -238,24 +248,27 @@ func TestMixedRequestAfterUnknownOutcome(t *testing.T) {
 	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
 	<-g.entered
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		if a, err := c.Append(within(t), entry("k", "keyed")); err != nil || !a.Duplicate {
-			t.Errorf("keyed: got %+v, %v", a, err)
-		}
-	})
-	wg.Go(func() {
-		_, err := c.Append(within(t), entry("", "bare"))
-		wantError(t, err, "OUTCOME_UNKNOWN", false)
-	})
-	time.Sleep(100 * time.Millisecond)
+	var keyed client.Appended
+	var keyedErr, bareErr error
+	wg.Go(func() { keyed, keyedErr = c.Append(within(t), entry("k", "keyed")) })
+	wg.Go(func() { _, bareErr = c.Append(within(t), entry("", "bare")) })
+	time.Sleep(pause)
 	if len(n.Requests()) != 1 {
 		t.Fatalf("%d requests", len(n.Requests()))
 	}
 	close(g.open)
 	wg.Wait()
+	if !slices.Contains(n.Requests(), 2) {
+		return false
+	}
+	if keyedErr != nil || !keyed.Duplicate {
+		t.Errorf("keyed: got %+v, %v", keyed, keyedErr)
+	}
+	wantError(t, bareErr, "OUTCOME_UNKNOWN", false)
 	if got := size(t, n); got != 3 {
 		t.Errorf("the ledger has %d entries, want 3", got)
 	}
+	return true
 }
 
 // TestDefiniteRefusalsAreRepeated: overload and changes of leadership pass, also without keys.
@@ -335,9 +348,7 @@ func TestSilentLeader(t *testing.T) {
 	cluster, c := start(t, 1)
 	g := hold(cluster.Nodes[0])
 	defer close(g.open)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_, err := c.Append(ctx, entry("", "x"))
+	_, err := c.Append(endOnEntry(t.Context(), g, context.DeadlineExceeded), entry("", "x"))
 	wantError(t, err, client.ReasonDeadline, false)
 }
 
@@ -416,8 +427,12 @@ func TestSealedLate(t *testing.T) {
 	if a := mustAppend(t, c, entry("", "x"), client.Sealed()); a.Receipt == nil || a.Index != 0 {
 		t.Errorf("got %+v", a)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	cluster.Nodes[0].After = func(context.Context, ledger.Batch) error {
+		time.AfterFunc(200*time.Millisecond, cancel) // the node has answered by then, and is asked for the receipt
+		return nil
+	}
 	_, err := c.Append(ctx, entry("", "never sealed"), client.Sealed())
 	if err == nil || client.IsDefinite(err) {
 		t.Errorf("an entry that is committed and not sealed: got %v, which must not be definite", err)

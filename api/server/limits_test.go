@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,8 +112,10 @@ func TestNoTextForAMethod(t *testing.T) {
 func TestCallsAreLimited(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{Streams: 5, StreamsPerPrincipal: 3})
-	release := make(chan struct{})
-	c.Nodes[0].Before = func(context.Context, ledger.Batch) error { <-release; return nil }
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	defer release()
+	c.Nodes[0].Before = func(context.Context, ledger.Batch) error { <-held; return nil }
 	done := make(chan error, 10)
 	hold := func(principal string) {
 		go func() {
@@ -120,13 +123,10 @@ func TestCallsAreLimited(t *testing.T) {
 			done <- err
 		}()
 	}
-	eventually(t, "three calls are held", func() bool {
-		if len(c.Nodes[0].Requests()) < 3 && len(done) == 0 {
-			hold("spiffe://fake.example/svc/a")
-		}
-		time.Sleep(20 * time.Millisecond)
-		return len(c.Nodes[0].Requests()) == 3
-	})
+	for i := range 3 {
+		hold("spiffe://fake.example/svc/a")
+		eventually(t, "another call is held", func() bool { return len(c.Nodes[0].Requests()) == i+1 })
+	}
 	_, err := a.Head(as(within(t), "spiffe://fake.example/svc/a", "writer"), &cairnv1.HeadRequest{})
 	f := demand(t, err, codes.ResourceExhausted, server.ReasonTooMany, sure)
 	if f.retry == nil {
@@ -135,7 +135,7 @@ func TestCallsAreLimited(t *testing.T) {
 	if _, err := a.Head(as(within(t), "spiffe://fake.example/svc/b", "writer"), &cairnv1.HeadRequest{}); err != nil {
 		t.Errorf("another principal: %v", err)
 	}
-	close(release)
+	release()
 	for range 3 {
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -82,6 +82,9 @@ the node that serves the proofs is not trusted.`,
 				if err != nil {
 					return errors.Wrap(err, "get newest checkpoint")
 				}
+				if last := c.LastCheckpoint(); last != nil && last.Size > cp.Size {
+					cp = last // this node is behind another that was asked before
+				}
 				if len(args) == 1 {
 					to.size, to.root = cp.Size, &cp.Root
 				}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -246,42 +247,73 @@ func TestTruncation(t *testing.T) {
 func TestSlowPeer(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
-	quick := func(c *Config) *Config { c.HandshakeTimeout = 300 * time.Millisecond; return c }
-	drip := func(to interface{ Write([]byte) (int, error) }, frame []byte) {
+	// timesOut wants the victim to time out, whenever that is. A loaded machine may need more time for the honest part than
+	// the victim has: then the attacker fails before it can be slow, and the victim gets more. Every frame has
+	// more than 30 bytes, so dripping one takes longer than the victim has.
+	timesOut := func(t *testing.T, victim *Config, attempt func(pause time.Duration) (victim, attacker error)) *HandshakeError {
+		t.Helper()
+		for bound := 300 * time.Millisecond; ; bound *= 3 {
+			victim.HandshakeTimeout = bound
+			err, attacker := attempt(bound / 30)
+			h := wantReason(t, err, ReasonTimeout)
+			if attacker == nil {
+				return h
+			}
+			if bound > 20*time.Second {
+				t.Fatalf("the attacker fails before it can be slow: %v", attacker)
+			}
+		}
+	}
+	// drip succeeds if at least two bytes go out before the victim gives up.
+	drip := func(to io.Writer, frame []byte, pause time.Duration) error {
 		for i := range frame {
 			if _, err := to.Write(frame[i : i+1]); err != nil {
-				return
+				if i < 2 {
+					return err
+				}
+				return nil
 			}
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(pause)
 		}
+		return nil
 	}
 	for _, slow := range []string{"silent before TLS", "drips TLS", "silent before M2", "drips M2", "silent inside M2"} {
 		t.Run("server, "+slow, func(t *testing.T) {
 			t.Parallel()
-			err := attackServer(t, quick(w.config(w.n1)), func(raw net.Conn) {
+			attack := func(raw net.Conn, pause time.Duration) error {
 				switch slow {
 				case "silent before TLS":
-					return
+					return nil
 				case "drips TLS":
-					drip(raw, append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, make([]byte, 300)...))
-					return
+					return drip(raw, append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, make([]byte, 300)...), pause)
 				}
 				stream, ekm, err := w.suite.outerClient(raw)
 				if err != nil {
-					t.Errorf("attacker: %v", err)
-					return
+					return err
 				}
-				m1, _ := readFrame(stream, typeServerIdentity, maxIdentityFrame)
+				m1, err := readFrame(stream, typeServerIdentity, maxIdentityFrame)
+				if err != nil {
+					return err
+				}
 				c := w.config(w.client)
-				m2, _ := newClientHalf(c, must(c.prepare()), ekm, time.Now(), nodeOne).serverIdentity(m1)
+				m2, err := newClientHalf(c, must(c.prepare()), ekm, time.Now(), nodeOne).serverIdentity(m1)
+				if err != nil {
+					return err
+				}
 				switch slow {
 				case "drips M2":
-					drip(stream, m2)
+					return drip(stream, m2, pause)
 				case "silent inside M2":
-					_, _ = stream.Write(m2[:len(m2)-1])
+					_, err = stream.Write(m2[:len(m2)-1])
 				}
+				return err
+			}
+			server := w.config(w.n1)
+			h := timesOut(t, server, func(pause time.Duration) (victim, attacker error) {
+				victim = attackServer(t, server, func(raw net.Conn) { attacker = attack(raw, pause) })
+				return victim, attacker
 			})
-			if h := wantReason(t, err, ReasonTimeout); !h.Timeout() || !h.Temporary() {
+			if !h.Timeout() || !h.Temporary() {
 				t.Errorf("%v: Timeout() = %v, Temporary() = %v, want both", h, h.Timeout(), h.Temporary())
 			}
 		})
@@ -289,37 +321,43 @@ func TestSlowPeer(t *testing.T) {
 	for _, slow := range []string{"silent before TLS", "silent before M1", "drips M1", "silent before M3", "drips M3"} {
 		t.Run("client, "+slow, func(t *testing.T) {
 			t.Parallel()
-			err := attackClient(t, quick(w.config(w.client)), nodeOne, func(raw net.Conn) *tls.Conn {
+			attack := func(raw net.Conn, pause time.Duration) (*tls.Conn, error) {
 				if slow == "silent before TLS" {
-					return nil
+					return nil, nil
 				}
 				stream, ekm, err := w.suite.outerServer(raw)
 				if err != nil {
-					t.Errorf("attacker: %v", err)
-					return nil
+					return nil, err
 				}
 				server := w.config(w.n1)
 				l := must(server.prepare())
 				switch slow {
 				case "silent before M1":
-					return stream
+					return stream, nil
 				case "drips M1":
-					drip(stream, l.m1)
-					return stream
+					return stream, drip(stream, l.m1, pause)
 				}
-				_, _ = stream.Write(l.m1)
+				if _, err := stream.Write(l.m1); err != nil {
+					return stream, err
+				}
 				m2, err := readFrame(stream, typeClientProof, maxProofFrame)
 				if err != nil {
-					t.Errorf("attacker: %v", err)
+					return stream, err
+				}
+				m3, err := (&serverHalf{cfg: server, local: l, ekm: ekm, now: time.Now()}).clientProof(m2)
+				if err == nil && slow == "drips M3" {
+					err = drip(stream, m3, pause)
+				}
+				return stream, err
+			}
+			client := w.config(w.client)
+			timesOut(t, client, func(pause time.Duration) (victim, attacker error) {
+				victim = attackClient(t, client, nodeOne, func(raw net.Conn) (stream *tls.Conn) {
+					stream, attacker = attack(raw, pause)
 					return stream
-				}
-				m3, _ := (&serverHalf{cfg: server, local: l, ekm: ekm, now: time.Now()}).clientProof(m2)
-				if slow == "drips M3" {
-					drip(stream, m3)
-				}
-				return stream
+				})
+				return victim, attacker
 			})
-			wantReason(t, err, ReasonTimeout)
 		})
 	}
 }
