@@ -65,7 +65,10 @@ type inode struct {
 	data []byte
 	size int
 	// dirty has, for every block written since the last sync, what the device holds of it.
-	dirty  map[int][]byte
+	dirty map[int][]byte
+	// lost has the same for every block whose write failed: the kernel has told of it once, takes the
+	// block for clean, and shows what the device does not hold until it is written again.
+	lost   map[int][]byte
 	synced int // length on the device
 	// confirmed: everything below is durable, and so is something that was written
 	// after that had been so. A log that loses it has lost what it can know of.
@@ -129,6 +132,10 @@ func (d *disk) powerLoss(rng *rand.Rand, percent int) {
 func (f *inode) powerLoss(rng *rand.Rand, percent int) (torn int) {
 	end := f.synced
 	f.extend(f.size)
+	for b, old := range f.lost {
+		block := f.data[b*blockSize : min((b+1)*blockSize, len(f.data))]
+		clear(block[copy(block, old):])
+	}
 	for _, b := range slices.Sorted(maps.Keys(f.dirty)) {
 		at := b * blockSize
 		block := f.data[at:min(at+blockSize, len(f.data))]
@@ -159,7 +166,7 @@ func (f *inode) powerLoss(rng *rand.Rand, percent int) (torn int) {
 		end = f.size
 	}
 	f.data, f.size = f.data[:end], end
-	f.dirty, f.synced, f.claim = nil, end, 0
+	f.dirty, f.lost, f.synced, f.claim = nil, nil, end, 0
 	f.confirmed = min(f.confirmed, end)
 	return torn
 }
@@ -195,8 +202,10 @@ func (d *disk) flippable(rng *rand.Rand) (flipTarget, bool) {
 func (d *disk) flip(t flipTarget, bit int) {
 	f := d.files[t.name]
 	f.data[t.offset] ^= 1 << bit
-	if old, at := f.dirty[t.offset/blockSize], t.offset%blockSize; at < len(old) {
-		old[at] ^= 1 << bit
+	for _, was := range []map[int][]byte{f.dirty, f.lost} {
+		if old, at := was[t.offset/blockSize], t.offset%blockSize; at < len(old) {
+			old[at] ^= 1 << bit
+		}
 	}
 }
 
@@ -244,7 +253,7 @@ func (d *disk) write(f *inode, b []byte, off int) {
 		d.journal = append(d.journal, func() { f.size = size })
 		return
 	}
-	if len(f.dirty) == 0 {
+	if len(f.dirty) == 0 && len(f.lost) == 0 {
 		claim := f.claim
 		f.claim = off
 		d.journal = append(d.journal, func() { f.claim = claim })
@@ -254,9 +263,15 @@ func (d *disk) write(f *inode, b []byte, off int) {
 	if f.dirty == nil {
 		f.dirty = map[int][]byte{}
 	}
-	var fresh []int
+	var fresh, again []int
 	for blk := first; blk <= last; blk++ {
 		if _, ok := f.dirty[blk]; ok {
+			continue
+		}
+		if old, ok := f.lost[blk]; ok {
+			delete(f.lost, blk)
+			f.dirty[blk] = old
+			again = append(again, blk)
 			continue
 		}
 		var old []byte
@@ -280,12 +295,17 @@ func (d *disk) write(f *inode, b []byte, off int) {
 		for _, blk := range fresh {
 			delete(f.dirty, blk)
 		}
+		for _, blk := range again {
+			f.lost[blk] = f.dirty[blk]
+			delete(f.dirty, blk)
+		}
 	})
 }
 
 func (d *disk) sync(f *inode) error {
 	if d.failSyncs > 0 {
 		d.failSyncs--
+		d.lose(f)
 		return errSync
 	}
 	d.stats.syncs++
@@ -295,6 +315,24 @@ func (d *disk) sync(f *inode) error {
 		f.dirty, f.synced, f.confirmed, f.claim = before.dirty, before.synced, before.confirmed, before.claim
 	})
 	return nil
+}
+
+// lose fails the writes that a sync would have waited for.
+func (d *disk) lose(f *inode) {
+	dirty, claim := f.dirty, f.claim
+	if f.lost == nil {
+		f.lost = map[int][]byte{}
+	}
+	for blk, old := range dirty {
+		f.lost[blk] = old // never there already: a write takes it out
+	}
+	f.dirty, f.claim = nil, 0
+	d.journal = append(d.journal, func() {
+		for blk := range dirty {
+			delete(f.lost, blk)
+		}
+		f.dirty, f.claim = dirty, claim
+	})
 }
 
 func (d *disk) syncDir(root bool) error {

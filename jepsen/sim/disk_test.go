@@ -177,6 +177,42 @@ func (d *disk) failing(f vfs.File) error {
 	return f.Sync()
 }
 
+// TestDiskForgetsWhatFailed: a sync that succeeds after one that failed has nothing to do; only what is written again is
+// durable then.
+func TestDiskForgetsWhatFailed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		again bool
+		want  string
+	}{"synced again": {false, "old\x00\x00"}, "written again": {true, "new!!"}} {
+		d := testDisk(t)
+		f := create(t, d, "a", []byte("old"))
+		_ = f.Sync()
+		syncNames(t, d)
+		d.settle()
+		_, _ = f.WriteAt([]byte("new!!"), 0)
+		if err := d.failing(f); err == nil {
+			t.Fatal("the sync did not fail")
+		}
+		if got := read(d, "a"); string(got) != "new!!" {
+			t.Errorf("%s: the kernel shows %q after a failed sync", name, got)
+		}
+		if c.again {
+			_, _ = f.WriteAt([]byte("new!!"), 0)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		d.settle()
+		rng := rand.New(rand.NewPCG(1, 1))
+		d.crash(rng)
+		d.powerLoss(rng, 100)
+		if got := read(d, "a"); string(got) != c.want {
+			t.Errorf("%s: the device has %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestDiskFlipsOnlyWhatMustBeMissed(t *testing.T) {
 	t.Parallel()
 	d := testDisk(t)
