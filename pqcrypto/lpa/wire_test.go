@@ -208,9 +208,17 @@ func TestTruncation(t *testing.T) {
 				t.Errorf("attacker: %v", err)
 				return
 			}
-			m1, _ := readFrame(stream, typeServerIdentity, maxIdentityFrame)
+			m1, err := readFrame(stream, typeServerIdentity, maxIdentityFrame)
+			if err != nil {
+				t.Errorf("attacker: %v", err)
+				return
+			}
 			c := w.config(w.client)
-			m2, _ := newClientHalf(c, must(c.prepare()), ekm, time.Now(), nodeOne).serverIdentity(m1)
+			m2, err := newClientHalf(c, must(c.prepare()), ekm, time.Now(), nodeOne).serverIdentity(m1)
+			if err != nil {
+				t.Errorf("attacker: %v", err)
+				return
+			}
 			_, _ = stream.Write(cut(m2))
 			_ = stream.CloseWrite()
 		})
