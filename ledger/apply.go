@@ -20,7 +20,8 @@ const (
 
 	entryCommitSize = 9 + 32 + keyRefSize + 16 + 4 + 36
 
-	// recentRoots is how many past (size, root) pairs are kept for anchors: more than blocks can be in flight.
+	// recentRoots is how many past (size, root) pairs are kept for anchors: more than there are blocks between two seals,
+	// unless sealing stands still.
 	recentRoots = 1024
 )
 
@@ -169,7 +170,7 @@ func (a *applierState) endOverlap() error {
 	return nil
 }
 
-// checkAnchor compares the proposer's root with ours.
+// checkAnchor compares the root that the proposer names with ours.
 func (l *Ledger) checkAnchor(raftIndex uint64, block *Block) error {
 	a := &l.applier.applierState
 	anchor := block.Anchor

@@ -113,16 +113,9 @@ func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
 	if ref, ok := a.pending[*name]; ok {
 		return ref, true, nil
 	}
-	b, err := l.store.Get(l.keys.key(name))
-	if errors.Is(err, ErrKeyNotFound) {
-		return keyRef{}, false, nil
-	}
-	if err != nil {
-		return keyRef{}, false, errors.Wrap(err, "look up an idempotency key")
-	}
-	ref, ok := parseKeyRef(b)
-	if !ok {
-		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: size, Err: errors.Newf("%d bytes", len(b))}
+	ref, found, err := l.storedKey(name, size)
+	if err != nil || !found {
+		return keyRef{}, false, err
 	}
 	if ref.index >= a.pos.Size {
 		// In an overlap the store may hold a later part of the history than has been replayed.
@@ -131,6 +124,21 @@ func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
 		}
 		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: ref.index,
 			Err: errors.Newf("it points beyond the ledger's size %d", a.pos.Size)}
+	}
+	return ref, true, nil
+}
+
+// storedKey finds an idempotency key in the store; at is the index or size that a *CorruptError names.
+func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, err error) {
+	b, err := l.store.Get(l.keys.key(name))
+	if errors.Is(err, ErrKeyNotFound) {
+		return keyRef{}, false, nil
+	}
+	if err != nil {
+		return keyRef{}, false, errors.Wrap(err, "look up an idempotency key")
+	}
+	if ref, found = parseKeyRef(b); !found {
+		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: at, Err: errors.Newf("%d bytes", len(b))}
 	}
 	return ref, true, nil
 }
@@ -145,19 +153,15 @@ func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	if len(e.Key) == 0 {
 		return nil
 	}
-	bad := func(format string, args ...any) error {
-		return &CorruptError{What: "idempotency record of the entry", Index: index, Err: errors.Newf(format, args...)}
-	}
 	name, digest := keyDigest([]byte(e.Principal), e.Key), sha256.Sum256(e.Payload)
-	b, err := l.store.Get(l.keys.key(&name))
-	if errors.Is(err, ErrKeyNotFound) {
-		return bad("it is missing")
-	}
-	if err != nil {
-		return errors.Wrap(err, "look up an idempotency key")
-	}
-	if ref, ok := parseKeyRef(b); !ok || ref.index != index || ref.digest != digest {
-		return bad("it tells of another entry, at %d", ref.index)
+	ref, found, err := l.storedKey(&name, index)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return &CorruptError{What: "idempotency record", Index: index, Err: errors.New("it is missing")}
+	case ref.index != index || ref.digest != digest:
+		return &CorruptError{What: "idempotency record", Index: index, Err: errors.Newf("it tells of another entry, at %d", ref.index)}
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func newMetrics() *metrics {
 			Name: "cairn_sealed_checkpoints_total", Help: "Sealed checkpoints that this node has stored.",
 		}),
 		sealProblems: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "cairn_seal_problems_total", Help: "Sealing messages that did not verify, and roots that did not match.",
+			Name: "cairn_seal_problems_total", Help: "Signatures and messages that did not verify, roots that did not match, and sizes that could not be signed.",
 		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cairn_lpa_handshakes_total", Help: "LPA/1 handshakes by side and outcome.",

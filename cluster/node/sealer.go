@@ -163,8 +163,7 @@ func (s *sealer) carryOut(effects []seal.Effect) {
 			}
 			s.metrics.seals.Inc()
 		case seal.Outvoted:
-			s.fatal(&ledger.DivergenceError{
-				RaftIndex: s.ledger.Head().RaftIndex, Size: e.Size, Want: e.Theirs, Got: e.Ours, Reason: "a majority of the replicas has another root"})
+			s.fatal(e.Err(s.ledger.Head().RaftIndex))
 			return
 		case seal.Problem:
 			s.metrics.sealProblems.Inc()

@@ -47,22 +47,24 @@ func (f *full) Inject(ctx context.Context) (err error) {
 	if f.stopped = f.a.ends(ctx, i, f.within); !f.stopped {
 		return ctx.Err() // or Observed tells
 	}
-	said := f.said()
-	if f.told = said > 0; !f.told {
-		return nil
+	said, err := f.said()
+	if f.told = said > 0; err != nil || !f.told {
+		return err
 	}
 	if err := f.a.FillDisk(i, 0); err != nil {
 		return err
 	}
 	_ = f.a.Spawn(ctx, i)
-	f.refused = f.a.ends(ctx, i, f.within) && f.said() > said
-	return ctx.Err()
+	ended := f.a.ends(ctx, i, f.within)
+	again, err := f.said()
+	f.refused = ended && again > said
+	return errors.CombineErrors(err, ctx.Err())
 }
 
 // said returns how often the node has told that its disk is full.
-func (f *full) said() int {
-	log, _ := os.ReadFile(f.a.Cluster.LogPath(f.a.Name(f.nodes[0])))
-	return strings.Count(string(log), node.ErrDiskFull.Error())
+func (f *full) said() (int, error) {
+	log, err := os.ReadFile(f.a.Cluster.LogPath(f.a.Name(f.nodes[0])))
+	return strings.Count(string(log), node.ErrDiskFull.Error()), errors.Wrap(err, "read the node's log")
 }
 
 func (f *full) Target() string { return strings.Join(f.a.Names(f.nodes), ", ") }

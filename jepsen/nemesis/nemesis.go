@@ -26,7 +26,7 @@ import (
 )
 
 // ErrBusy says that somebody else breaks what this fault needs, or that there is
-// nothing to break just now: nothing was done.
+// nothing to break just now: nothing came of it.
 var ErrBusy = errors.New("not possible now")
 
 // ErrBroken says that a node, under a fault, did not do what it promises to do then.
@@ -38,7 +38,8 @@ func broken(format string, args ...any) error {
 
 // Nemesis is one fault. Its methods are called once each, in this order.
 type Nemesis interface {
-	// Inject breaks something, or returns ErrBusy and leaves everything alone.
+	// Inject breaks something, or returns ErrBusy: nothing came of it, and Heal undoes
+	// what was begun.
 	Inject(ctx context.Context) error
 	// Target says what was struck.
 	Target() string

@@ -44,6 +44,18 @@ func create(t *testing.T, d *disk, name string, content []byte) vfs.File {
 	return f
 }
 
+// createDurable makes a file that no crash takes away.
+func createDurable(t *testing.T, d *disk, name, content string) vfs.File {
+	t.Helper()
+	f := create(t, d, name, []byte(content))
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	syncNames(t, d)
+	d.settle()
+	return f
+}
+
 func read(d *disk, name string) []byte {
 	ino := d.files[name]
 	if ino == nil {
@@ -136,10 +148,7 @@ func TestDiskCrashInTheMiddle(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		d := testDisk(t)
-		f := create(t, d, "a", []byte("one"))
-		_ = f.Sync()
-		syncNames(t, d)
-		d.settle()
+		f := createDurable(t, d, "a", "one")
 		_, _ = f.WriteAt([]byte("two and more"), 0)
 		_ = f.Sync()
 		_, _ = f.WriteAt([]byte("six"), 0)
@@ -186,10 +195,7 @@ func TestDiskForgetsWhatFailed(t *testing.T) {
 		want  string
 	}{"synced again": {false, "old\x00\x00"}, "written again": {true, "new!!"}} {
 		d := testDisk(t)
-		f := create(t, d, "a", []byte("old"))
-		_ = f.Sync()
-		syncNames(t, d)
-		d.settle()
+		f := createDurable(t, d, "a", "old")
 		_, _ = f.WriteAt([]byte("new!!"), 0)
 		if err := d.failing(f); err == nil {
 			t.Fatal("the sync did not fail")

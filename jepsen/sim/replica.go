@@ -255,7 +255,7 @@ func (p *process) stepSealer(e seal.Event) {
 			}
 			p.w.seals.sealed(p.n.id, e.Checkpoint)
 		case seal.Outvoted:
-			p.fatal(&ledger.DivergenceError{Size: e.Size, Want: e.Theirs, Got: e.Ours, Reason: "a majority of the replicas has another root"})
+			p.fatal(e.Err(p.ledger.Head().RaftIndex))
 			return
 		case seal.Problem:
 			p.w.seals.problem(p.n, e.Err)

@@ -65,10 +65,7 @@ func (r *Result) judge() error {
 	}
 	run := &r.Run
 	run.Violations = slices.Clone(r.own)
-	broken, invalid := slices.Clone(r.Broken), slices.Clone(r.Invalid)
-	if p := r.Phases; p.Waited > 0 && p.Sealed == 0 {
-		broken = append(broken, fmt.Sprintf("%d appends waited for their receipts after everything had healed, and none got one", p.Waited))
-	}
+	broken, invalid := slices.Concat(r.Broken, r.stuck()), slices.Clone(r.Invalid)
 	if run.Final == nil {
 		invalid = append(invalid, "there is no final ledger to compare with")
 	} else {
@@ -111,6 +108,28 @@ func (r *Result) judge() error {
 		{Name: "faults put off", Value: fmt.Sprint(r.Skipped)},
 	}
 	return nil
+}
+
+// silence is how long nothing may succeed: several times what the worst series of
+// faults was seen to cost, when five nodes start at once on slow disks.
+const silence = 2 * time.Minute
+
+// stuck says what the clients waited for in vain. Every fault ends, and the cluster has
+// to recover from it, not only from the one that starts all nodes anew.
+func (r *Result) stuck() (broken []string) {
+	if p := r.Phases; p.Waited > 0 && p.Sealed == 0 {
+		broken = append(broken, fmt.Sprintf("%d appends waited for their receipts after everything had healed, and none got one", p.Waited))
+	}
+	figures := report.Measure(r.Run)
+	for _, s := range []struct {
+		what string
+		f    report.KindFigures
+	}{{"append", figures.Appends}, {"linearizable read", figures.Reads}} {
+		if s.f.Quiet > silence {
+			broken = append(broken, fmt.Sprintf("no %s succeeded for %s", s.what, s.f.Quiet.Round(time.Millisecond)))
+		}
+	}
+	return broken
 }
 
 // untried says what the clients never succeeded in: a run proves nothing about that.

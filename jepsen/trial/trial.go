@@ -282,7 +282,6 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		t.invalid = append(t.invalid, "cleaning up failed: "+err.Error())
 	}
 	t.keepLogs()
-	t.silent(report.Measure(r.Run))
 	r.Broken, r.Invalid = t.broken, t.invalid
 	r.Invalid = append(r.Invalid, t.enough(events, t.plan(kinds).Due(o.striking()))...)
 	r.own = t.load.Violations()
@@ -298,24 +297,6 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	_ = os.Remove(filepath.Join(o.Dir, "disks")) // if it is empty
 	return r, r.page()
-}
-
-// silence is how long nothing may succeed, at least: more than twice of what the worst
-// series of faults was seen to cost, when five nodes start at once on slow disks.
-const silence = 2 * time.Minute
-
-// silent breaks a run in which the clients waited for too long: every fault ends, and
-// the cluster has to recover from it before the next one that stops all nodes does.
-func (t *trial) silent(f report.Figures) {
-	most := max(silence, 10*t.opt.Hold[1])
-	for _, s := range []struct {
-		what  string
-		quiet time.Duration
-	}{{"append", f.Appends.Quiet}, {"linearizable read", f.Reads.Quiet}} {
-		if s.quiet > most {
-			t.breaks("no %s succeeded for %s", s.what, s.quiet.Round(time.Millisecond))
-		}
-	}
 }
 
 // claimDir makes sure that a directory is empty.

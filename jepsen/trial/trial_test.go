@@ -399,14 +399,27 @@ func TestInterrupted(t *testing.T) {
 // TestSilence: a cluster that does not recover before all of its nodes are started anew
 // has broken a promise, although nothing contradicts anything.
 func TestSilence(t *testing.T) {
+	op := func(kind history.Kind, at time.Duration, outcome history.Outcome) history.Op {
+		return history.Op{Kind: kind, Call: int64(at), Return: int64(at) + 1, Outcome: outcome}
+	}
 	for _, c := range []struct {
-		appends, reads time.Duration
-		want           int
-	}{{silence, silence, 0}, {silence + 1, 0, 1}, {0, silence + 1, 1}, {3 * silence, 3 * silence, 2}} {
-		tr := &trial{opt: Options{Hold: [2]time.Duration{time.Second, 6 * time.Second}}}
-		tr.silent(report.Figures{Appends: report.KindFigures{Quiet: c.appends}, Reads: report.KindFigures{Quiet: c.reads}})
-		if len(tr.broken) != c.want {
-			t.Errorf("no append for %s, no read for %s: %q, want %d", c.appends, c.reads, tr.broken, c.want)
+		kind  history.Kind
+		quiet time.Duration
+		want  string
+	}{
+		{history.Append, silence - time.Second, ""},
+		{history.Append, silence + time.Second, "no append succeeded"},
+		{history.Head, silence + time.Second, "no linearizable read succeeded"},
+	} {
+		var r Result
+		r.Run.Ops = []history.Op{op(c.kind, 0, history.OK)}
+		for at := time.Second; at < c.quiet; at += time.Second { // they ask, and are refused
+			r.Run.Ops = append(r.Run.Ops, op(c.kind, at, history.Fail))
+		}
+		r.Run.Ops = append(r.Run.Ops, op(c.kind, c.quiet, history.OK))
+		r.Run.LoadEnd = c.quiet
+		if got := strings.Join(r.stuck(), "; "); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s after %s: %q, want %q", c.kind, c.quiet, got, c.want)
 		}
 	}
 }
@@ -422,23 +435,23 @@ func TestUnmet(t *testing.T) {
 	}
 	result := func(ops ...history.Op) *Result {
 		r := &Result{Kinds: []string{history.Range.String()}, Proofs: proofs{1, 1}}
-		r.Run.Ops = append(make([]history.Op, thorough), ops...)
+		r.Run.Ops = append(append(make([]history.Op, thorough), ops...), history.Op{Kind: history.Range, Outcome: history.OK})
 		return r
 	}
-	if why := result(all...).unmet(); len(why) != 0 {
+	if why := result(all...).untried(); len(why) != 0 {
 		t.Errorf("a run with everything: %q", why)
 	}
 	for i, want := range []int{2, 1, 1, 1, 1} {
-		if why := result(slices.Delete(slices.Clone(all), i, i+1)...).unmet(); len(why) != want {
+		if why := result(slices.Delete(slices.Clone(all), i, i+1)...).untried(); len(why) != want {
 			t.Errorf("without %s %s: %q, want %d reasons", all[i].Kind, all[i].Reason, why, want)
 		}
 	}
 	r := result(all...)
 	r.Proofs = proofs{}
-	if why := r.unmet(); len(why) != 2 {
+	if why := r.untried(); len(why) != 2 {
 		t.Errorf("without proofs: %q", why)
 	}
-	if r.Run.Ops = r.Run.Ops[thorough:]; len(r.unmet()) != 0 {
-		t.Errorf("a short run need not meet everything: %q", r.unmet())
+	if r.Run.Ops = r.Run.Ops[thorough:]; len(r.untried()) != 0 {
+		t.Errorf("a short run need not meet everything: %q", r.untried())
 	}
 }

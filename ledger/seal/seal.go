@@ -135,6 +135,11 @@ type (
 	Problem struct{ Err error }
 )
 
+// Err is why the node stops; at is the newest raft index that it has applied.
+func (o Outvoted) Err(at uint64) error {
+	return &ledger.DivergenceError{RaftIndex: at, Size: o.Size, Want: o.Theirs, Got: o.Ours, Reason: "a majority of the replicas has another root"}
+}
+
 func (Send) effect()     {}
 func (Persist) effect()  {}
 func (Sealed) effect()   {}
