@@ -18,11 +18,17 @@ const stopTimeout = 15 * time.Second
 
 // Start starts the named nodes, all without a name, and returns when they are
 // ready (or, with too few processes for a quorum, when they are live). A node
-// that runs already is left alone.
+// that runs already is left alone. A paused node is ErrPaused, and then nothing is started:
+// a paused process answers nobody, and only Resume or Kill helps.
 func (c *Cluster) Start(ctx context.Context, names ...string) error {
 	names, err := c.resolve(names)
 	if err != nil {
 		return err
+	}
+	for _, name := range names {
+		if c.Paused(name) {
+			return errors.Wrapf(ErrPaused, "start %s", name)
+		}
 	}
 	for _, name := range names {
 		if err := c.spawn(name); err != nil && !errors.Is(err, ErrRunning) {
@@ -165,6 +171,16 @@ func (c *Cluster) exited(name string) bool {
 
 // Running says whether a node has a process, paused or not.
 func (c *Cluster) Running(name string) bool { return !c.exited(name) }
+
+// Paused says whether a node has a process that is paused.
+func (c *Cluster) Paused(name string) bool {
+	f, err := c.process(name).find()
+	if err != nil {
+		return false
+	}
+	_ = f.handle.Release()
+	return f.state == procPaused
+}
 
 // Down stops all nodes that run: politely first, with SIGKILL what does not
 // stop in time.

@@ -19,6 +19,9 @@ var ErrNotRunning = errors.New("node is not running")
 // ErrRunning says that a node has a process already.
 var ErrRunning = errors.New("node is already running")
 
+// ErrPaused says that a node has a process that is stopped where it is.
+var ErrPaused = errors.New("node is paused")
+
 // pidFile is what is kept about a process that this package started. The
 // number alone would not do: after the process is gone the kernel gives its
 // number to another one.

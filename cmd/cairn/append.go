@@ -78,7 +78,7 @@ same --key continues where it was interrupted.`,
 	fl.StringVar(&f.key, "key", "", "idempotency `key`, 1 to 128 bytes")
 	fl.BoolVar(&f.noKey, "no-key", false, "no idempotency key: a retry may append twice")
 	fl.BoolVar(&f.sealed, "sealed", false, "wait for the cosigned checkpoint and get the receipt")
-	fl.Uint64Var(&f.expected, "expected-size", 0, "append only if the ledger has exactly this `size`")
+	numberFlag(fl, &f.expected, "expected-size", "", 0, 0, maxIndex, "append only if the ledger has exactly this `size`")
 	fl.StringVar(&f.lines, "lines", "", "append each line of this `file`")
 	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this `file`")
 	return cmd

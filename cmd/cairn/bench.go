@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/ledger"
 )
 
@@ -82,19 +84,19 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Clients, "clients", 16, "`n` clients append at the same time")
-	f.IntVar(&o.Connections, "connections", 0, "they share `n` connections (0: one each, at most 8)")
-	f.IntVar(&o.Batch, "batch", 1, "`n` entries a request")
-	f.IntVar(&o.Size, "size", 256, "`bytes` an entry")
+	numberFlag(f, &o.Clients, "clients", "", 16, 1, 10000, "`n` clients append at the same time")
+	numberFlag(f, &o.Connections, "connections", "", 0, 0, 10000, "they share `n` connections (0: one each, at most 8)")
+	numberFlag(f, &o.Batch, "batch", "", 1, 1, 8192, "`n` entries a request")
+	numberFlag(f, &o.Size, "size", "", 256, 0, ledger.MaxLeafSize-200, "`bytes` an entry")
 	f.StringVar(&o.Mode, "mode", "unary", "unary, or stream (pipelined)")
-	f.IntVar(&o.InFlight, "in-flight", 16, "with --mode stream: `n` requests of each client on their way")
+	numberFlag(f, &o.InFlight, "in-flight", "", 16, 1, 64, "with --mode stream: `n` requests of each client on their way")
 	f.BoolVar(&o.Sealed, "sealed", false, "wait for the cosigned checkpoint and receipts")
 	f.BoolVar(&o.Keys, "keys", false, "give every entry an idempotency key")
 	f.BoolVar(&o.NoVerify, "no-verify", false, "with --sealed: do not verify receipts in the clients")
-	f.DurationVar(&o.Duration, "duration", 10*time.Second, "measure for this long")
-	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "append for this long before")
-	f.Int64Var(&o.Count, "count", 0, "stop after `n` entries (0: after --duration)")
-	f.IntVar(&nodes, "local", 0, "measure a throw-away cluster of `n` nodes on this machine")
+	numberFlag(f, &o.Duration, "duration", "", 10*time.Second, 0, maxWait, "measure for this long")
+	numberFlag(f, &o.Warmup, "warmup", "", 2*time.Second, 0, maxWait, "append for this long before")
+	numberFlag(f, &o.Count, "count", "", 0, 0, math.MaxInt64, "stop after `n` entries (0: after --duration)")
+	numberFlag(f, &nodes, "local", "", 0, 0, local.MaxNodes, "measure a throw-away cluster of `n` nodes on this machine")
 	f.StringVarP(&out, "out", "o", "", "also write the result to this `file`, as JSON")
 	return cmd
 }
@@ -117,18 +119,10 @@ type benchOptions struct {
 
 func (o *benchOptions) validate() error {
 	switch {
-	case o.Clients < 1 || o.Clients > 10000:
-		return usagef("--clients must be 1 to 10000")
-	case o.Batch < 1 || o.Batch > 8192:
-		return usagef("--batch must be 1 to 8192")
-	case o.Size < 0 || o.Size > ledger.MaxLeafSize-200:
-		return usagef("--size must be 0 to %d", ledger.MaxLeafSize-200)
 	case o.Batch*(o.Size+100) > ledger.MaxBatchSize:
 		return usagef("--batch %d of --size %d does not fit into one request (1 MiB)", o.Batch, o.Size)
 	case o.Mode != "unary" && o.Mode != "stream":
 		return usagef("--mode must be unary or stream, not %q", o.Mode)
-	case o.Mode == "stream" && (o.InFlight < 1 || o.InFlight > 64):
-		return usagef("--in-flight must be 1 to 64")
 	case o.Duration <= 0 && o.Count <= 0:
 		return usagef("--duration or --count must be positive")
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -79,8 +78,8 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			n := 0
 			if len(args) == 1 {
 				var err error
-				if n, err = strconv.Atoi(args[0]); err != nil || n < 1 || n > local.MaxNodes {
-					return usagef("N is the number of nodes, 1 to %d, not %q", local.MaxNodes, args[0])
+				if n, err = parseNumber(args[0], 1, local.MaxNodes); err != nil {
+					return usagef("N, the number of nodes: %q %v", args[0], err)
 				}
 			}
 			c, err := local.Open(*dir)
@@ -109,7 +108,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Start(ctx); err != nil {
-				return begun(err)
+				return nodeError(err)
 			}
 			leader, err := c.Leader(ctx)
 			if err != nil {
@@ -234,15 +233,17 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 					return err
 				}
 				done := done
-				if verb == "start" && c.Running(name) {
+				switch {
+				case verb == "start" && c.Running(name):
 					done = "runs already:"
+				case verb == "pause" && c.Paused(name):
+					done = "is paused already:"
+				case verb == "resume" && c.Running(name) && !c.Paused(name):
+					done = "was not paused:"
 				}
 				start := time.Now()
 				if err := do(ctx, c, name); err != nil {
-					if errors.Is(err, local.ErrNotRunning) {
-						return fail(exitFailed, "`cairn cluster status` shows what runs", err)
-					}
-					return begun(err)
+					return nodeError(err)
 				}
 				took := time.Since(start)
 				r := map[string]any{"node": name, "action": verb, "seconds": took.Seconds()}
@@ -253,6 +254,17 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			return nil
 		},
 	}
+}
+
+// nodeError explains why a command could not do its thing to a node's process.
+func nodeError(err error) error {
+	switch {
+	case errors.Is(err, local.ErrNotRunning):
+		return fail(exitFailed, "`cairn cluster status` shows what runs", err)
+	case errors.Is(err, local.ErrPaused):
+		return fail(exitFailed, "let it continue with `cairn cluster resume NAME`, or end it with `cairn cluster kill NAME`", err)
+	}
+	return begun(err)
 }
 
 // begun is classify for a command that has started or signalled processes: when its time is up that goes on, so

@@ -25,7 +25,7 @@ type point struct {
 // parsePoint takes a size, or a file with a receipt or checkpoint that the
 // policy accepts.
 func (a *app) parsePoint(what, arg string) (point, error) {
-	if n, err := strconv.ParseUint(arg, 10, 63); err == nil {
+	if n, err := parseNumber(arg, 0, maxIndex); err == nil {
 		return point{size: n, from: "the ledger"}, nil
 	}
 	raw, err := readFile(arg, tlog.MaxReceiptSize)

@@ -174,8 +174,8 @@ func (a *app) ledgerCommand() *cobra.Command {
 			})
 		},
 	}
-	dump.Flags().Uint64Var(&from, "from", 0, "first `index`")
-	dump.Flags().Uint64Var(&limit, "limit", 0, "at most `n` entries (0: no limit)")
+	numberFlag(dump.Flags(), &from, "from", "", 0, 0, maxIndex, "first `index`")
+	numberFlag(dump.Flags(), &limit, "limit", "", 0, 0, maxIndex, "at most `n` entries (0: no limit)")
 	cmd.AddCommand(dump, &cobra.Command{
 		Use:   "verify DATA_DIR",
 		Short: "Check every table, entry, key and tile of a node's store",

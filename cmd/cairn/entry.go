@@ -97,12 +97,9 @@ func printable(s string) string {
 
 // parseIndex parses an index or size.
 func parseIndex(what, s string) (uint64, error) {
-	n, err := strconv.ParseUint(s, 10, 64)
+	n, err := parseNumber(s, 0, maxIndex)
 	if err != nil {
-		return 0, usagef("%s: %q is not a number from 0 to %d", what, s, uint64(1<<63-1))
-	}
-	if n > 1<<63-1 {
-		return 0, usagef("%s: %s is larger than any ledger", what, s)
+		return 0, usagef("%s: %q %v", what, s, err)
 	}
 	return n, nil
 }

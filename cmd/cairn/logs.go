@@ -50,7 +50,10 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := a.printLog(l, lines[len(lines)-min(len(lines), last):]); err != nil {
+				if last >= 0 {
+					lines = lines[len(lines)-min(len(lines), last):]
+				}
+				if err := a.printLog(l, lines); err != nil {
 					return err
 				}
 				logs = append(logs, l)
@@ -62,7 +65,7 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until interrupted")
-	cmd.Flags().IntVarP(&last, "lines", "n", 1<<30, "only the last `n` lines of each")
+	numberFlag(cmd.Flags(), &last, "lines", "n", -1, -1, 1<<30, "only the last `n` lines of each (-1: all)")
 	return cmd
 }
 

@@ -87,7 +87,7 @@ func (a *app) pkiInitCommand() *cobra.Command {
 	f.StringVar(&domain, "trust-domain", "", "SPIFFE trust `domain`")
 	f.StringVar(&name, "name", "", "common `name` (default: the trust domain and \"root\")")
 	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65) or cat5 (ML-DSA-87)")
-	f.DurationVar(&validity, "validity", 10*365*24*time.Hour, "validity")
+	numberFlag(f, &validity, "validity", "", 10*365*24*time.Hour, time.Second, maxValidity, "validity")
 	return cmd
 }
 
@@ -154,7 +154,7 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 	f.StringVar(&service, "service", "", "`name` of a client")
 	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin; separated by commas")
 	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")
-	f.DurationVar(&validity, "validity", 90*24*time.Hour, "validity")
+	numberFlag(f, &validity, "validity", "", 90*24*time.Hour, time.Second, maxValidity, "validity")
 	return cmd
 }
 

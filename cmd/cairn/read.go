@@ -110,9 +110,9 @@ func (a *app) logCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.Uint64Var(&from, "from", 0, "first `index`")
-	f.Uint64Var(&last, "last", 0, "begin `n` entries before the end")
-	f.Uint64Var(&limit, "limit", 0, "at most `n` entries (0: no limit)")
+	numberFlag(f, &from, "from", "", 0, 0, maxIndex, "first `index`")
+	numberFlag(f, &last, "last", "", 0, 0, maxIndex, "begin `n` entries before the end")
+	numberFlag(f, &limit, "limit", "", 0, 0, maxIndex, "at most `n` entries (0: no limit)")
 	f.BoolVarP(&follow, "follow", "f", false, "then wait for new entries")
 	f.BoolVar(&local, "local", false, "ask one node without a quorum")
 	return cmd

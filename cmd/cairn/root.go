@@ -109,7 +109,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")
 	f.StringVar(&a.profilePath, "profile", os.Getenv("CAIRN_PROFILE"), "client profile `file` [$CAIRN_PROFILE]")
 	f.StringVar(&a.policyPath, "policy", os.Getenv("CAIRN_POLICY"), "tlog-policy `file` that receipts and checkpoints must meet [$CAIRN_POLICY]")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "give up after this `duration`")
+	numberFlag(f, &a.timeout, "timeout", "", 30*time.Second, time.Millisecond, maxWait, "give up after this `duration`")
 	// The defaults above come from the environment: help shows the variable, not the value.
 	f.Lookup("profile").DefValue, f.Lookup("policy").DefValue = "", ""
 
