@@ -14,7 +14,7 @@ import (
 // cannot catch up. The leader has to say so; the others go on.
 func TestMemberBehindTheLog(t *testing.T) {
 	c := startCluster(t, 3, func(cfg *node.Config) {
-		cfg.Storage.SegmentBytes, cfg.Storage.RetainBytes = 1<<20, 1
+		cfg.Storage.SegmentBytes, cfg.Storage.RetainBytes = 1<<20, 1<<20
 	})
 	cl := dial(t, c, "writer")
 	if err := c.Kill(t.Context(), "n3"); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/errors"
@@ -103,8 +104,12 @@ func validateEndpoints(endpoints []Endpoint) error {
 			return errors.Newf("endpoints[%d].name: %q is there twice", i, e.Name)
 		}
 		names[e.Name] = true
-		if host, port, err := net.SplitHostPort(e.Address); err != nil || host == "" || port == "" {
+		host, port, err := net.SplitHostPort(e.Address)
+		if err != nil || host == "" {
 			return errors.Newf("endpoints[%d].address: %q is not host:port", i, e.Address)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return errors.Newf("endpoints[%d].address: %q: the port must be 1 to 65535", i, e.Address)
 		}
 	}
 	return nil

@@ -71,6 +71,8 @@ func TestLoadProfileErrors(t *testing.T) {
 		{"no key", without("key: /abs/writer.key"), "key is missing"},
 		{"no endpoints", goodProfile[:strings.Index(goodProfile, "endpoints")], "endpoints is missing"},
 		{"no port", strings.Replace(goodProfile, ":4001", "", 1), "endpoints[0].address"},
+		{"port 0", strings.Replace(goodProfile, ":4001", ":0", 1), "endpoints[0].address"},
+		{"a port too large", strings.Replace(goodProfile, ":4001", ":65536", 1), "endpoints[0].address"},
 		{"name twice", strings.Replace(goodProfile, "n2", "n1", 1), "is there twice"},
 		{"bad name", strings.Replace(goodProfile, "n2", "a/b", 1), "endpoints[1].name"},
 	} {

@@ -118,10 +118,15 @@ func LoadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, errors.Wrap(err, "read node configuration")
 	}
+	// Defaults first: a number that the file sets to 0 stays 0 and is out of its range.
+	c.setDefaults()
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil {
 		return c, errors.Wrapf(err, "parse %s", path)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return c, errors.Newf("%s holds more than one document", path)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -135,7 +140,6 @@ func LoadConfig(path string) (Config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	c.setDefaults()
 	if err := c.Validate(); err != nil {
 		return c, errors.Wrapf(err, "%s", path)
 	}
@@ -145,16 +149,7 @@ func LoadConfig(path string) (Config, error) {
 func (c *Config) setDefaults() {
 	setDefault(&c.Suite, "default")
 	setDefault(&c.LogLevel, "info")
-	setDefault(&c.Raft.Tick, 10*time.Millisecond)
-	setDefault(&c.Raft.Heartbeat, 50*time.Millisecond)
-	setDefault(&c.Raft.Election, 300*time.Millisecond)
-	setDefault(&c.Raft.Stall, 2*time.Second)
-	setDefault(&c.Storage.SegmentBytes, 64<<20)
-	setDefault(&c.Storage.RetainBytes, 1<<30)
-	setDefault(&c.Storage.CacheBytes, 32<<20)
-	setDefault(&c.Storage.QueueBytes, 64<<20)
-	setDefault(&c.Storage.MinFreeBytes, 256<<20)
-	setDefault(&c.Seal.Cadence, 50*time.Millisecond)
+	c.presetNumbers()
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -192,24 +187,24 @@ func (c *Config) Validate() error {
 			return errors.Newf("%s: must be set", k.key)
 		}
 	}
-	for _, a := range []struct{ key, value string }{
-		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP},
-	} {
-		if _, _, err := net.SplitHostPort(a.value); err != nil {
-			return errors.Wrapf(err, "%s: want host:port", a.key)
-		}
+	if err := c.validateListen(); err != nil {
+		return err
 	}
 	if err := c.validateMembers(); err != nil {
 		return err
 	}
-	r := c.Raft
-	switch {
-	case r.Tick < time.Millisecond:
-		return errors.Newf("raft.tick: %v is below 1ms", r.Tick)
+	if err := c.validateNumbers(); err != nil {
+		return err
+	}
+	switch r, s := c.Raft, c.Storage; {
 	case r.Heartbeat < r.Tick || r.Heartbeat%r.Tick != 0:
 		return errors.Newf("raft.heartbeat: %v is not a multiple of raft.tick (%v)", r.Heartbeat, r.Tick)
 	case r.Election < 3*r.Heartbeat:
 		return errors.Newf("raft.election: %v is below three heartbeats (%v)", r.Election, r.Heartbeat)
+	case r.Stall < r.Election:
+		return errors.Newf("raft.stall: %v is below raft.election (%v)", r.Stall, r.Election)
+	case s.SegmentBytes > s.RetainBytes:
+		return errors.Newf("storage.segment_bytes: %d is above storage.retain_bytes (%d)", s.SegmentBytes, s.RetainBytes)
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
@@ -224,11 +219,10 @@ func (c *Config) validateMembers() error {
 		return errors.New("members: list every voter, this node included")
 	}
 	ids, names, self := map[uint64]bool{}, map[string]bool{}, false
+	addresses := map[string]string{} // address -> key
 	for i, m := range c.Members {
 		at := fmt.Sprintf("members[%d]", i)
 		switch {
-		case m.ID == 0:
-			return errors.Newf("%s.id: must not be 0", at)
 		case ids[m.ID]:
 			return errors.Newf("%s.id: %d is used twice", at, m.ID)
 		case !namePattern.MatchString(m.Name):
@@ -238,10 +232,14 @@ func (c *Config) validateMembers() error {
 		case m.Cosigner == "":
 			return errors.Newf("%s.cosigner: must be the verifier key of the member's cosignatures", at)
 		}
-		for _, a := range []struct{ key, value string }{{"peer", m.Peer}, {"api", m.API}} {
-			if _, _, err := net.SplitHostPort(a.value); err != nil {
-				return errors.Wrapf(err, "%s.%s: want host:port", at, a.key)
+		for _, a := range []struct{ key, value string }{{at + ".peer", m.Peer}, {at + ".api", m.API}} {
+			if host, _, err := splitAddress(a.value); err != nil || host == "" {
+				return errors.Newf("%s: %q is not an address that others can dial: want host:port, port 1 to 65535", a.key, a.value)
 			}
+			if other := addresses[a.value]; other != "" {
+				return errors.Newf("%s: %s is the address of %s already", a.key, a.value, other)
+			}
+			addresses[a.value] = a.key
 		}
 		ids[m.ID], names[m.Name] = true, true
 		self = self || m.Name == c.Name
@@ -250,6 +248,45 @@ func (c *Config) validateMembers() error {
 		return errors.Newf("members: %q (this node's name) is not among them", c.Name)
 	}
 	return nil
+}
+
+// validateListen holds the listening addresses apart: two listeners cannot share one.
+func (c *Config) validateListen() error {
+	type address struct{ key, host, port string }
+	var seen []address
+	for _, a := range []struct{ key, value string }{
+		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP},
+	} {
+		host, port, err := splitAddress(a.value)
+		if err != nil {
+			return errors.Wrap(err, a.key)
+		}
+		for _, o := range seen {
+			if port == o.port && (host == o.host || anyHost(host) || anyHost(o.host)) {
+				return errors.Newf("%s: %s is in use by %s", a.key, a.value, o.key)
+			}
+		}
+		seen = append(seen, address{a.key, host, port})
+	}
+	return nil
+}
+
+// splitAddress parses host:port. The port is a number: a node's peers and clients name it.
+func splitAddress(s string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(s)
+	if err != nil {
+		return "", "", errors.Newf("%q is not host:port", s)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", "", errors.Newf("%q: the port must be 1 to 65535", s)
+	}
+	return host, port, nil
+}
+
+// anyHost says whether a listener on the host takes connections to every address of the machine.
+func anyHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // Self returns this node's own row of Members.

@@ -1,0 +1,142 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEveryNumberHasARange: a numeric field of Config without a row in the table of ranges is a fault.
+func TestEveryNumberHasARange(t *testing.T) {
+	t.Parallel()
+	keys := map[string]bool{}
+	for _, r := range ranges {
+		if keys[r.key] {
+			t.Errorf("%s has two rows", r.key)
+		}
+		keys[r.key] = true
+		if r.least > r.most || r.preset != 0 && (r.preset < r.least || r.preset > r.most) {
+			t.Errorf("%s: the default %d is not within %d to %d", r.key, r.preset, r.least, r.most)
+		}
+	}
+	var visit func(at string, typ reflect.Type)
+	visit = func(at string, typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Struct:
+			for i := range typ.NumField() {
+				visit(strings.TrimPrefix(at+"."+yamlName(typ.Field(i)), "."), typ.Field(i).Type)
+			}
+		case reflect.Slice:
+			visit(at+"[]", typ.Elem())
+		case reflect.String, reflect.Bool:
+		default:
+			if !keys[at] {
+				t.Errorf("%s (%s) has no range: add a row to the table in ranges.go", at, typ)
+			}
+			delete(keys, at)
+		}
+	}
+	visit("", reflect.TypeFor[Config]())
+	for key := range keys {
+		t.Errorf("%s has a range and is no number of Config", key)
+	}
+}
+
+// TestNumbersOutOfRange puts, for every number, values outside its range into a file. LoadConfig names key,
+// value and range. A zero is a value as any other.
+func TestNumbersOutOfRange(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	load := func(key, value string) error {
+		base := strings.Split(key, ".")
+		var text string
+		if strings.HasPrefix(key, "members") {
+			text = fmt.Sprintf("members: [{id: %s, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n", value)
+		} else {
+			text = fmt.Sprintf("members: [{id: 1, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n%s: {%s: %s}\n", base[0], base[1], value)
+		}
+		text += `name: n1
+cluster_id: 00000000000000ab
+origin: example.org/ledger
+trust_domain: example.org
+data_dir: data
+listen: {api: "127.0.0.1:1", peer: "127.0.0.1:2", http: "127.0.0.1:3"}
+policy: p
+keys: {roots: r, certificate: c, key: k, kem_certificate: c, kem_key: k, cosigner: c, sealing: s, log_key: l}
+`
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadConfig(file)
+		return err
+	}
+	for _, r := range ranges {
+		show := func(v int64) string {
+			if r.unit == duration {
+				return time.Duration(v).String()
+			}
+			return fmt.Sprint(v)
+		}
+		values := []int64{-1, 0, r.least - 1}
+		if r.most < math.MaxInt64 {
+			values = append(values, r.most+1)
+		}
+		for _, v := range values {
+			err := load(r.key, show(v))
+			if err == nil {
+				t.Errorf("%s: %s was taken", r.key, show(v))
+				continue
+			}
+			if v < 0 && r.key == "members[].id" {
+				continue // the YAML library refuses it, with the line
+			}
+			name := strings.Replace(r.key, "[]", "[0]", 1)
+			if !strings.Contains(err.Error(), name+": "+r.write(v)) || !strings.Contains(err.Error(), "must be "+r.write(r.least)+" to "+r.write(r.most)) {
+				t.Errorf("%s: %s: %v, want key, value and range", r.key, show(v), err)
+			}
+		}
+		if r.preset != 0 {
+			if err := load(r.key, show(r.preset)); err != nil {
+				t.Errorf("%s: the default %s is refused: %v", r.key, show(r.preset), err)
+			}
+		}
+	}
+	if err := load("raft.stall", "1e9"); err == nil {
+		t.Error("a duration without a unit was taken")
+	}
+}
+
+// TestDocumentedRanges holds the table in docs/operations.md to the table in ranges.go.
+func TestDocumentedRanges(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range ranges {
+		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta("`"+r.key+"`") + ` \|[^|]*\|([^|]*)\|([^|]*)\|$`).FindSubmatch(page)
+		if row == nil {
+			t.Errorf("docs/operations.md has no row with four columns for %s", r.key)
+			continue
+		}
+		preset := "required"
+		if r.preset != 0 {
+			preset = r.write(r.preset)
+		}
+		most := r.write(r.most)
+		if r.most == math.MaxInt64 {
+			most = "2^63-1"
+		}
+		want := []string{preset, r.write(r.least) + " to " + most}
+		got := []string{strings.TrimSpace(string(row[1])), strings.TrimSpace(string(row[2]))}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("docs/operations.md says of %s: %q, want %q", r.key, got, want)
+		}
+	}
+}
