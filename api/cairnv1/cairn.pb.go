@@ -1895,7 +1895,9 @@ func (x *Cosigner) GetTime() uint64 {
 }
 
 type StatusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A size whose root the answer names; 0 asks for none. It makes nodes comparable.
+	RootSize      uint64 `protobuf:"varint,1,opt,name=root_size,json=rootSize,proto3" json:"root_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1930,6 +1932,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
 }
 
+func (x *StatusRequest) GetRootSize() uint64 {
+	if x != nil {
+		return x.RootSize
+	}
+	return 0
+}
+
 type StatusResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Node    string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1957,8 +1966,13 @@ type StatusResponse struct {
 	// What waits in the proposal queue.
 	QueuedRequests uint64 `protobuf:"varint,19,opt,name=queued_requests,json=queuedRequests,proto3" json:"queued_requests,omitempty"`
 	QueuedBytes    uint64 `protobuf:"varint,20,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The root that this replica computed for sealed_size; empty when nothing is sealed.
+	SealedRoot []byte `protobuf:"bytes,21,opt,name=sealed_root,json=sealedRoot,proto3" json:"sealed_root,omitempty"`
+	// The root that this replica computed for StatusRequest.root_size; empty when the replica has not
+	// reached that size.
+	RequestedRoot []byte `protobuf:"bytes,22,opt,name=requested_root,json=requestedRoot,proto3" json:"requested_root,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2129,6 +2143,20 @@ func (x *StatusResponse) GetQueuedBytes() uint64 {
 		return x.QueuedBytes
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetSealedRoot() []byte {
+	if x != nil {
+		return x.SealedRoot
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetRequestedRoot() []byte {
+	if x != nil {
+		return x.RequestedRoot
+	}
+	return nil
 }
 
 // Peer is one member of the cluster, as the answering node sees it.
@@ -2871,8 +2899,9 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\tcosigners\x18\a \x03(\v2\x12.cairn.v1.CosignerR\tcosigners\"2\n" +
 	"\bCosigner\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x04R\x04time\"\x0f\n" +
-	"\rStatusRequest\"\xba\x04\n" +
+	"\x04time\x18\x02 \x01(\x04R\x04time\",\n" +
+	"\rStatusRequest\x12\x1b\n" +
+	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\x82\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -2896,7 +2925,10 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"storeBytes\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x12 \x01(\x04R\rdiskFreeBytes\x12'\n" +
 	"\x0fqueued_requests\x18\x13 \x01(\x04R\x0equeuedRequests\x12!\n" +
-	"\fqueued_bytes\x18\x14 \x01(\x04R\vqueuedBytes\"\x8c\x01\n" +
+	"\fqueued_bytes\x18\x14 \x01(\x04R\vqueuedBytes\x12\x1f\n" +
+	"\vsealed_root\x18\x15 \x01(\fR\n" +
+	"sealedRoot\x12%\n" +
+	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\"\x8c\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

@@ -8,8 +8,13 @@ import (
 
 // Status describes a node: the named one, or with "" any that answers.
 func (c *Client) Status(ctx context.Context, name string) (*cairnv1.StatusResponse, error) {
+	return c.status(ctx, name, 0)
+}
+
+// status also asks for the root of a size, unless the size is 0.
+func (c *Client) status(ctx context.Context, name string, rootSize uint64) (*cairnv1.StatusResponse, error) {
 	call := func(ctx context.Context, n *node) (*cairnv1.StatusResponse, error) {
-		return n.ledger.Status(ctx, &cairnv1.StatusRequest{})
+		return n.ledger.Status(ctx, &cairnv1.StatusRequest{RootSize: rootSize})
 	}
 	if name == "" {
 		resp, _, err := read(ctx, c, call)

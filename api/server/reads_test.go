@@ -95,6 +95,14 @@ func TestReads(t *testing.T) {
 	if rec, err = a.Receipt(ctx, &cairnv1.ReceiptRequest{Index: 300, Wait: true}); err != nil || rec.Sealed.Size != 301 {
 		t.Errorf("Receipt with wait: %v, %v", rec, err)
 	}
+	rooted, err := a.Status(ctx, &cairnv1.StatusRequest{RootSize: 17})
+	if err != nil || string(rooted.RequestedRoot) != string(con.OldRoot) {
+		t.Errorf("Status names root %x for size 17, want %x, %v", rooted.GetRequestedRoot(), con.OldRoot, err)
+	}
+	beyond, err := a.Status(ctx, &cairnv1.StatusRequest{RootSize: 302})
+	if err != nil || len(beyond.RequestedRoot) != 0 || string(beyond.SealedRoot) != string(root[:]) {
+		t.Errorf("Status with a size beyond the ledger: %v, %v", beyond, err)
+	}
 	st, err := a.Status(ctx, &cairnv1.StatusRequest{})
 	if err != nil || st.Node != "n1" || st.Role != "leader" || st.Size != 301 || st.SealedSize != 301 || len(st.Peers) != 1 || st.Origin != fakecluster.Origin {
 		t.Errorf("Status: %v, %v", st, err)

@@ -7,7 +7,7 @@ import (
 )
 
 // Status implements cairnv1.LedgerServer.
-func (s *Server) Status(context.Context, *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
+func (s *Server) Status(_ context.Context, req *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
 	st, l := s.cfg.Backend.Status(), s.cfg.Backend.Ledger()
 	head := l.Head()
 	resp := &cairnv1.StatusResponse{
@@ -19,7 +19,14 @@ func (s *Server) Status(context.Context, *cairnv1.StatusRequest) (*cairnv1.Statu
 		QueuedRequests: st.QueuedRequests, QueuedBytes: st.QueuedBytes,
 	}
 	if sealed := l.Sealed(); sealed != nil {
-		resp.SealedSize = sealed.Size
+		resp.SealedSize, resp.SealedRoot = sealed.Size, sealed.Root[:]
+	}
+	if size := req.GetRootSize(); size > 0 && size <= head.Size {
+		root, err := l.RootAt(size)
+		if err != nil {
+			return nil, err
+		}
+		resp.RequestedRoot = root[:]
 	}
 	for _, p := range st.Peers {
 		resp.Peers = append(resp.Peers, &cairnv1.Peer{

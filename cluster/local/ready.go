@@ -110,6 +110,16 @@ type NodeStatus struct {
 
 // Status asks every node that runs.
 func (c *Cluster) Status(ctx context.Context) ([]NodeStatus, error) {
+	all, _, err := c.ask(ctx, false)
+	return all, err
+}
+
+// StatusAndRoots asks every node that runs, and compares the roots of those that answer.
+func (c *Cluster) StatusAndRoots(ctx context.Context) ([]NodeStatus, client.RootComparison, error) {
+	return c.ask(ctx, true)
+}
+
+func (c *Cluster) ask(ctx context.Context, roots bool) (_ []NodeStatus, cmp client.RootComparison, _ error) {
 	var all []NodeStatus
 	answering := false
 	for _, n := range c.state.Nodes {
@@ -118,7 +128,7 @@ func (c *Cluster) Status(ctx context.Context) ([]NodeStatus, error) {
 		switch {
 		case errors.Is(err, ErrNotRunning):
 		case err != nil:
-			return nil, err
+			return nil, cmp, err
 		default:
 			_ = f.handle.Release()
 			s.PID, s.Process = f.id.PID, "running"
@@ -130,11 +140,11 @@ func (c *Cluster) Status(ctx context.Context) ([]NodeStatus, error) {
 		all = append(all, s)
 	}
 	if !answering {
-		return all, nil
+		return all, cmp, nil
 	}
 	cl, err := c.Dial(ctx, "admin")
 	if err != nil {
-		return nil, err
+		return nil, cmp, err
 	}
 	defer cl.Close()
 	done := make(chan int, len(all))
@@ -157,7 +167,16 @@ func (c *Cluster) Status(ctx context.Context) ([]NodeStatus, error) {
 	for range all {
 		<-done
 	}
-	return all, nil
+	if roots {
+		answers := map[string]*cairnv1.StatusResponse{}
+		for _, s := range all {
+			if s.Status != nil {
+				answers[s.Name] = s.Status
+			}
+		}
+		cmp = cl.CompareRoots(ctx, answers)
+	}
+	return all, cmp, nil
 }
 
 // Dial returns a client with the named profile that keeps no state file.

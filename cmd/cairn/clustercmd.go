@@ -192,7 +192,7 @@ func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
-			nodes, err := c.Status(ctx)
+			nodes, roots, err := c.StatusAndRoots(ctx)
 			if err != nil {
 				return err
 			}
@@ -206,6 +206,7 @@ func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
 					all[i].Error = firstLine(n.Err)
 				}
 			}
+			markRoots(all, roots)
 			return a.printStatus(all)
 		},
 	}

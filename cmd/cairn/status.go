@@ -18,27 +18,33 @@ const statusTimeout = 3 * time.Second
 
 // nodeStatus is one node as it is printed.
 type nodeStatus struct {
-	Node       string       `json:"node"`
-	Address    string       `json:"address,omitempty"`
-	Process    string       `json:"process,omitempty"` // local clusters only
-	PID        int          `json:"pid,omitempty"`
-	Error      string       `json:"error,omitempty"`
-	Role       string       `json:"role,omitempty"`
-	Leader     string       `json:"leader,omitempty"`
-	Term       uint64       `json:"term,omitempty"`
-	Commit     uint64       `json:"commit,omitempty"`
-	Applied    uint64       `json:"applied,omitempty"`
-	Size       uint64       `json:"size"`
-	SealedSize uint64       `json:"sealed_size"`
-	Root       string       `json:"root,omitempty"`
-	Origin     string       `json:"origin,omitempty"`
-	Version    string       `json:"version,omitempty"`
-	Started    string       `json:"started,omitempty"`
-	Queued     uint64       `json:"queued_requests"`
-	WALBytes   uint64       `json:"wal_bytes"`
-	StoreBytes uint64       `json:"store_bytes"`
-	DiskFree   uint64       `json:"disk_free_bytes"`
-	Peers      []peerStatus `json:"peers,omitempty"`
+	Node       string `json:"node"`
+	Address    string `json:"address,omitempty"`
+	Process    string `json:"process,omitempty"` // local clusters only
+	PID        int    `json:"pid,omitempty"`
+	Error      string `json:"error,omitempty"`
+	Role       string `json:"role,omitempty"`
+	Leader     string `json:"leader,omitempty"`
+	Term       uint64 `json:"term,omitempty"`
+	Commit     uint64 `json:"commit,omitempty"`
+	Applied    uint64 `json:"applied,omitempty"`
+	Size       uint64 `json:"size"`
+	SealedSize uint64 `json:"sealed_size"`
+	Root       string `json:"root,omitempty"`
+	SealedRoot string `json:"sealed_root,omitempty"`
+	// ComparedSize is the size at which the nodes' roots were compared, ComparedRoot this node's. Both
+	// are absent when this node was not compared.
+	ComparedSize uint64       `json:"compared_size,omitempty"`
+	ComparedRoot string       `json:"compared_root,omitempty"`
+	Differs      bool         `json:"differs,omitempty"`
+	Origin       string       `json:"origin,omitempty"`
+	Version      string       `json:"version,omitempty"`
+	Started      string       `json:"started,omitempty"`
+	Queued       uint64       `json:"queued_requests"`
+	WALBytes     uint64       `json:"wal_bytes"`
+	StoreBytes   uint64       `json:"store_bytes"`
+	DiskFree     uint64       `json:"disk_free_bytes"`
+	Peers        []peerStatus `json:"peers,omitempty"`
 }
 
 type peerStatus struct {
@@ -50,7 +56,8 @@ type peerStatus struct {
 
 func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
-	s.Size, s.SealedSize, s.Root = r.Size, r.SealedSize, hex.EncodeToString(r.Root)
+	s.Size, s.SealedSize = r.Size, r.SealedSize
+	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
 	s.Origin, s.Version, s.Started, s.Queued = r.Origin, r.Version, timeString(r.Started), r.QueuedRequests
 	s.WALBytes, s.StoreBytes, s.DiskFree = r.WalBytes, r.StoreBytes, r.DiskFreeBytes
 	for _, p := range r.Peers {
@@ -62,8 +69,9 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
-		Long: `Ask every node of the profile for its state. Exits with 6 if no node knows a
-leader, with 0 otherwise, even if some nodes are down.`,
+		Long: `Ask every node of the profile for its state, and compare their roots at a size
+that all of them have sealed. Exits with 3 if the roots differ, with 6 if no node
+knows a leader, with 0 otherwise, even if some nodes are down.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.profile()
@@ -71,34 +79,41 @@ leader, with 0 otherwise, even if some nodes are down.`,
 				return err
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				all := make([]nodeStatus, len(p.Endpoints))
+				all, answers := make([]nodeStatus, len(p.Endpoints)), make([]*cairnv1.StatusResponse, len(p.Endpoints))
 				done := make(chan struct{})
 				for i, e := range p.Endpoints {
 					go func() {
 						defer func() { done <- struct{}{} }()
-						all[i] = askStatus(ctx, c, e)
+						all[i], answers[i] = askStatus(ctx, c, e)
 					}()
 				}
 				for range all {
 					<-done
 				}
+				answered := map[string]*cairnv1.StatusResponse{}
+				for i, e := range p.Endpoints {
+					if answers[i] != nil {
+						answered[e.Name] = answers[i]
+					}
+				}
+				markRoots(all, c.CompareRoots(ctx, answered))
 				return a.printStatus(all)
 			})
 		},
 	}
 }
 
-func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) nodeStatus {
+func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeStatus, *cairnv1.StatusResponse) {
 	s := nodeStatus{Node: e.Name, Address: e.Address}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	r, err := c.Status(ctx, e.Name)
 	if err != nil {
 		s.Error = firstLine(err)
-		return s
+		return s, nil
 	}
 	s.fill(r)
-	return s
+	return s, r
 }
 
 // printStatus prints a table or one object per node.
@@ -119,6 +134,9 @@ func (a *app) printStatus(all []nodeStatus) error {
 			return err
 		}
 	}
+	if err := rootsDiffer(all); err != nil {
+		return err
+	}
 	if leader == "" {
 		return failf(exitUnavailable, "see that a majority of the nodes runs (`cairn cluster status`, their logs)", "no node knows a leader")
 	}
@@ -130,13 +148,13 @@ func statusTable(w io.Writer, all []nodeStatus) {
 	for _, s := range all {
 		withProcess = withProcess || s.Process != ""
 	}
-	header := []string{"node", "role", "term", "applied", "size", "sealed", "wal", "store", "up", "address"}
+	header := []string{"node", "role", "term", "applied", "size", "sealed", "root", "wal", "store", "up", "address"}
 	if withProcess {
 		header = append(header, "process")
 	}
-	t := newTable(header...).alignRight(2, 3, 4, 5, 6, 7, 8)
+	t := newTable(header...).alignRight(2, 3, 4, 5, 7, 8, 9)
 	for _, s := range all {
-		row := []string{s.Node, s.Role, "-", "-", "-", "-", "-", "-", "-", s.Address}
+		row := []string{s.Node, s.Role, "-", "-", "-", "-", "-", "-", "-", "-", s.Address}
 		if s.Role == "" {
 			row[1] = "(no answer)"
 		} else {
@@ -144,7 +162,7 @@ func statusTable(w io.Writer, all []nodeStatus) {
 			if started, err := time.Parse(time.RFC3339Nano, s.Started); err == nil {
 				up = time.Since(started).Truncate(time.Second).String()
 			}
-			row = []string{s.Node, s.Role, strconv.FormatUint(s.Term, 10), count(s.Applied), count(s.Size), count(s.SealedSize),
+			row = []string{s.Node, s.Role, strconv.FormatUint(s.Term, 10), count(s.Applied), count(s.Size), count(s.SealedSize), s.rootMark(),
 				bytesString(s.WALBytes), bytesString(s.StoreBytes), up, s.Address}
 		}
 		if withProcess {
