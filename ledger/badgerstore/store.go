@@ -47,6 +47,8 @@ const (
 type Store struct {
 	dir string
 	db  *badger.DB
+	// syncFile makes the contents of a file durable; tests put a simulated disk in its place.
+	syncFile func(name string) error
 
 	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of memory that is not
 	// mapped any more ends the process.
@@ -95,7 +97,7 @@ func Open(o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
-	s = &Store{dir: o.Dir, db: db}
+	s = &Store{dir: o.Dir, db: db, syncFile: syncFile}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
 }
@@ -317,7 +319,7 @@ func (s *Store) syncValueLog() error {
 			continue
 		}
 		newest = max(newest, n)
-		if err := syncFile(file); err != nil {
+		if err := s.syncFile(file); err != nil {
 			return err
 		}
 	}
