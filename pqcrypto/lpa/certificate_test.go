@@ -66,7 +66,7 @@ func TestServerRefusesClientCertificates(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			identity := &pki.Identity{Chain: w.client.Chain, Key: tc.key}
-			evil := &evilClient{cfg: w.config(w.client), server: nodeOne, local: &local{identity: identity, chain: tc.chain}}
+			evil := &evilClient{cfg: w.config(w.client), server: nodeOne, local: &local{roots: w.pool, identity: identity, chain: tc.chain}}
 			var told *HandshakeError
 			evil.finished = func(h *clientHalf, m3 []byte, err error) {
 				if err == nil {
@@ -221,6 +221,6 @@ func TestStrangerLearnsNothingFromDeny(t *testing.T) {
 	server := w.config(w.n1)
 	server.Deny = func(*pki.Certificate) error { return errors.New("revoked") }
 	key := must(pqcrypto.GenerateSigningKey(w.suite.sig))
-	evil := &evilClient{cfg: w.config(w.client), server: nodeOne, local: &local{identity: &pki.Identity{Chain: w.client.Chain, Key: key}, chain: raws(w.client.Chain)}}
+	evil := &evilClient{cfg: w.config(w.client), server: nodeOne, local: &local{roots: w.pool, identity: &pki.Identity{Chain: w.client.Chain, Key: key}, chain: raws(w.client.Chain)}}
 	wantReason(t, attackServer(t, server, evil.attack(t)), ReasonSignature)
 }

@@ -16,8 +16,8 @@ import (
 // DefaultHandshakeTimeout bounds a handshake when Config.HandshakeTimeout is zero.
 const DefaultHandshakeTimeout = 5 * time.Second
 
-// Config is one principal's side of the channel, for dialling and accepting. Fill it in before the first use and do not change it
-// afterwards; do not copy it. All methods are safe for concurrent use.
+// Config is one principal's side of the channel, for dialling and accepting. Fill it in before the first use. Afterwards only Reload
+// changes it. Do not copy it. All methods are safe for concurrent use.
 type Config struct {
 	// Suite fixes every algorithm. Required.
 	Suite *Suite
@@ -29,11 +29,11 @@ type Config struct {
 	Now func() time.Time
 	// HandshakeTimeout bounds one handshake, outer TLS included; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Deny refuses a peer whose certificate is otherwise good, because it is revoked or no member any more; nil refuses nobody.
+	// Deny refuses a peer whose certificate is otherwise good, because it is revoked or not a member; nil refuses nobody.
 	// It is asked during the handshake, about once a minute while the connection lives, and by Recheck. The dialling side asks it
 	// about both certificates of the server (Certificate.IsKEM tells them apart). It must be quick and safe for concurrent use.
 	Deny func(*pki.Certificate) error
-	// Observe, if set, is told the outcome of every handshake, for metrics. It must be quick and safe for concurrent use.
+	// Observe, if set, is called with the outcome of every handshake, for metrics and logs. It must be quick and safe for concurrent use.
 	Observe func(Event)
 
 	prepared atomic.Pointer[local]
@@ -62,15 +62,22 @@ type Event struct {
 	Reason   string // a Reason word; "" is success
 	Peer     pki.ID // see HandshakeError.Peer; "" if unknown
 	Remote   net.Addr
+	Raw      net.Conn // what Client or Server was called with
 	Suite    *Suite
 	Duration time.Duration
+	// Certificate is the peer's identity certificate as presented, nil if the handshake did not get that far. The peer has proved
+	// that it owns the certificate only where Peer says so.
+	Certificate *pki.Certificate
+	// Err is the *HandshakeError of a failed handshake.
+	Err error
 }
 
 // Group returns the TLS group that the suite pins.
 func (e Event) Group() tls.CurveID { return e.Suite.group }
 
-// local is a Config's own side, checked and encoded once.
+// local is a Config's own side and its trust anchors, checked and encoded once. It is replaced as a whole.
 type local struct {
+	roots    *pki.Pool
 	identity *pki.Identity
 	chain    [][]byte // SVID and its issuers without the root
 	m1       []byte   // the whole frame M1; nil without a KEM half
@@ -87,24 +94,44 @@ func (c *Config) prepare() (*local, error) {
 	if l := c.prepared.Load(); l != nil {
 		return l, nil
 	}
-	l, err := c.checkLocal()
+	l, err := c.checkLocal(c.Identity, c.Roots)
 	if err != nil {
 		return nil, fail(ReasonConfig, err)
 	}
-	c.prepared.Store(l)
+	if !c.prepared.CompareAndSwap(nil, l) {
+		return c.prepared.Load(), nil // Reload was quicker
+	}
 	return l, nil
 }
 
-func (c *Config) checkLocal() (*local, error) {
+// Reload replaces identity and trust anchors. Handshakes that begin afterwards use the new ones. A live connection keeps the keys that
+// it was made with, and is closed by Recheck if its peer does not lead to the new trust anchors. On an error nothing has changed.
+func (c *Config) Reload(identity *pki.Identity, roots *pki.Pool) error {
+	l, err := c.checkLocal(identity, roots)
+	if err != nil {
+		return fail(ReasonConfig, err)
+	}
+	c.prepared.Store(l)
+	return nil
+}
+
+// Current returns the identity that new handshakes use.
+func (c *Config) Current() *pki.Identity {
+	if l := c.prepared.Load(); l != nil {
+		return l.identity
+	}
+	return c.Identity
+}
+
+func (c *Config) checkLocal(id *pki.Identity, roots *pki.Pool) (*local, error) {
 	switch {
 	case c.Suite == nil:
 		return nil, errors.New("no suite configured")
-	case c.Roots == nil:
+	case roots == nil:
 		return nil, errors.New("no trust roots configured")
-	case c.Identity == nil || c.Identity.Key == nil || len(c.Identity.Chain) == 0:
+	case id == nil || id.Key == nil || len(id.Chain) == 0:
 		return nil, errors.New("no identity certificate and key configured")
 	}
-	id := c.Identity
 	if id.Key.Params() != c.Suite.sig {
 		return nil, errors.Newf("suite %s needs a %s identity key, this one is %s", c.Suite, c.Suite.sig, id.Key.Params())
 	}
@@ -112,7 +139,7 @@ func (c *Config) checkLocal() (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &local{identity: id, chain: chain}
+	l := &local{roots: roots, identity: id, chain: chain}
 	if id.KEMKey == nil {
 		return l, nil
 	}
@@ -163,8 +190,8 @@ func withoutRoot(chain []*pki.Certificate) ([][]byte, error) {
 	return out, nil
 }
 
-// Recheck asks Deny about the peer of every live connection and closes those that it refuses now. Call it when the membership or a
-// revocation list has changed. It returns how many connections it closed.
+// Recheck looks at the peer of every live connection: it closes those that Deny refuses now, and those that do not lead to the present
+// trust anchors. Call it after Reload, and when the membership or a revocation list has changed. It returns how many it closed.
 func (c *Config) Recheck() int {
 	closed := 0
 	for _, conn := range c.live.all() {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -14,7 +15,7 @@ import (
 const watchInterval = time.Minute
 
 // Conn is an authenticated, encrypted stream. It closes itself when the first of the certificates that the peer presented expires,
-// and when Config.Deny refuses the peer later on (see Config.Recheck). All methods are safe for concurrent use as in net.Conn.
+// when Config.Deny refuses the peer later on, and when the peer's trust anchor goes (see Config.Recheck). All methods are safe for concurrent use as in net.Conn.
 type Conn struct {
 	net.Conn // the outer TLS
 
@@ -22,6 +23,8 @@ type Conn struct {
 	raw       net.Conn
 	peer      remote
 	channelID [32]byte
+	// roots are the trust anchors that the peer's certificates were verified with last.
+	roots atomic.Pointer[pki.Pool]
 
 	mu struct {
 		sync.Mutex
@@ -33,6 +36,7 @@ type Conn struct {
 
 func newConn(cfg *Config, raw net.Conn, stream *tls.Conn, peer remote, channelID [32]byte) *Conn {
 	c := &Conn{Conn: stream, cfg: cfg, raw: raw, peer: peer, channelID: channelID}
+	c.roots.Store(peer.roots)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cfg.live.add(c)
@@ -51,13 +55,13 @@ func (c *Conn) ChannelID() [32]byte { return c.channelID }
 // Expires returns when the connection will close itself.
 func (c *Conn) Expires() time.Time { return c.peer.expires }
 
-// Read reads from the stream; after the connection closed itself the error is ErrPeerExpired or ErrPeerDenied.
+// Read reads from the stream; after the connection closed itself the error is ErrPeerExpired, ErrPeerDenied or ErrPeerUntrusted.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	return n, c.explain(err)
 }
 
-// Write writes to the stream; after the connection closed itself the error is ErrPeerExpired or ErrPeerDenied.
+// Write writes to the stream; after the connection closed itself the error is ErrPeerExpired, ErrPeerDenied or ErrPeerUntrusted.
 func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	return n, c.explain(err)
@@ -93,6 +97,12 @@ func (c *Conn) verdict() error {
 	}
 	if c.cfg.deniedPeer(&c.peer) != nil {
 		return ErrPeerDenied
+	}
+	if roots := c.cfg.prepared.Load().roots; roots != c.roots.Load() {
+		if c.peer.verify(roots, c.cfg.now()) != nil {
+			return ErrPeerUntrusted
+		}
+		c.roots.Store(roots)
 	}
 	return nil
 }

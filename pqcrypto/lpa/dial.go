@@ -108,15 +108,15 @@ func (c *Config) run(ctx context.Context, raw net.Conn, side Side, handshake fun
 		}
 		err = &HandshakeError{Reason: reason, err: err}
 	}
-	event := Event{Side: side, Remote: raw.RemoteAddr(), Suite: c.Suite, Duration: time.Since(start)}
+	event := Event{Side: side, Remote: raw.RemoteAddr(), Raw: raw, Suite: c.Suite, Duration: time.Since(start)}
 	if err != nil {
 		_ = raw.Close()
 		failure := failIO(ReasonTLS, err)
-		event.Reason, event.Peer = failure.Reason, failure.Peer
+		event.Reason, event.Peer, event.Certificate, event.Err = failure.Reason, failure.Peer, failure.cert, failure
 		c.observe(event)
 		return nil, failure
 	}
-	event.Peer = conn.peer.svid.ID
+	event.Peer, event.Certificate = conn.peer.svid.ID, conn.peer.svid
 	c.observe(event)
 	return conn, nil
 }

@@ -34,6 +34,8 @@ var (
 	ErrPeerExpired = errors.New("connection closed: the peer's certificate expired")
 	// ErrPeerDenied is what reads and writes return after the Deny hook refused the peer of a live connection.
 	ErrPeerDenied = errors.New("connection closed: the peer is denied")
+	// ErrPeerUntrusted is what reads and writes return after Config.Reload took away the trust anchor of a live connection's peer.
+	ErrPeerUntrusted = errors.New("connection closed: the peer's certificate does not lead to a trusted root")
 )
 
 // HandshakeError is the only type of error that Client and Server return.
@@ -46,7 +48,8 @@ type HandshakeError struct {
 	// when Reason is "denied", on the client only when it is "refused".
 	Peer pki.ID
 
-	err error
+	cert *pki.Certificate // what the peer presented, nil if the handshake did not get that far
+	err  error
 }
 
 // fail gives an error its reason; an error that has one already keeps it.

@@ -20,6 +20,19 @@ type remote struct {
 	kem  *pki.Certificate // nil on the listening side
 	// expires is the earliest end of validity among everything that the peer presented.
 	expires time.Time
+
+	roots              *pki.Pool // what the chains were verified with
+	svidChain, kemDERs [][]byte  // the certificates as presented, leaf first; kemDERs is nil on the listening side
+}
+
+// verify checks the peer's certificates against other trust anchors.
+func (r *remote) verify(roots *pki.Pool, now time.Time) error {
+	svid, err := roots.VerifyIdentity(r.svidChain, now)
+	if err != nil || r.kemDERs == nil {
+		return err
+	}
+	_, err = roots.VerifyKEM(r.kemDERs, svid, now)
+	return err
 }
 
 // clientHalf is the dialling side: M1 in, M2 out, M3 in.
@@ -75,22 +88,22 @@ func (h *clientHalf) serverIdentity(m1 []byte) (m2 []byte, err error) {
 
 // checkServer decides whether M1 names the server that was dialled, and returns the key to encapsulate to.
 func (h *clientHalf) checkServer(msg *serverIdentity) (*pqcrypto.EncapsulationKey, error) {
-	svid, err := h.cfg.Roots.VerifyIdentity(msg.chain(msg.svid), h.now)
+	svid, err := h.local.roots.VerifyIdentity(msg.chain(msg.svid), h.now)
 	if err != nil {
-		return nil, failVerify(errors.Wrap(err, "verify the server's identity certificate"))
+		return nil, failVerify(errors.Wrap(err, "verify the server's identity certificate"), msg.svid)
 	}
 	refuse := func(reason string, err error) error {
 		e := fail(reason, err)
-		e.Peer = svid.ID
+		e.Peer, e.cert = svid.ID, svid
 		return e
 	}
 	if svid.ID != h.server {
 		return nil, refuse(ReasonIdentity, errors.Newf("dialled %s, but the server's identity certificate names %s", h.server, svid.ID))
 	}
 	// This also checks that both certificates name the same identity, and the hash of RFC 9763.
-	kem, err := h.cfg.Roots.VerifyKEM(msg.chain(msg.kem), svid, h.now)
+	kem, err := h.local.roots.VerifyKEM(msg.chain(msg.kem), svid, h.now)
 	if err != nil {
-		return nil, failVerify(errors.Wrap(err, "verify the server's KEM certificate"))
+		return nil, failVerify(errors.Wrap(err, "verify the server's KEM certificate"), msg.svid)
 	}
 	if got, want := svid.VerifyingKey().Params(), h.cfg.Suite.sig; got != want {
 		return nil, refuse(ReasonSuite, errors.Newf("the server's identity key is %s, suite %s needs %s", got, h.cfg.Suite, want))
@@ -103,7 +116,8 @@ func (h *clientHalf) checkServer(msg *serverIdentity) (*pqcrypto.EncapsulationKe
 	if err != nil {
 		return nil, refuse(ReasonCertificate, err)
 	}
-	h.peer = remote{svid: svid, kem: kem, expires: expires}
+	h.peer = remote{svid: svid, kem: kem, expires: expires,
+		roots: h.local.roots, svidChain: msg.chain(msg.svid), kemDERs: msg.chain(msg.kem)}
 	if err := h.cfg.deniedPeer(&h.peer); err != nil {
 		return nil, refuse(ReasonDenied, err)
 	}
@@ -187,13 +201,13 @@ func (h *serverHalf) clientProof(m2 []byte) (m3 []byte, err error) {
 // checkClient decides whether the proof's owner may in. The signature is verified before Deny is asked, so that only the holder of
 // a key learns what this server thinks of it. That the identity has a role is part of its certificate's profile (package pki).
 func (h *serverHalf) checkClient(proof *clientProof) *HandshakeError {
-	svid, err := h.cfg.Roots.VerifyIdentity(proof.chain, h.now)
+	svid, err := h.local.roots.VerifyIdentity(proof.chain, h.now)
 	if err != nil {
-		return failVerify(errors.Wrap(err, "verify the client's certificate"))
+		return failVerify(errors.Wrap(err, "verify the client's certificate"), proof.chain[0])
 	}
 	refuse := func(reason string, err error) *HandshakeError {
 		e := fail(reason, err)
-		e.Peer = svid.ID
+		e.Peer, e.cert = svid.ID, svid
 		return e
 	}
 	key := svid.VerifyingKey()
@@ -210,19 +224,24 @@ func (h *serverHalf) checkClient(proof *clientProof) *HandshakeError {
 	if err != nil {
 		return refuse(ReasonCertificate, err)
 	}
-	h.peer = remote{svid: svid, expires: expires}
+	h.peer = remote{svid: svid, expires: expires, roots: h.local.roots, svidChain: proof.chain}
 	return nil
 }
 
-// failVerify gives a refusal of package pki its reason.
-func failVerify(err error) *HandshakeError {
+// failVerify gives a refusal of package pki its reason. leaf is the certificate that the refusal is about: it is kept for logs.
+func failVerify(err error, leaf []byte) *HandshakeError {
+	reason := ReasonCertificate
 	switch pki.ReasonOf(err) {
 	case pki.ReasonExpired, pki.ReasonNotYetValid:
-		return fail(ReasonExpired, err)
+		reason = ReasonExpired
 	case pki.ReasonRelated:
-		return fail(ReasonRelated, err)
+		reason = ReasonRelated
 	}
-	return fail(ReasonCertificate, err)
+	e := fail(reason, err)
+	if cert, err := pki.ParseCertificate(leaf); err == nil {
+		e.cert = cert
+	}
+	return e
 }
 
 // earliestEnd returns when the first of the certificates stops being valid.

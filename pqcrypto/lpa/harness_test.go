@@ -227,7 +227,7 @@ func (e *evilServer) attack(t testing.TB) func(raw net.Conn) *tls.Conn {
 		if err != nil {
 			return stream // the client refused M1
 		}
-		h := &serverHalf{cfg: e.cfg, local: &local{identity: l.identity, chain: l.chain, m1: sent}, ekm: ekm, now: e.cfg.now()}
+		h := &serverHalf{cfg: e.cfg, local: &local{roots: l.roots, identity: l.identity, chain: l.chain, m1: sent}, ekm: ekm, now: e.cfg.now()}
 		m3, err := h.clientProof(m2)
 		if err != nil {
 			t.Errorf("attacker: %v", err)
