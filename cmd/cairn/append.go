@@ -98,13 +98,13 @@ type appendedResult struct {
 	Index     uint64 `json:"index"`
 	Line      uint64 `json:"line,omitempty"` // with --lines, from 1
 	Duplicate bool   `json:"duplicate"`
-	Key       string `json:"key,omitempty"`
-	Time      string `json:"time,omitempty"`
-	Receipt   string `json:"receipt,omitempty"` // a .tlog-proof, with --sealed
+	keyJSON
+	Time    string `json:"time,omitempty"`
+	Receipt string `json:"receipt,omitempty"` // a .tlog-proof, with --sealed
 }
 
 func newAppendedResult(x client.Appended, key []byte) appendedResult {
-	r := appendedResult{Index: x.Index, Duplicate: x.Duplicate, Key: string(key)}
+	r := appendedResult{Index: x.Index, Duplicate: x.Duplicate, keyJSON: newKeyJSON(key)}
 	if !x.Time.IsZero() {
 		r.Time = timeString(x.Time.UnixMicro())
 	}
@@ -167,8 +167,8 @@ func (a *app) appendedText(w io.Writer, r appendedResult, receipt *tlog.Receipt,
 	if r.Time != "" {
 		pairs = append(pairs, "time", r.Time)
 	}
-	if r.Key != "" {
-		pairs = append(pairs, "key", printable(r.Key))
+	if key := r.keyText(); key != "" {
+		pairs = append(pairs, "key", key)
 	}
 	if receipt != nil {
 		where := "(--out FILE writes it)"

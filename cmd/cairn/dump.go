@@ -33,10 +33,7 @@ func (a *app) walCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !a.json {
-				return damaged(wal.Dump(a.out, nil, dir))
-			}
-			lines := &lineObjects{a: a}
+			lines := &lineResults{a: a}
 			err = wal.Dump(lines, nil, dir)
 			if lines.err != nil {
 				return lines.err
@@ -89,23 +86,24 @@ func dataSubdir(dir, part string) (string, error) {
 	return "", failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dir)
 }
 
-// lineObjects makes one object of every line.
-type lineObjects struct {
+// lineResults makes one result of every line.
+type lineResults struct {
 	a       *app
 	partial []byte
 	err     error
 }
 
-func (l *lineObjects) Write(p []byte) (int, error) {
+func (l *lineResults) Write(p []byte) (int, error) {
 	l.partial = append(l.partial, p...)
 	for {
 		i := bytes.IndexByte(l.partial, '\n')
 		if i < 0 {
 			return len(p), nil
 		}
+		line := string(l.partial[:i])
 		if l.err = l.a.emit(struct {
 			Line string `json:"line"`
-		}{string(l.partial[:i])}, nil); l.err != nil {
+		}{line}, func(w io.Writer) { fmt.Fprintln(w, line) }); l.err != nil {
 			return 0, l.err
 		}
 		l.partial = l.partial[i+1:]

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/cairnledger/cairn/api/client"
@@ -17,22 +16,29 @@ import (
 // entryResult is an entry as it is printed. Exactly one of Payload (valid
 // UTF-8) and PayloadBase64 (anything else) is set; the same for the key.
 type entryResult struct {
-	Index         uint64  `json:"index"`
-	Time          string  `json:"time"`
-	Principal     string  `json:"principal"`
-	Key           string  `json:"key,omitempty"`
-	KeyBase64     string  `json:"key_base64,omitempty"`
+	Index     uint64 `json:"index"`
+	Time      string `json:"time"`
+	Principal string `json:"principal"`
+	keyJSON
 	Payload       *string `json:"payload,omitempty"`
 	PayloadBase64 *string `json:"payload_base64,omitempty"`
 }
 
-func newEntryResult(index uint64, at time.Time, principal string, key, payload []byte) entryResult {
-	r := entryResult{Index: index, Time: timeString(at.UnixMicro()), Principal: principal}
+// keyJSON is an idempotency key in a result: at most one of its fields is set.
+type keyJSON struct {
+	Key       string `json:"key,omitempty"`
+	KeyBase64 string `json:"key_base64,omitempty"` // a key that is not UTF-8
+}
+
+func newKeyJSON(key []byte) keyJSON {
 	if utf8.Valid(key) {
-		r.Key = string(key)
-	} else {
-		r.KeyBase64 = base64.StdEncoding.EncodeToString(key)
+		return keyJSON{Key: string(key)}
 	}
+	return keyJSON{KeyBase64: base64.StdEncoding.EncodeToString(key)}
+}
+
+func newEntryResult(index uint64, at time.Time, principal string, key, payload []byte) entryResult {
+	r := entryResult{Index: index, Time: timeString(at.UnixMicro()), Principal: principal, keyJSON: newKeyJSON(key)}
 	if utf8.Valid(payload) {
 		s := string(payload)
 		r.Payload = &s
@@ -58,7 +64,7 @@ func leafResult(index uint64, leaf []byte) (entryResult, error) {
 
 // text writes all of an entry, one field a line.
 func (r entryResult) text(w io.Writer) {
-	pairs := []string{"index", strconv.FormatUint(r.Index, 10), "time", r.Time, "principal", r.Principal}
+	pairs := []string{"index", strconv.FormatUint(r.Index, 10), "time", r.Time, "principal", printableWord(r.Principal)}
 	if key := r.keyText(); key != "" {
 		pairs = append(pairs, "key", key)
 	}
@@ -67,32 +73,31 @@ func (r entryResult) text(w io.Writer) {
 
 // line writes the entry on one line.
 func (r entryResult) line(w io.Writer) {
-	_, name, _ := strings.Cut(strings.TrimPrefix(r.Principal, "spiffe://"), "/")
-	fmt.Fprintf(w, "%8d  %s  %-12s  %s\n", r.Index, r.Time, name, r.payloadText())
+	name := r.Principal
+	if id, ok := strings.CutPrefix(r.Principal, "spiffe://"); ok {
+		if _, path, ok := strings.Cut(id, "/"); ok {
+			name = path
+		}
+	}
+	fmt.Fprintf(w, "%8d  %s  %-12s  %s\n", r.Index, r.Time, printableWord(name), r.payloadText())
 }
 
-func (r entryResult) keyText() string {
-	if r.KeyBase64 != "" {
-		return "base64:" + r.KeyBase64
+// keyText returns the key for a text, "" if there is none.
+func (k keyJSON) keyText() string {
+	switch {
+	case k.KeyBase64 != "":
+		return base64Prefix + k.KeyBase64
+	case k.Key == "":
+		return ""
 	}
-	return printable(r.Key)
+	return printable(k.Key)
 }
 
 func (r entryResult) payloadText() string {
 	if r.PayloadBase64 != nil {
-		return "base64:" + *r.PayloadBase64
+		return base64Prefix + *r.PayloadBase64
 	}
 	return printable(*r.Payload)
-}
-
-// printable quotes what would move the cursor or hide something.
-func printable(s string) string {
-	for _, c := range s {
-		if !unicode.IsPrint(c) {
-			return strconv.Quote(s)
-		}
-	}
-	return s
 }
 
 // parseIndex parses an index or size.

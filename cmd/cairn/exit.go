@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -133,7 +132,7 @@ func classify(err error) *failure {
 // report writes an error for a person or, as one object, for a script.
 func report(w io.Writer, asJSON bool, f *failure) {
 	if asJSON {
-		raw, err := json.Marshal(struct {
+		raw, err := marshalLine(struct {
 			Error    string `json:"error"`
 			Reason   string `json:"reason"`
 			ExitCode int    `json:"exit_code"`
@@ -141,12 +140,14 @@ func report(w io.Writer, asJSON bool, f *failure) {
 			Next     string `json:"next,omitempty"`
 		}{f.Error(), f.reason, f.code, f.definite, f.next})
 		if err == nil {
-			fmt.Fprintf(w, "%s\n", raw)
+			_, _ = w.Write(raw)
 			return
 		}
 	}
-	fmt.Fprintf(w, "cairn: %s\n", strings.TrimRight(f.Error(), "\n"))
+	// Lines after the first are indented: no server can write a line that looks like one of ours.
+	text := strings.ReplaceAll(strings.TrimRight(f.Error(), "\n"), "\n", "\n    ")
+	fmt.Fprintf(w, "cairn: %s\n", onScreen(text))
 	if f.next != "" {
-		fmt.Fprintf(w, "  next: %s\n", f.next)
+		fmt.Fprintf(w, "  next: %s\n", oneLine(f.next))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -129,7 +130,7 @@ func (a *app) printLog(l *nodeLog, lines [][]byte) error {
 			Line string          `json:"line,omitempty"`
 			Log  json.RawMessage `json:"log,omitempty"`
 		}{Node: l.name}
-		if json.Valid(line) {
+		if json.Valid(line) && utf8.Valid(line) {
 			v.Log = json.RawMessage(line)
 		} else {
 			v.Line = string(line)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -29,14 +28,25 @@ func (a *app) emit(v any, text func(w io.Writer)) error {
 	if !a.json {
 		var b strings.Builder
 		text(&b)
-		_, err := io.WriteString(a.out, b.String())
+		_, err := io.WriteString(a.out, onScreen(b.String()))
 		return errors.Wrap(err, "write result")
 	}
-	raw, err := json.Marshal(v)
+	raw, err := marshalLine(v)
 	if err != nil {
-		return errors.Wrap(err, "encode result")
+		return err
 	}
-	_, err = a.out.Write(append(raw, '\n'))
+	_, err = a.out.Write(raw)
+	return errors.Wrap(err, "write result")
+}
+
+// emitBytes prints bytes as they are. A terminal gets them only if they are plain text: hidden
+// characters would reach it unescaped.
+func (a *app) emitBytes(raw []byte) error {
+	if isTerminal(a.out) && onScreen(string(raw)) != string(raw) {
+		return failf(exitUsage, "redirect standard output to a file, or leave --raw out",
+			"these bytes are not plain text and could control the terminal")
+	}
+	_, err := a.out.Write(raw)
 	return errors.Wrap(err, "write result")
 }
 
@@ -46,7 +56,7 @@ func (a *app) note(format string, args ...any) {
 	if a.json || a.quiet {
 		return
 	}
-	fmt.Fprintf(a.err, format+"\n", args...)
+	fmt.Fprint(a.err, onScreen(fmt.Sprintf(format, args...)), "\n")
 }
 
 // table aligns rows under a header by the width of their runes. The last column
@@ -72,6 +82,9 @@ func (t *table) write(w io.Writer) {
 	widths := make([]int, len(t.header))
 	all := append([][]string{t.header}, t.rows...)
 	for _, row := range all {
+		for i := range row {
+			row[i] = oneLine(row[i])
+		}
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
@@ -100,7 +113,7 @@ func fields(w io.Writer, pairs ...string) {
 		width = max(width, len(pairs[i]))
 	}
 	for i := 0; i < len(pairs); i += 2 {
-		fmt.Fprintf(w, "%-*s  %s\n", width, pairs[i], pairs[i+1])
+		fmt.Fprintf(w, "%-*s  %s\n", width, pairs[i], oneLine(pairs[i+1]))
 	}
 }
 

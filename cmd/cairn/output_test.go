@@ -30,7 +30,7 @@ func TestFormats(t *testing.T) {
 		{latencyString(99 * time.Millisecond), "99.0 ms"}, {latencyString(2 * time.Second), "2.00 s"},
 		{plural(1, "entry", "entries"), "1 entry"}, {plural(2000, "entry", "entries"), "2,000 entries"},
 		{timeString(0), "-"}, {timeString(1), "1970-01-01T00:00:00.000001Z"},
-		{printable("a b"), "a b"}, {printable("a\nb"), `"a\nb"`}, {printable("\x1b[2J"), `"\x1b[2J"`},
+		{printable("a b"), "a b"}, {printableWord("a b"), `"a b"`}, {printable("a\nb"), `"a\nb"`}, {printable("\x1b[2J"), `"\x1b[2J"`},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

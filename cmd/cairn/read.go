@@ -37,8 +37,7 @@ What a node says about an entry is proved only by its receipt (cairn receipt).`,
 					return errors.Wrapf(err, "get entry %d", index)
 				}
 				if raw {
-					_, err := a.out.Write(e.Payload)
-					return errors.Wrap(err, "write payload")
+					return a.emitBytes(e.Payload)
 				}
 				r := storedResult(e)
 				return a.emit(r, r.text)

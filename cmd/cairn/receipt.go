@@ -50,8 +50,11 @@ offline, with cairn verify or with tools that know C2SP.`,
 					Receipt string `json:"receipt,omitempty"`
 				}{Index: r.Index, Size: cp.Size, Root: cp.Root.String()}
 				if out == "" || out == "-" {
+					if !a.json {
+						return a.emitBytes(raw)
+					}
 					result.Receipt = string(raw)
-					return a.emit(result, func(w io.Writer) { _, _ = w.Write(raw) })
+					return a.emit(result, nil)
 				}
 				if err := writeFile(out, raw); err != nil {
 					return err
