@@ -63,7 +63,7 @@ func (l *load) append(ctx context.Context, cl *client.Client, w, i int) {
 		}
 		l.acked[a.Index] = payload
 		if a.Receipt != nil {
-			l.receipts = append(l.receipts, a.Receipt)
+			l.receipts = append(l.receipts, a.Receipt.Receipt)
 		}
 		l.mu.Unlock()
 		return

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -184,8 +182,11 @@ func (e *Error) excludesEarlier() bool {
 	return e.Conflict != nil || e.SizeMismatch != nil && e.SizeMismatch.Actual > e.SizeMismatch.Expected
 }
 
-// check turns a response into results for the entries of the request, having verified everything that the response proves.
-func (c *Client) check(ctx context.Context, n *node, req *cairnv1.AppendRequest, resp *cairnv1.AppendResponse) ([]Appended, error) {
+// check turns a response into results for the entries of the request, having verified everything that the response proves. floor
+// is the size of the newest checkpoint that was known before the request was sent.
+func (c *Client) check(
+	ctx context.Context, n *node, req *cairnv1.AppendRequest, floor uint64, resp *cairnv1.AppendResponse,
+) ([]Appended, error) {
 	bad := func(what, format string, args ...any) error {
 		return &VerificationError{What: what, Node: n.Name, Err: errors.Newf(format, args...)}
 	}
@@ -208,7 +209,23 @@ func (c *Client) check(ctx context.Context, n *node, req *cairnv1.AppendRequest,
 		if uint64(p) >= uint64(count) {
 			return nil, bad("append response", "duplicate at position %d of %d", p, count)
 		}
+		if len(req.Entries[p].GetKey()) == 0 {
+			return nil, bad("append response", "entry %d has no key, and is called a duplicate", p)
+		}
 		out[p].Duplicate, out[p].Time = true, time.Time{}
+	}
+	// Without these two checks one stored entry could acknowledge several equal ones that have no key.
+	next, fresh := uint64(0), false
+	for i := range out {
+		switch {
+		case out[i].Duplicate:
+			continue
+		case out[i].Index < floor:
+			return nil, bad("append response", "a new entry at index %d of a ledger that had %d entries before", out[i].Index, floor)
+		case fresh && out[i].Index != next:
+			return nil, bad("append response", "new entries at index %d after %d", out[i].Index, next-1)
+		}
+		next, fresh = out[i].Index+1, true
 	}
 	c.sawSize(resp.Size)
 	if req.Wait != cairnv1.Wait_WAIT_SEALED || resp.Sealed == nil {
@@ -222,51 +239,15 @@ func (c *Client) check(ctx context.Context, n *node, req *cairnv1.AppendRequest,
 		return nil, err
 	}
 	for i, l := range resp.Leaves {
-		if err := c.checkReceipt(&out[i], req.Entries[i], l, cp); err != nil {
+		proof, err := hashes(l.GetProof())
+		if err == nil {
+			shown := &tlog.Receipt{Extra: l.GetLeaf(), Index: out[i].Index, Proof: proof, Checkpoint: cp.Note}
+			out[i].Receipt, err = c.receiptOf(want{out[i].Index, req.Entries[i]}, shown, cp)
+		}
+		if err != nil {
 			return nil, &VerificationError{What: "receipt", Node: n.Name, Err: errors.Wrapf(err, "entry %d at index %d", i, out[i].Index)}
 		}
+		out[i].Time = out[i].Receipt.entry.Time
 	}
 	return out, nil
-}
-
-// checkReceipt completes a with the receipt, having verified that it is about the entry that was handed in.
-func (c *Client) checkReceipt(a *Appended, e *cairnv1.NewEntry, l *cairnv1.ProvedLeaf, cp *Checkpoint) error {
-	entry, err := ledger.ParseLeaf(l.GetLeaf())
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(entry.Key, e.GetKey()) || !bytes.Equal(entry.Payload, e.GetPayload()) {
-		return errors.New("the leaf holds another entry than the one that was appended")
-	}
-	if c.principal != "" && entry.Principal != c.principal {
-		return errors.Newf("the leaf names %s as its author", entry.Principal)
-	}
-	proof, err := hashes(l.GetProof())
-	if err != nil {
-		return err
-	}
-	if !c.opts.unverified {
-		if err := merkle.VerifyInclusion(a.Index, cp.Size, merkle.LeafHash(l.GetLeaf()), proof, cp.Root); err != nil {
-			return err
-		}
-	}
-	a.Time = time.UnixMicro(entry.Time)
-	a.Receipt = &tlog.Receipt{Extra: l.GetLeaf(), Index: a.Index, Proof: proof, Checkpoint: cp.Note}
-	return nil
-}
-
-// receipts completes results whose batch was committed but not sealed in time.
-func (c *Client) receipts(ctx context.Context, out []Appended) error {
-	for i := range out {
-		r, err := c.Receipt(ctx, out[i].Index)
-		if err != nil {
-			return errors.Wrapf(err, "the entry is committed at index %d, but there is no receipt yet", out[i].Index)
-		}
-		entry, err := ledger.ParseLeaf(r.Extra)
-		if err != nil {
-			return &VerificationError{What: "receipt", Err: err}
-		}
-		out[i].Receipt, out[i].Time = r, time.UnixMicro(entry.Time)
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,9 +35,6 @@ type Client struct {
 	closeErr  error
 }
 
-// maxPolicyBytes bounds the policy file.
-const maxPolicyBytes = 1 << 20
-
 // Dial prepares a Client. It reads the profile's files and fails if one is missing or malformed; it connects in the background
 // and does not fail if no node answers. Close the Client when done.
 func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
@@ -52,11 +48,14 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	if err := validateEndpoints(p.Endpoints); err != nil {
 		return nil, errors.Wrap(err, "profile")
 	}
-	policy, err := loadPolicy(p.Policy)
+	policy, err := LoadPolicy(p.Policy)
 	if err != nil {
 		return nil, err
 	}
-	if p.Origin != "" && !slices.ContainsFunc(policy.Logs(), func(k *tlog.VerifierKey) bool { return k.Name() == p.Origin }) {
+	if p.Origin == "" {
+		return nil, errors.New("profile: origin is missing: every call names the ledger that it means")
+	}
+	if !slices.ContainsFunc(policy.Logs(), func(k *tlog.VerifierKey) bool { return k.Name() == p.Origin }) {
 		return nil, errors.Newf("policy %s has no log named %q, which the profile names as its origin", p.Policy, p.Origin)
 	}
 	if o.credentials == nil {
@@ -109,22 +108,6 @@ func (o *options) authenticate(p Profile) error {
 		return channel.Credentials(func(string) (pki.ID, bool) { return pki.NodeID(domain, node), true })
 	}
 	return nil
-}
-
-func loadPolicy(path string) (*tlog.Policy, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, errors.Wrap(err, "open policy")
-	}
-	if info.Size() > maxPolicyBytes {
-		return nil, errors.Newf("policy %s is larger than %d bytes", path, maxPolicyBytes)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errors.Wrap(err, "read policy")
-	}
-	policy, err := tlog.ParsePolicy(raw)
-	return policy, errors.Wrapf(err, "parse policy %s", path)
 }
 
 // Close ends all calls and connections, and writes the newest checkpoint to the state file.

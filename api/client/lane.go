@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
-	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/ledger"
@@ -124,37 +123,25 @@ func (c *Client) deliver(calls []*pendingCall, wait, maybe bool) {
 	if wait {
 		req.Wait, req.KnownSize = cairnv1.Wait_WAIT_SEALED, c.tracker.knownSize()
 	}
+	floor := c.tracker.knownSize()
 	resp, n, err := c.exchange(ctx, req, keyed, maybe)
 	if err != nil {
 		c.failed(calls, wait, maybe, err)
 		return
 	}
-	all, err := c.check(ctx, n, req, resp)
+	all, err := c.check(ctx, n, req, floor, resp)
 	if err != nil {
 		finishAll(calls, err)
 		return
 	}
 	var late error
 	if wait && resp.Sealed == nil {
-		if err := c.receipts(ctx, all); err != nil {
-			late = withoutReceipts(err, n.Name)
-		}
+		late = c.receipts(ctx, n, req.Entries, all)
 	}
 	for _, call := range calls {
 		call.finish(all[:len(call.entries):len(call.entries)], late)
 		all = all[len(call.entries):]
 	}
-}
-
-// withoutReceipts is the error of an append that is committed and got no receipts because of err. That some were shown
-// which are wrong is no matter of time.
-func withoutReceipts(err error, node string) error {
-	var fork *ForkError
-	var bad *VerificationError
-	if errors.As(err, &fork) || errors.As(err, &bad) && !errors.Is(err, ErrNotProved) {
-		return err
-	}
-	return &Error{Code: codes.Unavailable, Reason: ReasonNotSealed, Message: err.Error(), Node: node, cause: err}
 }
 
 // failed deals with a request that failed as a whole, so that calls share a request but not a fate.

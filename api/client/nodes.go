@@ -64,9 +64,6 @@ func newNodes(opts *options, endpoints []Endpoint) *nodes {
 
 // named tells the node which ledger is meant, with every call.
 func (o *options) named(ctx context.Context) context.Context {
-	if o.origin == "" {
-		return ctx
-	}
 	return metadata.AppendToOutgoingContext(ctx, cairnv1.OriginHeader, o.origin)
 }
 

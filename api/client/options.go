@@ -18,7 +18,7 @@ type options struct {
 	credentials func(node string) credentials.TransportCredentials
 	dialer      func(ctx context.Context, address string) (net.Conn, error)
 	principal   string
-	origin      string // of the profile; "" means whatever ledger a node serves
+	origin      string // of the profile: the ledger that every call names
 	unverified  bool
 }
 

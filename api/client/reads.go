@@ -7,8 +7,6 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
-	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -131,43 +129,9 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // LastCheckpoint returns the newest checkpoint that this client has verified, from memory; nil if there is none.
 func (c *Client) LastCheckpoint() *Checkpoint { return c.tracker.newest() }
 
-// Receipt returns the receipt of an entry, verified. It waits until the entry is sealed.
-func (c *Client) Receipt(ctx context.Context, index uint64) (*tlog.Receipt, error) {
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	req := &cairnv1.ReceiptRequest{Index: index, Wait: true, KnownSize: c.tracker.knownSize()}
-	resp, n, err := read(ctx, c, func(ctx context.Context, n *node) (*cairnv1.ReceiptResponse, error) {
-		return n.ledger.Receipt(ctx, req)
-	})
-	if err != nil {
-		return nil, err
-	}
-	r, err := tlog.ParseReceipt(resp.Receipt)
-	bad := func(err error) error { return &VerificationError{What: "receipt", Node: n.Name, Err: err} }
-	if err != nil {
-		return nil, bad(err)
-	}
-	if r.Index != index {
-		return nil, bad(errors.Newf("it is about index %d, not %d", r.Index, index))
-	}
-	if _, err := ledger.ParseLeaf(r.Extra); err != nil {
-		return nil, bad(err)
-	}
-	shown := &cairnv1.SealedCheckpoint{Note: r.Checkpoint, Consistency: resp.GetSealed().GetConsistency()}
-	cp, err := c.tracker.accept(ctx, n, shown, req.KnownSize)
-	if err != nil {
-		return nil, err
-	}
-	if !c.opts.unverified {
-		if err := merkle.VerifyInclusion(index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {
-			return nil, bad(err)
-		}
-	}
-	return r, nil
-}
-
-// Verify asks a node for its verdict on a receipt. It is the node's word; to verify without trusting anyone use tlog.Policy.
-func (c *Client) Verify(ctx context.Context, receipt []byte) (Verdict, error) {
+// VerifyOnline asks a node for its verdict on a receipt: does the node's ledger agree with it? The verdict is the node's word.
+// VerifyOffline trusts no node.
+func (c *Client) VerifyOnline(ctx context.Context, receipt []byte) (Verdict, error) {
 	req := &cairnv1.VerifyRequest{Receipt: receipt}
 	resp, _, err := read(ctx, c, func(ctx context.Context, n *node) (*cairnv1.VerifyResponse, error) { return n.ledger.Verify(ctx, req) })
 	if err != nil {

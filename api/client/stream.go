@@ -36,6 +36,7 @@ type Pending struct {
 	sealed   bool
 	deadline time.Time
 	request  *cairnv1.AppendRequest
+	floor    uint64 // size of the newest checkpoint that was known before the request was sent last
 
 	// Owned by the stream's goroutine.
 	sent  bool // on the present connection, and not answered
@@ -256,14 +257,8 @@ func (s *Stream) connected() (progress bool, retryAfter time.Duration) {
 			if r.err != nil {
 				return s.broken(n, r.err, left.Load()) || progress, retryAfter
 			}
-			if !silence.Stop() {
-				select {
-				case <-silence.C:
-				default:
-				}
-			}
+			answered, wait := s.take(n, r.resp) // may wait for receipts, which says nothing about n
 			silence.Reset(attemptTimeout)
-			answered, wait := s.take(n, r.resp)
 			progress = progress || answered
 			if !answered {
 				draining, retryAfter = true, max(retryAfter, wait)
@@ -288,8 +283,9 @@ type appendStream interface {
 }
 
 func (s *Stream) send(stream appendStream, p *Pending) bool {
+	p.floor = s.c.tracker.knownSize()
 	if p.sealed {
-		p.request.Wait, p.request.KnownSize = cairnv1.Wait_WAIT_SEALED, s.c.tracker.knownSize()
+		p.request.Wait, p.request.KnownSize = cairnv1.Wait_WAIT_SEALED, p.floor
 	}
 	_ = stream.Send(&cairnv1.AppendStreamRequest{RequestId: p.id, Append: p.request})
 	return true
@@ -311,9 +307,11 @@ func (s *Stream) take(n *node, resp *cairnv1.AppendStreamResponse) (answered boo
 	p.sent = false
 	if r := resp.GetResponse(); r != nil {
 		s.c.nodes.leads(n)
-		a, err := s.c.check(s.ctx, n, p.request, r)
+		ctx, cancel := context.WithDeadline(s.ctx, p.deadline)
+		defer cancel()
+		a, err := s.c.check(ctx, n, p.request, p.floor, r)
 		if err == nil && p.sealed && r.Sealed == nil {
-			err = s.c.receipts(s.ctx, a)
+			err = s.c.receipts(ctx, n, p.request.Entries, a)
 		}
 		s.answer(p, a, err)
 		return true, 0

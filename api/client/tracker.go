@@ -91,7 +91,7 @@ func (t *tracker) verify(note []byte) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.c.opts.origin != "" && v.Origin != t.c.opts.origin {
+	if v.Origin != t.c.opts.origin {
 		return nil, errors.Newf("it is a checkpoint of ledger %q, not of %q", v.Origin, t.c.opts.origin)
 	}
 	if v.Size == 0 && v.Root != merkle.EmptyRoot() {

@@ -17,9 +17,9 @@ type Entry struct {
 // Appended says where an entry is.
 type Appended struct {
 	Index     uint64
-	Duplicate bool          // the entry had been appended before under its key; Index is the original one
-	Time      time.Time     // ledger time of the entry; zero unless the append waited for the seal
-	Receipt   *tlog.Receipt // verified; nil unless the append waited for the seal
+	Duplicate bool      // the entry had been appended before under its key; Index is the original one
+	Time      time.Time // ledger time of the entry; without a receipt the node's word, and zero for a duplicate
+	Receipt   *Receipt  // verified; nil unless the append waited for the seal
 }
 
 // StoredEntry is an entry as the ledger holds it.

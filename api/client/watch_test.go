@@ -140,7 +140,7 @@ func TestReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := c.Verify(ctx, r.Marshal()); err != nil || !v.Valid || v.Verdict != server.VerdictOK || len(v.Cosigners) < 2 {
+	if v, err := c.VerifyOnline(ctx, r.Marshal()); err != nil || !v.Valid || v.Verdict != server.VerdictOK || len(v.Cosigners) < 2 {
 		t.Errorf("Verify: %+v, %v", v, err)
 	}
 	for _, name := range append(c.Nodes(), "") {

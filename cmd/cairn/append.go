@@ -12,7 +12,6 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // appendFlags are the flags of append.
@@ -159,7 +158,7 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 	})
 }
 
-func (a *app) appendedText(w io.Writer, r appendedResult, receipt *tlog.Receipt, file string) {
+func (a *app) appendedText(w io.Writer, r appendedResult, receipt *client.Receipt, file string) {
 	pairs := []string{"index", fmt.Sprint(r.Index)}
 	if r.Duplicate {
 		pairs = append(pairs, "duplicate", "of the entry first appended under this key")

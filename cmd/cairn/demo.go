@@ -215,9 +215,9 @@ func (d *demo) showReceipt(ctx context.Context) error {
 		if err != nil {
 			return errors.Wrapf(err, "get receipt of entry %d", index)
 		}
-		d.receipts = append(d.receipts, r)
+		d.receipts = append(d.receipts, r.Receipt)
 	}
-	d.receipts = append(d.receipts, x.Receipt)
+	d.receipts = append(d.receipts, x.Receipt.Receipt)
 	raw := x.Receipt.Marshal()
 	begin = time.Now()
 	v, err := verifyReceipt(d.policy, "receipt", raw)

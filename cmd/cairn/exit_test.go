@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/client"
-	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -78,7 +77,7 @@ func TestNotSealed(t *testing.T) {
 	t.Parallel()
 	late := &client.Error{Code: codes.Unavailable, Reason: client.ReasonNotSealed}
 	other := &client.Error{Code: codes.Unavailable, Reason: client.ReasonUnreachable}
-	there := []client.Appended{{Index: 3, Receipt: &tlog.Receipt{}}, {Index: 4}}
+	there := []client.Appended{{Index: 3, Receipt: &client.Receipt{}}, {Index: 4}}
 	if err := notSealed(late, there...); err == nil || !strings.Contains(err.Error(), "entry 4 is in the ledger") {
 		t.Errorf("got %v, want entry 4 to be named", err)
 	}

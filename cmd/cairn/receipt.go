@@ -210,7 +210,7 @@ func comparePayload(receipt, want []byte, name string) error {
 func (a *app) askLedger(cmd *cobra.Command, receipt []byte) (string, error) {
 	var text string
 	err := a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-		v, err := c.Verify(ctx, receipt)
+		v, err := c.VerifyOnline(ctx, receipt)
 		if err != nil {
 			return errors.Wrap(err, "ask the ledger")
 		}
