@@ -2,8 +2,13 @@ package client_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc"
@@ -11,7 +16,9 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
+	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
 )
 
 // scripted is a server that answers what a test says, however wrong.
@@ -133,15 +140,219 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
-// TestAnotherEntrysReceipt: a valid receipt, but of another entry than the one that was appended.
+// sealedSenders are the ways to append one batch and get its receipts. late: the seal comes after the answer to the append.
+var sealedSenders = map[string]func(t *testing.T, c *client.Client, entries []client.Entry) error{
+	"unary": func(t *testing.T, c *client.Client, entries []client.Entry) error {
+		_, err := c.AppendBatch(within(t), entries, client.Sealed())
+		return err
+	},
+	"stream": func(t *testing.T, c *client.Client, entries []client.Entry) error {
+		s := c.OpenStream(within(t))
+		defer s.Close()
+		p, err := s.Append(within(t), entries, client.Sealed())
+		must(t, err)
+		_, err = p.Wait(within(t))
+		return err
+	},
+}
+
+// TestAnotherEntrysReceipt: a node acknowledges an append with the place, and a valid receipt, of another entry: an error on every
+// path to a receipt.
 func TestAnotherEntrysReceipt(t *testing.T) {
 	t.Parallel()
-	cluster, c := start(t, 1)
-	fill(t, c, 5)
-	cluster.Nodes[0].Alter = func(r *ledger.Result) { r.Indexes = []uint64{2} }
-	_, err := c.Append(within(t), entry("", "mine"), client.Sealed())
-	var v *client.VerificationError
-	if !errors.As(err, &v) {
-		t.Errorf("got %v, want a verification error", err)
+	const other = "spiffe://fake.example/svc/other"
+	before := []client.Entry{entry("", "old"), entry("k1", "same"), entry("k2", "another payload"), entry("", "mine")}
+	at := func(indexes ...uint64) func(*ledger.Result) {
+		return func(r *ledger.Result) { r.Indexes = indexes }
 	}
+	for name, lie := range map[string]struct {
+		principal string // that the client believes to have
+		known     bool   // the client knows a checkpoint of what was there before
+		entries   []client.Entry
+		alter     func(*ledger.Result)
+	}{
+		"another payload":              {fakecluster.Principal, false, []client.Entry{entry("", "mine!")}, at(0)},
+		"another key":                  {fakecluster.Principal, false, []client.Entry{entry("k3", "same")}, at(1)},
+		"a key where there is none":    {fakecluster.Principal, false, []client.Entry{entry("", "same")}, at(1)},
+		"another principal":            {other, false, []client.Entry{entry("", "mine")}, at(3)},
+		"an older entry that is equal": {fakecluster.Principal, true, []client.Entry{entry("", "mine")}, at(3)},
+		"one entry for two":            {fakecluster.Principal, false, []client.Entry{entry("", "two"), entry("", "two")}, at(4, 4)},
+		"a duplicate without a key": {fakecluster.Principal, true, []client.Entry{entry("", "mine")}, func(r *ledger.Result) {
+			r.Indexes, r.Duplicate = []uint64{3}, []bool{true}
+		}},
+	} {
+		for path, send := range sealedSenders {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/late=%t", name, path, late), func(t *testing.T) {
+					t.Parallel()
+					o := fakecluster.Options{}
+					if late {
+						o.Limits.SealWait = time.Millisecond
+					}
+					cluster := fakecluster.New(t, 1, o)
+					writer := connect(t, profile(t, cluster, ""))
+					_, err := writer.AppendBatch(within(t), before)
+					must(t, err)
+					c := connect(t, profile(t, cluster, ""), client.WithCredentials(lie.principal, fakecluster.Insecure))
+					if lie.known {
+						cluster.SealNow()
+						_, err := c.Checkpoint(within(t))
+						must(t, err)
+					}
+					n := cluster.Nodes[0]
+					n.Alter = lie.alter
+					if late {
+						cluster.SealByHand()
+						hidden := &unsealed{Ledger: n.Ledger()}
+						n.Replica = hidden
+						go hidden.show(t.Context(), cluster)
+					}
+					err = send(t, c, lie.entries)
+					var v *client.VerificationError
+					if !errors.As(err, &v) || client.IsDefinite(err) {
+						t.Errorf("got %v, want a verification error that is not definite", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// unsealed is a replica that has no checkpoint until it is told to show it.
+type unsealed struct {
+	server.Ledger
+	shown atomic.Bool
+	asked atomic.Int32 // how often somebody waited for a checkpoint
+}
+
+// show seals, and shows the checkpoint, once somebody waits for it again: the append has been answered without.
+func (u *unsealed) show(ctx context.Context, cluster *fakecluster.Cluster) {
+	for u.asked.Load() < 2 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cluster.SealNow()
+	u.shown.Store(true)
+}
+
+func (u *unsealed) Sealed() *ledger.Sealed {
+	if !u.shown.Load() {
+		return nil
+	}
+	return u.Ledger.Sealed()
+}
+
+func (u *unsealed) WaitSealed(ctx context.Context, size uint64) (*ledger.Sealed, error) {
+	if u.asked.Add(1); !u.shown.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return u.Ledger.WaitSealed(ctx, size)
+}
+
+// TestLateSeal: the honest case of the above: the receipt that comes late is that of the entry.
+func TestLateSeal(t *testing.T) {
+	t.Parallel()
+	for path, send := range sealedSenders {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SealWait: time.Millisecond}})
+			cluster.SealByHand()
+			c := connect(t, profile(t, cluster, ""))
+			hidden := &unsealed{Ledger: cluster.Nodes[0].Ledger()}
+			cluster.Nodes[0].Replica = hidden
+			go hidden.show(t.Context(), cluster)
+			if err := send(t, c, []client.Entry{entry("", "a"), entry("k", "b"), entry("k", "b"), entry("", "a")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestCheckpointOfAnotherLedger: a policy may accept two ledgers; the checkpoints and receipts of the other one say nothing about
+// the profile's.
+func TestCheckpointOfAnotherLedger(t *testing.T) {
+	t.Parallel()
+	ours, others := fakecluster.TwoLedgers(t, "other.example/ledger")
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Keys: ours})
+	p := profile(t, cluster, "state")
+	c := connect(t, p)
+	fill(t, c, 3)
+	n := cluster.Nodes[0]
+	n.Replica = &liar{Ledger: n.Ledger(), sealed: func(*ledger.Sealed) *ledger.Sealed { return others.Seal(t, n.Ledger().Head()) }}
+	cluster.SealNow()
+	for what, call := range map[string]func() error{
+		"checkpoint": func() error { _, err := c.Checkpoint(within(t)); return err },
+		"receipt":    func() error { _, err := c.Receipt(within(t), 1); return err },
+		"append":     func() error { _, err := c.Append(within(t), entry("", "x"), client.Sealed()); return err },
+	} {
+		err := call()
+		var v *client.VerificationError
+		if !errors.As(err, &v) || !strings.Contains(err.Error(), "other.example/ledger") {
+			t.Errorf("%s: got %v, want a verification error that names the other ledger", what, err)
+		}
+	}
+	if cp := c.LastCheckpoint(); cp != nil {
+		t.Errorf("the client believes %+v", cp.Checkpoint)
+	}
+	// The same in the state file.
+	must(t, os.WriteFile(p.State, others.Seal(t, n.Ledger().Head()).Note, 0o600))
+	if c, err := client.Dial(t.Context(), p, client.WithCredentials(fakecluster.Principal, fakecluster.Insecure)); err == nil {
+		_ = c.Close()
+		t.Error("a state file of another ledger was believed")
+	}
+}
+
+// TestProofsOfAnotherTree: proofs that are valid in themselves, but for another tree than the known checkpoint's.
+func TestProofsOfAnotherTree(t *testing.T) {
+	t.Parallel()
+	no := merkle.LeafHash([]byte("not in the ledger"))
+	for name, tc := range map[string]struct {
+		known int // size of the checkpoint that the client knows
+		lie   func(l server.Ledger) *liar
+		call  func(c *client.Client) error
+	}{
+		"consistency, new root": {4, func(l server.Ledger) *liar {
+			root2, _ := l.RootAt(2)
+			return &liar{consistency: always(no), rootOf: map[uint64]merkle.Hash{4: merkle.NodeHash(root2, no)}}
+		}, func(c *client.Client) error { _, err := c.ConsistencyProof(within(t), 2, 4); return err }},
+		"consistency, old root": {2, func(server.Ledger) *liar {
+			return &liar{consistency: always(no), rootOf: map[uint64]merkle.Hash{2: no, 4: merkle.NodeHash(no, no)}}
+		}, func(c *client.Client) error { _, err := c.ConsistencyProof(within(t), 2, 4); return err }},
+		"inclusion": {2, func(l server.Ledger) *liar {
+			leaf, _ := l.Leaf(0)
+			return &liar{inclusion: always(no), rootOf: map[uint64]merkle.Hash{2: merkle.NodeHash(merkle.LeafHash(leaf), no)}}
+		}, func(c *client.Client) error { _, err := c.InclusionProof(within(t), 0, 2); return err }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, c := start(t, 1)
+			fill(t, c, tc.known)
+			cluster.SealNow()
+			_, err := c.Checkpoint(within(t))
+			must(t, err)
+			fill(t, c, 4-tc.known+1)
+			n := cluster.Nodes[0]
+			honest := n.Ledger()
+			lie := tc.lie(honest)
+			lie.Ledger = honest
+			n.Replica = lie
+			err = tc.call(c)
+			var v *client.VerificationError
+			if !errors.As(err, &v) || v.Node != "n1" || !strings.Contains(err.Error(), "contradicts the sealed checkpoint") {
+				t.Errorf("got %v, want a verification error of n1", err)
+			}
+			n.Replica = nil
+			if err := tc.call(c); err != nil {
+				t.Errorf("without the lie: %v", err)
+			}
+		})
+	}
+}
+
+func always(h merkle.Hash) func([]merkle.Hash) []merkle.Hash {
+	return func([]merkle.Hash) []merkle.Hash { return []merkle.Hash{h} }
 }

@@ -41,6 +41,22 @@ type Keys struct {
 // NewKeys makes the keys of a ledger on n nodes and the policy that demands a majority.
 func NewKeys(t testing.TB, n int) *Keys {
 	t.Helper()
+	k := newKeys(t, Origin, n)
+	k.Policy = policy(t, n/2+1, k)
+	return k
+}
+
+// TwoLedgers makes the keys of the fake ledger and of another one, both on one node, and one policy that accepts both.
+func TwoLedgers(t testing.TB, other string) (ours, others *Keys) {
+	t.Helper()
+	ours, others = newKeys(t, Origin, 1), newKeys(t, other, 1)
+	ours.Policy = policy(t, 1, ours, others)
+	others.Policy = ours.Policy
+	return ours, others
+}
+
+func newKeys(t testing.TB, origin string, n int) *Keys {
+	t.Helper()
 	cosigner := func(name string) *tlog.Cosigner {
 		key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
 		check(t, err)
@@ -48,22 +64,31 @@ func NewKeys(t testing.TB, n int) *Keys {
 		check(t, err)
 		return c
 	}
-	k := &Keys{log: cosigner(Origin)}
-	var pub []*tlog.VerifierKey
+	k := &Keys{log: cosigner(origin)}
 	for i := range n {
-		k.nodes = append(k.nodes, cosigner(fmt.Sprintf("%s/n%d", Origin, i+1)))
-		pub = append(pub, k.nodes[i].Key())
+		k.nodes = append(k.nodes, cosigner(fmt.Sprintf("%s/n%d", origin, i+1)))
 	}
-	var err error
-	k.Policy, err = tlog.NewPolicy([]*tlog.VerifierKey{k.log.Key()}, pub, n/2+1)
-	check(t, err)
 	return k
+}
+
+func policy(t testing.TB, quorum int, of ...*Keys) *tlog.Policy {
+	t.Helper()
+	var logs, nodes []*tlog.VerifierKey
+	for _, k := range of {
+		logs = append(logs, k.log.Key())
+		for _, n := range k.nodes {
+			nodes = append(nodes, n.Key())
+		}
+	}
+	p, err := tlog.NewPolicy(logs, nodes, quorum)
+	check(t, err)
+	return p
 }
 
 // Seal returns a sealed checkpoint of the head.
 func (k *Keys) Seal(t testing.TB, head ledger.Head) *ledger.Sealed {
 	t.Helper()
-	cp := tlog.Checkpoint{Origin: Origin, Size: head.Size, Root: head.Root}
+	cp := tlog.Checkpoint{Origin: k.log.Key().Name(), Size: head.Size, Root: head.Root}
 	note := tlog.Note{Text: cp.Text()}
 	for _, c := range append([]*tlog.Cosigner{k.log}, k.nodes[:len(k.nodes)/2+1]...) {
 		sig, err := c.Cosign(cp, uint64(time.Now().Unix()))
