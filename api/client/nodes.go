@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
@@ -62,29 +61,13 @@ func newNodes(opts *options, endpoints []Endpoint) *nodes {
 	return ns
 }
 
-// named tells the node which ledger is meant, with every call.
-func (o *options) named(ctx context.Context) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, cairnv1.OriginHeader, o.origin)
-}
-
-func (o *options) unary(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return call(o.named(ctx), method, req, resp, cc, opts...)
-}
-
-func (o *options) stream(
-	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, call grpc.Streamer, opts ...grpc.CallOption,
-) (grpc.ClientStream, error) {
-	return call(o.named(ctx), desc, cc, method, opts...)
-}
-
 func (ns *nodes) open(e Endpoint) (*node, error) {
 	why := new(refusal)
 	conn, err := grpc.NewClient("passthrough:///"+e.Address,
 		grpc.WithTransportCredentials(noting{ns.opts.credentials(e.Name), why}),
 		grpc.WithContextDialer(ns.opts.dialer),
 		grpc.WithStatsHandler(sentMarker{}),
-		grpc.WithUnaryInterceptor(ns.opts.unary),
-		grpc.WithStreamInterceptor(ns.opts.stream),
+		cairnv1.ForLedger(ns.opts.origin),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithNoProxy(),

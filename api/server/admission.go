@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type verdictKey struct{}
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	peer, err := s.authorise(ctx, info.FullMethodName)
 	if err == nil {
-		err = s.meant(info.Header)
+		err = s.meant(info.FullMethodName, info.Header)
 	}
 	if err == nil {
 		if err = s.admitted.enter(peer.Principal); err == nil {
@@ -41,13 +42,23 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	return context.WithValue(short, verdictKey{}, err), nil
 }
 
-// meant refuses a call that is for another ledger; see cairnv1.OriginHeader.
-func (s *Server) meant(header metadata.MD) error {
-	for _, origin := range header.Get(cairnv1.OriginHeader) {
-		if origin != s.cfg.Origin {
-			return refuse(codes.FailedPrecondition, ReasonOtherLedger,
-				fmt.Sprintf("the call is for the ledger %q, this node serves %q", origin, s.cfg.Origin))
-		}
+// meant refuses a call that does not name this node's ledger; see cairnv1.OriginHeader. It sees unary calls and streams alike. Only
+// methods of grpc.health.v1 and of reflection may leave the name out: they say nothing about a ledger, and the programs that call
+// them often cannot send metadata.
+func (s *Server) meant(method string, header metadata.MD) error {
+	named := header.Get(cairnv1.OriginHeader)
+	switch {
+	case len(named) == 0 && strings.HasPrefix(method, "/grpc."):
+		return nil
+	case len(named) == 0:
+		return refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
+			"the call names no ledger: send the metadata %s: %s", cairnv1.OriginHeader, s.cfg.Origin))
+	case len(named) > 1:
+		return refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
+			"the call has the metadata %s %d times: name one ledger", cairnv1.OriginHeader, len(named)))
+	case named[0] != s.cfg.Origin:
+		return refuse(codes.FailedPrecondition, ReasonOtherLedger,
+			fmt.Sprintf("the call is for the ledger %q, this node serves %q", named[0], s.cfg.Origin))
 	}
 	return nil
 }

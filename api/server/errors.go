@@ -24,6 +24,7 @@ const (
 	// Who and what.
 	ReasonUnauthenticated  = "UNAUTHENTICATED"
 	ReasonPermissionDenied = "PERMISSION_DENIED" // metadata: method, needs, has
+	ReasonNoLedgerNamed    = "NO_LEDGER_NAMED"   // the call lacks the metadata cairn-origin
 	ReasonOtherLedger      = "OTHER_LEDGER"      // the caller means a ledger that this node does not serve
 
 	// The request itself.

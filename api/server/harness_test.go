@@ -29,7 +29,7 @@ var narrow = []grpc.DialOption{grpc.WithInitialWindowSize(1 << 16), grpc.WithIni
 func dial(t testing.TB, n *fakecluster.Node, opts ...grpc.DialOption) api {
 	t.Helper()
 	opts = append([]grpc.DialOption{
-		grpc.WithTransportCredentials(fakecluster.Insecure("")), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
+		grpc.WithTransportCredentials(fakecluster.Insecure("")), cairnv1.ForLedger(fakecluster.Origin), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
 	}, opts...)
 	conn, err := grpc.NewClient("passthrough:///"+n.Address, opts...)
 	if err != nil {

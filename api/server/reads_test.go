@@ -291,7 +291,9 @@ func TestFreshness(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	c, a := start(t, server.Limits{})
+	keys, second := fakecluster.TwoLedgers(t, "second.example/ledger")
+	c := fakecluster.New(t, 1, fakecluster.Options{Keys: keys})
+	a := dial(t, c.Nodes[0])
 	fill(t, c, a, 20)
 	other := fakecluster.New(t, 1, fakecluster.Options{Keys: c.Keys}) // same keys, another history
 	fillWith(t, other, 20, "forged")
@@ -299,6 +301,10 @@ func TestVerify(t *testing.T) {
 	fillWith(t, stranger, 20, "x")
 	ahead := fakecluster.New(t, 1, fakecluster.Options{Keys: c.Keys})
 	fillWith(t, ahead, 50, "y")
+	seconds := fakecluster.New(t, 1, fakecluster.Options{Keys: second})
+	fillWith(t, seconds, 20, "z")
+	secondAhead := fakecluster.New(t, 1, fakecluster.Options{Keys: second})
+	fillWith(t, secondAhead, 50, "z")
 	receipt := func(c *fakecluster.Cluster, index uint64) *tlog.Receipt {
 		r, err := dial(t, c.Nodes[0]).Receipt(within(t), &cairnv1.ReceiptRequest{Index: index})
 		if err != nil {
@@ -330,6 +336,9 @@ func TestVerify(t *testing.T) {
 		{"foreign keys", receipt(stranger, 7).Marshal(), server.VerdictPolicy, false},
 		{"fork", receipt(other, 7).Marshal(), server.VerdictFork, false},
 		{"ahead", receipt(ahead, 7).Marshal(), server.VerdictAhead, true},
+		// The policy accepts both ledgers: a receipt of the second one is no fork of this one, at any size.
+		{"second ledger", receipt(seconds, 7).Marshal(), server.VerdictPolicy, false},
+		{"second ledger, larger", receipt(secondAhead, 7).Marshal(), server.VerdictPolicy, false},
 	}
 	for _, tc := range cases {
 		got, err := a.Verify(within(t), &cairnv1.VerifyRequest{Receipt: tc.receipt})

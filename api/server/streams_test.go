@@ -276,7 +276,8 @@ func TestWatchNamesASizeThatCoversItsEntries(t *testing.T) {
 	}
 	go func() { _ = s.Serve(ln) }()
 	t.Cleanup(func() { s.Stop(within(t)) })
-	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(fakecluster.Insecure("")))
+	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(fakecluster.Insecure("")),
+		cairnv1.ForLedger(fakecluster.Origin))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reaso
 		}
 		resp.Cosigners = append(resp.Cosigners, c)
 	}
-	if s.cfg.Origin != "" && cp.Origin != s.cfg.Origin {
+	if cp.Origin != s.cfg.Origin {
 		return VerdictPolicy, fmt.Sprintf("the checkpoint is of ledger %q, this is %q", cp.Origin, s.cfg.Origin)
 	}
 	if err := merkle.VerifyInclusion(r.Index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {

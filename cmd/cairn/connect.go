@@ -166,9 +166,6 @@ func clientCode(e *client.Error) (code int, next string) {
 	case codes.DeadlineExceeded:
 		return exitUnavailable, "look at `cairn status`, or allow more time with --timeout"
 	case codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
-		if e.Limit != nil {
-			return exitInvalid, ""
-		}
 		return exitUnavailable, "look at `cairn status`, and try again"
 	case codes.FailedPrecondition:
 		return exitUnavailable, "try again in a moment; `cairn status` shows leader and sealed size"

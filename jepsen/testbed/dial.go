@@ -52,7 +52,7 @@ func Dial(c *local.Cluster, role string) (conns []*Conn, principal string, err e
 		id := pki.NodeID(p.TrustDomain, e.Name)
 		conn, err := grpc.NewClient("passthrough:///"+e.Address,
 			grpc.WithTransportCredentials(channel.Credentials(func(string) (pki.ID, bool) { return id, true })),
-			grpc.WithStatsHandler(sentMarker{}), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithNoProxy(),
+			cairnv1.ForLedger(p.Origin), grpc.WithStatsHandler(sentMarker{}), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithNoProxy(),
 			grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20)),
 			grpc.WithConnectParams(grpc.ConnectParams{
