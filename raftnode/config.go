@@ -79,10 +79,17 @@ type Config struct {
 	// entry, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
+	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet.
+	// It is called on the loop goroutine.
+	Vet func(data []byte) error
+	// Refused, when not nil, is called on the loop goroutine for every message of a peer
+	// that was refused; must be quick.
+	Refused func(*RefusedError)
+
 	// Fatal, when not nil, is called once, on a goroutine of its own, when the node
 	// has stopped because the log or the machine failed.
 	Fatal func(error)
-	// Logf, when not nil, hears about elections and the like.
+	// Logf, when not nil, is called with a line about each election, stall and the like.
 	Logf func(format string, args ...any)
 }
 
@@ -103,6 +110,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.StallTimeout, 2*time.Duration(c.ElectionTicks)*c.TickInterval)
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
+	}
+	if c.Refused == nil {
+		c.Refused = func(*RefusedError) {}
 	}
 	if c.ElectionTicks <= c.HeartbeatTicks {
 		return c, errors.Newf("raftnode: election timeout of %d ticks must exceed heartbeat interval of %d", c.ElectionTicks, c.HeartbeatTicks)

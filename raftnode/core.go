@@ -53,6 +53,13 @@ type CoreConfig struct {
 	ReadTimeoutTicks int
 	// MaxInflightBlocks bounds the proposals that are neither applied nor lost; 0 means 8.
 	MaxInflightBlocks int
+	// Vet, when not nil, judges the data of an entry of another leader before this
+	// member stores it. Entries that are known to be committed, and those that the log
+	// held at the start, are not judged. An entry that Vet refuses counts as lost with
+	// its message, and for two election timeouts this member listens neither to that
+	// leader's appends nor to its heartbeats: when a majority refuses, it elects another
+	// leader. Vet must be quick; its error is a sentence with what to do.
+	Vet func(data []byte) error
 	// Logger receives Raft's own messages; nil discards them.
 	Logger raft.Logger
 }
@@ -90,6 +97,22 @@ type Core struct {
 
 	// now counts ticks since the start.
 	now uint64
+	// members are the ids of all members; immutable, because this version proposes and
+	// accepts no configuration change.
+	members map[uint64]bool
+	// last is the index of the newest entry that a Ready has shown. Invariant: unless
+	// appended, it is the last index of Raft's log, or on a leader not above that.
+	last uint64
+	// appended: an append of another member was stepped since the newest Ready.
+	appended bool
+	// windowTerm is the term at the tick at which the present election timeout began.
+	windowTerm uint64
+	// led is the newest term in which this member led.
+	led uint64
+	// asked is the newest round of reads in a heartbeat of term askedTerm.
+	asked, askedTerm uint64
+	// deafTo is not listened to until tick deafUntil, because Vet refused its entry.
+	deafTo, deafUntil uint64
 	// state is what the newest Ready of the RawNode said.
 	state State
 	// appliedTerm is the term of the last entry acknowledged by ApplyDone.
@@ -125,7 +148,8 @@ type Core struct {
 }
 
 // NewCore starts a member from what its storage holds.
-func NewCore(cfg CoreConfig) (*Core, error) {
+func NewCore(cfg CoreConfig) (_ *Core, err error) {
+	defer recoverLibrary(&err)
 	cfg = cfg.withDefaults()
 	start, err := newStartStorage(cfg.Storage, cfg.Applied)
 	if err != nil {
@@ -153,8 +177,13 @@ func NewCore(cfg CoreConfig) (*Core, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "start raft")
 	}
-	c := &Core{cfg: cfg, rn: rn, storage: storage}
+	last, err := start.LastIndex()
+	if err != nil {
+		return nil, errors.Wrap(err, "read last index")
+	}
+	c := &Core{cfg: cfg, rn: rn, storage: storage, last: last, members: start.members()}
 	b := rn.BasicStatus()
+	c.windowTerm = b.GetTerm()
 	c.state = State{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit()}
 	c.written.term, c.written.vote = b.GetTerm(), b.GetVote()
 	c.stateChanged = true // the first Effects tell where we start
@@ -166,6 +195,9 @@ func NewCore(cfg CoreConfig) (*Core, error) {
 func (c *Core) Tick() {
 	c.now++
 	c.rn.Tick()
+	if c.now%uint64(c.cfg.ElectionTicks) == 0 {
+		c.windowTerm = c.rn.BasicStatus().GetTerm()
+	}
 	c.tickFailover()
 	c.tickReads()
 	for _, p := range c.proposals.expire(c.now) {
@@ -173,9 +205,57 @@ func (c *Core) Tick() {
 	}
 }
 
-// Step takes a message of another member. The message must not be changed
-// afterwards. An error means that it was ignored.
+// Step takes a message of another member, one that package transport has validated.
+// The message must not be changed afterwards. An error means that the message was
+// ignored; a *RefusedError says that no honest member sends it.
 func (c *Core) Step(m *raftpb.Message) error {
+	if err := c.admit(m); err != nil {
+		return err
+	}
+	c.appended = c.appended || m.GetType() == raftpb.MsgApp
+	return c.step(m)
+}
+
+// admit says whether a message of another member may be stepped.
+func (c *Core) admit(m *raftpb.Message) error {
+	t, b := m.GetType(), c.rn.BasicStatus()
+	if c.appended && (t == raftpb.MsgHeartbeat && m.GetCommit() > b.GetCommit() || t == raftpb.MsgAppResp) {
+		c.pull() // shows where the log ends now
+		b = c.rn.BasicStatus()
+	}
+	v := view{
+		self: c.cfg.ID, members: c.members, role: roleOf(b.RaftState), term: b.GetTerm(), leader: b.Lead,
+		last: c.last, windowTerm: c.windowTerm, led: c.led,
+	}
+	if v.role == RoleLeader {
+		v.led = v.term
+	}
+	if c.askedTerm == v.term {
+		v.asked = c.asked
+	}
+	if c.now < c.deafUntil {
+		v.deafTo = c.deafTo
+	}
+	if err := admit(&v, m); err != nil {
+		return err
+	}
+	if c.cfg.Vet == nil || t != raftpb.MsgApp || m.GetTerm() < v.term {
+		return nil
+	}
+	for _, e := range m.GetEntries() {
+		if len(e.GetData()) == 0 || e.GetIndex() <= b.GetCommit() {
+			continue
+		}
+		if err := c.cfg.Vet(e.GetData()); err != nil {
+			c.deafTo, c.deafUntil = m.GetFrom(), c.now+2*uint64(c.cfg.ElectionTicks)
+			return &RefusedError{Reason: ReasonEntry, Type: t, From: m.GetFrom(), Why: err.Error()}
+		}
+	}
+	return nil
+}
+
+// step steps Raft with an admitted message, or with this member's own answer.
+func (c *Core) step(m *raftpb.Message) error {
 	// A message of a higher term may cut entries off the log that no Ready has
 	// shown yet. Learn the positions of our proposals before that.
 	if term, ok := c.proposals.unboundTerm(); ok && m.GetTerm() > term {
@@ -205,7 +285,7 @@ func (c *Core) CanPropose() error {
 // Propose appends data, which must not be empty, to the log under a tag of the
 // caller's, not 0. Exactly one of these follows: the tag comes back with the
 // committed entry in Effects.Apply, or in Effects.Lost. An error is definite: the
-// proposal is not in the log and the tag is not used.
+// proposal is not in the log and the tag is not used. data must not be changed afterwards.
 func (c *Core) Propose(tag uint64, data []byte) error {
 	if tag == 0 || len(data) == 0 {
 		return errors.AssertionFailedf("propose needs a tag and data, got tag %d and %d bytes", tag, len(data))
@@ -217,7 +297,7 @@ func (c *Core) Propose(tag uint64, data []byte) error {
 	if err := c.rn.Propose(data); err != nil {
 		return errors.Mark(errors.Wrap(err, "propose"), ErrDropped)
 	}
-	c.proposals.add(tag, term)
+	c.proposals.add(tag, term, data)
 	c.inflight++
 	return nil
 }

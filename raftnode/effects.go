@@ -1,6 +1,8 @@
 package raftnode
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
@@ -185,7 +187,7 @@ func (c *Core) ApplyDone(w *ApplyWork) {
 
 func (c *Core) stepLocal(ms []*raftpb.Message) {
 	for _, m := range ms {
-		if err := c.Step(m); err != nil {
+		if err := c.step(m); err != nil {
 			// Cannot happen for a response that Raft itself prepared, except that
 			// the sender has left the configuration.
 			c.cfg.Logger.Warningf("local response: %v", err)
@@ -199,6 +201,10 @@ func (c *Core) pull() {
 		return
 	}
 	rd := c.rn.Ready()
+	c.appended = false
+	if n := len(rd.Entries); n > 0 {
+		c.last = rd.Entries[n-1].GetIndex()
+	}
 	e := Effects{}
 	var answers []*raftpb.Message // of this member to itself
 	for _, m := range rd.Messages {
@@ -214,6 +220,7 @@ func (c *Core) pull() {
 		case raft.LocalApplyThread:
 			e.Apply = &ApplyWork{local: m.GetResponses()}
 		default:
+			c.noteAsked(m)
 			e.Send = append(e.Send, m)
 		}
 	}
@@ -232,11 +239,21 @@ func (c *Core) pull() {
 	c.stepLocal(answers)
 }
 
-// spare reports whether a work need not be written at all: it tells of nothing but
-// a new commit index, which the next write carries, and no earlier work is under
-// way that its responses would have to wait for. Once for every block every member
-// hears of a new commit index, and a write of it would stand in the way of the next
-// block's.
+// noteAsked remembers the newest round of reads that a heartbeat of this leader asks to confirm.
+func (c *Core) noteAsked(m *raftpb.Message) {
+	if m.GetType() != raftpb.MsgHeartbeat || len(m.GetContext()) != 8 {
+		return
+	}
+	if term := m.GetTerm(); term != c.askedTerm {
+		c.asked, c.askedTerm = 0, term
+	}
+	c.asked = max(c.asked, binary.LittleEndian.Uint64(m.GetContext()))
+}
+
+// spare reports whether a work need not be written at all: the work carries nothing but
+// a new commit index, which the next write carries too, and no earlier work is under way
+// that its responses would have to wait for. Every block produces a new commit index on
+// every member. Writing each one separately would delay the next block's write.
 func (c *Core) spare(w *AppendWork) bool {
 	return len(w.Entries) == 0 && !w.NeedsSync && !c.written.unsynced && c.written.underWay == 0
 }
@@ -290,7 +307,7 @@ func (c *Core) observe(rd raft.Ready) {
 	c.updateServing()
 	leading := uint64(0)
 	if s.Role == RoleLeader {
-		leading = s.Term
+		leading, c.led = s.Term, s.Term
 	}
 	c.proposals.leadershipChanged(leading, c.now+uint64(c.cfg.ResolveTicks))
 	c.reads.retry()
@@ -314,10 +331,17 @@ func (c *Core) committed(ents []*raftpb.Entry) []Committed {
 			panic(fmt.Sprintf("entry %d is a configuration change, which no member of this version proposes or accepts", e.GetIndex()))
 		}
 		out[i] = Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
-		tag, overtaken := c.proposals.resolve(e.GetIndex(), e.GetTerm())
-		out[i].Tag = tag
+		own, overtaken := c.proposals.resolve(e.GetIndex(), e.GetTerm())
 		for _, p := range overtaken {
 			c.lose(p.tag, true)
+		}
+		switch {
+		case own.tag != 0 && bytes.Equal(own.data, e.GetData()):
+			out[i].Tag = own.tag
+		case own.tag != 0:
+			// Only a leader that lies commits other data in a position and term of ours. What
+			// becomes of the proposal on the members that store it is not known here.
+			c.lose(own.tag, false)
 		}
 	}
 	return out

@@ -6,11 +6,11 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// guardedStorage remembers the first read of the log that failed. Raft knows no
-// such thing as a log that cannot be read: it panics, in the middle of whatever it
-// was doing. The shell recovers that panic when an error is remembered here, and
-// stops the node with it, so that a damaged sector stops one node by name of file
-// and offset. The core is not used again.
+// guardedStorage remembers the first read of the log that failed. etcd/raft has no
+// error for a log that cannot be read: it panics in the middle of a step. The shell
+// recovers that panic when an error is remembered here, and stops the node with the
+// error, so that a damaged sector stops one node by name of file and offset. The core
+// is not used again.
 type guardedStorage struct {
 	raft.Storage
 	failed error
@@ -60,16 +60,17 @@ func (s *guardedStorage) Snapshot() (*raftpb.Snapshot, error) {
 // is set any method of the core may panic, and none may be called again but State.
 func (c *Core) StorageError() error { return c.storage.failed }
 
-// failOnDamage is deferred around everything that steps the core.
-func (n *Node) failOnDamage(s *loopState) {
+// failOnPanic is deferred around everything that steps the core. A log that could not
+// be read, and a panic that began in etcd/raft, stop the node; any other panic goes on.
+func (n *Node) failOnPanic(s *loopState) {
 	r := recover()
 	if r == nil {
 		return
 	}
-	err := n.core.StorageError()
-	if err == nil {
-		panic(r) // a broken invariant
+	if err := n.core.StorageError(); err != nil {
+		n.fail(err, "read the log")
+	} else {
+		n.fail(recovered(r), "step Raft")
 	}
-	n.fail(err, "read the log")
 	n.endLoop(s, n.failure())
 }

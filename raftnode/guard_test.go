@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
@@ -121,4 +123,71 @@ func flipByte(t *testing.T, fs vfs.FS, text string) {
 		}
 	}
 	t.Fatalf("no segment of %q holds %q", names, text)
+}
+
+// TestLibraryPanicStopsTheNode: a panic that begins in etcd/raft stops the node with a sentence, and whoever waits is
+// answered. It is provoked by a response of the log that Raft never asked for.
+func TestLibraryPanicStopsTheNode(t *testing.T) {
+	t.Parallel()
+	fatal := make(chan error, 1)
+	c := newCluster(t, 1, func(cfg *Config) { cfg.Fatal = func(err error) { fatal <- err } })
+	if o := c.submit("x"); o.err != nil {
+		t.Fatal(o.err)
+	}
+	n := c.nodes[1]
+	read := make(chan readAnswer, 1)
+	n.inbox.put(func(m *mail) {
+		none := uint64(1 << 40)
+		typ, from, to := raftpb.MsgStorageApplyResp, raft.LocalApplyThread, uint64(1)
+		m.applied = append(m.applied, &ApplyWork{local: []*raftpb.Message{{Type: &typ, From: &from, To: &to, Entries: []*raftpb.Entry{{Index: &none}}}}})
+		m.readers = append(m.readers, read)
+	})
+	err := <-fatal
+	var panicked *LibraryPanic
+	if !errors.As(err, &panicked) || !strings.Contains(panicked.Text, "applied(") || !strings.Contains(panicked.Stack, "appliedTo") {
+		t.Fatalf("node stopped with %v, want a *LibraryPanic with the library's text and stack", err)
+	}
+	if said := err.Error(); !strings.Contains(said, "leave it stopped") || strings.Contains(said, "goroutine") {
+		t.Errorf("the node says %q, want a sentence with what to do and no stack", said)
+	}
+	if a := <-read; !errors.Is(a.err, ErrStopped) {
+		t.Errorf("the reader is told %v, want ErrStopped", a.err)
+	}
+	if err := n.Stop(context.Background()); !errors.As(err, &panicked) {
+		t.Errorf("stop: %v, want the panic", err)
+	}
+}
+
+// TestOwnPanicGoesOn: only what begins in etcd/raft is recovered; a broken invariant of this program is not hidden.
+func TestOwnPanicGoesOn(t *testing.T) {
+	t.Parallel()
+	try := func(f func()) (err error, crash any) {
+		defer func() { crash = recover() }()
+		func() {
+			defer recoverLibrary(&err)
+			f()
+		}()
+		return err, nil
+	}
+	l := newLone(t, nil)
+	term := lead(t, l)
+	var panicked *LibraryPanic
+	for name, f := range map[string]func(){
+		"Panicf of the library's logger": func() { NewLogger(nil).Panicf("x") },
+		"a runtime error in the library": func() {
+			_ = l.core.rn.Step(msg{typ: raftpb.MsgHeartbeatResp, from: 2, term: term, context: []byte("short")}.proto())
+		},
+	} {
+		if err, crash := try(f); !errors.As(err, &panicked) || crash != nil {
+			t.Errorf("%s: error %v, crash %v; want a *LibraryPanic", name, err, crash)
+		}
+	}
+	for name, f := range map[string]func(){
+		"a panic of ours":         func() { panic("ours") },
+		"a runtime error of ours": func() { var s []int; _ = s[len(l.tags)] },
+	} {
+		if err, crash := try(f); err != nil || crash == nil {
+			t.Errorf("%s: error %v, crash %v; want a crash", name, err, crash)
+		}
+	}
 }

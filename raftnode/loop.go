@@ -4,7 +4,8 @@ import "github.com/cockroachdb/errors"
 
 // loopState is what only the loop goroutine touches, besides the core.
 type loopState struct {
-	// mail is what the core is stepped with. Its readers and transfers are those that are not yet among those below.
+	// mail is what the core is stepped with. Its readers and transfers are those that
+	// are not yet among those below.
 	mail mail
 	// blocks are the requests of the proposals that are not committed, by tag.
 	blocks  map[uint64][]Request
@@ -14,12 +15,13 @@ type loopState struct {
 	nextReadTag uint64
 	transfers   []*transfer
 	watchdog    watchdog
+	refusals    refusals
 }
 
 // loop is the goroutine that owns the core. It waits for nothing but its inbox.
 func (n *Node) loop() {
 	s := &loopState{blocks: make(map[uint64][]Request), readers: make(map[uint64][]chan<- readAnswer)}
-	defer n.failOnDamage(s)
+	defer n.failOnPanic(s)
 	n.dispatch(s)
 	for {
 		select {
@@ -59,11 +61,15 @@ func (n *Node) react(s *loopState) {
 		n.core.Unreachable(id)
 	}
 	for _, msg := range m.messages {
-		// An error means that Raft has no use for the message.
-		_ = n.core.Step(msg)
+		// Another error means that Raft has no use for the message.
+		var refused *RefusedError
+		if err := n.core.Step(msg); errors.As(err, &refused) {
+			s.refusals.note(n, refused)
+		}
 	}
 	if m.tick {
 		n.core.Tick()
+		s.refusals.report(n)
 		n.watch(&s.watchdog)
 		n.publishProgress()
 	}

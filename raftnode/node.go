@@ -93,6 +93,7 @@ func Start(cfg Config) (*Node, error) {
 		ElectionTicks:     cfg.ElectionTicks,
 		ReadTimeoutTicks:  readTimeoutElections * cfg.ElectionTicks,
 		MaxInflightBlocks: cfg.MaxInflightBlocks,
+		Vet:               cfg.Vet,
 		Logger:            NewLogger(cfg.Logf),
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ type proposal struct {
 	term     uint64 // term in which we led and proposed
 	index    uint64
 	deadline uint64 // tick at which it is given up; 0 while we lead its term
+	data     []byte
 }
 
 // proposals follows our own proposals from Propose to commit, by position.
@@ -23,9 +24,10 @@ type proposal struct {
 // the log while messages that carry it are already on their way.
 //
 // Resolution relies on one property of Raft logs: terms never fall. When the
-// entry (i, t) is committed, a proposal of ours at (i, t) is it; and no proposal
-// of a term below t can be committed any more, because committed entries below i
-// were seen before and those above i have a term of at least t.
+// entry (i, t) is committed, a proposal of ours at (i, t) is that entry, unless a
+// later leader lies about term t: the caller compares the data. No proposal of a
+// term below t can be committed any more, because committed entries below i were
+// seen before and those above i have a term of at least t.
 type proposals struct {
 	// list is in the order of proposing, so by (term, index).
 	// Invariant: the unbound ones are a suffix, all of one term.
@@ -33,8 +35,8 @@ type proposals struct {
 	bound int // number of bound ones at the head of list
 }
 
-func (p *proposals) add(tag, term uint64) {
-	p.list = append(p.list, proposal{tag: tag, term: term})
+func (p *proposals) add(tag, term uint64, data []byte) {
+	p.list = append(p.list, proposal{tag: tag, term: term, data: data})
 }
 
 // unboundTerm is the term of the proposals whose position is not known yet.
@@ -59,20 +61,21 @@ func (p *proposals) bind(ents []*raftpb.Entry) {
 	}
 }
 
-// resolve is called for every committed entry in order. It returns the tag of
-// the proposal that the entry is, or 0, and the proposals that it rules out.
-func (p *proposals) resolve(index, term uint64) (tag uint64, overtaken []proposal) {
+// resolve is called for every committed entry in order. It returns the proposal of
+// the entry's position, one with tag 0 when there is none, and the proposals that the
+// entry rules out.
+func (p *proposals) resolve(index, term uint64) (own proposal, overtaken []proposal) {
 	n := 0
 	for n < p.bound && p.list[n].term < term {
 		n++
 	}
 	overtaken = p.list[:n:n]
 	if n < p.bound && p.list[n].term == term && p.list[n].index == index {
-		tag = p.list[n].tag
+		own = p.list[n]
 		n++
 	}
 	p.drop(n)
-	return tag, overtaken
+	return own, overtaken
 }
 
 // leadershipChanged starts the countdown of the proposals of all terms but the

@@ -55,3 +55,15 @@ func newStartStorage(s raft.Storage, applied uint64) (*startStorage, error) {
 func (s *startStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 	return s.hardState, s.confState, nil
 }
+
+// members returns the ids of all members of the configuration.
+func (s *startStorage) members() map[uint64]bool {
+	out := make(map[uint64]bool)
+	cs := s.confState
+	for _, ids := range [][]uint64{cs.GetVoters(), cs.GetLearners(), cs.GetVotersOutgoing(), cs.GetLearnersNext()} {
+		for _, id := range ids {
+			out[id] = true
+		}
+	}
+	return out
+}

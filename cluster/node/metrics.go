@@ -15,6 +15,7 @@ type metrics struct {
 	seals         prometheus.Counter
 	sealProblems  prometheus.Counter
 	handshakes    *prometheus.CounterVec
+	refused       *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -34,7 +35,10 @@ func newMetrics() *metrics {
 			Name: "cairn_lpa_handshakes_total", Help: "LPA/1 handshakes by side and outcome.",
 		}, []string{"side", "outcome"}),
 	}
-	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes,
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cairn_raft_refused_messages_total", Help: "Messages of members that no honest member sends, by sender and reason.",
+	}, []string{"member", "reason"})
+	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

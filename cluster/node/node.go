@@ -142,6 +142,10 @@ func (n *node) logUp() {
 
 // fail asks the node to stop. Only the first reason counts.
 func (n *node) fail(err error) {
+	var library *raftnode.LibraryPanic
+	if errors.As(err, &library) {
+		n.log.Error("the Raft library panicked", "text", library.Text, "stack", library.Stack)
+	}
 	if errors.Is(err, wal.ErrNoSpace) {
 		err = errors.Mark(errors.Wrap(err, ErrDiskFull.Error()), ErrDiskFull)
 	}
@@ -210,8 +214,11 @@ func (n *node) start() (err error) {
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,
 		QueueBytes:     int(n.cfg.Storage.QueueBytes),
-		Fatal:          n.fail,
-		Logf:           n.logf("raft"),
+		Refused: func(r *raftnode.RefusedError) {
+			n.metrics.refused.WithLabelValues(n.replica.memberName(r.From), string(r.Reason)).Inc()
+		},
+		Fatal: n.fail,
+		Logf:  n.logf("raft"),
 	})
 	if err != nil {
 		return errors.Wrap(err, "start raft")

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -56,7 +57,11 @@ func (p *process) loop() {
 		p.core.Unreachable(id)
 	}
 	for _, msg := range m.messages {
-		_ = p.core.Step(msg)
+		var refused *raftnode.RefusedError
+		if err := p.core.Step(msg); errors.As(err, &refused) {
+			// Every member of the simulation is honest, so it has gone back on its word.
+			p.w.fail("raft", msg.GetIndex(), "node %d: %v", p.n.id, refused)
+		}
 	}
 	if m.tick {
 		p.core.Tick()

@@ -15,8 +15,8 @@
 //     the connection was authenticated for, to the group that it names, or not at
 //     all. The first malformed frame closes its connection with a logged reason.
 //   - Every length is checked against a bound before memory is allocated for it,
-//     and every message against what etcd/raft expects of it, so that a frame
-//     cannot make Raft panic by its shape.
+//     and every message against the shape that etcd/raft expects (Validate). Whether
+//     a message fits the receiver's log and term is judged by package raftnode.
 //   - A peer whose process is gone is noticed at once: its connections break, the
 //     transport dials again, and when that is refused, PeerDown says so.
 //

@@ -161,7 +161,7 @@ func parseMessage(b []byte) (*raftpb.Message, error) {
 	if len(b) != 0 {
 		return nil, malformed("%d bytes behind the last entry", len(b))
 	}
-	if err := validate(&m.Message); err != nil {
+	if err := Validate(&m.Message); err != nil {
 		return nil, err
 	}
 	return &m.Message, nil

@@ -216,7 +216,7 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 	size := messageLength(m)
 	// From differs when Raft forwards another member's read after losing the
 	// lead; the receiver would refuse it, and the reader asks again by itself.
-	if m.GetFrom() != t.cfg.Self || size > c.maxPayload() || validate(m) != nil {
+	if m.GetFrom() != t.cfg.Self || size > c.maxPayload() || Validate(m) != nil {
 		p.local.dropped.Add(1)
 		return
 	}

@@ -5,10 +5,13 @@ import "go.etcd.io/raft/v3/raftpb"
 // heartbeatContext is what etcd/raft puts into a heartbeat that confirms reads.
 const heartbeatContext = 8
 
-// validate checks that m is a message that one member may send to another, in
+// Validate checks that m is a message that one member may send to another, in
 // the shape that etcd/raft expects without checking. Local messages, forwarded
 // proposals, snapshots and configuration changes are not sent by this version.
-func validate(m *raftpb.Message) error {
+//
+// Validate knows the message alone. What the receiver's log, term and role say about
+// the message is judged by package raftnode (admit.go).
+func Validate(m *raftpb.Message) error {
 	t := m.GetType()
 	if m.GetFrom() == 0 || m.GetTo() == 0 {
 		return malformed("%s without sender or receiver", t)
