@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"io"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -151,14 +150,14 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 				return err
 			}
 		}
-		if err := a.emit(r, func(w io.Writer) { a.appendedText(w, r, x.Receipt, f.receipt) }); err != nil {
+		if err := a.emit(r, func(w *page) { a.appendedText(w, r, x.Receipt, f.receipt) }); err != nil {
 			return err
 		}
 		return late
 	})
 }
 
-func (a *app) appendedText(w io.Writer, r appendedResult, receipt *client.Receipt, file string) {
+func (a *app) appendedText(w *page, r appendedResult, receipt *client.Receipt, file string) {
 	pairs := []string{"index", fmt.Sprint(r.Index)}
 	if r.Duplicate {
 		pairs = append(pairs, "duplicate", "of the entry first appended under this key")
@@ -167,7 +166,7 @@ func (a *app) appendedText(w io.Writer, r appendedResult, receipt *client.Receip
 		pairs = append(pairs, "time", r.Time)
 	}
 	if key := r.keyText(); key != "" {
-		pairs = append(pairs, "key", key)
+		pairs = append(pairs, "key", loose+key)
 	}
 	if receipt != nil {
 		where := "(--out FILE writes it)"

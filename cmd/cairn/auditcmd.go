@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -196,9 +195,9 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 	if r.Note != nil {
 		result.Root = r.Root.String()
 	}
-	return a.emit(result, func(w io.Writer) {
+	return a.emit(result, func(w *page) {
 		for _, f := range r.Findings {
-			fmt.Fprintf(w, "WRONG  %s\n", f)
+			w.hang(bad("WRONG")+"  ", f.String())
 		}
 		if r.Note == nil {
 			return
@@ -213,9 +212,9 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 		}
 		switch {
 		case r.Behind:
-			fmt.Fprintf(w, "BEHIND what was audited before: %s\n", name)
+			fmt.Fprintf(w, doubtful("BEHIND")+" what was audited before: %s\n", name)
 		case r.OK():
-			fmt.Fprintf(w, "nothing wrong with %s\n", name)
+			fmt.Fprintf(w, "%s with %s\n", good("nothing wrong"), name)
 		}
 		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String(), "  cosigned", strings.Join(names, ", ")}
 		if r.Since > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"runtime"
 	"strings"
@@ -209,7 +208,7 @@ func (a *app) dialBench(ctx context.Context, path string, o benchOptions) (*clie
 	return client.Dial(ctx, p, opts...)
 }
 
-func (r *benchResult) text(w io.Writer) {
+func (r *benchResult) text(w *page) {
 	o := r.Options
 	what := []string{fmt.Sprintf("%s of %d × %d bytes", o.Mode, o.Batch, o.Size), "committed", "without keys"}
 	if o.Sealed {

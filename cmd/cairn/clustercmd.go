@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +35,7 @@ one place. NAME is n1, n2, ... or leader.`,
 		a.clusterStatusCommand(&dir),
 		a.clusterNodeCommand(&dir, "kill", "End a node at once (SIGKILL)", "killed",
 			func(ctx context.Context, c *local.Cluster, name string) error { return c.Kill(ctx, name) }),
-		a.clusterNodeCommand(&dir, "stop", "Stop a node cleanly (SIGTERM): it hands over leadership first", "stopped",
+		a.clusterNodeCommand(&dir, "stop", "Stop a node cleanly (SIGTERM)", "stopped",
 			func(ctx context.Context, c *local.Cluster, name string) error { return c.Stop(ctx, name) }),
 		a.clusterNodeCommand(&dir, "start", "Start a node again, and wait until it is ready", "started",
 			func(ctx context.Context, c *local.Cluster, name string) error { return c.Start(ctx, name) }),
@@ -72,7 +71,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 	var origin, suite string
 	cmd := &cobra.Command{
 		Use:   "up [N]",
-		Short: "Create a cluster of N nodes if there is none, start it, wait until it is ready",
+		Short: "Create a cluster of N nodes if there is none, and start it",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := 0
@@ -115,7 +114,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 				return fail(exitUnknown, "look at the logs: `cairn cluster logs`", err)
 			}
 			r := clusterResult{Dir: c.Dir(), Nodes: c.Names(), Origin: c.Origin(), Leader: leader, Env: c.EnvPath(), Created: created}
-			return a.emit(r, func(w io.Writer) {
+			return a.emit(r, func(w *page) {
 				fmt.Fprintf(w, "cluster of %s is ready: %s leads\n", plural(len(r.Nodes), "node", "nodes"), leader)
 				fields(w, "  ledger", r.Origin, "  directory", r.Dir, "  next", ". "+shellPath(r.Env))
 			})
@@ -153,7 +152,7 @@ func (a *app) clusterDownCommand(dir *string) *cobra.Command {
 			if err := c.Down(cmd.Context()); err != nil {
 				return err
 			}
-			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w io.Writer) {
+			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w *page) {
 				fmt.Fprintf(w, "stopped the cluster in %s\n", c.Dir())
 			})
 		},
@@ -173,7 +172,7 @@ func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
 			if err := c.Destroy(cmd.Context()); err != nil {
 				return err
 			}
-			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w io.Writer) {
+			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w *page) {
 				fmt.Fprintf(w, "deleted the cluster in %s\n", c.Dir())
 			})
 		},
@@ -248,7 +247,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				}
 				took := time.Since(start)
 				r := map[string]any{"node": name, "action": verb, "seconds": took.Seconds()}
-				if err := a.emit(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", done, name) }); err != nil {
+				if err := a.emit(r, func(w *page) { fmt.Fprintf(w, "%s %s\n", done, name) }); err != nil {
 					return err
 				}
 			}

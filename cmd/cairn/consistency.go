@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
@@ -54,10 +53,10 @@ func (a *app) parsePoint(what, arg string) (point, error) {
 func (a *app) consistencyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "consistency OLD [NEW]",
-		Short: "Prove that the ledger only grew between two sizes, checkpoints or receipts",
-		Long: `Prove that the ledger of OLD is a prefix of the ledger of NEW. Each is a size, or
-a file with a checkpoint or a receipt whose root is then the one to be proved.
-Without NEW it is the newest checkpoint.
+		Short: "Prove that the ledger only grew between two sizes or receipts",
+		Long: `Prove that the ledger of OLD is a prefix of the ledger of NEW. Each of them is a
+size, or a file with a checkpoint or a receipt, whose root is then the one to be
+proved. Without NEW the newest checkpoint is taken.
 
 All roots are proved under the newest checkpoint, which must meet the policy;
 the node that serves the proofs is not trusted.`,
@@ -133,8 +132,8 @@ func (a *app) proveGrowth(ctx context.Context, c *client.Client, from, to point,
 		Proof      []string `json:"proof"`
 		Checkpoint uint64   `json:"checkpoint_size"`
 	}{true, from.size, lower.OldRoot.String(), to.size, lower.NewRoot.String(), proof, cp.Size}
-	return a.emit(r, func(w io.Writer) {
-		fmt.Fprintf(w, "consistent: the ledger of size %d is a prefix of that of size %d\n", r.OldSize, r.NewSize)
+	return a.emit(r, func(w *page) {
+		fmt.Fprintf(w, good("consistent")+": the ledger of size %d is a prefix of that of size %d\n", r.OldSize, r.NewSize)
 		fields(w, "  old root", r.OldRoot, "  new root", r.NewRoot,
 			"  proved by", plural(len(proof), "hash", "hashes")+", under the checkpoint of size "+strconv.FormatUint(cp.Size, 10))
 	})

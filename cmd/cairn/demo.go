@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -19,12 +18,12 @@ func (a *app) demoCommand() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the whole of it: three nodes, receipts, a killed leader, proofs",
-		Long: `Start three nodes on this machine, append every line of a real log, get a receipt
-and verify it offline, kill the leader under load, bring it back, prove that
-nothing acknowledged is lost and that all replicas have the same root, and show
-that a receipt with one flipped byte is refused. Exits with 0 only if every one
-of these held. Nothing stays behind: no process, no file.`,
+		Short: "Show three nodes, receipts, a killed leader, and proofs",
+		Long: `Start three nodes on this machine, append every line of a real log, get a
+receipt and verify it offline, kill the leader under load, bring it back, prove
+that nothing acknowledged is lost and that all replicas have the same root, and
+show that a receipt with one flipped byte is refused. Exits with 0 only if every
+one of these held. Nothing stays behind: no process, no file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			src, err := openInput(input)
@@ -104,8 +103,8 @@ func (d *demo) verdict() error {
 		Step    string  `json:"step"`
 		OK      bool    `json:"ok"`
 		Seconds float64 `json:"seconds"`
-	}{"verdict", true, took.Seconds()}, func(w io.Writer) {
-		fmt.Fprintf(w, "\nEvery claim held. %s\n", latencyString(took))
+	}{"verdict", true, took.Seconds()}, func(w *page) {
+		fmt.Fprintf(w, "\n%s %s\n", good("Every claim held."), latencyString(took))
 	})
 }
 
@@ -115,11 +114,11 @@ func (d *demo) step(name string, v any, headline string, lines ...string) error 
 	return d.emit(struct {
 		Step   string `json:"step"`
 		Result any    `json:"result"`
-	}{name, v}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d  %-8s  %s\n", d.number, name, headline)
+	}{name, v}, func(w *page) {
+		w.prose(fmt.Sprintf("%d  %-8s  ", d.number, name), headline)
 		for _, l := range lines {
-			for _, part := range strings.Split(l, "\n") {
-				fmt.Fprintf(w, "%s\n", strings.TrimRight("             "+part, " "))
+			for part := range strings.SplitSeq(l, "\n") {
+				w.prose(strings.Repeat(" ", 13), part)
 			}
 		}
 	})
@@ -254,7 +253,7 @@ func excerpt(receipt string) string {
 		} else {
 			flush()
 		}
-		if r := []rune(l); len(r) > 66 {
+		if r := []rune(l); len(r) > 64 {
 			l = string(r[:60]) + " ..."
 		}
 		out = append(out, "| "+l)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,7 +102,7 @@ func (l *lineResults) Write(p []byte) (int, error) {
 		line := string(l.partial[:i])
 		if l.err = l.a.emit(struct {
 			Line string `json:"line"`
-		}{line}, func(w io.Writer) { fmt.Fprintln(w, line) }); l.err != nil {
+		}{line}, func(w *page) { fmt.Fprintln(w, line) }); l.err != nil {
 			return 0, l.err
 		}
 		l.partial = l.partial[i+1:]
@@ -139,8 +138,8 @@ func (a *app) printWAL(r wal.Report) error {
 	for _, g := range r.Groups {
 		result.Groups = append(result.Groups, walGroupResult{g.Group, g.First, g.Last, g.LastTerm, g.Term, g.Vote, g.Commit, g.Mark.Index})
 	}
-	return a.emit(result, func(w io.Writer) {
-		fields(w, "intact", fmt.Sprintf("%d segments, %s frames, %s entries, %s", r.Segments, count(r.Frames), count(r.Entries), bytesString(uint64(r.Bytes))),
+	return a.emit(result, func(w *page) {
+		fields(w, good("intact"), fmt.Sprintf("%d segments, %s frames, %s entries, %s", r.Segments, count(r.Frames), count(r.Entries), bytesString(uint64(r.Bytes))),
 			"belongs to", fmt.Sprintf("node %d of cluster %s", r.Node, result.Cluster))
 		if result.Torn != "" {
 			fields(w, "torn tail", result.Torn+" (never synced; the node cuts it)")
@@ -158,7 +157,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 	var from, limit uint64
 	dump := &cobra.Command{
 		Use:   "dump DATA_DIR",
-		Short: "Print the entries that are durable in a node's store, each checked against the tree",
+		Short: "Print the entries of a node's store, each checked against the tree",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withLedger(args[0], func(l *ledger.Ledger, _ ledger.Summary) error {
@@ -179,8 +178,9 @@ func (a *app) ledgerCommand() *cobra.Command {
 		Short: "Check every table, entry, key and tile of a node's store",
 		Long: `Check a stopped node's ledger: every table of the store by its checksums, every
 entry against the tree and for the record of its idempotency key, the tree
-against the root in the Raft log's mark and against the newest sealed checkpoint. What was applied after the mark is replayed
-from the Raft log when the node starts and is not looked at here.`,
+against the root in the Raft log's mark and against the newest sealed
+checkpoint. What was applied after the mark is replayed from the Raft log when
+the node starts, and is not looked at here.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withLedger(args[0], func(l *ledger.Ledger, at ledger.Summary) error { return a.verifyLedger(l, at) })
@@ -313,8 +313,8 @@ func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 			return damaged(&ledger.CorruptError{What: "sealed checkpoint", Index: sealed.Size, Err: errors.Newf("it has root %s, the tree %s", sealed.Root, have)})
 		}
 	}
-	return a.emit(result, func(w io.Writer) {
-		fields(w, "intact", plural(size, "entry", "entries"), "ledger", result.Origin, "root", result.Root,
+	return a.emit(result, func(w *page) {
+		fields(w, good("intact"), plural(size, "entry", "entries"), "ledger", result.Origin, "root", result.Root,
 			"sealed", "size "+fmt.Sprint(result.SealedSize), "durable up to", "Raft index "+fmt.Sprint(at.RaftIndex))
 	})
 }

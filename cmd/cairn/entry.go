@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/base64"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -63,23 +62,30 @@ func leafResult(index uint64, leaf []byte) (entryResult, error) {
 }
 
 // text writes all of an entry, one field a line.
-func (r entryResult) text(w io.Writer) {
+func (r entryResult) text(w *page) {
 	pairs := []string{"index", strconv.FormatUint(r.Index, 10), "time", r.Time, "principal", printableWord(r.Principal)}
 	if key := r.keyText(); key != "" {
-		pairs = append(pairs, "key", key)
+		pairs = append(pairs, "key", loose+key)
 	}
-	fields(w, append(pairs, "payload", r.payloadText())...)
+	fields(w, append(pairs, "payload", loose+r.payloadText())...)
 }
 
-// line writes the entry on one line.
-func (r entryResult) line(w io.Writer) {
+// line writes the entry on one line; on a screen that is too narrow the payload follows on lines of
+// its own.
+func (r entryResult) line(w *page) {
 	name := r.Principal
 	if id, ok := strings.CutPrefix(r.Principal, "spiffe://"); ok {
 		if _, path, ok := strings.Cut(id, "/"); ok {
 			name = path
 		}
 	}
-	fmt.Fprintf(w, "%8d  %s  %-12s  %s\n", r.Index, r.Time, printableWord(name), r.payloadText())
+	prefix := fmt.Sprintf("%8d  %s  %-12s  ", r.Index, r.Time, printableWord(name))
+	if payload := r.payloadText(); w.width == 0 || columns(prefix)+columns(payload) <= w.width {
+		w.hang(prefix, payload)
+	} else {
+		w.hang("", strings.TrimRight(prefix, " "))
+		w.hang(strings.Repeat(" ", 10), loose+payload)
+	}
 }
 
 // keyText returns the key for a text, "" if there is none.

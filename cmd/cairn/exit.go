@@ -130,7 +130,7 @@ func classify(err error) *failure {
 }
 
 // report writes an error for a person or, as one object, for a script.
-func report(w io.Writer, asJSON bool, f *failure) {
+func report(w io.Writer, s screen, asJSON bool, f *failure) {
 	if asJSON {
 		raw, err := marshalLine(struct {
 			Error    string `json:"error"`
@@ -146,8 +146,10 @@ func report(w io.Writer, asJSON bool, f *failure) {
 	}
 	// Lines after the first are indented: no server can write a line that looks like one of ours.
 	text := strings.ReplaceAll(strings.TrimRight(f.Error(), "\n"), "\n", "\n    ")
-	fmt.Fprintf(w, "cairn: %s\n", onScreen(text))
-	if f.next != "" {
-		fmt.Fprintf(w, "  next: %s\n", oneLine(f.next))
-	}
+	_ = printPage(w, s, func(p *page) {
+		fmt.Fprintf(p, "%s %s\n", bad("cairn:"), text)
+		if f.next != "" {
+			p.hang("  next: ", f.next)
+		}
+	})
 }

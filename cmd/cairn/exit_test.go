@@ -124,11 +124,11 @@ func TestReport(t *testing.T) {
 	t.Parallel()
 	err := changeError(&client.Error{Code: codes.Unavailable, Reason: "UNREACHABLE", Message: "broke"}, "repeat with --key k")
 	var text, object bytes.Buffer
-	report(&text, false, classify(err))
+	report(&text, screen{}, false, classify(err))
 	if want := "cairn: broke (UNREACHABLE, outcome unknown)\n  next: repeat with --key k\n"; text.String() != want {
 		t.Errorf("got %q, want %q", text.String(), want)
 	}
-	report(&object, true, classify(err))
+	report(&object, screen{}, true, classify(err))
 	want := `{"error":"broke (UNREACHABLE, outcome unknown)","reason":"UNREACHABLE","exit_code":7,"definite":false,"next":"repeat with --key k"}` + "\n"
 	if object.String() != want {
 		t.Errorf("got %s, want %s", object.String(), want)

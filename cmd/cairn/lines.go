@@ -226,7 +226,7 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 				if x.Duplicate {
 					duplicates++
 				}
-				if err := buffered.emit(r, func(w io.Writer) { fmt.Fprintln(w, r.Index) }); err != nil {
+				if err := buffered.emit(r, func(w *page) { fmt.Fprintln(w, r.Index) }); err != nil {
 					return err
 				}
 			}

@@ -135,7 +135,7 @@ func (a *app) printLog(l *nodeLog, lines [][]byte) error {
 		} else {
 			v.Line = string(line)
 		}
-		if err := a.emit(v, func(w io.Writer) { _, _ = io.WriteString(w, l.prefix+string(line)+"\n") }); err != nil {
+		if err := a.emit(v, func(w *page) { w.hang(l.prefix, string(line)) }); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -14,10 +13,10 @@ import (
 func (a *app) moveLeaderCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "move-leader [NODE]",
-		Short: "Hand leadership to a node, or to the most advanced one (role admin)",
+		Short: "Hand leadership to another node (role admin)",
 		Long: `Hand leadership to a node by name, or without a name to the most advanced of the
-others, and print who leads then. Appends wait meanwhile, for about a round trip.
-The profile's certificate needs the role admin.`,
+others, and print who leads then. Appends wait meanwhile, for about one round
+trip. The profile's certificate needs the role admin.`,
 		Example: "  cairn move-leader n2 --profile profiles/admin.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -32,7 +31,7 @@ The profile's certificate needs the role admin.`,
 				}
 				return a.emit(struct {
 					Leader string `json:"leader"`
-				}{leader}, func(w io.Writer) { fmt.Fprintf(w, "%s leads\n", leader) })
+				}{leader}, func(w *page) { fmt.Fprintf(w, "%s leads\n", leader) })
 			})
 		},
 	}

@@ -39,7 +39,7 @@ error.`,
 				return a.emit(struct {
 					OK   bool   `json:"ok"`
 					Node string `json:"node"`
-				}{true, c.Name}, func(w io.Writer) {
+				}{true, c.Name}, func(w *page) {
 					_, _ = io.WriteString(w, config+" is a valid configuration of "+c.Name+"; its keys, certificates and policy belong together\n")
 				})
 			}
@@ -81,9 +81,10 @@ func (a *app) nodeInitCommand() *cobra.Command {
 		Use:   "init --config FILE",
 		Short: "Make the data directory of a node of a new cluster, once",
 		Long: `Make the data directory of a node: an empty ledger, and a Raft log whose members
-are those of the configuration. Do this once for every node when a cluster is made,
-and never again. A node whose data was lost has forgotten its votes and the entries
-that it acknowledged; starting it with an empty directory can lose entries.`,
+are those of the configuration. Do this once for every node when a cluster is
+made, and never again. A node whose data was lost has forgotten its votes and
+the entries that it acknowledged; starting it with an empty directory can lose
+entries.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if config == "" {
@@ -99,7 +100,7 @@ that it acknowledged; starting it with an empty directory can lose entries.`,
 			return a.emit(struct {
 				Node string `json:"node"`
 				Data string `json:"data"`
-			}{c.Name, c.DataDir}, func(w io.Writer) { _, _ = io.WriteString(w, "made the data directory of "+c.Name+": "+c.DataDir+"\n") })
+			}{c.Name, c.DataDir}, func(w *page) { _, _ = io.WriteString(w, "made the data directory of "+c.Name+": "+c.DataDir+"\n") })
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "configuration `file`")

@@ -3,13 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cockroachdb/errors"
-	"golang.org/x/term"
 )
 
 // streams are a command's standard streams.
@@ -18,18 +15,10 @@ type streams struct {
 	out, err io.Writer
 }
 
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // emit prints one result: v as one JSON object on one line, or what text writes.
-func (a *app) emit(v any, text func(w io.Writer)) error {
+func (a *app) emit(v any, text func(w *page)) error {
 	if !a.json {
-		var b strings.Builder
-		text(&b)
-		_, err := io.WriteString(a.out, onScreen(b.String()))
-		return errors.Wrap(err, "write result")
+		return errors.Wrap(printPage(a.out, a.outScreen, text), "write result")
 	}
 	raw, err := marshalLine(v)
 	if err != nil {
@@ -56,65 +45,7 @@ func (a *app) note(format string, args ...any) {
 	if a.json || a.quiet {
 		return
 	}
-	fmt.Fprint(a.err, onScreen(fmt.Sprintf(format, args...)), "\n")
-}
-
-// table aligns rows under a header by the width of their runes. The last column
-// is not padded.
-type table struct {
-	header []string
-	rows   [][]string
-	right  map[int]bool // columns aligned to the right: numbers
-}
-
-func newTable(header ...string) *table { return &table{header: header, right: map[int]bool{}} }
-
-func (t *table) alignRight(columns ...int) *table {
-	for _, c := range columns {
-		t.right[c] = true
-	}
-	return t
-}
-
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
-
-func (t *table) write(w io.Writer) {
-	widths := make([]int, len(t.header))
-	all := append([][]string{t.header}, t.rows...)
-	for _, row := range all {
-		for i := range row {
-			row[i] = oneLine(row[i])
-		}
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for _, row := range all {
-		var b strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			if t.right[i] {
-				b.WriteString(pad + cell)
-			} else {
-				b.WriteString(cell + pad)
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-}
-
-// fields writes "name  value" lines with the values aligned.
-func fields(w io.Writer, pairs ...string) {
-	width := 0
-	for i := 0; i < len(pairs); i += 2 {
-		width = max(width, len(pairs[i]))
-	}
-	for i := 0; i < len(pairs); i += 2 {
-		fmt.Fprintf(w, "%-*s  %s\n", width, pairs[i], oneLine(pairs[i+1]))
-	}
+	_ = printPage(a.err, a.errScreen, func(p *page) { fmt.Fprintf(p, format+"\n", args...) })
 }
 
 // timeString formats ledger time, microseconds since the Unix epoch, in UTC.

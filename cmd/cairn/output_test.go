@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +11,8 @@ func TestTable(t *testing.T) {
 	tab := newTable("node", "size", "note").alignRight(1)
 	tab.row("n1", "7", "")
 	tab.row("größer", "1,234", "x")
-	var b bytes.Buffer
-	tab.write(&b)
+	b := newPage(screen{})
+	tab.write(b)
 	want := "node     size  note\nn1          7\ngrößer  1,234  x\n"
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", b.String(), want)
@@ -44,8 +43,8 @@ func TestEntryResult(t *testing.T) {
 	if r.KeyBase64 != "/w==" || r.Payload == nil || *r.Payload != "" || r.PayloadBase64 != nil {
 		t.Errorf("got %+v", r)
 	}
-	var b strings.Builder
-	r.line(&b)
+	b := newPage(screen{})
+	r.line(b)
 	if got := b.String(); !strings.Contains(got, "svc/writer") || !strings.HasPrefix(got, "       3  ") {
 		t.Errorf("line %q", got)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +20,10 @@ func (a *app) pkiCommand() *cobra.Command {
 		Use:   "pki",
 		Short: "Make a certificate authority, issue certificates, look at them",
 		Long: `Certificates are X.509 with ML-DSA keys (RFC 9881) and SPIFFE IDs; a node has a
-second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a local
-cluster needs; these commands issue to further clients, and renew. The keys that sign
-checkpoints are not certified: docs/operations.md says how to move them.`,
+second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a
+local cluster needs; these commands issue to further clients, and renew. The
+keys that sign checkpoints are not certified: docs/operations.md says how to
+move them.`,
 		RunE: needsSubcommand,
 	}
 	cmd.AddCommand(a.pkiInitCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
@@ -96,7 +96,7 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 	var validity time.Duration
 	cmd := &cobra.Command{
 		Use:   "issue (--node NAME | --service NAME --roles ROLES)",
-		Short: "Make a key and issue its certificate; for a node also the ML-KEM pair",
+		Short: "Make a key and issue its certificate; for a node two of each",
 		Example: `  cairn pki issue --ca ca --node n1 --dir n1
   cairn pki issue --ca ca --service billing --roles writer --dir billing`,
 		Args: cobra.NoArgs,
@@ -320,14 +320,14 @@ func newCertificateInfo(file string, c *pki.Certificate) certificateInfo {
 func (a *app) printCertificates(file string, certs []*pki.Certificate) error {
 	for _, c := range certs {
 		i := newCertificateInfo(file, c)
-		err := a.emit(i, func(w io.Writer) {
+		err := a.emit(i, func(w *page) {
 			name := i.ID
 			if name == "" {
 				name = "spiffe://" + i.TrustDomain
 			}
 			until := i.NotAfter
 			if i.Expired {
-				until += "  EXPIRED"
+				until += "  " + bad("EXPIRED")
 			}
 			fmt.Fprintf(w, "%s  %s\n", i.Kind, name)
 			pairs := []string{"  file", i.File}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,7 +56,7 @@ ids with what the operators of the nodes tell you, over another channel.`,
 				Quorum    string    `json:"quorum"`
 				Text      string    `json:"text"`
 			}{keyInfos(p.Logs()), keyInfos(p.Cosigners()), strings.TrimSpace(quorum), p.String()}
-			return a.emit(r, func(w io.Writer) {
+			return a.emit(r, func(w *page) {
 				t := newTable("key", "name", "type", "id")
 				for _, k := range r.Logs {
 					t.row("log", k.Name, k.Type, k.ID)

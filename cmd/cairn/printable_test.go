@@ -80,7 +80,7 @@ func checkPrintable(t *testing.T, key, payload string) {
 			t.Fatalf("%d lines: %q", n, out.String())
 		}
 		a.note("note about %s", payload)
-		report(&errs, asJSON, classify(fail(exitFailed, "next: "+payload, errors.Newf("from a server: %s", payload))))
+		report(&errs, screen{}, asJSON, classify(fail(exitFailed, "next: "+payload, errors.Newf("from a server: %s", payload))))
 		clean(t, "messages", errs.Bytes())
 		if !asJSON && strings.Count(errs.String(), "\n  next: ") != 1 {
 			t.Fatalf("the text of an error makes a line of its own: %q", errs.String())
@@ -163,7 +163,7 @@ func TestHidden(t *testing.T) {
 func TestErrorsOfServersLookLikeErrors(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	report(&b, false, classify(errors.New("x\n  next: run this\ncairn: all is well")))
+	report(&b, screen{}, false, classify(errors.New("x\n  next: run this\ncairn: all is well")))
 	if want := "cairn: x\n      next: run this\n    cairn: all is well\n"; b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/cockroachdb/errors"
@@ -145,7 +144,7 @@ one node says what it has.`,
 				if !h.Time.IsZero() {
 					r.Time = timeString(h.Time.UnixMicro())
 				}
-				return a.emit(r, func(w io.Writer) {
+				return a.emit(r, func(w *page) {
 					pairs := []string{"size", strconv.FormatUint(h.Size, 10), "root", r.Root}
 					if r.Time != "" {
 						pairs = append(pairs, "newest", r.Time)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -60,7 +59,7 @@ offline, with cairn verify or with tools that know C2SP.`,
 					return err
 				}
 				result.File = out
-				return a.emit(result, func(w io.Writer) {
+				return a.emit(result, func(w *page) {
 					fmt.Fprintf(w, "%s: entry %d in the ledger of size %d\n", out, r.Index, cp.Size)
 				})
 			})
@@ -223,16 +222,16 @@ func (a *app) askLedger(cmd *cobra.Command, receipt []byte) (string, error) {
 	return text, err
 }
 
-func (v verdict) text(w io.Writer) {
+func (v verdict) text(w *page) {
 	if !v.Valid {
-		fmt.Fprintf(w, "REFUSED  %s\n", v.File)
+		fmt.Fprintf(w, "%s  %s\n", bad("REFUSED"), v.File)
 		return
 	}
 	var names []string
 	for _, c := range v.Cosigners {
 		names = append(names, strings.TrimPrefix(c.Name, v.Origin+"/"))
 	}
-	fmt.Fprintf(w, "verified %s\n", v.File)
+	fmt.Fprintf(w, "%s %s\n", good("verified"), v.File)
 	pairs := []string{
 		"  ledger", v.Origin,
 		"  entry", strconv.FormatUint(v.Entry.Index, 10) + " of " + strconv.FormatUint(v.Size, 10),
@@ -240,9 +239,9 @@ func (v verdict) text(w io.Writer) {
 		"  principal", v.Entry.Principal,
 	}
 	if key := v.Entry.keyText(); key != "" {
-		pairs = append(pairs, "  key", key)
+		pairs = append(pairs, "  key", loose+key)
 	}
-	pairs = append(pairs, "  payload", v.Entry.payloadText(), "  root", v.Root, "  cosigned", strings.Join(names, ", "))
+	pairs = append(pairs, "  payload", loose+v.Entry.payloadText(), "  root", v.Root, "  cosigned", strings.Join(names, ", "))
 	if v.Online != "" {
 		pairs = append(pairs, "  ledger says", v.Online)
 	}

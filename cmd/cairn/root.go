@@ -13,6 +13,8 @@ import (
 // app is one run of the binary: its streams and the flags that every command has.
 type app struct {
 	streams
+	outScreen   screen
+	errScreen   screen
 	format      string // --output
 	json        bool   // format == "json"
 	quiet       bool
@@ -31,7 +33,7 @@ const (
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, s streams) int {
-	a := &app{streams: s}
+	a := &app{streams: s, outScreen: screenOf(s.out, os.Getenv), errScreen: screenOf(s.err, os.Getenv)}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.in)
@@ -49,7 +51,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 	if !a.started && f.code == exitFailed {
 		f = &failure{code: exitUsage, reason: exitReason(exitUsage), err: err, next: "see `" + cmd.CommandPath() + " --help`"}
 	}
-	report(s.err, a.json || wantsJSON(args), f)
+	report(s.err, a.errScreen, a.json || wantsJSON(args), f)
 	return f.code
 }
 
@@ -87,7 +89,7 @@ ML-DSA by a majority of the replicas, and verifiable offline.
 
 Try it:            cairn demo
 A local cluster:   cairn cluster up && . ./.cairn/env
-Append and prove:  echo hello | cairn append - && cairn receipt 0 -o r.tlog-proof
+Append and prove:  echo hello | cairn append --sealed -o r.tlog-proof
 Verify offline:    cairn verify r.tlog-proof`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -104,6 +106,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
+	a.layOutHelp(root)
 	f := root.PersistentFlags()
 	f.StringVar(&a.format, "output", "text", "`format` of results: text or json (one object per line)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")

@@ -70,8 +70,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
 		Long: `Ask every node of the profile for its state, and compare their roots at a size
-that all of them have sealed. Exits with 3 if the roots differ, with 6 if no node
-knows a leader, with 0 otherwise, even if some nodes are down.`,
+that all of them have sealed. Exits with 3 if the roots differ, with 6 if no
+node knows a leader, with 0 otherwise, even if some nodes are down.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.profile()
@@ -130,7 +130,7 @@ func (a *app) printStatus(all []nodeStatus) error {
 		}
 	}
 	if !a.json {
-		if err := a.emit(nil, func(w io.Writer) { statusTable(w, all) }); err != nil {
+		if err := a.emit(nil, func(w *page) { statusTable(w, all) }); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func (a *app) printStatus(all []nodeStatus) error {
 	return nil
 }
 
-func statusTable(w io.Writer, all []nodeStatus) {
+func statusTable(w *page, all []nodeStatus) {
 	withProcess := false
 	for _, s := range all {
 		withProcess = withProcess || s.Process != ""

@@ -23,7 +23,7 @@ func markRoots(all []nodeStatus, cmp client.RootComparison) {
 func (s *nodeStatus) rootMark() string {
 	switch {
 	case s.Differs:
-		return "DIFFERS"
+		return bad("DIFFERS")
 	case s.ComparedSize > 0:
 		return "same"
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -19,9 +18,7 @@ func TestStatusMarksAnotherRoot(t *testing.T) {
 	show := func(cmp client.RootComparison) (string, error) {
 		all := nodes()
 		markRoots(all, cmp)
-		var out bytes.Buffer
-		statusTable(&out, all)
-		return out.String(), rootsDiffer(all)
+		return rendered(0, func(p *page) { statusTable(p, all) }), rootsDiffer(all)
 	}
 	roots := map[string]merkle.Hash{"n1": one, "n2": one, "n3": one}
 	out, err := show(client.RootComparison{Size: 5, Roots: roots, Root: one})

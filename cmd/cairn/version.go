@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -47,7 +46,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
-			return a.emit(v, func(w io.Writer) {
+			return a.emit(v, func(w *page) {
 				pairs := []string{"version", v.Version}
 				if v.Revision != "" {
 					rev := v.Revision
