@@ -3,6 +3,7 @@ package client_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,19 +17,24 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-const trustDomain = "fake.example"
+const (
+	trustDomain = "fake.example"
+	clusterID   = pki.ClusterID(0xfa)
+)
 
-// authority issues what a test needs.
+// authority issues what a test needs. Its nodes are those of one cluster.
 type authority struct {
-	t    testing.TB
-	root *pki.Authority
+	t         testing.TB
+	root      *pki.Authority
+	cluster   pki.ClusterID
+	nodeRoles pki.Role
 }
 
 func newAuthority(t testing.TB) authority {
 	t.Helper()
 	root, err := pki.NewRoot("test root", trustDomain, pqcrypto.MLDSA87, 24*time.Hour)
 	must(t, err)
-	return authority{t, root}
+	return authority{t, root, clusterID, pki.RolePeer}
 }
 
 func must(t testing.TB, err error) {
@@ -50,7 +56,7 @@ func (a authority) identity(id pki.ID, roles pki.Role, now time.Time, validity t
 // node returns the channel of a node.
 func (a authority) node(name string) credentials.TransportCredentials {
 	a.t.Helper()
-	chain, key := a.identity(pki.NodeID(trustDomain, name), pki.RolePeer, time.Time{}, time.Hour)
+	chain, key := a.identity(pki.NodeID(trustDomain, a.cluster, name), a.nodeRoles, time.Time{}, time.Hour)
 	kemKey, err := pqcrypto.GenerateDecapsulationKey(pqcrypto.MLKEM768)
 	must(a.t, err)
 	kem, err := a.root.IssueKEM(pki.KEMRequest{SVID: chain[0], PublicKey: kemKey.Public(), Validity: time.Hour})
@@ -68,7 +74,8 @@ func (a authority) node(name string) credentials.TransportCredentials {
 func (a authority) files(p client.Profile, chain []*pki.Certificate, key *pqcrypto.SigningKey) client.Profile {
 	a.t.Helper()
 	dir := a.t.TempDir()
-	p.TrustDomain, p.Roots, p.Certificate, p.Key = trustDomain, filepath.Join(dir, "roots.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	p.TrustDomain, p.ClusterID = trustDomain, clusterID.String()
+	p.Roots, p.Certificate, p.Key = filepath.Join(dir, "roots.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	must(a.t, os.WriteFile(p.Roots, pki.MarshalPEM(a.root.Certificate()), 0o600))
 	must(a.t, os.WriteFile(p.Certificate, pki.MarshalPEM(chain...), 0o600))
 	must(a.t, pqcrypto.WriteKeyFile(p.Key, key))
@@ -108,7 +115,7 @@ func TestAuthenticatedChannel(t *testing.T) {
 	_, err := reader.Append(within(t), entry("", "x"))
 	wantError(t, err, "PERMISSION_DENIED", true)
 
-	chain, key = ours.identity(pki.NodeID(trustDomain, "n9"), pki.RolePeer, time.Time{}, time.Hour)
+	chain, key = ours.identity(pki.NodeID(trustDomain, clusterID, "n9"), pki.RolePeer, time.Time{}, time.Hour)
 	_, err = open(ours.files(base, chain, key)).Head(within(t))
 	wantError(t, err, "PERMISSION_DENIED", true)
 
@@ -151,6 +158,54 @@ func TestAuthenticatedChannel(t *testing.T) {
 	s.Close()
 }
 
+// TestOtherCluster: one authority serves two clusters whose nodes have the same names. A client of
+// the one sends nothing to a node of the other.
+func TestOtherCluster(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	theirs := ours
+	theirs.cluster++
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Credentials: theirs.node})
+	chain, key := ours.identity(pki.ServiceID(trustDomain, "w"), pki.RoleWriter, time.Time{}, time.Hour)
+	p := ours.files(profile(t, cluster, ""), chain, key)
+	open := func() *client.Client {
+		t.Helper()
+		c, err := client.Dial(t.Context(), p)
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	_, err := open().Append(within(t), entry("k", "v"))
+	if e := wantError(t, err, client.ReasonHandshake, true); !strings.Contains(e.Error(), string(pki.NodeID(trustDomain, theirs.cluster, "n1"))) {
+		t.Errorf("the error does not name who answered: %v", e)
+	}
+	if n := size(t, cluster.Nodes[0]); n != 0 {
+		t.Errorf("%d entries reached the other cluster", n)
+	}
+	p.ClusterID = theirs.cluster.String()
+	mustAppend(t, open(), entry("k", "v"))
+}
+
+// TestServerWithoutRolePeer: a certificate with a node's name that lacks the role peer makes no node.
+func TestServerWithoutRolePeer(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	reader := ours
+	reader.nodeRoles = pki.RoleReader
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Credentials: reader.node})
+	chain, key := ours.identity(pki.ServiceID(trustDomain, "w"), pki.RoleWriter, time.Time{}, time.Hour)
+	c, err := client.Dial(t.Context(), ours.files(profile(t, cluster, ""), chain, key))
+	must(t, err)
+	defer c.Close()
+	_, err = c.Append(within(t), entry("k", "v"))
+	if e := wantError(t, err, client.ReasonHandshake, true); !strings.Contains(e.Error(), "lacks the role peer") {
+		t.Errorf("the error does not say what is missing: %v", e)
+	}
+	if n := size(t, cluster.Nodes[0]); n != 0 {
+		t.Errorf("%d entries reached the reader", n)
+	}
+}
+
 func TestDialChecksFiles(t *testing.T) {
 	t.Parallel()
 	ours := newAuthority(t)
@@ -170,6 +225,8 @@ func TestDialChecksFiles(t *testing.T) {
 		"unknown suite":   func(p *client.Profile) { p.Suite = "quantum" },
 		"no endpoints":    func(p *client.Profile) { p.Endpoints = nil },
 		"no trust domain": func(p *client.Profile) { p.TrustDomain = "" },
+		"no cluster":      func(p *client.Profile) { p.ClusterID = "" },
+		"no cluster's ID": func(p *client.Profile) { p.ClusterID = "0000000000000000" },
 	} {
 		p := good
 		change(&p)

@@ -88,7 +88,7 @@ func (o *options) authenticate(p Profile) error {
 	if suite == "" {
 		suite = "default"
 	}
-	channel := &lpa.Config{}
+	channel := &lpa.Config{Deny: denyOthersThanNodes}
 	var err error
 	if channel.Suite, err = lpa.ParseSuite(suite); err != nil {
 		return errors.Wrap(err, "profile: suite")
@@ -103,9 +103,21 @@ func (o *options) authenticate(p Profile) error {
 		return errors.Newf("%s holds no certificate", p.Certificate)
 	}
 	o.principal = string(channel.Identity.Chain[0].ID)
+	cluster, err := pki.ParseClusterID(p.ClusterID)
+	if err != nil {
+		return errors.Wrap(err, "profile: cluster_id")
+	}
 	domain := p.TrustDomain
 	o.credentials = func(node string) credentials.TransportCredentials {
-		return channel.Credentials(func(string) (pki.ID, bool) { return pki.NodeID(domain, node), true })
+		return channel.Credentials(func(string) (pki.ID, bool) { return pki.NodeID(domain, cluster, node), true })
+	}
+	return nil
+}
+
+// denyOthersThanNodes refuses a server whose certificate has a node's name but not a node's role.
+func denyOthersThanNodes(c *pki.Certificate) error {
+	if !c.IsKEM && !c.Roles.Has(pki.RolePeer) {
+		return errors.Newf("%s lacks the role peer: it is no node", c.ID)
 	}
 	return nil
 }

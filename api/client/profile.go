@@ -11,13 +11,16 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// Profile says how to reach a ledger and what to believe about it. It is a YAML file; relative paths in it are relative to its
-// folder.
+// Profile says how to reach a ledger and what to believe about it. A profile is a YAML file. Relative
+// paths in it are relative to the file's folder.
 type Profile struct {
 	Origin      string     `yaml:"origin"`          // name of the ledger, as in its checkpoints
 	TrustDomain string     `yaml:"trust_domain"`    // of the nodes' SPIFFE IDs
+	ClusterID   string     `yaml:"cluster_id"`      // of the nodes' SPIFFE IDs: 16 hexadecimal digits
 	Suite       string     `yaml:"suite,omitempty"` // "default" (or empty) or "cat5"
 	Roots       string     `yaml:"roots"`           // file: PEM certificates that the nodes' certificates lead to
 	Certificate string     `yaml:"certificate"`     // file: this client's certificate chain, PEM
@@ -39,7 +42,8 @@ const maxProfileBytes = 1 << 20
 // maxEndpoints bounds the nodes of a profile, and of those learnt from leader hints.
 const maxEndpoints = 64
 
-// LoadProfile reads a profile. Unknown keys and missing values are errors that name the file and the key.
+// LoadProfile reads a profile. Unknown keys and missing values are errors that name the file and the
+// key.
 func LoadProfile(path string) (Profile, error) {
 	var p Profile
 	f, err := os.Open(path)
@@ -77,13 +81,16 @@ func LoadProfile(path string) (Profile, error) {
 // Validate reports the first value that is missing or malformed.
 func (p *Profile) Validate() error {
 	required := []struct{ key, value string }{
-		{"origin", p.Origin}, {"trust_domain", p.TrustDomain}, {"roots", p.Roots},
+		{"origin", p.Origin}, {"trust_domain", p.TrustDomain}, {"cluster_id", p.ClusterID}, {"roots", p.Roots},
 		{"certificate", p.Certificate}, {"key", p.Key}, {"policy", p.Policy},
 	}
 	for _, r := range required {
 		if r.value == "" {
 			return errors.Newf("%s is missing", r.key)
 		}
+	}
+	if _, err := pki.ParseClusterID(p.ClusterID); err != nil {
+		return errors.Wrap(err, "cluster_id")
 	}
 	return validateEndpoints(p.Endpoints)
 }

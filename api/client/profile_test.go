@@ -12,6 +12,7 @@ import (
 
 const goodProfile = `origin: example.org/ledger
 trust_domain: example.org
+cluster_id: 00000000000000ab
 suite: cat5
 roots: pki/roots.pem
 certificate: pki/writer.pem
@@ -41,7 +42,7 @@ func TestLoadProfile(t *testing.T) {
 	}
 	dir := filepath.Dir(path)
 	want := client.Profile{
-		Origin: "example.org/ledger", TrustDomain: "example.org", Suite: "cat5", Roots: dir + "/pki/roots.pem", Certificate: dir + "/pki/writer.pem",
+		Origin: "example.org/ledger", TrustDomain: "example.org", ClusterID: "00000000000000ab", Suite: "cat5", Roots: dir + "/pki/roots.pem", Certificate: dir + "/pki/writer.pem",
 		Key: "/abs/writer.key", Policy: dir + "/policy", State: dir + "/writer.state",
 		Endpoints: []client.Endpoint{{Name: "n1", Address: "127.0.0.1:4001"}, {Name: "n2", Address: "[::1]:4002"}},
 	}

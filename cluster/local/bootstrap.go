@@ -111,6 +111,7 @@ type bootstrap struct {
 	dir   string
 	state state
 
+	cluster   pki.ClusterID
 	authority *pki.Authority
 	logKey    *pqcrypto.SigningKey
 	sig       pqcrypto.SigParams
@@ -159,6 +160,10 @@ func (b *bootstrap) identify() error {
 	_, _ = rand.Read(id[:])
 	id[0] |= 0x80 // never zero
 	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, Suite: b.opts.Suite}
+	var err error
+	if b.cluster, err = pki.ParseClusterID(b.state.ClusterID); err != nil {
+		return err
+	}
 	if b.state.Origin == "" {
 		b.state.Origin = TrustDomain + "/" + hex.EncodeToString(id[8:])
 	}
@@ -224,7 +229,7 @@ func (b *bootstrap) nodeKeys(n NodeInfo) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return errors.Wrap(err, "create directory")
 	}
-	svid, err := b.identity(pki.NodeID(TrustDomain, n.Name), pki.RolePeer, filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"))
+	svid, err := b.identity(pki.NodeID(TrustDomain, b.cluster, n.Name), pki.RolePeer, filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"))
 	if err != nil {
 		return err
 	}
@@ -313,7 +318,7 @@ func (b *bootstrap) profile(role pki.Role) error {
 		return err
 	}
 	p := client.Profile{
-		Origin: b.state.Origin, TrustDomain: TrustDomain, Suite: b.state.Suite,
+		Origin: b.state.Origin, TrustDomain: TrustDomain, ClusterID: b.state.ClusterID, Suite: b.state.Suite,
 		Roots: "../pki/root.crt", Certificate: name + ".crt", Key: name + ".key",
 		Policy: "../policy", State: name + ".state",
 	}

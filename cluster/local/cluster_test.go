@@ -59,6 +59,10 @@ func TestCreate(t *testing.T) {
 		if len(policy.Cosigners()) != 3 || policy.Logs()[0].Name() != "example.org/test" {
 			t.Errorf("policy:\n%s", policyText)
 		}
+		cluster, err := pki.ParseClusterID(c.state.ClusterID)
+		if err != nil {
+			t.Fatal(err)
+		}
 		ports := map[string]bool{}
 		for _, n := range c.Nodes() {
 			conf, err := node.LoadConfig(c.configPath(n.Name))
@@ -72,7 +76,7 @@ func TestCreate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if id.Leaf().ID != pki.NodeID(TrustDomain, n.Name) || id.Leaf().Roles != pki.RolePeer {
+			if id.Leaf().ID != pki.NodeID(TrustDomain, cluster, n.Name) || id.Leaf().Roles != pki.RolePeer {
 				t.Errorf("%s: certificate of %s with roles %s", n.Name, id.Leaf().ID, id.Leaf().Roles)
 			}
 			sealing, err := seal.ReadKeyFile(conf.Keys.Sealing)

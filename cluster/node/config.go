@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // Config is a node's configuration file, node.yaml. Relative paths are
@@ -308,12 +309,9 @@ func (c *Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})).With("node", c.Name)
 }
 
-func (c *Config) clusterID() (uint64, error) {
-	id, err := strconv.ParseUint(c.ClusterID, 16, 64)
-	if err != nil || len(c.ClusterID) != 16 || id == 0 {
-		return 0, errors.Newf("cluster_id: %q is not 16 hexadecimal digits", c.ClusterID)
-	}
-	return id, nil
+func (c *Config) clusterID() (pki.ClusterID, error) {
+	id, err := pki.ParseClusterID(c.ClusterID)
+	return id, errors.Wrap(err, "cluster_id")
 }
 
 // Write writes the configuration as YAML with mode 0644; it holds no secret.

@@ -87,5 +87,5 @@ func (c *Config) identity() (identity, error) {
 		return identity{}, err
 	}
 	self := c.Self()
-	return identity{cluster: cluster, node: self.ID, name: self.Name, origin: c.Origin}, nil
+	return identity{cluster: uint64(cluster), node: self.ID, name: self.Name, origin: c.Origin}, nil
 }

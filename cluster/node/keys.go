@@ -31,7 +31,11 @@ func loadKeys(c *Config) (*keyring, error) {
 	if k.identity, err = pki.LoadIdentity(c.Keys.Certificate, c.Keys.Key, c.Keys.KEMCertificate, c.Keys.KEMKey); err != nil {
 		return nil, errors.Wrap(err, "load the node's identity")
 	}
-	want := pki.NodeID(c.TrustDomain, c.Name)
+	cluster, err := c.clusterID()
+	if err != nil {
+		return nil, err
+	}
+	want := pki.NodeID(c.TrustDomain, cluster, c.Name)
 	if got := k.identity.Leaf().ID; got != want {
 		return nil, errors.Newf("keys.certificate: it is for %s, this node is %s", got, want)
 	}
@@ -69,7 +73,7 @@ func loadKeys(c *Config) (*keyring, error) {
 			return nil, errors.Wrapf(err, "cosigner of member %s", m.Name)
 		}
 		k.voters[m.ID] = key
-		k.members[pki.NodeID(c.TrustDomain, m.Name)] = m.ID
+		k.members[pki.NodeID(c.TrustDomain, cluster, m.Name)] = m.ID
 		if m.Name == c.Name && key.String() != k.cosigner.Key().String() {
 			return nil, errors.Newf("keys.cosigner: the key does not match this node's row of members")
 		}

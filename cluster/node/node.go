@@ -54,6 +54,7 @@ type node struct {
 	wal       *wal.Log
 	ledger    *ledger.Ledger
 	channel   *lpa.Config
+	peers     *peerChannel
 	transport *transport.Transport
 	replica   *replica
 	services  *services
@@ -93,6 +94,7 @@ func (n *node) load() (err error) {
 		return errors.Wrap(err, "suite")
 	}
 	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Observe: n.metrics.observeHandshake}
+	n.peers = &peerChannel{channel: n.channel, self: n.keys.identity.Leaf().ID, members: n.keys.members}
 	return errors.Wrap(n.channel.Validate(), "prepare authenticated channel")
 }
 
@@ -204,7 +206,7 @@ func (n *node) start() (err error) {
 		return err
 	}
 	n.transport = transport.New(transport.Config{
-		Self: n.cfg.Self().ID, Peers: n.peerAddresses(), Dial: n.dialPeer, Accept: n.acceptPeer, Logf: n.logf("transport"),
+		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Logf: n.logf("transport"),
 	})
 	n.replica.raft, err = raftnode.Start(raftnode.Config{
 		ID: n.cfg.Self().ID, Group: group, Log: n.wal, Machine: n.replica,

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net"
+	"strings"
 
 	"github.com/cockroachdb/errors"
 
@@ -11,16 +12,16 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-func (n *node) peerAddresses() map[uint64]string {
+func (c *Config) peerAddresses() map[uint64]string {
 	peers := map[uint64]string{}
-	for _, m := range n.cfg.Members {
+	for _, m := range c.Members {
 		peers[m.ID] = m.Peer
 	}
 	return peers
 }
 
-// watchedTransport also tells the sealer when a peer connects, perhaps after a
-// restart: then it is offered the newest sealed checkpoint again.
+// watchedTransport also tells the sealer when a peer connects, perhaps after a restart. The sealer
+// then offers the newest sealed checkpoint to that peer again.
 type watchedTransport struct {
 	*transport.Transport
 	up func(id uint64)
@@ -42,44 +43,79 @@ func (h watchedHandler) PeerUp(id uint64) {
 	h.up(id)
 }
 
-// dialPeer connects to a member and makes sure that it is this member.
-func (n *node) dialPeer(ctx context.Context, id uint64, addr string) (net.Conn, error) {
+// peerChannel makes authenticated connections to the other members of this cluster, and accepts
+// theirs. Every connection passes memberOf, whoever dialled.
+type peerChannel struct {
+	channel *lpa.Config
+	self    pki.ID
+	// members are the SPIFFE IDs of all voters, this node included. Each names the cluster.
+	members map[pki.ID]uint64
+}
+
+// dial connects to a member and makes sure that this member answers.
+func (p *peerChannel) dial(ctx context.Context, id uint64, addr string) (net.Conn, error) {
 	var d net.Dialer
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := n.channel.Client(ctx, raw, pki.NodeID(n.cfg.TrustDomain, n.replica.names[id].Name))
+	conn, err := p.channel.Client(ctx, raw, p.idOf(id))
 	if err != nil {
-		raw.Close()
+		_ = raw.Close()
+		return nil, err
+	}
+	if _, err := p.memberOf(conn.Peer()); err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
 	return conn, nil
 }
 
-// acceptPeer takes a connection of a member: role peer, and a name that is on the list.
-func (n *node) acceptPeer(ctx context.Context, raw net.Conn) (uint64, net.Conn, error) {
-	conn, err := n.channel.Server(ctx, raw)
+// accept takes a connection of a member and says which member has dialled.
+func (p *peerChannel) accept(ctx context.Context, raw net.Conn) (uint64, net.Conn, error) {
+	conn, err := p.channel.Server(ctx, raw)
 	if err != nil {
-		raw.Close()
+		_ = raw.Close()
 		return 0, nil, err
 	}
-	id, err := n.memberOf(conn)
+	id, err := p.memberOf(conn.Peer())
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return 0, nil, err
 	}
 	return id, conn, nil
 }
 
-func (n *node) memberOf(conn *lpa.Conn) (uint64, error) {
-	peer := conn.Peer()
-	if !peer.Roles.Has(pki.RolePeer) {
-		return 0, errors.Newf("%s lacks the role peer", peer.ID)
+// memberOf decides whether the owner of an authenticated certificate is another member of this
+// cluster: the certificate has the role peer, and its SPIFFE ID, which names the cluster, is that of
+// a member. Both directions use it.
+func (p *peerChannel) memberOf(c *pki.Certificate) (uint64, error) {
+	if !c.Roles.Has(pki.RolePeer) {
+		return 0, errors.Newf("%s lacks the role peer", c.ID)
 	}
-	id, ok := n.keys.members[peer.ID]
-	if !ok || id == n.cfg.Self().ID {
-		return 0, errors.Newf("%s is no other member of this cluster", peer.ID)
+	id, ok := p.members[c.ID]
+	switch {
+	case c.ID == p.self:
+		return 0, errors.Newf("%s is this node itself", c.ID)
+	case !ok && clusterPath(c.ID) != clusterPath(p.self):
+		return 0, errors.Newf("%s is no node of this cluster, whose nodes are %s/…", c.ID, clusterPath(p.self))
+	case !ok:
+		return 0, errors.Newf("%s is no member of this cluster: the configuration names no such member", c.ID)
 	}
 	return id, nil
+}
+
+// idOf returns the SPIFFE ID of a member; "" for a stranger, whom no certificate names.
+func (p *peerChannel) idOf(member uint64) pki.ID {
+	for id, m := range p.members {
+		if m == member {
+			return id
+		}
+	}
+	return ""
+}
+
+// clusterPath is a node's SPIFFE ID without the last element, the node's name.
+func clusterPath(id pki.ID) string {
+	return string(id)[:max(0, strings.LastIndexByte(string(id), '/'))]
 }

@@ -92,12 +92,12 @@ func (a *app) pkiInitCommand() *cobra.Command {
 }
 
 func (a *app) pkiIssueCommand() *cobra.Command {
-	var dir, ca, nodeName, service, roles, suite string
+	var dir, ca, nodeName, cluster, service, roles, suite string
 	var validity time.Duration
 	cmd := &cobra.Command{
-		Use:   "issue (--node NAME | --service NAME --roles ROLES)",
+		Use:   "issue (--node NAME --cluster ID | --service NAME --roles R,R)",
 		Short: "Make a key and issue its certificate; for a node two of each",
-		Example: `  cairn pki issue --ca ca --node n1 --dir n1
+		Example: `  cairn pki issue --ca ca --node n1 --cluster 9f2c11d05e7ab364 --dir n1
   cairn pki issue --ca ca --service billing --roles writer --dir billing`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -113,8 +113,13 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 				return fail(exitUsage, "--ca names the directory that `cairn pki init` made", err)
 			}
 			domain := authority.Certificate().TrustDomain
-			name, role, id := nodeName, pki.RolePeer, pki.NodeID(domain, nodeName)
+			var name string
+			var role pki.Role
+			var id pki.ID
 			if service != "" {
+				if cluster != "" {
+					return usagef("--cluster is for --node: a client belongs to no cluster")
+				}
 				if roles == "" {
 					return usagef("--roles is required with --service: reader, writer, admin")
 				}
@@ -122,8 +127,15 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 					return fail(exitUsage, "", err)
 				}
 				name, id = service, pki.ServiceID(domain, service)
-			} else if roles != "" {
-				return usagef("--roles is for --service: a node has the role peer")
+			} else {
+				if roles != "" {
+					return usagef("--roles is for --service: a node has the role peer")
+				}
+				c, err := pki.ParseClusterID(cluster)
+				if err != nil {
+					return fail(exitUsage, "--cluster is the cluster_id of the node's configuration", errors.Wrap(err, "--cluster"))
+				}
+				name, role, id = nodeName, pki.RolePeer, pki.NodeID(domain, c, nodeName)
 			}
 			if _, err := pki.ParseID(string(id)); err != nil {
 				return fail(exitUsage, "", err)
@@ -151,6 +163,7 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 	f.StringVar(&ca, "ca", ".", "`directory` with root.crt and root.key")
 	f.StringVar(&dir, "dir", ".", "`directory` to write NAME.crt, NAME.key (and NAME.kem.crt, NAME.kem.key) to")
 	f.StringVar(&nodeName, "node", "", "`name` of a node")
+	f.StringVar(&cluster, "cluster", "", "`id` of the node's cluster, the cluster_id of its configuration")
 	f.StringVar(&service, "service", "", "`name` of a client")
 	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin; separated by commas")
 	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")

@@ -186,7 +186,7 @@ func TestFilippoVerifiesCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	svid, err := issuing.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: time.Hour})
+	svid, err := issuing.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", 0xc1, "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,10 @@ func Dial(c *local.Cluster, role string) (conns []*Conn, principal string, err e
 	if err != nil {
 		return nil, "", err
 	}
+	cluster, err := pki.ParseClusterID(p.ClusterID)
+	if err != nil {
+		return nil, "", errors.Wrap(err, "cluster_id")
+	}
 	channel := &lpa.Config{}
 	if channel.Suite, err = lpa.ParseSuite(p.Suite); err != nil {
 		return nil, "", errors.Wrap(err, "suite")
@@ -49,7 +53,7 @@ func Dial(c *local.Cluster, role string) (conns []*Conn, principal string, err e
 		return nil, "", errors.Wrap(err, "load trust roots")
 	}
 	for _, e := range p.Endpoints {
-		id := pki.NodeID(p.TrustDomain, e.Name)
+		id := pki.NodeID(p.TrustDomain, cluster, e.Name)
 		conn, err := grpc.NewClient("passthrough:///"+e.Address,
 			grpc.WithTransportCredentials(channel.Credentials(func(string) (pki.ID, bool) { return id, true })),
 			cairnv1.ForLedger(p.Origin), grpc.WithStatsHandler(sentMarker{}), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithNoProxy(),

@@ -16,7 +16,7 @@ import (
 func Example() {
 	root, _ := pki.NewRoot("example root", "ledger.example", pqcrypto.MLDSA87, 24*time.Hour)
 	pool, _ := pki.NewPool(root.Certificate())
-	node := pki.NodeID("ledger.example", "n1")
+	node := pki.NodeID("ledger.example", 0xc1, "n1")
 
 	server := &lpa.Config{Suite: lpa.Suite768, Roots: pool, Identity: issue(root, node, pki.RolePeer, true)}
 	client := &lpa.Config{Suite: lpa.Suite768, Roots: pool, Identity: issue(root, pki.ServiceID("ledger.example", "billing"), pki.RoleWriter, false)}
@@ -54,7 +54,7 @@ func Example() {
 	line, _ := bufio.NewReader(conn).ReadString('\n')
 	fmt.Printf("%s (%s): %s", conn.Peer().ID, conn.Peer().Roles, line)
 	_ = conn.Close()
-	// Output: spiffe://ledger.example/svc/billing (writer): hello spiffe://ledger.example/node/n1
+	// Output: spiffe://ledger.example/svc/billing (writer): hello spiffe://ledger.example/cluster/00000000000000c1/node/n1
 }
 
 // issue makes the certificates and keys of one principal; a node needs the KEM half.

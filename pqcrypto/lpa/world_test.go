@@ -13,11 +13,14 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-const testDomain = "ledger.example"
+const (
+	testDomain  = "ledger.example"
+	testCluster = 0xc1
+)
 
 var (
-	nodeOne = pki.NodeID(testDomain, "n1")
-	nodeTwo = pki.NodeID(testDomain, "n2")
+	nodeOne = pki.NodeID(testDomain, testCluster, "n1")
+	nodeTwo = pki.NodeID(testDomain, testCluster, "n2")
 	service = pki.ServiceID(testDomain, "billing")
 )
 

@@ -26,8 +26,8 @@ func TestIssueRefuses(t *testing.T) {
 	}{
 		"nothing wrong":          {func(*IssueRequest) {}, ""},
 		"no ID":                  {func(r *IssueRequest) { r.ID = "" }, ReasonIssueRequest},
-		"malformed ID":           {func(r *IssueRequest) { r.ID = NodeID(testTD, "a b") }, ReasonIssueRequest},
-		"other trust domain":     {func(r *IssueRequest) { r.ID = NodeID("other.example", "n1") }, ReasonTrustDomain},
+		"malformed ID":           {func(r *IssueRequest) { r.ID = NodeID(testTD, testCluster, "a b") }, ReasonIssueRequest},
+		"other trust domain":     {func(r *IssueRequest) { r.ID = NodeID("other.example", testCluster, "n1") }, ReasonTrustDomain},
 		"no roles":               {func(r *IssueRequest) { r.Roles = 0 }, ReasonIssueRequest},
 		"unknown role":           {func(r *IssueRequest) { r.Roles = 0x80 | RolePeer }, ReasonIssueRequest},
 		"no key":                 {func(r *IssueRequest) { r.PublicKey = nil }, ReasonIssueRequest},

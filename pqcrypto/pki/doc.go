@@ -21,7 +21,7 @@
 // Callers: package lpa for the channel, the commands that set up a cluster for issuing. The smallest use:
 //
 //	root, err := pki.NewRoot("example root", "ledger.example", pqcrypto.MLDSA87, 10*365*24*time.Hour)
-//	svid, err := root.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: 720 * time.Hour})
+//	svid, err := root.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", cluster, "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: 720 * time.Hour})
 //	pool, err := pki.NewPool(root.Certificate())
 //	peer, err := pool.VerifyIdentity([][]byte{svid.Raw}, time.Now())
 package pki

@@ -1,12 +1,14 @@
 package pki
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/errors"
 )
 
-// ID is a SPIFFE ID with a path, such as "spiffe://ledger.example/node/n1". It names a principal.
+// ID is a SPIFFE ID with a path, such as "spiffe://ledger.example/svc/billing". It names a principal.
 type ID string
 
 const (
@@ -16,8 +18,8 @@ const (
 	maxTrustDomainLength = 255
 )
 
-// ParseID checks a SPIFFE ID strictly: lower-case scheme and trust domain, a path of non-empty segments of [a-zA-Z0-9._-] without "." and "..", and
-// no user, port, query, fragment or escape.
+// ParseID checks a SPIFFE ID strictly: lower-case scheme and trust domain, a path of non-empty
+// segments of [a-zA-Z0-9._-] without "." and "..", and no user, port, query, fragment or escape.
 func ParseID(s string) (ID, error) {
 	td, path, err := splitID(s)
 	if err != nil {
@@ -95,10 +97,30 @@ func checkSegment(segment string) error {
 	return nil
 }
 
-// NodeID returns the ID of a node, spiffe://TD/node/NAME. It doesn't check its arguments; what it is given to does.
-func NodeID(td, name string) ID { return ID(idScheme + td + "/node/" + name) }
+// ClusterID distinguishes the clusters of one trust domain. Zero is no cluster.
+type ClusterID uint64
 
-// ServiceID returns the ID of a client, spiffe://TD/svc/NAME. It doesn't check its arguments; what it is given to does.
+// ParseClusterID reads 16 hexadecimal digits that are not all zero.
+func ParseClusterID(s string) (ClusterID, error) {
+	id, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || len(s) != 16 || id == 0 {
+		return 0, errors.Newf("%q is not a cluster ID: want 16 hexadecimal digits, not all zero", s)
+	}
+	return ClusterID(id), nil
+}
+
+// String returns the 16 lower-case hexadecimal digits that ParseClusterID reads.
+func (c ClusterID) String() string { return fmt.Sprintf("%016x", uint64(c)) }
+
+// NodeID returns the ID of a node, spiffe://TD/cluster/CLUSTER/node/NAME. Two clusters of one trust
+// domain may have nodes of the same name: their IDs differ. NodeID does not check its arguments.
+// ParseID and the functions that issue and validate certificates check the result.
+func NodeID(td string, cluster ClusterID, name string) ID {
+	return ID(idScheme + td + "/cluster/" + cluster.String() + "/node/" + name)
+}
+
+// ServiceID returns the ID of a client, spiffe://TD/svc/NAME. ServiceID does not check its arguments.
+// ParseID and the functions that issue and validate certificates check the result.
 func ServiceID(td, name string) ID { return ID(idScheme + td + "/svc/" + name) }
 
 // TrustDomain returns the part between the scheme and the path.

@@ -29,11 +29,29 @@ func TestParseID(t *testing.T) {
 			t.Errorf("ParseID(%.60q) = %.60q, want a refusal", s, id)
 		}
 	}
-	if got, want := NodeID("td", "n1"), ID("spiffe://td/node/n1"); got != want {
+	if got, want := NodeID("td", 0xab, "n1"), ID("spiffe://td/cluster/00000000000000ab/node/n1"); got != want {
 		t.Errorf("NodeID is %s, want %s", got, want)
 	}
 	if got, want := ServiceID("td", "app"), ID("spiffe://td/svc/app"); got != want {
 		t.Errorf("ServiceID is %s, want %s", got, want)
+	}
+}
+
+func TestClusterID(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"00000000000000ab", "ffffffffffffffff", "0123456789abcdef"} {
+		id, err := ParseClusterID(s)
+		if err != nil || id.String() != s {
+			t.Errorf("ParseClusterID(%q) = %s, %v; want it taken", s, id, err)
+		}
+	}
+	if id, err := ParseClusterID("0123456789ABCDEF"); err != nil || id.String() != "0123456789abcdef" {
+		t.Errorf("capitals give %s, %v; want the same cluster in lower case", id, err)
+	}
+	for _, s := range []string{"", "ab", "0000000000000000", "00000000000000ag", "+000000000000001", "0x00000000000001", "00000000000000ab0", " 00000000000000ab"} {
+		if id, err := ParseClusterID(s); err == nil || id != 0 {
+			t.Errorf("ParseClusterID(%q) = %s, want a refusal", s, id)
+		}
 	}
 }
 

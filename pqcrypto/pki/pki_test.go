@@ -8,12 +8,16 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto"
 )
 
-const testTD = "ledger.example"
+const (
+	testTD                = "ledger.example"
+	testCluster ClusterID = 0xc1
+)
 
 // testNow is the clock of all path tests.
 var testNow = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// testPKI is a complete hierarchy: a root, an issuing authority below it, a server's identity and KEM certificate issued by each of them.
+// testPKI is a complete hierarchy: a root, an issuing authority below it, a server's identity and KEM
+// certificate issued by each of them.
 type testPKI struct {
 	root, issuing *Authority
 	pool          *Pool
@@ -33,7 +37,7 @@ var sharedPKI = sync.OnceValues(func() (*testPKI, error) {
 			err = f()
 		}
 	}
-	id := NodeID(testTD, "n1")
+	id := NodeID(testTD, testCluster, "n1")
 	do(func() (err error) {
 		p.root, err = newRoot("test root", testTD, pqcrypto.MLDSA87, testNow, 1000*time.Hour)
 		return err

@@ -25,7 +25,7 @@ func TestGoodPaths(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if c.ID != "spiffe://ledger.example/node/n1" || !c.Roles.Has(RolePeer) || c.Roles.Has(RoleWriter) || !c.VerifyingKey().Equal(p.key.Public()) || c.IsCA || c.IsKEM {
+		if c.ID != NodeID(testTD, testCluster, "n1") || !c.Roles.Has(RolePeer) || c.Roles.Has(RoleWriter) || !c.VerifyingKey().Equal(p.key.Public()) || c.IsCA || c.IsKEM {
 			t.Errorf("%s: got %+v", name, c)
 		}
 	}
@@ -77,7 +77,7 @@ func TestBadIdentityPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	otherSVID, err := otherTD.IssueIdentity(IssueRequest{ID: NodeID("other.example", "n1"), Roles: RolePeer, PublicKey: pub, Validity: time.Hour, Now: testNow})
+	otherSVID, err := otherTD.IssueIdentity(IssueRequest{ID: NodeID("other.example", testCluster, "n1"), Roles: RolePeer, PublicKey: pub, Validity: time.Hour, Now: testNow})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func TestBadIdentityPaths(t *testing.T) {
 	}
 	leafBelowTight := (&Authority{chain: []*Certificate{belowTight}, key: p.key}).forge(t, identityTemplate(id, RolePeer, pub), nil)
 	// A leaf in another trust domain than its issuer, and an authority in another than its root.
-	strayLeaf := p.root.forge(t, identityTemplate(NodeID("other.example", "n1"), RolePeer, pub), nil)
+	strayLeaf := p.root.forge(t, identityTemplate(NodeID("other.example", testCluster, "n1"), RolePeer, pub), nil)
 	strayCA, err := ParseCertificate(p.root.forge(t, authorityTemplate("stray", "other.example", p.key.Public(), 0), nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	belowStray := (&Authority{chain: []*Certificate{strayCA}, key: p.key}).forge(t, identityTemplate(NodeID("other.example", "n1"), RolePeer, pub), nil)
+	belowStray := (&Authority{chain: []*Certificate{strayCA}, key: p.key}).forge(t, identityTemplate(NodeID("other.example", testCluster, "n1"), RolePeer, pub), nil)
 	shortIssuing, err := p.root.newIssuing("short", pqcrypto.MLDSA65, testNow, 5*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestRelatedCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := p.root.IssueIdentity(IssueRequest{ID: NodeID(testTD, "n2"), Roles: RolePeer, PublicKey: p.key.Public(), Validity: time.Hour, Now: testNow})
+	other, err := p.root.IssueIdentity(IssueRequest{ID: NodeID(testTD, testCluster, "n2"), Roles: RolePeer, PublicKey: p.key.Public(), Validity: time.Hour, Now: testNow})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestRelatedCertificate(t *testing.T) {
 	stray := p.root.forge(t, kemTemplate(p.svid, p.kemKey.Public()), func(tmpl *template) {
 		for i, e := range tmpl.extensions {
 			if e.oid.Equal(oidSubjectAltName) {
-				tmpl.extensions[i].value = uriNames(string(NodeID(testTD, "n9")))
+				tmpl.extensions[i].value = uriNames(string(NodeID(testTD, testCluster, "n9")))
 			}
 		}
 	})
