@@ -27,7 +27,7 @@ const (
 
 // Result is the outcome of one batch, in the order of the block's batches.
 type Result struct {
-	Err       error    // nil, *ConflictError or *SizeMismatchError: definite, nothing was appended
+	Err       error    // nil, *ConflictError, *SizeMismatchError or *IgnoredError: definite, nothing was appended
 	Indexes   []uint64 // of each entry, when Err is nil
 	Duplicate []bool   // whether the entry had been stored before and Indexes names the original
 	Size      uint64   // of the ledger right after the batch
@@ -73,9 +73,10 @@ func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
 	a.anchored = Anchor{Root: merkle.EmptyRoot()}
 }
 
-// Apply applies one committed block and commits it to the store; an empty block only moves the position. Raft indexes
-// increase. An error (*DivergenceError, *CorruptError, the store's) is final: the node must stop, and everything after
-// it is refused with the same error. The ledger keeps no reference to block.
+// Apply applies one committed block and commits it to the store; an empty block only moves the position, and so does
+// one that has no effect (IgnoreReason). Raft indexes increase. There is one result for each batch, and none when the
+// block is empty or malformed. An error (ErrNewerBlock, *DivergenceError, *CorruptError, the store's) is final: the node
+// must stop, and everything after it is refused with the same error. The ledger keeps no reference to block.
 func (l *Ledger) Apply(raftIndex, raftTerm uint64, block []byte) ([]Result, error) {
 	results, err := l.ApplyMany([]Committed{{raftIndex, raftTerm, block}})
 	if err != nil {
@@ -132,21 +133,18 @@ func (l *Ledger) stage(e *Committed) ([]Result, error) {
 			return nil, err
 		}
 	}
-	var block *Block
-	if len(e.Block) > 0 {
-		var err error
-		if block, err = ParseBlock(e.Block); err != nil {
-			return nil, errors.Wrapf(err, "apply raft index %d", e.RaftIndex)
-		}
-		if err := l.checkAnchor(e.RaftIndex, block); err != nil {
-			return nil, err
-		}
+	block, reason, err := l.judge(e)
+	if err != nil {
+		return nil, err
 	}
 	a.pos.RaftIndex, a.pos.RaftTerm = e.RaftIndex, e.RaftTerm
 	a.blocks++
 	var results []Result
-	if block != nil {
-		var err error
+	switch {
+	case reason != "":
+		l.ignored.counter(reason).Add(1)
+		results = ignoredResults(block, reason, a.pos.Size)
+	case block != nil:
 		if results, err = l.stageBlock(e, block); err != nil {
 			return nil, err
 		}
@@ -170,26 +168,63 @@ func (a *applierState) endOverlap() error {
 	return nil
 }
 
+// judge parses a block and says why it has no effect; "" when it has one. The block is nil when the entry is empty or
+// malformed. An error stops the replica: its own store's, or that of a block which only a newer program understands.
+func (l *Ledger) judge(e *Committed) (*Block, IgnoreReason, error) {
+	if len(e.Block) == 0 {
+		return nil, "", nil
+	}
+	block, err := ParseBlock(e.Block)
+	switch {
+	case errors.Is(err, ErrNewerBlock):
+		return nil, "", errors.Wrapf(err, "apply raft index %d", e.RaftIndex)
+	case err != nil:
+		return nil, IgnoredMalformed, nil
+	}
+	right, err := l.checkAnchor(block)
+	switch {
+	case err != nil:
+		return nil, "", errors.Wrapf(err, "check the anchor of raft index %d", e.RaftIndex)
+	case !right:
+		anchor := block.Anchor
+		l.ignored.contradicted.Store(&anchor)
+		return block, IgnoredAnchor, nil
+	}
+	if block.Time < l.applier.pos.Time {
+		return block, IgnoredTime, nil
+	}
+	return block, "", nil
+}
+
+// ignoredResults answers the batches of a block without effect.
+func ignoredResults(block *Block, reason IgnoreReason, size uint64) []Result {
+	if block == nil {
+		return nil
+	}
+	results := make([]Result, len(block.Batches))
+	for i := range results {
+		results[i] = Result{Err: &IgnoredError{reason}, Size: size}
+	}
+	return results
+}
+
 // checkAnchor compares the root that the proposer names with ours.
-func (l *Ledger) checkAnchor(raftIndex uint64, block *Block) error {
+func (l *Ledger) checkAnchor(block *Block) (right bool, err error) {
 	a := &l.applier.applierState
 	anchor := block.Anchor
 	if anchor == a.anchored {
-		return nil
+		return true, nil
 	}
 	if anchor.Size > a.pos.Size {
-		// The proposer had applied the same blocks before it proposed this one.
-		return &DivergenceError{RaftIndex: raftIndex, Reason: "the block's proposer had a larger ledger", Size: anchor.Size}
+		// An honest proposer had applied the same blocks before it proposed this one.
+		return false, nil
 	}
 	root, err := l.pastRoot(anchor.Size)
-	if err != nil {
-		return errors.Wrapf(err, "check the anchor of raft index %d", raftIndex)
-	}
-	if root != anchor.Root {
-		return &DivergenceError{RaftIndex: raftIndex, Reason: "anchor mismatch", Size: anchor.Size, Want: anchor.Root, Got: root}
+	if err != nil || root != anchor.Root {
+		return false, err
 	}
 	a.anchored = anchor
-	return nil
+	return true, nil
 }
 
 func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
@@ -218,9 +253,6 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	results, accepted, err := l.decide(block)
 	if err != nil || len(accepted) == 0 {
 		return results, err
-	}
-	if block.Time < a.pos.Time {
-		return nil, &DivergenceError{RaftIndex: e.RaftIndex, Size: first, Reason: "the block's time lies before that of the newest entry"}
 	}
 	if a.pos.Size > merkle.MaxSize-uint64(len(accepted)) {
 		return nil, errors.Newf("apply raft index %d: the ledger is full", e.RaftIndex)

@@ -25,15 +25,19 @@ const (
 )
 
 var (
-	// ErrBadBlock is the cause of every error of ParseBlock.
+	// ErrBadBlock is the cause of every error of ParseBlock but ErrNewerBlock.
 	ErrBadBlock = errors.New("bad block")
+	// ErrNewerBlock is the cause of ParseBlock's error for a block of a version that this program does not know. Every
+	// version keeps magic, version, time and checksum where they are.
+	ErrNewerBlock = errors.New("block of a newer version: upgrade this node")
 	// ErrBlockTooLarge says that the batches do not fit into one block.
 	ErrBlockTooLarge = errors.New("block too large")
 )
 
-// Anchor is the newest sealed (size, root) that a block's proposer knew when it built the block: what a majority had
-// computed, so that a replica with another root for that size has diverged, and never the majority from a proposer
-// that has. With the anchors the blocks form a chain of roots.
+// Anchor is the newest sealed (size, root) that a block's proposer knew when it built the block: a root that a majority
+// had computed. With the anchors the blocks form a chain of roots. A block whose anchor a replica contradicts has no
+// effect there: either its proposer lies, or the replica has diverged, and then a sealed checkpoint with that root
+// proves it (package seal, Contradicted).
 type Anchor struct {
 	Size uint64
 	Root merkle.Hash
@@ -107,12 +111,16 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 }
 
 // ParseBlock decodes and checks a block: lengths, checksum, every leaf, one principal for each batch, one time for
-// all. It allocates in proportion to the number of entries, not of bytes. Its errors have the cause ErrBadBlock.
+// all. It allocates in proportion to the number of entries, not of bytes. Its errors have the cause ErrBadBlock or
+// ErrNewerBlock. The result is a function of the bytes alone.
 func ParseBlock(raw []byte) (*Block, error) {
+	if _, err := PeekBlock(raw); err != nil {
+		return nil, err
+	}
 	if len(raw) < blockHeaderSize+blockCRCSize || len(raw) > MaxBlockSize {
 		return nil, errors.Wrapf(ErrBadBlock, "%d bytes", len(raw))
 	}
-	if string(raw[:4]) != blockMagic || raw[4] != blockVersion || raw[5]|raw[6]|raw[7] != 0 {
+	if raw[5]|raw[6]|raw[7] != 0 {
 		return nil, errors.Wrapf(ErrBadBlock, "magic and version %x", raw[:8])
 	}
 	end := len(raw) - blockCRCSize
@@ -157,6 +165,25 @@ func ParseBlock(raw []byte) (*Block, error) {
 		return nil, errors.Wrapf(ErrBadBlock, "%d entries and %d bytes left over", len(all), end-at)
 	}
 	return b, nil
+}
+
+// blockPrefixSize is magic, version, three bytes of zero, and time.
+const blockPrefixSize = 16
+
+// PeekBlock returns the time of a block, µs since the Unix epoch, from its first 16 bytes. Errors have the cause
+// ErrBadBlock or ErrNewerBlock. It computes a checksum only for a newer version.
+func PeekBlock(raw []byte) (time int64, err error) {
+	if len(raw) < blockPrefixSize+blockCRCSize || string(raw[:4]) != blockMagic || raw[4] == 0 {
+		return 0, errors.Wrapf(ErrBadBlock, "%d bytes that begin with %x", len(raw), raw[:min(len(raw), 8)])
+	}
+	if version := raw[4]; version > blockVersion {
+		end := len(raw) - blockCRCSize
+		if crc32.Checksum(raw[:end], castagnoli) != binary.BigEndian.Uint32(raw[end:]) {
+			return 0, errors.Wrapf(ErrBadBlock, "checksum mismatch in a block of version %d", version)
+		}
+		return 0, errors.Wrapf(ErrNewerBlock, "version %d, this program knows %d", version, blockVersion)
+	}
+	return int64(binary.BigEndian.Uint64(raw[8:])), nil
 }
 
 // parseEntries fills entries from raw[at:] and returns the offset behind the last one.

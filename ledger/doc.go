@@ -4,7 +4,8 @@
 // # What it guarantees
 //
 //   - Apply is a pure function of the blocks applied so far: every replica that applies the same blocks has the same
-//     entries, results and roots. A block whose anchor disagrees is a *DivergenceError, and nothing is applied after it.
+//     entries, results and roots. A block that is malformed, names a false anchor or is older than the newest entry has no
+//     effect on any of them and is counted (IgnoreReason).
 //   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never expires.
 //   - Whatever is read was checked against the tree whose right edge is in memory: leaves against their hashes, tiles
 //     against the tiles above. What does not prove is a *CorruptError and never data. The index space is dense: what

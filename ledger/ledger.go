@@ -63,6 +63,7 @@ type Ledger struct {
 		sealState
 	}
 	durable durability
+	ignored ignored
 	// storedAtOpen is the newest raft index that the store held when it was opened.
 	storedAtOpen uint64
 

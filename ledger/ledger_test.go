@@ -2,8 +2,11 @@ package ledger_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -167,42 +170,97 @@ func TestConflictNamesKeyIndexAndDigests(t *testing.T) {
 	}
 }
 
-func TestDivergence(t *testing.T) {
+// TestBlocksWithoutEffect: what a proposer gets committed that it must not have proposed changes nothing on any
+// replica, is counted, and the ledger goes on. Only a block of a newer version stops it.
+func TestBlocksWithoutEffect(t *testing.T) {
 	t.Parallel()
 	wrong := merkle.LeafHash([]byte("wrong"))
+	anchored := func(anchor func(h ledger.Head) ledger.Anchor, time int64) func(ledger.Head) []byte {
+		return func(h ledger.Head) []byte {
+			block, err := ledger.EncodeBlock(anchor(h), time, []ledger.Batch{one("c", "3"), one("d", "4")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return block
+		}
+	}
+	right := func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: h.Root} }
+	version := func(v byte, sum bool) func(ledger.Head) []byte {
+		return func(h ledger.Head) []byte {
+			block := anchored(right, 9)(h)
+			block[4] = v
+			if sum {
+				end := len(block) - 4
+				binary.BigEndian.PutUint32(block[end:], crc32.Checksum(block[:end], crc32.MakeTable(crc32.Castagnoli)))
+			}
+			return block
+		}
+	}
 	for name, c := range map[string]struct {
-		anchor func(h ledger.Head) ledger.Anchor
-		time   int64
-		want   string
+		block func(h ledger.Head) []byte
+		want  ledger.IgnoreReason
 	}{
-		"wrong root":          {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: wrong} }, 9, "anchor mismatch"},
-		"wrong past root":     {func(ledger.Head) ledger.Anchor { return ledger.Anchor{Size: 1, Root: wrong} }, 9, "anchor mismatch"},
-		"wrong empty root":    {func(ledger.Head) ledger.Anchor { return ledger.Anchor{Root: wrong} }, 9, "anchor mismatch"},
-		"no root":             {func(ledger.Head) ledger.Anchor { return ledger.Anchor{} }, 9, "anchor mismatch"},
-		"anchor ahead":        {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size + 1, Root: wrong} }, 9, "larger ledger"},
-		"time runs backwards": {func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: h.Root} }, 4, "time"},
+		"wrong root":            {anchored(func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size, Root: wrong} }, 9), ledger.IgnoredAnchor},
+		"wrong past root":       {anchored(func(ledger.Head) ledger.Anchor { return ledger.Anchor{Size: 1, Root: wrong} }, 9), ledger.IgnoredAnchor},
+		"wrong empty root":      {anchored(func(ledger.Head) ledger.Anchor { return ledger.Anchor{Root: wrong} }, 9), ledger.IgnoredAnchor},
+		"no root":               {anchored(func(ledger.Head) ledger.Anchor { return ledger.Anchor{} }, 9), ledger.IgnoredAnchor},
+		"anchor ahead":          {anchored(func(h ledger.Head) ledger.Anchor { return ledger.Anchor{Size: h.Size + 1, Root: wrong} }, 9), ledger.IgnoredAnchor},
+		"anchor far ahead":      {anchored(func(ledger.Head) ledger.Anchor { return ledger.Anchor{Size: math.MaxUint64, Root: wrong} }, 9), ledger.IgnoredAnchor},
+		"time runs backwards":   {anchored(right, 4), ledger.IgnoredTime},
+		"time before the epoch": {anchored(right, math.MinInt64), ledger.IgnoredTime},
+		"no block":              {func(ledger.Head) []byte { return []byte("garbage") }, ledger.IgnoredMalformed},
+		"one byte":              {func(ledger.Head) []byte { return []byte("C") }, ledger.IgnoredMalformed},
+		"a block that is cut":   {func(h ledger.Head) []byte { return anchored(right, 9)(h)[:100] }, ledger.IgnoredMalformed},
+		"too large":             {func(ledger.Head) []byte { return make([]byte, ledger.MaxBlockSize+1) }, ledger.IgnoredMalformed},
+		"version 0":             {version(0, true), ledger.IgnoredMalformed},
+		"damaged version":       {version(2, false), ledger.IgnoredMalformed},
+		"a newer version":       {version(2, true), ""},
 	} {
 		l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
 		mustApply(t, l, single(t, l, 5, one("a", "1")))
 		mustApply(t, l, single(t, l, 5, one("b", "2")))
-		head := l.Head()
-		block, err := ledger.EncodeBlock(c.anchor(head), c.time, []ledger.Batch{one("c", "3")})
+		before := l.Head()
+		results, err := l.Apply(before.RaftIndex+1, 1, c.block(before))
+		if c.want == "" {
+			if !errors.Is(err, ledger.ErrNewerBlock) || !strings.Contains(err.Error(), "upgrade this node") {
+				t.Errorf("%s: %v, want an error that says to upgrade", name, err)
+			}
+			if _, again := l.Apply(before.RaftIndex+2, 1, nil); !errors.Is(again, err) {
+				t.Errorf("%s: afterwards: %v, want the same error", name, again)
+			}
+			continue
+		}
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v, want no error", name, err)
+			continue
 		}
-		_, err = l.Apply(head.RaftIndex+1, 1, block)
-		var d *ledger.DivergenceError
-		if !errors.As(err, &d) || !strings.Contains(err.Error(), c.want) {
-			t.Fatalf("%s: got %v, want a divergence with %q", name, err, c.want)
+		for _, r := range results {
+			var ignored *ledger.IgnoredError
+			if !errors.As(r.Err, &ignored) || ignored.Reason != c.want || r.Size != before.Size {
+				t.Errorf("%s: result %+v, want an *IgnoredError because of %s", name, r, c.want)
+			}
 		}
-		if l.Head() != head {
-			t.Errorf("%s: the head moved", name)
+		after := l.Head()
+		if after.RaftIndex != before.RaftIndex+1 || after.Size != before.Size || after.Root != before.Root || after.Time != before.Time {
+			t.Errorf("%s: the head moved from %+v to %+v", name, before, after)
 		}
-		if _, again := l.Apply(head.RaftIndex+2, 1, nil); !errors.Is(again, err) {
-			t.Errorf("%s: afterwards: %v, want the same error", name, again)
+		for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
+			want := uint64(0)
+			if reason == c.want {
+				want = 1
+			}
+			if got := l.Ignored(reason); got != want {
+				t.Errorf("%s: %d blocks ignored because of %s, want %d", name, got, reason, want)
+			}
 		}
-		if err := l.WaitSize(context.Background(), 100); !errors.As(err, &d) {
-			t.Errorf("%s: waiter got %v", name, err)
+		if got := l.Contradicted() != nil; got != (c.want == ledger.IgnoredAnchor) {
+			t.Errorf("%s: an anchor is contradicted: %t", name, got)
+		}
+		// Nothing was staged: the same keys with other payloads are new.
+		for i, r := range mustApply(t, l, single(t, l, 9, one("c", "other"))) {
+			if r.Err != nil || r.Indexes[0] != before.Size+uint64(i) || r.Duplicate[0] {
+				t.Errorf("%s: afterwards: %+v", name, r)
+			}
 		}
 	}
 }
@@ -238,16 +296,16 @@ func TestAnchor(t *testing.T) {
 		}
 		mustApply(t, l, block)
 	}
-	// It does stop whoever has another root for what is sealed.
+	// It has no effect on whoever has another root for what is sealed, and package seal hears of the contradiction.
 	far := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
 	mustApply(t, far, single(t, far, 5, one("a", "wrong")))
 	block, err := ledger.EncodeBlock(l.Anchor(), 6, []ledger.Batch{one("c", "3")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d *ledger.DivergenceError
-	if _, err := far.Apply(far.Head().RaftIndex+1, 1, block); !errors.As(err, &d) {
-		t.Errorf("a replica with another root for the anchor: %v", err)
+	mustApply(t, far, block)
+	if c := far.Contradicted(); far.Head().Size != 1 || c == nil || *c != l.Anchor() {
+		t.Errorf("a replica with another root for the anchor: size %d, contradicts %+v", far.Head().Size, c)
 	}
 }
 

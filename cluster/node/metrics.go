@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 )
 
@@ -81,6 +82,12 @@ func (n *node) registerMetrics() {
 		}
 		return 0
 	})
+	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "cairn_ledger_ignored_blocks_total", Help: "Committed blocks without effect since the start, those of the replay included, by reason.",
+			ConstLabels: prometheus.Labels{"reason": string(reason)},
+		}, func() float64 { return float64(n.ledger.Ignored(reason)) }))
+	}
 	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return r.state.Load().Serving })
 	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
 	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })

@@ -28,6 +28,8 @@ type replica struct {
 	names  map[uint64]Member
 
 	state atomic.Pointer[raftnode.State]
+	// contradicted is the newest anchor of which the sealer was told. Owned by Raft's apply goroutine.
+	contradicted *ledger.Anchor
 	// stamped is the ledger time of the newest block built here, µs since the Unix
 	// epoch. Owned by Raft's loop.
 	stamped int64
@@ -95,8 +97,22 @@ func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Reques
 	if err != nil {
 		return errors.Wrapf(err, "apply raft entry %d", index)
 	}
+	if c := r.ledger.Contradicted(); c != nil && c != r.contradicted {
+		r.contradicted = c
+		r.sealer.post(seal.Contradicted{Size: c.Size, Root: c.Root})
+	}
 	for i, q := range reqs {
 		a := q.(*appendRequest)
+		if i >= len(results) {
+			// Raft gives back the block that was proposed here, so it parses.
+			a.done(ledger.Result{}, errors.AssertionFailedf("the block at raft index %d has %d results for %d batches", index, len(results), len(reqs)))
+			continue
+		}
+		var ignored *ledger.IgnoredError
+		if errors.As(results[i].Err, &ignored) {
+			a.done(ledger.Result{}, errors.Wrapf(r.notLeader(0), "raft index %d: %v", index, ignored))
+			continue
+		}
 		a.done(results[i], nil)
 		r.metrics.appendSeconds.Observe(time.Since(a.at).Seconds())
 	}

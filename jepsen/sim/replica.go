@@ -19,6 +19,9 @@ const sealNote = 1
 type replica struct {
 	sealer *seal.Sealer
 
+	contradicted *ledger.Anchor // the newest that the sealer was told of
+	ignored      map[ledger.IgnoreReason]uint64
+
 	stamped  int64 // µs; newest ledger time given to a block
 	marked   uint64
 	markedAt int64
@@ -40,6 +43,7 @@ type request struct {
 func (p *process) beginReplica() (err error) {
 	p.marked = p.group.Mark().Index
 	p.markedAt = p.w.now
+	p.ignored = map[ledger.IgnoreReason]uint64{}
 	keys := simKeys()
 	p.sealer, err = seal.New(seal.Config{
 		Origin: origin, Self: p.n.id, Voters: keys.voters(p.w.opt.Nodes),
@@ -71,6 +75,17 @@ func (p *process) apply(index, term uint64, block []byte, reqs []*request) error
 	if err != nil {
 		p.refuse(reqs, raftnode.ErrIndefinite)
 		return errors.Wrapf(err, "apply raft entry %d", index)
+	}
+	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
+		// Every proposer of the simulation is honest.
+		if n := p.ledger.Ignored(reason); n > p.ignored[reason] && !p.n.damaged() {
+			p.ignored[reason] = n
+			p.w.fail("diverged", index, "node %d: the block at raft index %d has no effect (%s)", p.n.id, index, reason)
+		}
+	}
+	if c := p.ledger.Contradicted(); c != nil && c != p.contradicted {
+		p.contradicted = c
+		p.post(seal.Contradicted{Size: c.Size, Root: c.Root})
 	}
 	for i, r := range reqs {
 		r.done(results[i], nil)

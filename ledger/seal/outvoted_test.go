@@ -84,3 +84,41 @@ func TestOutvoted(t *testing.T) {
 		t.Errorf("three of five did not outvote the leader: %+v", o)
 	}
 }
+
+// TestContradicted: a replica that gives no effect to blocks because of their anchor stops when a majority has signed
+// that anchor, in whatever order it learns both. An anchor that nobody has signed stops nobody.
+func TestContradicted(t *testing.T) {
+	t.Parallel()
+	sealedAt := func(size uint64) []byte {
+		c := newCluster(t, 3)
+		c.step(1, Leader{true})
+		c.growAll(size)
+		c.settle()
+		c.wantSealed(size)
+		return message{kind: kindSealed, data: c.nodes[1].Newest().Note}.marshal()
+	}
+	older, note := sealedAt(8), sealedAt(9)
+	said := Contradicted{Size: 9, Root: trueRoot(9)}
+	for name, x := range map[string]struct {
+		events []Event
+		want   bool
+	}{
+		"block, then checkpoint":       {[]Event{said, Received{From: 1, Payload: note}}, true},
+		"checkpoint, then block":       {[]Event{Received{From: 1, Payload: note}, said}, true},
+		"newer checkpoint, then block": {[]Event{Received{From: 1, Payload: older}, Received{From: 1, Payload: note}, Contradicted{Size: 8, Root: trueRoot(8)}}, true},
+		"a lie about the root":         {[]Event{Received{From: 1, Payload: note}, Contradicted{Size: 9, Root: trueRoot(1)}}, false},
+		"a lie about the size":         {[]Event{Received{From: 1, Payload: note}, Contradicted{Size: 1 << 60, Root: trueRoot(9)}}, false},
+		"only the block":               {[]Event{said}, false},
+		"only the checkpoint":          {[]Event{Received{From: 1, Payload: note}}, false},
+	} {
+		c := newCluster(t, 3)
+		c.step(3, Applied{5}) // and no further: the blocks that follow have no effect on it
+		for _, e := range x.events {
+			c.step(3, e)
+		}
+		o := c.nodes[3].outvoted
+		if got := len(o) == 1; got != x.want {
+			t.Errorf("%s: outvoted %+v, want %t", name, o, x.want)
+		}
+	}
+}

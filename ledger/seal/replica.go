@@ -3,6 +3,7 @@ package seal
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 
@@ -142,7 +143,34 @@ func (s *Sealer) receiveSealed(from uint64, m message) {
 		return
 	}
 	s.pending = &pendingSealed{from, &ledger.Sealed{Size: cp.Size, Root: cp.Root, Note: m.data}}
+	if cp.Size > s.applied {
+		if len(s.verified) == maxVerified {
+			s.verified = slices.Delete(s.verified, 0, 1)
+		}
+		s.verified = append(s.verified, signed{cp.Size, cp.Root})
+		s.checkContradicted()
+	}
 	s.adoptPending()
+}
+
+// maxVerified bounds the checkpoints that are kept for checkContradicted: enough that the one which a block names is
+// still there when the block has been committed.
+const maxVerified = 64
+
+// checkContradicted stops a replica that contradicts a checkpoint which a majority has signed. The blocks that name the
+// checkpoint have no effect on this replica, so it would never reach the checkpoint's size and compare roots there. A
+// false anchor of a lying proposer stops nobody: no majority has signed it.
+func (s *Sealer) checkContradicted() {
+	c := s.contradicted
+	if c.size == 0 || !slices.Contains(s.verified, c) {
+		return
+	}
+	ours, err := s.cfg.RootAt(c.size)
+	if err != nil {
+		ours = merkle.Hash{} // the size is beyond this replica's ledger
+	}
+	s.contradicted = signed{}
+	s.emit(Outvoted{Size: c.size, Ours: ours, Theirs: c.root})
 }
 
 // adoptPending takes over a verified checkpoint once its size is applied.

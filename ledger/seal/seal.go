@@ -93,6 +93,12 @@ type (
 	Persisted struct{ Token uint64 }
 	// PeerUp says that a node has connected, perhaps after a restart.
 	PeerUp struct{ ID uint64 }
+	// Contradicted says that a committed block names this checkpoint as sealed and that this replica does not have that
+	// root for that size, so the block had no effect here.
+	Contradicted struct {
+		Size uint64
+		Root merkle.Hash
+	}
 	// Members says that voters and learners changed.
 	Members struct {
 		Voters   map[uint64]*tlog.VerifierKey
@@ -108,6 +114,8 @@ func (Received) event()  {}
 func (Persisted) event() {}
 func (PeerUp) event()    {}
 func (Members) event()   {}
+
+func (Contradicted) event() {}
 
 // Effect is what the shell has to do, in order.
 type Effect interface{ effect() }
@@ -165,6 +173,10 @@ type Sealer struct {
 	applied uint64
 	newest  *ledger.Sealed
 	pending *pendingSealed // verified, for a size that is not applied yet
+	// contradicted is the newest (size, root) of Contradicted; verified are the newest checkpoints that a majority has
+	// signed and that this replica could not adopt at once, at most maxVerified.
+	contradicted signed
+	verified     []signed
 
 	replica replicaState
 	leader  leaderState
@@ -251,6 +263,9 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	case PeerUp:
 		delete(s.leader.acked, e.ID)
 		delete(s.leader.offered, e.ID)
+	case Contradicted:
+		s.contradicted = signed{e.Size, e.Root}
+		s.checkContradicted()
 	case Members:
 		s.membersChanged(e)
 	}
