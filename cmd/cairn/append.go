@@ -21,6 +21,7 @@ type appendFlags struct {
 	expected uint64
 	lines    string
 	receipt  string
+	force    bool
 }
 
 func (a *app) appendCommand() *cobra.Command {
@@ -65,11 +66,18 @@ same --key continues where it was interrupted.`,
 			if len(args) == 1 {
 				name = args[0]
 			}
+			var out *target
+			if f.receipt != "" {
+				var err error
+				if out, err = a.openTarget("--out", f.receipt, f.force); err != nil {
+					return err
+				}
+			}
 			payload, err := a.readInput(cmd.Context(), name, ledger.MaxLeafSize)
 			if err != nil {
 				return inputError(err)
 			}
-			return a.appendOne(cmd, f, payload, cmd.Flags().Changed("expected-size"))
+			return a.appendOne(cmd, f, payload, cmd.Flags().Changed("expected-size"), out)
 		},
 	}
 	fl := cmd.Flags()
@@ -78,7 +86,8 @@ same --key continues where it was interrupted.`,
 	fl.BoolVar(&f.sealed, "sealed", false, "wait for the cosigned checkpoint and get the receipt")
 	numberFlag(fl, &f.expected, "expected-size", "", 0, 0, maxIndex, "append only if the ledger has exactly this `size`")
 	fl.StringVar(&f.lines, "lines", "", "append each line of this `file`")
-	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this `file`")
+	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this new `file`; - is standard output")
+	fl.BoolVar(&f.force, "force", false, "with --out: replace the file if it exists")
 	return cmd
 }
 
@@ -119,7 +128,7 @@ func randomKey() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expect bool) error {
+func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expect bool, out *target) error {
 	e := client.Entry{Payload: payload}
 	switch {
 	case f.key != "":
@@ -134,27 +143,61 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 	if expect {
 		opts = append(opts, client.ExpectedSize(f.expected))
 	}
-	retry := "look for the entry with `cairn log` before you append it again: it had no key"
-	if len(e.Key) > 0 {
-		retry = fmt.Sprintf("repeat the command with --key %s: the entry is then in the ledger once, whatever happened", e.Key)
-	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-		x, err := c.Append(ctx, e, opts...)
-		late := notSealed(err, x)
-		if err != nil && late == nil {
-			return changeError(errors.Wrap(err, "append"), retry)
+		a.did(effect{keyJSON: newKeyJSON(e.Key)}) // from here on every error names the key
+		appended, err := c.AppendBatch(ctx, []client.Entry{e}, opts...)
+		if len(appended) == 1 {
+			a.did(appendedEffect(appended[0], e, err))
 		}
+		late := notSealed(err, appended...)
+		if err != nil && late == nil {
+			return changeError(errors.Wrap(err, "append"), retryHint(e.Key))
+		}
+		x := appended[0]
 		r := newAppendedResult(x, e.Key)
-		if f.receipt != "" && late == nil {
-			if err := writeFile(f.receipt, x.Receipt.Marshal()); err != nil {
+		if out.file() && late == nil {
+			if err := out.write(x.Receipt.Marshal()); err != nil {
 				return err
 			}
 		}
-		if err := a.emit(r, func(w *page) { a.appendedText(w, r, x.Receipt, f.receipt) }); err != nil {
+		text := func(w *page) { a.appendedText(w, r, x.Receipt, f.receipt) }
+		if out.stdout() && !a.json && late == nil { // standard output is the receipt's
+			if !a.quiet {
+				_ = printPage(a.err, a.errScreen, text)
+			}
+			return a.emitBytes(x.Receipt.Marshal())
+		}
+		if err := a.emit(r, text); err != nil {
 			return err
 		}
 		return late
 	})
+}
+
+// retryHint says how to repeat an append whose outcome is unknown.
+func retryHint(key []byte) string {
+	if len(key) == 0 {
+		return "look for the entry with `cairn log` before you append it again: it had no key"
+	}
+	return "repeat the command with --key " + shellWord(string(key)) + ": the entry is then in the ledger once, whatever happened"
+}
+
+// appendedEffect is what an acknowledged append has done; err is what came with the acknowledgement.
+func appendedEffect(x client.Appended, e client.Entry, err error) effect {
+	key := newKeyJSON(e.Key)
+	text := fmt.Sprintf("entry %d is in the ledger", x.Index)
+	if k := key.keyText(); k != "" {
+		text += " under the key " + k
+	}
+	var fork *client.ForkError
+	var proof *client.VerificationError
+	if errors.As(err, &fork) || errors.As(err, &proof) {
+		text = "the node says that " + text // and its answer does not verify
+	}
+	return effect{
+		text: text, index: &x.Index, keyJSON: key,
+		next: fmt.Sprintf("do not append it again; `cairn get %d` prints it, `cairn receipt %d` its receipt", x.Index, x.Index),
+	}
 }
 
 func (a *app) appendedText(w *page, r appendedResult, receipt *client.Receipt, file string) {
@@ -170,8 +213,12 @@ func (a *app) appendedText(w *page, r appendedResult, receipt *client.Receipt, f
 	}
 	if receipt != nil {
 		where := "(--out FILE writes it)"
-		if file != "" {
-			where = file
+		switch file {
+		case "":
+		case "-":
+			where = "on standard output"
+		default:
+			where = printable(file)
 		}
 		pairs = append(pairs, "receipt", where)
 	}

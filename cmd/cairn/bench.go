@@ -21,6 +21,7 @@ func (a *app) benchCommand() *cobra.Command {
 	var o benchOptions
 	var nodes int
 	var out string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure appends: throughput and latency",
@@ -38,6 +39,12 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 			}
 			if nodes < 0 {
 				return usagef("--local takes a number of nodes")
+			}
+			var file *target
+			if out != "" {
+				if file, err = a.openTarget("--out", out, force); err != nil {
+					return err
+				}
 			}
 			profile := ""
 			if nodes > 0 {
@@ -64,16 +71,8 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 				return err
 			}
 			r.LocalNodes = nodes
-			if out != "" {
-				raw, err := json.MarshalIndent(r, "", "  ")
-				if err != nil {
-					return errors.Wrap(err, "encode result")
-				}
-				if err := writeFile(out, append(raw, '\n')); err != nil {
-					return err
-				}
-			}
-			if err := a.emit(r, r.text); err != nil {
+			a.did(effect{text: "the measurement is over", next: "measure again"})
+			if err := a.printBench(r, file); err != nil {
 				return err
 			}
 			if r.Errors > 0 {
@@ -96,7 +95,8 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 	numberFlag(f, &o.Warmup, "warmup", "", 2*time.Second, 0, maxWait, "append for this long before")
 	numberFlag(f, &o.Count, "count", "", 0, 0, math.MaxInt64, "stop after `n` entries (0: after --duration)")
 	numberFlag(f, &nodes, "local", "", 0, 0, local.MaxNodes, "measure a throw-away cluster of `n` nodes on this machine")
-	f.StringVarP(&out, "out", "o", "", "also write the result to this `file`, as JSON")
+	f.StringVarP(&out, "out", "o", "", "also write the result to this new `file`, as JSON; - is standard output, and then it is all that is written there")
+	f.BoolVar(&force, "force", false, "with --out: replace the file if it exists")
 	return cmd
 }
 
@@ -148,6 +148,20 @@ type benchResult struct {
 	EntryRate  float64        `json:"entries_per_second"`
 	ByteRate   float64        `json:"bytes_per_second"`
 	Latency    latencySummary `json:"latency"`
+}
+
+// printBench prints a result and writes it to the file of --out.
+func (a *app) printBench(r *benchResult, file *target) error {
+	if file != nil && (file.file() || !a.json) {
+		raw, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return errors.Wrap(err, "encode result")
+		}
+		if err := file.write(append(raw, '\n')); err != nil || file.stdout() {
+			return err
+		}
+	}
+	return a.emit(r, r.text)
 }
 
 func (a *app) bench(ctx context.Context, profilePath string, o benchOptions) (*benchResult, error) {

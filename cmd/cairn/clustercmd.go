@@ -53,7 +53,7 @@ one place. NAME is n1, n2, ... or leader.`,
 func openCluster(dir string) (*local.Cluster, error) {
 	c, err := local.Open(dir)
 	if errors.Is(err, local.ErrNoCluster) {
-		return nil, fail(exitNotFound, "`cairn cluster up --dir "+dir+"` makes one; or pass --dir", err)
+		return nil, fail(exitNotFound, advice("cairn", "cluster", "up", "--dir", dir)+" makes one; or pass --dir", err)
 	}
 	return c, err
 }
@@ -98,7 +98,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			case err != nil:
 				return err
 			case n != 0 && n != len(c.Nodes()):
-				return failf(exitUsage, "`cairn cluster destroy` removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
+				return failf(exitUsage, advice("cairn", "cluster", "destroy", "--dir", *dir)+" removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
 			case origin != "" && origin != c.Origin():
 				return usagef("the cluster in %s is for the ledger %s, not %s", c.Dir(), c.Origin(), origin)
 			case suite != "" && suite != c.Suite():
@@ -111,8 +111,9 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			}
 			leader, err := c.Leader(ctx)
 			if err != nil {
-				return fail(exitUnknown, "look at the logs: `cairn cluster logs`", err)
+				return fail(exitUnknown, "look at the logs: "+advice("cairn", "cluster", "logs", "--dir", *dir), err)
 			}
+			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is ready"})
 			r := clusterResult{Dir: c.Dir(), Nodes: c.Names(), Origin: c.Origin(), Leader: leader, Env: c.EnvPath(), Created: created}
 			return a.emit(r, func(w *page) {
 				fmt.Fprintf(w, "cluster of %s is ready: %s leads\n", plural(len(r.Nodes), "node", "nodes"), leader)
@@ -125,18 +126,15 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 	return cmd
 }
 
-// shellPath makes a path fit for pasting: relative if it is below the working
-// directory, quoted if it has to be.
+// shellPath makes a path fit for pasting: quoted, and relative if it is below the working
+// directory.
 func shellPath(path string) string {
 	if wd, err := os.Getwd(); err == nil {
 		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
 			path = "./" + rel
 		}
 	}
-	if strings.ContainsAny(path, " '\"$&;()<>|*?[]#~\\\t\n`") {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
+	return shellWord(path)
 }
 
 func (a *app) clusterDownCommand(dir *string) *cobra.Command {
@@ -149,9 +147,12 @@ func (a *app) clusterDownCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Down(cmd.Context()); err != nil {
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			defer cancel()
+			if err := c.Down(ctx); err != nil {
 				return err
 			}
+			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is stopped"})
 			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w *page) {
 				fmt.Fprintf(w, "stopped the cluster in %s\n", c.Dir())
 			})
@@ -169,9 +170,12 @@ func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Destroy(cmd.Context()); err != nil {
+			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			defer cancel()
+			if err := c.Destroy(ctx); err != nil {
 				return err
 			}
+			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is deleted"})
 			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w *page) {
 				fmt.Fprintf(w, "deleted the cluster in %s\n", c.Dir())
 			})
@@ -224,6 +228,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
+			var finished []string
 			for i, arg := range args {
 				name, err := resolveNode(ctx, c, arg)
 				if err != nil && i > 0 {
@@ -245,6 +250,8 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				if err := do(ctx, c, name); err != nil {
 					return nodeError(err)
 				}
+				finished = append(finished, done+" "+name)
+				a.did(effect{text: strings.Join(finished, ", ")})
 				took := time.Since(start)
 				r := map[string]any{"node": name, "action": verb, "seconds": took.Seconds()}
 				if err := a.emit(r, func(w *page) { fmt.Fprintf(w, "%s %s\n", done, name) }); err != nil {

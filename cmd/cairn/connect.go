@@ -74,7 +74,7 @@ func (a *app) withClientContext(ctx context.Context, f func(ctx context.Context,
 	}
 	defer func() {
 		if closeErr := c.Close(); err == nil {
-			err = errors.Wrap(closeErr, "close client")
+			err = lost(closeErr, "close client")
 		}
 	}()
 	return f(ctx, c)
@@ -184,7 +184,7 @@ func notSealed(err error, appended ...client.Appended) error {
 	for _, x := range appended {
 		if x.Receipt == nil {
 			return failf(exitNotSealed, fmt.Sprintf("`cairn receipt %d` gets the receipt when it is sealed; `cairn status` shows how far that is", x.Index),
-				"entry %d is in the ledger, but no checkpoint covered it in time", x.Index)
+				"no checkpoint covered entry %d in time", x.Index)
 		}
 	}
 	return nil
@@ -195,7 +195,14 @@ func notSealed(err error, appended ...client.Appended) error {
 func changeError(err error, retry string) error {
 	f := classify(err)
 	var called *client.Error
-	if errors.As(err, &called) && !called.Definite {
+	var fork *client.ForkError
+	var proof *client.VerificationError
+	switch {
+	case errors.As(err, &fork), errors.As(err, &proof):
+		// The answer proves nothing: the change may have been made or not.
+		definite := false
+		f.definite, f.next = &definite, f.next+"; then "+retry
+	case errors.As(err, &called) && !called.Definite:
 		f.code, f.reason, f.next = exitUnknown, called.Reason, retry
 	}
 	return f

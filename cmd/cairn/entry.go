@@ -96,7 +96,7 @@ func (k keyJSON) keyText() string {
 	case k.Key == "":
 		return ""
 	}
-	return printable(k.Key)
+	return printableWord(k.Key)
 }
 
 func (r entryResult) payloadText() string {

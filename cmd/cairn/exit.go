@@ -26,7 +26,9 @@ const (
 	exitDenied      = 8   // certificate, role or ledger not accepted
 	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
 	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
+	exitLost        = 11  // done, but the output about it was lost: standard error says what was done
 	exitInterrupted = 130 // SIGINT or SIGTERM
+	exitPipe        = 141 // nobody reads standard output any more: as after SIGPIPE, nothing is said
 )
 
 const exitCodesHelp = `Every command ends with one of these codes. A number is never given another
@@ -49,10 +51,15 @@ meaning.
     9  invalid: the ledger refuses the input (too large, malformed)
    10  not sealed in time: what append --sealed prints is in the ledger, but
        has no receipt yet; cairn receipt INDEX gets it later
+   11  done, but the output was lost: standard output, the file of --out or the
+       state file could not be written. Standard error says what was done (of
+       an append: index, key, and that it is in the ledger). Do not repeat it
   130  interrupted (an append that was on its way ends with 7 instead)
+  141  nobody reads standard output any more (cairn log | head), and nothing was
+       changed
 
 With --output json an error is one object on standard error: error, reason,
-exit_code, and where it applies definite and next.`
+exit_code, and where it applies definite, index, key and next.`
 
 // failure is an error that knows its exit code and what to do next.
 type failure struct {
@@ -61,6 +68,8 @@ type failure struct {
 	next   string // what to do, a sentence; "" if nothing helps
 	// definite is set for calls to the ledger: did it certainly have no effect?
 	definite *bool
+	index    *uint64 // of the entry that was appended all the same
+	keyJSON          // that the entry has, or may have
 	err      error
 }
 
@@ -100,6 +109,8 @@ func exitReason(code int) string {
 		return "INVALID"
 	case exitNotSealed:
 		return client.ReasonNotSealed
+	case exitLost:
+		return "OUTPUT_LOST"
 	case exitInterrupted:
 		return "INTERRUPTED"
 	default:
@@ -112,7 +123,7 @@ func classify(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		// The text of the outermost error, the code of the innermost verdict.
-		return &failure{code: f.code, reason: f.reason, next: f.next, definite: f.definite, err: err}
+		return &failure{code: f.code, reason: f.reason, next: f.next, definite: f.definite, index: f.index, keyJSON: f.keyJSON, err: err}
 	}
 	if f := classifyClient(err); f != nil {
 		return f
@@ -133,12 +144,14 @@ func classify(err error) *failure {
 func report(w io.Writer, s screen, asJSON bool, f *failure) {
 	if asJSON {
 		raw, err := marshalLine(struct {
-			Error    string `json:"error"`
-			Reason   string `json:"reason"`
-			ExitCode int    `json:"exit_code"`
-			Definite *bool  `json:"definite,omitempty"`
-			Next     string `json:"next,omitempty"`
-		}{f.Error(), f.reason, f.code, f.definite, f.next})
+			Error    string  `json:"error"`
+			Reason   string  `json:"reason"`
+			ExitCode int     `json:"exit_code"`
+			Definite *bool   `json:"definite,omitempty"`
+			Index    *uint64 `json:"index,omitempty"`
+			keyJSON
+			Next string `json:"next,omitempty"`
+		}{f.Error(), f.reason, f.code, f.definite, f.index, f.keyJSON, f.next})
 		if err == nil {
 			_, _ = w.Write(raw)
 			return

@@ -78,7 +78,7 @@ func TestNotSealed(t *testing.T) {
 	late := &client.Error{Code: codes.Unavailable, Reason: client.ReasonNotSealed}
 	other := &client.Error{Code: codes.Unavailable, Reason: client.ReasonUnreachable}
 	there := []client.Appended{{Index: 3, Receipt: &client.Receipt{}}, {Index: 4}}
-	if err := notSealed(late, there...); err == nil || !strings.Contains(err.Error(), "entry 4 is in the ledger") {
+	if err := notSealed(late, there...); err == nil || !strings.Contains(err.Error(), "entry 4 in time") {
 		t.Errorf("got %v, want entry 4 to be named", err)
 	}
 	if err := notSealed(late); err != nil {
@@ -102,7 +102,8 @@ func TestExitCodesAreDocumented(t *testing.T) {
 	for code, want := range map[int]string{
 		exitOK: "everything held", exitFailed: "failed", exitUsage: "usage", exitRefused: "refused", exitNotFound: "not found",
 		exitConflict: "conflict", exitUnavailable: "unavailable", exitUnknown: "outcome unknown", exitDenied: "denied",
-		exitInvalid: "invalid", exitNotSealed: "not sealed", exitInterrupted: "interrupted",
+		exitInvalid: "invalid", exitNotSealed: "not sealed", exitLost: "done, but the output was lost", exitInterrupted: "interrupted",
+		exitPipe: "nobody reads",
 	} {
 		found := false
 		for _, l := range strings.Split(exitCodesHelp, "\n") {

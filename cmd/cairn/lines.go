@@ -170,7 +170,7 @@ func (o linesOptions) retryHint() string {
 	if o.key == "" {
 		return "look at `cairn log` for what is there: these lines had no keys"
 	}
-	return fmt.Sprintf("repeat the command with --key %s: lines that are in the ledger are not appended again", o.key)
+	return "repeat the command with --key " + shellWord(o.key) + ": lines that are in the ledger are not appended again"
 }
 
 // afterLines adds to an error how to go on when n lines are in the ledger by now,
@@ -186,6 +186,16 @@ func (o linesOptions) afterLines(err error, n uint64) error {
 	}
 	f.next = hint
 	return f
+}
+
+// effect is what n appended lines have done; last and key are those of the last of them.
+func (o linesOptions) effect(n, last uint64, key []byte) effect {
+	e := effect{index: &last, keyJSON: newKeyJSON(key), next: o.retryHint()}
+	e.text = fmt.Sprintf("%s in the ledger, the last one at index %d", plural(n, "line is", "lines are"), last)
+	if k := e.keyText(); k != "" {
+		e.text += " under the key " + k
+	}
+	return e
 }
 
 func (a *app) appendLines(ctx context.Context, f appendFlags) error {
@@ -220,6 +230,8 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 		}
 		o := linesOptions{key: key, sealed: f.sealed, timeout: a.timeout}
 		o.acked = func(lines []line, entries []client.Entry, results []client.Appended) error {
+			n += uint64(len(results))
+			a.did(o.effect(n, results[len(results)-1].Index, entries[len(entries)-1].Key))
 			for i, x := range results {
 				r := newAppendedResult(x, entries[i].Key)
 				r.Line = lines[i].number
@@ -230,9 +242,8 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 					return err
 				}
 			}
-			n += uint64(len(results))
 			bar.add(len(results))
-			return errors.Wrap(out.Flush(), "write results")
+			return out.Flush()
 		}
 		err := appendAll(ctx, c, readLines(ctx, in, name), o)
 		bar.done()

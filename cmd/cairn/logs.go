@@ -7,11 +7,14 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
+
+	"github.com/cairnledger/cairn/cluster/local"
 )
 
 // logPoll is how often logs --follow looks for more.
@@ -34,7 +37,7 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 			if len(args) > 0 {
 				names = nil
 				for _, arg := range args {
-					name, err := resolveNode(cmd.Context(), c, arg)
+					name, err := a.resolveNow(cmd.Context(), c, arg)
 					if err != nil {
 						return err
 					}
@@ -62,12 +65,20 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 			if !follow {
 				return nil
 			}
+			a.note("waiting for more from %s, until interrupted", strings.Join(names, ", "))
 			return a.followLogs(cmd.Context(), logs)
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until interrupted")
 	numberFlag(cmd.Flags(), &last, "lines", "n", -1, -1, 1<<30, "only the last `n` lines of each (-1: all)")
 	return cmd
+}
+
+// resolveNow is resolveNode within --timeout.
+func (a *app) resolveNow(ctx context.Context, c *local.Cluster, arg string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return resolveNode(ctx, c, arg)
 }
 
 func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {

@@ -20,6 +20,9 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
+	// A write to a closed pipe is an error of that write, which says what was done, and not the
+	// end of the process. A handler, unlike ignoring, is not inherited by the nodes of a cluster.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := untilSignal()
 	defer stop()
 	return execute(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})

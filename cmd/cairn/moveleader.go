@@ -29,6 +29,7 @@ trip. The profile's certificate needs the role admin.`,
 				if err != nil {
 					return changeError(errors.Wrap(err, "move leadership"), "leadership may still move: `cairn status` shows who leads")
 				}
+				a.did(effect{text: printable(leader) + " leads"})
 				return a.emit(struct {
 					Leader string `json:"leader"`
 				}{leader}, func(w *page) { fmt.Fprintf(w, "%s leads\n", leader) })

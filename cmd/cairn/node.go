@@ -97,6 +97,7 @@ entries.`,
 			if err := node.Init(c); err != nil {
 				return err
 			}
+			a.did(effect{text: "the data directory " + printable(c.DataDir) + " is made"})
 			return a.emit(struct {
 				Node string `json:"node"`
 				Data string `json:"data"`

@@ -78,6 +78,7 @@ func (a *app) pkiInitCommand() *cobra.Command {
 			if err := writeFile(certFile, pki.MarshalPEM(root.Certificate())); err != nil {
 				return err
 			}
+			a.did(effect{text: "the authority is made: " + printable(certFile) + " and " + printable(keyFile)})
 			a.note("Keep %s offline: whoever has it can be any node and any client.", keyFile)
 			return a.printCertificates(certFile, []*pki.Certificate{root.Certificate()})
 		},
@@ -151,6 +152,7 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.did(effect{text: "certificate and key are issued: " + printable(i.base+".crt") + " and " + printable(i.base+".key")})
 			for n, file := range []string{i.base + ".crt", i.base + ".kem.crt"}[:len(certs)] {
 				if err := a.printCertificates(file, certs[n:n+1]); err != nil {
 					return err

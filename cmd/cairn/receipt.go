@@ -17,6 +17,7 @@ import (
 
 func (a *app) receiptCommand() *cobra.Command {
 	var out string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "receipt INDEX",
 		Short: "Fetch the receipt of an entry: a self-contained .tlog-proof",
@@ -30,6 +31,12 @@ offline, with cairn verify or with tools that know C2SP.`,
 			index, err := parseIndex("INDEX", args[0])
 			if err != nil {
 				return err
+			}
+			var file *target
+			if out != "" {
+				if file, err = a.openTarget("--out", out, force); err != nil {
+					return err
+				}
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				r, err := c.Receipt(ctx, index)
@@ -48,24 +55,26 @@ offline, with cairn verify or with tools that know C2SP.`,
 					File    string `json:"file,omitempty"`
 					Receipt string `json:"receipt,omitempty"`
 				}{Index: r.Index, Size: cp.Size, Root: cp.Root.String()}
-				if out == "" || out == "-" {
+				if !file.file() {
 					if !a.json {
 						return a.emitBytes(raw)
 					}
 					result.Receipt = string(raw)
 					return a.emit(result, nil)
 				}
-				if err := writeFile(out, raw); err != nil {
+				if err := file.write(raw); err != nil {
 					return err
 				}
+				a.did(effect{text: "the receipt is in " + printable(out)})
 				result.File = out
 				return a.emit(result, func(w *page) {
-					fmt.Fprintf(w, "%s: entry %d in the ledger of size %d\n", out, r.Index, cp.Size)
+					fmt.Fprintf(w, "%s: entry %d in the ledger of size %d\n", printable(out), r.Index, cp.Size)
 				})
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file` instead of standard output")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this new `file` instead of standard output, which is -")
+	cmd.Flags().BoolVar(&force, "force", false, "with --out: replace the file if it exists")
 	return cmd
 }
 

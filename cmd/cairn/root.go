@@ -22,7 +22,8 @@ type app struct {
 	policyPath  string
 	timeout     time.Duration
 
-	started bool // a command's own code has begun: from here on errors are not about usage
+	effect  *effect // what the command has done for good; nil while nothing
+	started bool    // a command's own code has begun: from here on errors are not about usage
 }
 
 const (
@@ -33,7 +34,10 @@ const (
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, s streams) int {
-	a := &app{streams: s, outScreen: screenOf(s.out, os.Getenv), errScreen: screenOf(s.err, os.Getenv)}
+	a := &app{outScreen: screenOf(s.out, os.Getenv), errScreen: screenOf(s.err, os.Getenv)}
+	out := &output{w: s.out}
+	s.out = out
+	a.streams = s
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.in)
@@ -41,14 +45,23 @@ func execute(ctx context.Context, args []string, s streams) int {
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
+		err = out.err // of what ignores it, such as the help
+	}
+	if err == nil {
 		return exitOK
+	}
+	if a.effect == nil && brokenPipe(err) {
+		return exitPipe
 	}
 	f := classify(err)
 	if f.code == exitInterrupted && ctx.Err() == nil {
 		// Nobody interrupted us: a call was cancelled because its time was up.
 		f.code, f.reason, f.next = exitUnavailable, exitReason(exitUnavailable), "look at `cairn status`, or allow more time with --timeout"
 	}
-	if !a.started && f.code == exitFailed {
+	if a.effect != nil {
+		f = a.effect.after(f)
+	}
+	if !a.started && f.code == exitFailed && out.err == nil {
 		f = &failure{code: exitUsage, reason: exitReason(exitUsage), err: err, next: "see `" + cmd.CommandPath() + " --help`"}
 	}
 	report(s.err, a.errScreen, a.json || wantsJSON(args), f)
