@@ -11,6 +11,8 @@ import (
 var (
 	// ErrNotSealed says that no sealed checkpoint covers the entry yet.
 	ErrNotSealed = errors.New("not sealed yet")
+	// ErrReadOnly says that the ledger was opened for inspection (Config.ReadOnly).
+	ErrReadOnly = errors.New("ledger is open for inspection only")
 	// ErrClosed says that the ledger was closed.
 	ErrClosed = errors.New("ledger is closed")
 )

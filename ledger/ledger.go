@@ -30,6 +30,9 @@ type Config struct {
 	Group  uint64  // the ledger's group id: prefix of all of its keys
 	Origin string  // the ledger's name, 1 to 1,024 bytes
 	Start  Summary // of the Raft log's mark: replay begins behind it
+	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the identity of a new
+	// ledger; Err is ErrReadOnly from the start, and Apply and SetSealed return it.
+	ReadOnly bool
 }
 
 // Head is one consistent state of the ledger.
@@ -102,6 +105,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 		blocks: newLRU[uint64, *record](blockCacheBytes),
 		tiles:  newLRU[tileID, []merkle.Hash](tileCacheTiles),
 	}
+	if cfg.ReadOnly {
+		_ = l.fail(ErrReadOnly)
+	}
 	if err := l.checkIdentity(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
@@ -119,6 +125,8 @@ func (l *Ledger) checkIdentity() error {
 	want := l.marshalMeta()
 	got, err := l.store.Get(l.keys.meta())
 	switch {
+	case errors.Is(err, ErrKeyNotFound) && l.cfg.Start.RaftIndex == 0 && l.cfg.ReadOnly:
+		return nil
 	case errors.Is(err, ErrKeyNotFound) && l.cfg.Start.RaftIndex == 0:
 		return errors.Wrap(l.store.Commit(1, []Pair{{l.keys.meta(), want}}), "write identity")
 	case errors.Is(err, ErrKeyNotFound):

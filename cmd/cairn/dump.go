@@ -28,31 +28,27 @@ func (a *app) walCommand() *cobra.Command {
 		Short: "Print every segment and frame",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			dir, err := dataSubdir(args[0], "wal")
-			if err != nil {
-				return err
-			}
-			lines := &lineResults{a: a}
-			err = wal.Dump(lines, nil, dir)
-			if lines.err != nil {
-				return lines.err
-			}
-			return damaged(err)
+			return withLog(args[0], func(dir string) error {
+				lines := &lineResults{a: a}
+				err := wal.Dump(lines, nil, dir)
+				if lines.err != nil {
+					return lines.err
+				}
+				return damaged(err)
+			})
 		},
 	}, &cobra.Command{
 		Use:   "verify DATA_DIR",
 		Short: "Check every frame and that they continue each other",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			dir, err := dataSubdir(args[0], "wal")
-			if err != nil {
-				return err
-			}
-			r, err := wal.Verify(nil, dir)
-			if err != nil {
-				return damaged(err)
-			}
-			return a.printWAL(r)
+			return withLog(args[0], func(dir string) error {
+				r, err := wal.Verify(nil, dir)
+				if err != nil {
+					return damaged(err)
+				}
+				return a.printWAL(r)
+			})
 		},
 	})
 	return cmd
@@ -72,17 +68,27 @@ func damaged(err error) error {
 	return err
 }
 
-// dataSubdir accepts a node's data directory or the part of it itself.
-func dataSubdir(dir, part string) (string, error) {
-	if err := refuseRunning(filepath.Join(dir, "LOCK")); err != nil {
-		return "", err
-	}
-	for _, d := range []string{filepath.Join(dir, part), dir} {
-		if st, err := os.Stat(d); err == nil && st.IsDir() {
-			return d, nil
+// withLog calls f with the directory of the Raft log of a stopped node. It accepts
+// the node's data directory or the log's own directory inside it.
+func withLog(dir string, f func(logDir string) error) error {
+	logDir := filepath.Join(dir, "wal")
+	if !isDir(logDir) {
+		if logDir = filepath.Clean(dir); !isDir(logDir) {
+			return failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dir)
 		}
+		dir = filepath.Join(logDir, "..")
 	}
-	return "", failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dir)
+	release, err := holdStopped(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f(logDir)
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
 }
 
 // lineResults makes one result of every line.
@@ -189,9 +195,14 @@ the node starts, and is not looked at here.`,
 	return cmd
 }
 
-// withLedger opens the ledger of a stopped node at the position that its Raft
-// log's mark names.
+// withLedger opens the ledger of a stopped node for inspection, at the position
+// that the mark in the node's Raft log names. It writes nothing to the data directory.
 func (a *app) withLedger(dataDir string, f func(*ledger.Ledger, ledger.Summary) error) (err error) {
+	release, err := holdStopped(dataDir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	origin, err := readOrigin(dataDir)
 	if err != nil {
 		return err
@@ -209,15 +220,14 @@ func (a *app) withLedger(dataDir string, f func(*ledger.Ledger, ledger.Summary) 
 			return damaged(&ledger.CorruptError{What: "mark", Index: g.Mark.Index, Err: err})
 		}
 	}
-	store := filepath.Join(dataDir, "ledger")
-	if err := badgerstore.Verify(store); err != nil {
-		return damaged(errors.Wrap(err, "verify store"))
+	s, err := badgerstore.Inspect(filepath.Join(dataDir, "ledger"), nil)
+	if errors.Is(err, badgerstore.ErrInUse) {
+		return fail(exitFailed, stoppedOnly, err)
 	}
-	s, err := badgerstore.Open(badgerstore.Options{Dir: store, SkipVerify: true})
 	if err != nil {
-		return damaged(fail(exitFailed, stoppedOnly, errors.Wrap(err, "open store")))
+		return damaged(err)
 	}
-	l, err := ledger.Open(s, ledger.Config{Group: ledgerGroup, Origin: origin, Start: at})
+	l, err := ledger.Open(s, ledger.Config{Group: ledgerGroup, Origin: origin, Start: at, ReadOnly: true})
 	if err != nil {
 		_ = s.Close()
 		return damaged(errors.Wrap(err, "open ledger"))
@@ -230,8 +240,7 @@ func (a *app) withLedger(dataDir string, f func(*ledger.Ledger, ledger.Summary) 
 	return f(l, at)
 }
 
-// readOrigin takes the ledger's name from the directory's IDENTITY file, and
-// makes sure that no node runs on it.
+// readOrigin takes the ledger's name from the IDENTITY file of a data directory.
 func readOrigin(dataDir string) (string, error) {
 	raw, err := readFile(filepath.Join(dataDir, "IDENTITY"), 64<<10)
 	if errors.Is(err, os.ErrNotExist) {
@@ -239,9 +248,6 @@ func readOrigin(dataDir string) (string, error) {
 	}
 	if err != nil {
 		return "", errors.Wrap(err, "read identity")
-	}
-	if err := refuseRunning(filepath.Join(dataDir, "LOCK")); err != nil {
-		return "", err
 	}
 	for _, l := range strings.Split(string(raw), "\n") {
 		if origin, ok := strings.CutPrefix(l, "origin "); ok {

@@ -2,23 +2,27 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
 )
 
-// refuseRunning fails if a node holds the lock of its data directory.
-func refuseRunning(path string) error {
-	f, err := os.Open(path)
+// holdStopped fails if a node runs on the data directory, and keeps a node from
+// starting on it until release is called. It takes a shared lock on the node's LOCK
+// file through a read-only descriptor and changes nothing. A directory without
+// that file has no node.
+func holdStopped(dataDir string) (release func(), err error) {
+	f, err := os.Open(filepath.Join(dataDir, "LOCK"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return func() {}, nil
 	}
 	if err != nil {
-		return errors.Wrap(err, "open lock file")
+		return nil, errors.Wrap(err, "open lock file")
 	}
-	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
-		return failf(exitFailed, stoppedOnly, "a node is running on this data directory")
+		_ = f.Close()
+		return nil, failf(exitFailed, stoppedOnly, "a node is running on this data directory")
 	}
-	return nil
+	return func() { _ = f.Close() }, nil
 }

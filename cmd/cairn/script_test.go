@@ -91,10 +91,13 @@ func runScripts(t *testing.T, p testscript.Params, c *local.Cluster) {
 		}
 		return nil
 	}
-	p.Cmds = map[string]func(*testscript.TestScript, bool, []string){
-		"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat,
-	}
+	p.Cmds = scriptCmds
 	testscript.Run(t, p)
+}
+
+// scriptCmds are the commands of our own; files of one platform add theirs.
+var scriptCmds = map[string]func(*testscript.TestScript, bool, []string){
+	"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat,
 }
 
 // cmdExits runs a command and wants its exit code: exits 3 cairn verify FILE

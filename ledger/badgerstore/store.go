@@ -49,6 +49,8 @@ type Store struct {
 	db  *badger.DB
 	// syncFile makes the contents of a file durable; tests put a simulated disk in its place.
 	syncFile func(name string) error
+	// inspection ends an inspection after Badger was closed; nil for a store that is open for writing.
+	inspection func() error
 
 	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of memory that is not
 	// mapped any more ends the process.
@@ -71,15 +73,7 @@ type Store struct {
 
 // Open opens or creates the store in a directory. Its errors: *DamagedError, or Badger's.
 func Open(o Options) (s *Store, err error) {
-	if o.MemTableSize == 0 {
-		o.MemTableSize = defaultMemTableSize
-	}
-	if o.ValueThreshold == 0 {
-		o.ValueThreshold = valueThreshold
-	}
-	if o.ValueLogSize == 0 {
-		o.ValueLogSize = valueLogSize
-	}
+	o.setDefaults()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
@@ -100,6 +94,18 @@ func Open(o Options) (s *Store, err error) {
 	s = &Store{dir: o.Dir, db: db, syncFile: syncFile}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.MemTableSize == 0 {
+		o.MemTableSize = defaultMemTableSize
+	}
+	if o.ValueThreshold == 0 {
+		o.ValueThreshold = valueThreshold
+	}
+	if o.ValueLogSize == 0 {
+		o.ValueLogSize = valueLogSize
+	}
 }
 
 func badgerOptions(o Options) badger.Options {
@@ -200,6 +206,9 @@ func (s *Store) seek(key, prefix []byte, reverse bool) (p ledger.Pair, err error
 // Commit implements ledger.Store. It waits until readers see the pairs, not for the disk. A commit is limited to 15 %
 // of the memtable.
 func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
+	if s.inspection != nil {
+		return errors.Wrap(ErrReadOnly, "commit to the store")
+	}
 	defer func() { err = s.remember(err) }()
 	defer recoverInto(&err, "commit to the store")
 	s.open.RLock()
@@ -271,6 +280,9 @@ func (s *Store) Token() (ledger.Token, error) {
 // Flushed implements ledger.Store: the file below the lowest memtable file, once the value log and the directory are
 // synced, too. It waits for the disk when there is something new; commits go on meanwhile.
 func (s *Store) Flushed() (ledger.Token, error) {
+	if s.inspection != nil {
+		return 0, errors.Wrap(ErrReadOnly, "sync the store")
+	}
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	// A second sync of what could not be synced once may succeed: the kernel reports a failed write only once and takes
@@ -385,7 +397,11 @@ func (s *Store) Close() (err error) {
 		return errClosed
 	}
 	s.open.closed = true
-	return errors.CombineErrors(s.failed(), errors.Wrap(s.db.Close(), "close ledger store"))
+	err = errors.CombineErrors(s.failed(), errors.Wrap(s.db.Close(), "close ledger store"))
+	if s.inspection != nil {
+		err = errors.CombineErrors(err, s.inspection())
+	}
+	return err
 }
 
 // Size returns the bytes of the store's tables and values.

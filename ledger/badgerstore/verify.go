@@ -39,10 +39,6 @@ func (e *DamagedError) Error() string {
 	return text
 }
 
-// Verify reads every table of a store that is not open and returns a *DamagedError for the first that is damaged.
-// It changes nothing.
-func Verify(dir string) error { return verifyFiles(dir, true) }
-
 // verifyFiles checks the KEYREGISTRY, the MANIFEST and the tables that the latter names: always the footer, the index and
 // the ends of the table, which Badger trusts when it opens one; with blocks also every block. Other table files are
 // leftovers of a crash that Badger removes.
