@@ -34,8 +34,8 @@ func (s *silentStore) Flushed() (ledger.Token, error) {
 	return s.Store.Flushed()
 }
 
-// TestDurabilityProblemClears: a failed question about what is flushed is a problem until the next one succeeds, and
-// the durable position stands still in between.
+// TestDurabilityProblemClears: a failed question about what is flushed is a problem until the next
+// one succeeds, and the durable position stands still in between.
 func TestDurabilityProblemClears(t *testing.T) {
 	t.Parallel()
 	h := newHistory(2)
@@ -67,8 +67,8 @@ func TestDurabilityProblemClears(t *testing.T) {
 	}
 }
 
-// TestDurabilityProblem: a store that cannot say what is durable stops nothing, and the problem is reported until the
-// store can.
+// TestDurabilityProblem: a store that cannot say what is durable stops nothing, and the problem is
+// reported until the store can.
 func TestDurabilityProblem(t *testing.T) {
 	t.Parallel()
 	h := newHistory(1)

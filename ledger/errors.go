@@ -38,23 +38,24 @@ func (e *SizeMismatchError) Error() string {
 	return fmt.Sprintf("ledger has size %d, expected %d", e.Actual, e.Expected)
 }
 
-// IgnoredError says that a committed block had no effect on any replica, so that none of its batches was appended.
+// IgnoredError says that a committed block had no effect on any replica, so that none of its
+// batches was appended.
 type IgnoredError struct{ Reason IgnoreReason }
 
 func (e *IgnoredError) Error() string {
 	return fmt.Sprintf("the block of this batch had no effect (%s)", e.Reason)
 }
 
-// NotFoundError says that the index or size lies beyond the ledger's size. It is not an error of the store: below
-// Size every index is present.
+// NotFoundError says that the index or size lies beyond the ledger's size. It is not an error of
+// the store: below Size every index is present.
 type NotFoundError struct{ Index, Size uint64 }
 
 func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("index %d is beyond the ledger's size %d", e.Index, e.Size)
 }
 
-// CorruptError says that what the store returned does not prove against the ledger's tree, or is missing where the
-// dense index space says that it must be. The data are not served.
+// CorruptError says that what the store returned does not prove against the ledger's tree, or is
+// missing where the dense index space says that it must be. The data are not served.
 type CorruptError struct {
 	What  string // "leaf", "block", "tile 0", "identity", ...
 	Index uint64 // index of the leaf or tile, or a raft index; What says which
@@ -71,8 +72,8 @@ func (e *CorruptError) Error() string {
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// DivergenceError says that this replica's ledger is not that of the majority, or not the one that it had before. The
-// node must stop: a diverged replica must not sign, serve or vote.
+// DivergenceError says that this replica's ledger is not that of the majority, or not the one that
+// it had before. The node must stop: a diverged replica must not sign, serve or vote.
 type DivergenceError struct {
 	RaftIndex uint64
 	Reason    string

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestKeyDigest: the digest is SHA-256(u16 length of principal ‖ principal ‖ key). The expected value was computed
-// with another program. The length keeps principal and key apart: without it two writers would share a key.
+// TestKeyDigest: the digest is SHA-256(u16 length of principal ‖ principal ‖ key). The expected
+// value was computed with another program. The length keeps principal and key apart: without it two
+// writers would share a key.
 func TestKeyDigest(t *testing.T) {
 	t.Parallel()
 	got := keyDigest([]byte("spiffe://example.org/svc/a"), []byte("invoice-17"))

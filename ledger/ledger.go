@@ -30,8 +30,9 @@ type Config struct {
 	Group  uint64  // the ledger's group id: prefix of all of its keys
 	Origin string  // the ledger's name, 1 to 1,024 bytes
 	Start  Summary // of the Raft log's mark: replay begins behind it
-	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the identity of a new
-	// ledger; Err is ErrReadOnly from the start, and Apply and SetSealed return it.
+	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
+	// identity of a new ledger; Err is ErrReadOnly from the start, and Apply and SetSealed return
+	// it.
 	ReadOnly bool
 }
 
@@ -43,7 +44,8 @@ type Head struct {
 	Time                int64 // of the newest entry, µs since the Unix epoch
 }
 
-// Ledger is one replica's copy of a ledger. See the package documentation for what may run at the same time.
+// Ledger is one replica's copy of a ledger. See the package documentation for what may run at the
+// same time.
 type Ledger struct {
 	cfg   Config
 	keys  keyspace
@@ -88,9 +90,10 @@ type tileID struct {
 	index uint64
 }
 
-// Open opens the ledger that the store holds, at the state of cfg.Start: blocks behind it are applied again. A store
-// without a ledger is given one when Start is zero. Its errors: *IdentityError, *CorruptError when the store does not
-// hold what Start says is durable, or the store's own.
+// Open opens the ledger that the store holds, at the state of cfg.Start: blocks behind it are
+// applied again. A store without a ledger is given one when Start is zero. Its errors:
+// *IdentityError, *CorruptError when the store does not hold what Start says is durable, or the
+// store's own.
 func Open(store Store, cfg Config) (*Ledger, error) {
 	if len(cfg.Origin) == 0 || len(cfg.Origin) > maxOriginSize {
 		return nil, errors.Newf("open ledger: origin of %d bytes, want 1 to %d", len(cfg.Origin), maxOriginSize)
@@ -181,8 +184,9 @@ func (l *Ledger) restore() error {
 	return nil
 }
 
-// StoredApplied returns the newest raft index that the store holds, as of Open: commits behind the durable position may
-// have holes. A Raft log that ends before it has lost what it had promised to keep.
+// StoredApplied returns the newest raft index that the store holds, as of Open: commits behind the
+// durable position may have holes. A Raft log that ends before it has lost what it had promised to
+// keep.
 func (l *Ledger) StoredApplied() uint64 { return l.storedAtOpen }
 
 // storedApplied returns the newest position that the store holds; behind it there may be holes.
@@ -227,7 +231,8 @@ func (l *Ledger) fail(err error) error {
 	return err
 }
 
-// Close flushes and closes the store. After a nil error Durable returns the head. Waiters get ErrClosed.
+// Close flushes and closes the store. After a nil error Durable returns the head. Waiters get
+// ErrClosed.
 func (l *Ledger) Close() error {
 	l.applier.Lock()
 	defer l.applier.Unlock()
@@ -243,7 +248,8 @@ func (l *Ledger) Close() error {
 	if err := l.store.Close(); err != nil {
 		return errors.Wrap(err, "close ledger")
 	}
-	// In an overlap with what the store held before, everything up to the head was compared or written.
+	// In an overlap with what the store held before, everything up to the head was compared or
+	// written.
 	if before == nil {
 		l.durable.set(l.summary())
 	}

@@ -44,9 +44,10 @@ func tall(t *testing.T) (h *history, store *memstore.Store, mark ledger.Summary)
 	return h, store.Reopen(), mark
 }
 
-// TestTilesOfEveryLevelAreProved damages a stored tile of level 1 after the ledger was opened. Whatever needs the tile
-// is refused: the tile itself, a root and proofs that are computed from it, and leaves with the tile of level 0 below
-// it, even if that tile and its leaf were changed to agree with the damaged one.
+// TestTilesOfEveryLevelAreProved damages a stored tile of level 1 after the ledger was opened.
+// Whatever needs the tile is refused: the tile itself, a root and proofs that are computed from it,
+// and leaves with the tile of level 0 below it, even if that tile and its leaf were changed to
+// agree with the damaged one.
 func TestTilesOfEveryLevelAreProved(t *testing.T) {
 	t.Parallel()
 	h, mem, mark := tall(t)
@@ -86,7 +87,8 @@ func TestTilesOfEveryLevelAreProved(t *testing.T) {
 	}
 	check()
 
-	// Somebody changed a leaf, its hash in the tile of level 0 and that tile's hash in the tile of level 1.
+	// Somebody changed a leaf, its hash in the tile of level 0 and that tile's hash in the tile of
+	// level 1.
 	leaf := func(i uint64) []byte {
 		changed := bytes.Clone(h.model.leaves[i])
 		if i == at*merkle.TileWidth {

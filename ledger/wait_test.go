@@ -14,8 +14,9 @@ func (w *sizeWaiters) waiting() int {
 	return len(w.mu.heap)
 }
 
-// TestWaitersThatGiveUpLeave: a caller whose context ends is removed from the heap, wherever in the heap the caller
-// stands. Otherwise the memory of a ledger that stands still would grow with every call that ran out of time.
+// TestWaitersThatGiveUpLeave: a caller whose context ends is removed from the heap, wherever in the
+// heap the caller stands. Otherwise the memory of a ledger that stands still would grow with every
+// call that ran out of time.
 func TestWaitersThatGiveUpLeave(t *testing.T) {
 	t.Parallel()
 	var w sizeWaiters

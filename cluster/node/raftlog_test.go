@@ -12,9 +12,9 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// TestRaftLogThatLostOneEntry: a Raft log that was cut by a single entry which the ledger holds has forgotten an
-// acknowledgement. The node does not start with such a log. With a log that ends exactly where the ledger does the node
-// starts.
+// TestRaftLogThatLostOneEntry: a Raft log that was cut by a single entry which the ledger holds has
+// forgotten an acknowledgement. The node does not start with such a log. With a log that ends
+// exactly where the ledger does the node starts.
 func TestRaftLogThatLostOneEntry(t *testing.T) {
 	const applied = 5
 	store := memstore.New(memstore.Options{})

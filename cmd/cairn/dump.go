@@ -186,7 +186,8 @@ func (a *app) ledgerCommand() *cobra.Command {
 entry against the tree and for the record of its idempotency key, the tree
 against the root in the Raft log's mark and against the newest sealed
 checkpoint. What was applied after the mark is replayed from the Raft log when
-the node starts, and is not looked at here.`,
+the node starts, and is not looked at here. Nothing is written to DATA_DIR: a
+read-only mount will do.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withLedger(args[0], func(l *ledger.Ledger, at ledger.Summary) error { return a.verifyLedger(l, at) })

@@ -13,8 +13,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// TestReadsDuringClose: a stream that is still reading when the node stops gets an error. Badger unmaps its files, so
-// a read that Close did not wait for would end the process.
+// TestReadsDuringClose: a stream that is still reading when the node stops gets an error. Badger
+// unmaps its files, so a read that Close did not wait for would end the process.
 func TestReadsDuringClose(t *testing.T) {
 	t.Parallel()
 	for range 4 {
@@ -54,7 +54,8 @@ func TestReadsDuringClose(t *testing.T) {
 	}
 }
 
-// TestFailedSyncIsFinal: the kernel reports a failed write once, so a second attempt that succeeds proves nothing.
+// TestFailedSyncIsFinal: the kernel reports a failed write once, so a second attempt that succeeds
+// proves nothing.
 func TestFailedSyncIsFinal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

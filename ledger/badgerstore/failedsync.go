@@ -9,12 +9,14 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// failedSync is a file that says that the disk refused something. The kernel tells of a failed write only once, and takes
-// the pages for clean then: the next process would read from memory what no disk holds, find nothing missing, and call it
-// durable after a sync that has nothing to do.
+// failedSync is a file that records that the disk refused a write or a sync. The kernel reports a
+// failed write once and then marks the pages clean. The page cache may then hold data that the disk
+// does not. The next process would read these data, find nothing missing, and take a later sync,
+// which writes nothing, for proof that they are durable. So the next process rewrites the value log
+// before it trusts any sync.
 const failedSync = "SYNC-FAILED"
 
-// noteFailedSync leaves the file, if a disk that refuses things allows it.
+// noteFailedSync leaves the file failedSync, if the failing disk still allows it.
 func noteFailedSync(dir string) {
 	f, err := os.OpenFile(filepath.Join(dir, failedSync), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -23,8 +25,9 @@ func noteFailedSync(dir string) {
 	_, _, _ = f.Sync(), f.Close(), syncDir(dir)
 }
 
-// writeValuesAgain writes the value log over itself if a process before this one met a failed sync, and syncs it.
-// Everything else that Badger reads was synced before it was of any use, or is compared in the replay.
+// writeValuesAgain writes the value log over itself and syncs it, if the previous process met a
+// failed sync. The other files need no rewriting: Badger syncs tables and MANIFEST before it uses
+// them, and the ledger compares the contents of memtables during replay.
 func writeValuesAgain(dir string) error {
 	note := filepath.Join(dir, failedSync)
 	if _, err := os.Stat(note); errors.Is(err, os.ErrNotExist) {
@@ -44,7 +47,8 @@ func writeValuesAgain(dir string) error {
 	return errors.Wrap(errors.CombineErrors(os.Remove(note), syncDir(dir)), "end with a failed sync")
 }
 
-// writeAgain writes a file over itself and syncs it. It leaves holes alone: n is how many bytes it wrote.
+// writeAgain writes a file over itself and syncs it. It does not fill holes. n is the number of
+// bytes that it wrote.
 func writeAgain(name string) (n int64, err error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// TestFailedSyncIsNotForgotten: the process after the one that met a failed sync writes the value log again, once.
+// TestFailedSyncIsNotForgotten: the process after the one that met a failed sync writes the value
+// log again, once.
 func TestFailedSyncIsNotForgotten(t *testing.T) {
 	dir := t.TempDir()
 	value := bytes.Repeat([]byte("value"), 5000)

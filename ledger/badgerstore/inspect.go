@@ -11,24 +11,28 @@ import (
 // ErrReadOnly is returned by every write to a store that Inspect opened.
 var ErrReadOnly = errors.New("the ledger store is open for inspection only")
 
-// Inspect opens the store in a directory for reading, after a clean stop or a crash, and writes nothing there: no file,
-// no time, no owner. A directory on a read-only file system will do. Every table is verified first, as Open does. Its
-// errors: *DamagedError, ErrInUse, Badger's.
+// Inspect opens the store in a directory for reading, after a clean stop or a crash, and writes
+// nothing there: no file, no time, no owner. A directory on a read-only file system will do. Every
+// table is verified first, as Open does. Its errors: *DamagedError, ErrInUse, Badger's.
 //
-// Badger cannot do that on the directory itself. Its ordinary mode opens every file for writing, replays and truncates
-// the logs of memtables and starts new ones. Its read-only mode refuses logs that end in zeros or in a torn transaction,
-// as those of every process that was killed do, and deletes logs without contents.
+// Badger cannot do that on the directory itself. Its ordinary mode opens every file for writing,
+// replays and truncates the logs of memtables and starts new ones. Its read-only mode refuses logs
+// that end in zeros or in a torn transaction, as those of every process that was killed do, and
+// deletes logs without contents.
 //
 // Inspect therefore opens another directory, a temporary one, in read-only mode:
 //
-//   - Tables and value log files are symbolic links to the originals. Badger opens them with O_RDONLY in this mode.
-//   - The log of each memtable is a copy up to the end of its last complete transaction, which is what Badger's replay
-//     would keep. Together the copies take as much space as the memtables of the store, at most some 50 MB.
+//   - Tables and value log files are symbolic links to the originals. Badger opens them with
+//     O_RDONLY in this mode.
+//   - The log of each memtable is a copy up to the end of its last complete transaction, which is
+//     what Badger's replay would keep. Together the copies take as much space as the memtables of
+//     the store, at most some 50 MB.
 //   - MANIFEST and KEYREGISTRY are copies. All other files hold nothing that is read.
 //
-// A store that was never opened has no MANIFEST; it is an empty one. While the store is open, Inspect holds a shared
-// lock on the original directory through a read-only descriptor: a node that has the directory open holds Badger's
-// exclusive lock on it, and none can take that lock during the inspection.
+// A store that was never opened has no MANIFEST; it is an empty one. While the store is open,
+// Inspect holds a shared lock on the original directory through a read-only descriptor: a node that
+// has the directory open holds Badger's exclusive lock on it, and none can take that lock during
+// the inspection.
 func Inspect(dir string, logf func(format string, args ...any)) (_ *Store, err error) {
 	doing := "inspect ledger store"
 	unlock, err := lockShared(dir)
@@ -45,7 +49,7 @@ func Inspect(dir string, logf func(format string, args ...any)) (_ *Store, err e
 			err = errors.CombineErrors(err, done())
 		}
 	}()
-	if err := verifyFiles(dir, true); err != nil {
+	if err := verifyFiles(dir); err != nil {
 		return nil, errors.Wrap(err, doing)
 	}
 	if temp, err = os.MkdirTemp("", "cairn-inspect-"); err != nil {
@@ -65,8 +69,8 @@ func Inspect(dir string, logf func(format string, args ...any)) (_ *Store, err e
 	return &Store{dir: temp, db: db, inspection: done}, nil
 }
 
-// shadow fills the empty directory to with what a read-only Badger needs of the store in from. It reports whether the
-// store has ever been opened: without a MANIFEST it has not.
+// shadow fills the empty directory to with what a read-only Badger needs of the store in from. It
+// reports whether the store has ever been opened: without a MANIFEST it has not.
 func shadow(from, to string) (opened bool, err error) {
 	if from, err = filepath.Abs(from); err != nil {
 		return false, err
@@ -107,8 +111,8 @@ func shadow(from, to string) (opened bool, err error) {
 	return opened, nil
 }
 
-// shadowValueLog links to a value log file. A file without a byte, which a crash leaves behind (see finishLogs), becomes
-// an empty log: Badger would give the original a size.
+// shadowValueLog links to a value log file. A file without a byte, which a crash leaves behind (see
+// finishLogs), becomes an empty log: Badger would give the original a size.
 func shadowValueLog(original, name string) error {
 	info, err := os.Stat(original)
 	if err != nil {

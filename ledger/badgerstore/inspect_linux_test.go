@@ -21,8 +21,9 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// fingerprint describes everything about the files below dir that a write would change: names, modes, owners, inodes,
-// sizes, times of modification and of change, contents. Any write to an inode changes its time of change.
+// fingerprint describes everything about the files below dir that a write would change: names,
+// modes, owners, inodes, sizes, times of modification and of change, contents. Any write to an
+// inode changes its time of change.
 func fingerprint(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -53,8 +54,8 @@ func fingerprint(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// readOnly makes a directory read-only until the test ends and says by what means: a bind mount where the test may mount,
-// otherwise permissions, which do not bind root.
+// readOnly makes a directory read-only until the test ends and says by what means: a bind mount
+// where the test may mount, otherwise permissions, which do not bind root.
 func readOnly(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err == nil {
@@ -185,8 +186,9 @@ func glob(t *testing.T, dir, pattern string) []string {
 	return files
 }
 
-// TestInspectionWritesNothing: whatever state the store was left in, an inspection changes nothing in the directory,
-// needs no permission to write to it, shows exactly what an ordinary opening shows, and leaves no temporary files.
+// TestInspectionWritesNothing: whatever state the store was left in, an inspection changes nothing
+// in the directory, needs no permission to write to it, shows exactly what an ordinary opening
+// shows, and leaves no temporary files.
 func TestInspectionWritesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -233,8 +235,8 @@ func TestInspectionWritesNothing(t *testing.T) {
 	}
 }
 
-// TestInspectionOfAStoreInUse: an inspection refuses a store that a process has open, without a trace, and keeps every
-// process from opening the store meanwhile.
+// TestInspectionOfAStoreInUse: an inspection refuses a store that a process has open, without a
+// trace, and keeps every process from opening the store meanwhile.
 func TestInspectionOfAStoreInUse(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(small(dir))
@@ -267,7 +269,8 @@ func TestInspectionOfAStoreInUse(t *testing.T) {
 	_ = s.Close()
 }
 
-// TestInspectionOfAStoreWithoutManifest: data without the MANIFEST that names it is damage and no empty store.
+// TestInspectionOfAStoreWithoutManifest: data without the MANIFEST that names it is damage and no
+// empty store.
 func TestInspectionOfAStoreWithoutManifest(t *testing.T) {
 	dir := inspected(t)["closed"]
 	if err := os.Remove(filepath.Join(dir, badger.ManifestFilename)); err != nil {
@@ -279,8 +282,8 @@ func TestInspectionOfAStoreWithoutManifest(t *testing.T) {
 	}
 }
 
-// TestLogEnd cuts the log of a memtable at every byte of its last two transactions: what is left ends with the last
-// transaction that is complete, as in Badger's own replay.
+// TestLogEnd cuts the log of a memtable at every byte of its last two transactions: what is left
+// ends with the last transaction that is complete, as in Badger's own replay.
 func TestLogEnd(t *testing.T) {
 	t.Parallel()
 	o := small(t.TempDir())

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockShared takes a shared lock on a directory that Badger locks exclusively. The directory is opened for reading and
-// not changed. The error is ErrInUse, wrapped, when a process has the store open.
+// lockShared takes a shared lock on a directory that Badger locks exclusively. The directory is
+// opened for reading and not changed. The error is ErrInUse, wrapped, when a process has the store
+// open.
 func lockShared(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -14,12 +14,14 @@ const (
 	entryEndsTxn = 1 << 7 // the entry ends one; its value is the transaction's version in decimal
 )
 
-// logEnd returns where the last complete transaction in the log of a memtable ends, at least logHeader; 0 for a log
-// without a header. Badger's replay keeps exactly this part and truncates the rest.
+// logEnd returns where the last complete transaction in the log of a memtable ends, at least
+// logHeader; 0 for a log without a header. Badger's replay keeps exactly this part and truncates
+// the rest.
 //
-// A log is a header and then entries: meta and user meta (one byte each), lengths of key and value and the time of expiry
-// (unsigned varints), key, value, CRC-32C of all that (4 bytes, big endian). A key ends with its version. Entries with
-// entryInTxn share a version until an entry with entryEndsTxn names it.
+// A log is a header and then entries: meta and user meta (one byte each), lengths of key and value
+// and the time of expiry (unsigned varints), key, value, CRC-32C of all that (4 bytes, big endian).
+// A key ends with its version. Entries with entryInTxn share a version until an entry with
+// entryEndsTxn names it.
 func logEnd(b []byte) int {
 	if len(b) < logHeader {
 		return 0
@@ -59,7 +61,8 @@ type logEntry struct {
 	size       int // of the encoding, in bytes
 }
 
-// parseLogEntry reads the entry that b begins with. Zeros, a torn entry and a damaged one are not ok.
+// parseLogEntry reads the entry that b begins with. Zeros, a torn entry and a damaged one are not
+// ok.
 func parseLogEntry(b []byte) (e logEntry, ok bool) {
 	if len(b) < 2 {
 		return e, false

@@ -20,24 +20,22 @@ import (
 // Options of Open.
 type Options struct {
 	Dir string
-	// MemTableSize is the size of a memtable in bytes, 0 for 16 MiB. It bounds what is replayed after a power failure
-	// and what a busy store holds in memory (three of them). Tests use less; a commit of ledger.MaxCommitSize needs
-	// at least the default.
+	// MemTableSize is the size of a memtable in bytes, 0 for 16 MiB. It bounds what is replayed
+	// after a power failure and what a busy store holds in memory (three of them). Tests use less;
+	// a commit of ledger.MaxCommitSize needs at least the default.
 	MemTableSize int64
 	// ValueThreshold and ValueLogSize are for tests: 0 for 24 KiB and 256 MiB.
 	ValueThreshold, ValueLogSize int64
-	// SkipVerify leaves out the check of all tables at Open, for directories so large that reading them once takes
-	// too long. Footers and indexes are still checked.
-	SkipVerify bool
 	// Logf receives Badger's warnings and errors; nil drops them.
 	Logf func(format string, args ...any)
 }
 
 const (
 	defaultMemTableSize = 16 << 20
-	// valueThreshold is the size in bytes above which a value goes to the value log: written once, never moved. Blocks
-	// under load do, and would otherwise be rewritten by one compaction after the other. Hash tiles and sealed
-	// checkpoints, which are replaced or deleted, stay below it: the value log is never collected.
+	// valueThreshold is the size in bytes above which a value goes to the value log: written once,
+	// never moved. Blocks under load do, and would otherwise be rewritten by one compaction after
+	// the other. Hash tiles and sealed checkpoints, which are replaced or deleted, stay below it:
+	// the value log is never collected.
 	valueThreshold = 24 << 10
 	// valueLogSize is the size in bytes of a value log file; twice as much is mapped.
 	valueLogSize = 256 << 20
@@ -49,11 +47,12 @@ type Store struct {
 	db  *badger.DB
 	// syncFile makes the contents of a file durable; tests put a simulated disk in its place.
 	syncFile func(name string) error
-	// inspection ends an inspection after Badger was closed; nil for a store that is open for writing.
+	// inspection ends an inspection after Badger was closed; nil for a store that is open for
+	// writing.
 	inspection func() error
 
-	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of memory that is not
-	// mapped any more ends the process.
+	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of
+	// memory that is not mapped any more ends the process.
 	open struct {
 		sync.RWMutex
 		closed bool
@@ -77,7 +76,7 @@ func Open(o Options) (s *Store, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
-	if err := verifyFiles(o.Dir, !o.SkipVerify); err != nil {
+	if err := verifyFiles(o.Dir); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
 	if err := finishLogs(o.Dir); err != nil {
@@ -150,8 +149,8 @@ func (s *Store) Get(key []byte) (value []byte, err error) {
 	return copyValue(item)
 }
 
-// copyValue returns a copy of an item's value. A value in the value log may have been lost in a power failure although
-// its key was not: then the error is a ledger.ErrValueLost.
+// copyValue returns a copy of an item's value. A value in the value log may have been lost in a
+// power failure although its key was not: then the error is a ledger.ErrValueLost.
 func copyValue(item *badger.Item) (value []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -165,7 +164,8 @@ func copyValue(item *badger.Item) (value []byte, err error) {
 		return nil, err
 	}
 	if len(value) == 0 && item.ValueSize() != 0 {
-		// Badger logs why it cannot read a value, and returns none. Empty values never go to the value log.
+		// Badger logs why it cannot read a value, and returns none. Empty values never go to the
+		// value log.
 		return nil, errors.Newf("%d bytes are not readable", item.ValueSize())
 	}
 	if value == nil {
@@ -203,8 +203,8 @@ func (s *Store) seek(key, prefix []byte, reverse bool) (p ledger.Pair, err error
 	return ledger.Pair{Key: it.Item().KeyCopy(nil), Value: value}, nil
 }
 
-// Commit implements ledger.Store. It waits until readers see the pairs, not for the disk. A commit is limited to 15 %
-// of the memtable.
+// Commit implements ledger.Store. It waits until readers see the pairs, not for the disk. A commit
+// is limited to 15 % of the memtable.
 func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 	if s.inspection != nil {
 		return errors.Wrap(ErrReadOnly, "commit to the store")
@@ -277,16 +277,17 @@ func (s *Store) Token() (ledger.Token, error) {
 	return highest, err
 }
 
-// Flushed implements ledger.Store: the file below the lowest memtable file, once the value log and the directory are
-// synced, too. It waits for the disk when there is something new; commits go on meanwhile.
+// Flushed implements ledger.Store: the file below the lowest memtable file, once the value log and
+// the directory are synced, too. It waits for the disk when there is something new; commits go on
+// meanwhile.
 func (s *Store) Flushed() (ledger.Token, error) {
 	if s.inspection != nil {
 		return 0, errors.Wrap(ErrReadOnly, "sync the store")
 	}
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	// A second sync of what could not be synced once may succeed: the kernel reports a failed write only once and takes
-	// the pages for clean then. What was lost must never be called durable.
+	// A second sync of what could not be synced once may succeed: the kernel reports a failed write
+	// only once and takes the pages for clean then. What was lost must never be called durable.
 	if err := s.failed(); err != nil {
 		return 0, err
 	}
@@ -300,8 +301,8 @@ func (s *Store) Flushed() (ledger.Token, error) {
 	if lowest == 0 || lowest-1 <= flushed {
 		return flushed, nil
 	}
-	// The values of these memtables were written before their keys, so they are in files that exist by now. Badger syncs
-	// neither them nor the directory entries of new files.
+	// The values of these memtables were written before their keys, so they are in files that exist
+	// by now. Badger syncs neither them nor the directory entries of new files.
 	if err := s.syncValueLog(); err != nil {
 		return 0, s.remember(err)
 	}
@@ -314,8 +315,9 @@ func (s *Store) Flushed() (ledger.Token, error) {
 	return s.mu.flushed, nil
 }
 
-// syncValueLog makes all values durable that have been written so far. Badger maps its files; syncing another
-// descriptor of the same file writes the mapped pages as well, and does not hold Badger up.
+// syncValueLog makes all values durable that have been written so far. Badger maps its files;
+// syncing another descriptor of the same file writes the mapped pages as well, and does not hold
+// Badger up.
 func (s *Store) syncValueLog() error {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.vlog"))
 	if err != nil {
@@ -387,8 +389,9 @@ func syncDir(dir string) error {
 // errClosed is returned by everything that comes after Close.
 var errClosed = errors.Wrap(ledger.ErrClosed, "use the ledger store")
 
-// Close implements ledger.Store. It waits for reads that are under way; later ones get ledger.ErrClosed. After a commit or
-// sync that failed it returns that error: Badger's own Close may succeed, and what was lost must not be called durable.
+// Close implements ledger.Store. It waits for reads that are under way; later ones get
+// ledger.ErrClosed. After a commit or sync that failed it returns that error: Badger's own Close
+// may succeed, and what was lost must not be called durable.
 func (s *Store) Close() (err error) {
 	defer recoverInto(&err, "close ledger store")
 	s.open.Lock()

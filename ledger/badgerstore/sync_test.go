@@ -11,9 +11,9 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// TestFlushedValueLogIsSynced: whatever Flushed calls durable survives a power failure that keeps of each value log file
-// only what the file held when the store last synced it. The newest file grows between two calls of Flushed, so one
-// sync for each file is not enough.
+// TestFlushedValueLogIsSynced: whatever Flushed calls durable survives a power failure that keeps
+// of each value log file only what the file held when the store last synced it. The newest file
+// grows between two calls of Flushed, so one sync for each file is not enough.
 func TestFlushedValueLogIsSynced(t *testing.T) {
 	o := Options{Dir: t.TempDir(), MemTableSize: 64 << 10, ValueThreshold: 100, ValueLogSize: 4 << 20}
 	s, err := Open(o)
@@ -74,8 +74,8 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 	}
 }
 
-// powerLoss opens a copy of an open store's directory after a power failure: of the value log files what was synced is
-// left, of the memtable files nothing.
+// powerLoss opens a copy of an open store's directory after a power failure: of the value log files
+// what was synced is left, of the memtable files nothing.
 func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte) *Store {
 	t.Helper()
 	o.Dir = t.TempDir()

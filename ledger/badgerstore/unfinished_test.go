@@ -9,8 +9,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// TestCrashWhileALogIsCreated: the process died after it had created a memtable's file, or one of the value log, and
-// before it had given it a size.
+// TestCrashWhileALogIsCreated: the process died after it had created a memtable's file, or one of
+// the value log, and before it had given it a size.
 func TestCrashWhileALogIsCreated(t *testing.T) {
 	for _, pattern := range []string{"%05d.mem", "%06d.vlog"} {
 		for _, first := range []bool{true, false} {

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// DamagedError says which file of the store cannot be trusted. The store's contents can be rebuilt from the blocks of a
-// peer.
+// DamagedError says which file of the store cannot be trusted. The store's contents can be rebuilt
+// from the blocks of a peer.
 type DamagedError struct {
 	File   string // empty when Badger did not say
 	Reason string
@@ -39,10 +39,9 @@ func (e *DamagedError) Error() string {
 	return text
 }
 
-// verifyFiles checks the KEYREGISTRY, the MANIFEST and the tables that the latter names: always the footer, the index and
-// the ends of the table, which Badger trusts when it opens one; with blocks also every block. Other table files are
-// leftovers of a crash that Badger removes.
-func verifyFiles(dir string, blocks bool) error {
+// verifyFiles checks the KEYREGISTRY, the MANIFEST and every block of the tables that the MANIFEST
+// names. Other table files are left from a crash; Badger removes them.
+func verifyFiles(dir string) error {
 	if err := verifyKeyRegistry(dir); err != nil {
 		return err
 	}
@@ -53,13 +52,13 @@ func verifyFiles(dir string, blocks bool) error {
 	var g errgroup.Group
 	g.SetLimit(2)
 	for _, id := range ids {
-		g.Go(func() error { return verifyTable(table.NewFilename(id, dir), blocks) })
+		g.Go(func() error { return verifyTable(table.NewFilename(id, dir)) })
 	}
 	return g.Wait()
 }
 
-// verifyKeyRegistry checks the file in which Badger would keep the keys of an encrypted store: 16 random bytes and a text
-// that says whether the key is right. Ours has no keys.
+// verifyKeyRegistry checks the file in which Badger would keep the keys of an encrypted store: 16
+// random bytes and a text that says whether the key is right. Ours has no keys.
 func verifyKeyRegistry(dir string) error {
 	name := filepath.Join(dir, badger.KeyRegistryFileName)
 	b, err := os.ReadFile(name)
@@ -91,7 +90,8 @@ func manifestTables(dir string) ([]uint64, error) {
 	}
 	ids := make([]uint64, 0, len(m.Tables))
 	for id, t := range m.Tables {
-		// Written by nobody but us, and no other values are: Badger would end the process over them.
+		// Written by nobody but us, and no other values are: Badger would end the process over
+		// them.
 		if t.Compression != options.None || t.KeyID != 0 || t.Level >= 7 || id > 1<<31 {
 			return nil, &DamagedError{File: name, Reason: fmt.Sprintf("table %d with compression %d, key %d, level %d", id, t.Compression, t.KeyID, t.Level)}
 		}
@@ -106,9 +106,10 @@ func replayManifest(f *os.File) (m badger.Manifest, end int64, err error) {
 	return badger.ReplayManifestFile(f, 1, badger.DefaultOptions("").WithLogger(logger{}))
 }
 
-// verifyTable checks one table: blocks ‖ index ‖ index length (4) ‖ checksum ‖ checksum length (4), all lengths big
-// endian; a block ends with its entry offsets, their number (4), checksum and checksum length (4).
-func verifyTable(name string, blocks bool) (err error) {
+// verifyTable checks one table: blocks ‖ index ‖ index length (4) ‖ checksum ‖ checksum length (4),
+// all lengths big endian; a block ends with its entry offsets, their number (4), checksum and
+// checksum length (4).
+func verifyTable(name string) (err error) {
 	damaged := func(format string, args ...any) error {
 		return &DamagedError{File: name, Reason: fmt.Sprintf(format, args...)}
 	}
@@ -155,9 +156,6 @@ func verifyTable(name string, blocks bool) (err error) {
 	}
 	var bo fb.BlockOffset
 	for i := range n {
-		if !blocks && i != 0 && i != n-1 {
-			continue
-		}
 		root.Offsets(&bo, i)
 		from, to := int64(bo.Offset()), int64(bo.Offset())+int64(bo.Len())
 		if to > int64(len(rest)-indexLen) || from >= to {
@@ -194,7 +192,8 @@ func cutChecksum(b []byte) (*pb.Checksum, []byte, error) {
 	if err := proto.Unmarshal(rest[len(rest)-n:], sum); err != nil {
 		return nil, nil, errors.New("checksum cannot be parsed")
 	}
-	// The only other one that Badger knows is written with other options; an unknown one makes it panic.
+	// The only other one that Badger knows is written with other options; an unknown one makes it
+	// panic.
 	if sum.Algo != pb.Checksum_CRC32C {
 		return nil, nil, errors.Newf("checksum algorithm %d", sum.Algo)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// bubbleClock is a clock for Config.Now that runs with the clock of a synctest bubble from a chosen moment on, and that
-// a test can set forward, as an administrator or a resumed machine does.
+// bubbleClock is a clock for Config.Now that runs with the clock of a synctest bubble from a chosen
+// moment on, and that a test can set forward, as an administrator or a resumed machine does.
 type bubbleClock struct {
 	start  time.Time // in the bubble
 	at     time.Time // what the clock showed then
@@ -83,7 +83,8 @@ func wantEnd(t *testing.T, when string, ended <-chan error, want error) {
 // watchers are the two sides of a connection: each watches the other.
 var watchers = map[string]Side{"client watches": SideClient, "server watches": SideServer}
 
-// watched makes a connection on which one side has the configuration that prepare fills in, and returns that side.
+// watched makes a connection on which one side has the configuration that prepare fills in, and
+// returns that side.
 func watched(t *testing.T, w *world, side Side, client, server *pki.Identity, prepare func(*Config)) *Conn {
 	t.Helper()
 	cc, sc := w.config(client), w.config(server)
@@ -100,8 +101,9 @@ func watched(t *testing.T, w *world, side Side, client, server *pki.Identity, pr
 	return map[Side]*Conn{SideClient: cconn, SideServer: sconn}[side]
 }
 
-// TestConnLooksOnceAMinute: a live connection asks Deny again within a minute, although nobody called Recheck, and goes
-// on doing so. Either side closes the connection when Deny refuses the peer.
+// TestConnLooksOnceAMinute: a live connection asks Deny again within a minute, although nobody
+// called Recheck, and goes on doing so. Either side closes the connection when Deny refuses the
+// peer.
 func TestConnLooksOnceAMinute(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -138,8 +140,8 @@ func TestConnLooksOnceAMinute(t *testing.T) {
 	}
 }
 
-// TestConnSeesTheClockJump: the clock is set forward past the end of the peer's certificate, so a timer for the
-// remaining lifetime would fire a day late. The look once a minute finds the end.
+// TestConnSeesTheClockJump: the clock is set forward past the end of the peer's certificate, so a
+// timer for the remaining lifetime would fire a day late. The look once a minute finds the end.
 func TestConnSeesTheClockJump(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -163,8 +165,8 @@ func TestConnSeesTheClockJump(t *testing.T) {
 	}
 }
 
-// TestConnClosesWhenAnIssuerExpires: an issuer of the peer's certificate ends before the certificate. The connection
-// ends with the issuer, on either side, to the moment.
+// TestConnClosesWhenAnIssuerExpires: an issuer of the peer's certificate ends before the
+// certificate. The connection ends with the issuer, on either side, to the moment.
 func TestConnClosesWhenAnIssuerExpires(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -8,8 +8,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// removals is a file system on which the removal of a segment is certain only once the directory was synced. A power
-// failure before that keeps any subset of the removals. (The crashable file system below it loses all of them.)
+// removals is a file system on which the removal of a segment is certain only once the directory
+// was synced. A power failure before that keeps any subset of the removals. (The crashable file
+// system below it loses all of them.)
 type removals struct {
 	*vfs.MemFS
 	pending []string // removed since the last sync of the directory, oldest first
@@ -41,9 +42,9 @@ func (d *syncedDir) Sync() error {
 	return d.File.Sync()
 }
 
-// TestCrashKeepsAnySubsetOfRemovals: one mark makes many segments unnecessary at once. The power fails after each
-// removal, and any subset of the removals that are not synced survives. The segments left must be consecutive: the log
-// opens and holds everything.
+// TestCrashKeepsAnySubsetOfRemovals: one mark makes many segments unnecessary at once. The power
+// fails after each removal, and any subset of the removals that are not synced survives. The
+// segments left must be consecutive: the log opens and holds everything.
 func TestCrashKeepsAnySubsetOfRemovals(t *testing.T) {
 	t.Parallel()
 	const end = 40
