@@ -117,7 +117,8 @@ func (m *machine) BuildBlock(reqs []Request) ([]byte, error) {
 	return out, nil
 }
 
-func (m *machine) Apply(index, term uint64, block []byte, reqs []Request) error {
+func (m *machine) Apply(e *Committed) error {
+	index, term, block, reqs := e.Index, e.Term, e.Data, e.Requests
 	if gate := m.gate.Load(); gate != nil {
 		<-*gate
 	}
@@ -338,7 +339,7 @@ func (c *cluster) crash(id uint64) {
 	n.machine.mu.Unlock()
 	fs := n.fs.CrashClone(vfs.CrashCloneCfg{})
 	n.transport.Close()
-	n.Node.fail(errors.New("power failure"), "run")
+	n.driver.fail(errors.New("power failure"), "run")
 	_ = n.Stop(context.Background())
 	_ = n.log.Close()
 	n.fs, n.running = fs, false

@@ -26,25 +26,24 @@ type Request interface {
 // Machine is the replicated state machine and the caller of requests.
 type Machine interface {
 	// BuildBlock encodes requests into one block, at most MaxBlockSize bytes, not
-	// empty. It is called on the loop goroutine of a leader that has applied
+	// empty. It is called from a turn of a leader that has applied
 	// everything before its term, and must be quick. The node copies the result.
 	// On an error all of reqs are given to Fail with it: it must be definite.
 	BuildBlock(reqs []Request) ([]byte, error)
-	// Apply is called on the apply goroutine for every committed entry in order;
-	// block is empty for Raft's own entries and is kept by others too: read only.
-	// reqs, in the order given to BuildBlock, is non-nil when the block was built
-	// here; the machine answers them. On an error the node stops with it, and Fail
-	// gets reqs, with ErrIndefinite.
-	Apply(index, term uint64, block []byte, reqs []Request) error
+	// Apply is called for every committed entry in order, by whoever runs TaskApply.
+	// The machine answers the entry's requests. The entry's data are empty for Raft's
+	// own entries; others keep them too: read only. On an error the node stops with
+	// it, and Fail gets the requests, with ErrIndefinite.
+	Apply(e *Committed) error
 	// Fail answers requests that will not be given to Apply. The error is definite
-	// unless errors.Is(err, ErrIndefinite). Called on the node's goroutines, or
-	// by Stop; must be quick.
+	// unless errors.Is(err, ErrIndefinite). Called from every task, and by Stop;
+	// must be quick.
 	Fail(reqs []Request, err error)
 	// HandleApp gets what a peer gave to SendApp, on a transport goroutine; must
 	// be quick.
 	HandleApp(from uint64, payload []byte)
-	// StateChanged hears about role, leader, term and Serving, in order, on the
-	// loop goroutine; must be quick and must not wait for the node.
+	// StateChanged hears about role, leader, term and Serving, in order, from a
+	// turn; must be quick and must not wait for the node.
 	StateChanged(State)
 }
 
@@ -56,7 +55,7 @@ type Transport interface {
 	SendApp(group uint64, to uint64, payload []byte)
 }
 
-// Config configures a Node. Zero values mean the defaults given.
+// Config configures a Node or a Driver. Zero values mean the defaults given.
 type Config struct {
 	// ID of this node, not 0, and the group that it is a member of. The group must
 	// have been bootstrapped in the log.
@@ -79,18 +78,25 @@ type Config struct {
 	// entry, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
-	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet.
-	// It is called on the loop goroutine.
+	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is called
+	// from a turn.
 	Vet func(data []byte) error
-	// Refused, when not nil, is called on the loop goroutine for every message of a peer
-	// that was refused; must be quick.
+	// Refused, when not nil, is called from a turn for every message of a peer that was refused; must
+	// be quick.
 	Refused func(*RefusedError)
 
-	// Fatal, when not nil, is called once, on a goroutine of its own, when the node
+	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation. Start draws
+	// it when it is 0.
+	Incarnation uint64
+
+	// Fatal, when not nil, is called by a Node once, on a goroutine of its own, when the node
 	// has stopped because the log or the machine failed.
 	Fatal func(error)
 	// Logf, when not nil, is called with a line about each election, stall and the like.
 	Logf func(format string, args ...any)
+	// Observe, when not nil, sees everything that the core asks for, before it is done. It is called
+	// from a turn and changes nothing.
+	Observe func(*Effects)
 }
 
 func (c Config) withDefaults() (Config, error) {

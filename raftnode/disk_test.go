@@ -271,7 +271,7 @@ func TestGroupCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.eventually("start a sync", func() error {
-		if n.appender.age() == 0 {
+		if n.driver.writeAge() == 0 {
 			return errors.New("no write under way")
 		}
 		return nil

@@ -22,7 +22,7 @@
 // reordered, but a peer that sends contradictory messages on purpose is outside
 // the fault model. Clocks are used for liveness only.
 //
-// # Two layers
+// # Three layers
 //
 // Core is the pure part: it wraps raft.RawNode, binds proposals to log
 // positions, batches linearizable reads and plans campaigns. It has no goroutine,
@@ -31,20 +31,23 @@
 // 2*ElectionTicks). A simulation that needs complete determinism drives elections
 // with Campaign and keeps followers from timing out.
 //
-// Node is the shell: a few goroutines around one Core.
+// Driver is everything around the Core that can be decided without waiting: the inbox, the queue of
+// requests, blocks and the callers they belong to, the order of sending, writing, applying and
+// answering, group commit, the watchdog over a stalled disk. It has no goroutine, no clock and no
+// I/O; a Shell runs its three tasks. Node is the shell of production, jepsen/sim that of the
+// simulation.
 //
-//	            ticker (coalesced: at most one tick per wake-up)
+//	            Tick (coalesced: at most one tick a turn)
 //	               |
 //	Submit ---> [queue] --+            +--> transport (MsgApp leaves before the local write)
-//	peers  ---> [inbox] --+--> loop ---+--> [append queue] --> append: drain, one write, one sync
+//	peers  ---> [inbox] --+--> Turn ---+--> [write queue] --> NextWrite: all that waits, one write, one sync
 //	               ^      owns Core    |                          |
-//	               |                   +--> [apply queue]  --> apply: Machine.Apply, in order
-//	               +---- responses of append and apply (never block) --+
+//	               |                   +--> [apply queue] --> NextApply: Machine.Apply, in order
+//	               +------- Written, Applied (never block) -------+
 //
-// The loop never waits for a disk or for another queue, and append and apply
-// never wait for the loop: all queues between them are slices behind a mutex with
-// one wake-up channel, bounded by Raft's own windows (in-flight messages,
-// outstanding apply bytes), so that no cycle of waits can form.
+// A turn never waits for a disk or for another queue, and writes and applies never wait for a turn:
+// all queues between them are slices behind a mutex, bounded by Raft's own windows (in-flight
+// messages, outstanding apply bytes), so that no cycle of waits can form.
 //
 // The smallest use:
 //

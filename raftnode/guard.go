@@ -61,16 +61,17 @@ func (s *guardedStorage) Snapshot() (*raftpb.Snapshot, error) {
 func (c *Core) StorageError() error { return c.storage.failed }
 
 // failOnPanic is deferred around everything that steps the core. A log that could not
-// be read, and a panic that began in etcd/raft, stop the node; any other panic goes on.
-func (n *Node) failOnPanic(s *loopState) {
+// be read, and a panic that began in etcd/raft, end the driver; any other panic goes on.
+func (d *Driver) failOnPanic(going *bool) {
 	r := recover()
 	if r == nil {
 		return
 	}
-	if err := n.core.StorageError(); err != nil {
-		n.fail(err, "read the log")
+	*going = false
+	if err := d.core.StorageError(); err != nil {
+		d.fail(err, "read the log")
 	} else {
-		n.fail(recovered(r), "step Raft")
+		d.fail(recovered(r), "step Raft")
 	}
-	n.endLoop(s, n.failure())
+	d.end(d.failure())
 }

@@ -63,24 +63,24 @@ func TestDamageAnswersTheSameMail(t *testing.T) {
 		t.Fatal(o.err)
 	}
 	n := c.nodes[1]
-	read, moved := make(chan readAnswer, 1), &transfer{done: make(chan error, 1)}
+	read, moved := make(chan error, 1), make(chan error, 1)
 	bad := errors.New("damaged")
-	n.inbox.put(func(m *mail) {
-		n.core.storage.failed = bad          // whatever the core does not survive next is because of that:
-		m.appended = append(m.appended, nil) // this
-		m.readers = append(m.readers, read)
-		m.transfers = append(m.transfers, transferRequest{t: moved})
+	n.driver.inbox.put(func(m *mail) {
+		n.driver.core.storage.failed = bad // The core does not survive the next line, because of that.
+		m.written = append(m.written, nil)
+		m.readers = append(m.readers, func(_ uint64, err error) { read <- err })
+		m.transfers = append(m.transfers, transfer{done: func(err error) { moved <- err }})
 	})
 	select {
-	case a := <-read:
-		if !errors.Is(a.err, ErrStopped) {
-			t.Errorf("the reader is told %v, want ErrStopped", a.err)
+	case err := <-read:
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("the reader is told %v, want ErrStopped", err)
 		}
 	case <-time.After(testWait):
 		t.Error("the reader waits for ever")
 	}
 	select {
-	case err := <-moved.done:
+	case err := <-moved:
 		if !errors.Is(err, bad) {
 			t.Errorf("the transfer ends with %v, want the damage", err)
 		}
@@ -135,12 +135,12 @@ func TestLibraryPanicStopsTheNode(t *testing.T) {
 		t.Fatal(o.err)
 	}
 	n := c.nodes[1]
-	read := make(chan readAnswer, 1)
-	n.inbox.put(func(m *mail) {
+	read := make(chan error, 1)
+	n.driver.inbox.put(func(m *mail) {
 		none := uint64(1 << 40)
 		typ, from, to := raftpb.MsgStorageApplyResp, raft.LocalApplyThread, uint64(1)
 		m.applied = append(m.applied, &ApplyWork{local: []*raftpb.Message{{Type: &typ, From: &from, To: &to, Entries: []*raftpb.Entry{{Index: &none}}}}})
-		m.readers = append(m.readers, read)
+		m.readers = append(m.readers, func(_ uint64, err error) { read <- err })
 	})
 	err := <-fatal
 	var panicked *LibraryPanic
@@ -150,8 +150,8 @@ func TestLibraryPanicStopsTheNode(t *testing.T) {
 	if said := err.Error(); !strings.Contains(said, "leave it stopped") || strings.Contains(said, "goroutine") {
 		t.Errorf("the node says %q, want a sentence with what to do and no stack", said)
 	}
-	if a := <-read; !errors.Is(a.err, ErrStopped) {
-		t.Errorf("the reader is told %v, want ErrStopped", a.err)
+	if err := <-read; !errors.Is(err, ErrStopped) {
+		t.Errorf("the reader is told %v, want ErrStopped", err)
 	}
 	if err := n.Stop(context.Background()); !errors.As(err, &panicked) {
 		t.Errorf("stop: %v, want the panic", err)

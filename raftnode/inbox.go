@@ -6,17 +6,17 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// Limits of what peers can have waiting for the loop; beyond them messages are
+// Limits of what peers can have waiting for a turn; beyond them messages are
 // dropped, which Raft survives. A leader's window for one follower is below them.
 const (
 	maxInboxMessages = 8192
 	maxInboxBytes    = 128 << 20
 )
 
-// inbox collects everything the loop has to react to. Nobody ever waits to put
-// something in. What append and apply put in is bounded by what the loop gave them.
+// inbox collects everything that a turn has to react to. Nobody ever waits to put something in. What
+// finished writes and applies put in is bounded by what the turns gave them.
 type inbox struct {
-	wake chan struct{} // capacity 1
+	wake func()
 	mu   struct {
 		sync.Mutex
 		mail
@@ -28,31 +28,17 @@ type mail struct {
 	tick        bool // at least one tick was due; they do not add up
 	messages    []*raftpb.Message
 	bytes       int // of the messages' entries
-	appended    []*AppendWork
+	written     []*AppendWork
 	applied     []*ApplyWork
-	readers     []chan<- readAnswer
+	readers     []func(index uint64, err error)
 	peersDown   []uint64
 	unreachable []uint64
-	transfers   []transferRequest
-	// stopped: the loop has ended and nobody looks any more.
+	transfers   []transfer
+	// stopped: the driver has ended and nobody looks any more.
 	stopped bool
 }
 
-type readAnswer struct {
-	index uint64
-	err   error
-}
-
-func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
-
-func (b *inbox) signal() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
-
-// put changes the mail under the lock and wakes the loop; false when the loop has ended.
+// put changes the mail under the lock and wakes a turn; false when the driver has ended.
 func (b *inbox) put(f func(m *mail)) bool {
 	b.mu.Lock()
 	ok := !b.mu.stopped
@@ -61,7 +47,7 @@ func (b *inbox) put(f func(m *mail)) bool {
 	}
 	b.mu.Unlock()
 	if ok {
-		b.signal()
+		b.wake()
 	}
 	return ok
 }
@@ -78,14 +64,14 @@ func (b *inbox) putMessage(m *raftpb.Message) {
 		b.mu.bytes += size
 	}
 	b.mu.Unlock()
-	b.signal()
+	b.wake()
 }
 
 // take exchanges the mail for an empty one that reuses the slices of spare, whose
 // contents the caller has dealt with.
 func (b *inbox) take(spare mail) mail {
 	clear(spare.messages)
-	clear(spare.appended)
+	clear(spare.written)
 	clear(spare.applied)
 	clear(spare.transfers)
 	b.mu.Lock()
@@ -94,7 +80,7 @@ func (b *inbox) take(spare mail) mail {
 	b.mu.mail = mail{
 		stopped:     out.stopped,
 		messages:    spare.messages[:0],
-		appended:    spare.appended[:0],
+		written:     spare.written[:0],
 		applied:     spare.applied[:0],
 		peersDown:   spare.peersDown[:0],
 		unreachable: spare.unreachable[:0],

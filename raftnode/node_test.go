@@ -111,7 +111,7 @@ func (c *cluster) submitOnce(data string) outcome {
 		select {
 		case o := <-r.result:
 			return o
-		case <-n.loopDone:
+		case <-n.ended:
 			select {
 			case o := <-r.result:
 				return o
@@ -334,10 +334,10 @@ func TestMarkAndNote(t *testing.T) {
 
 	c.start(1)
 	n = c.nodes[1]
-	if got := string(n.group.Note(3)); got != "note" {
+	if got := string(n.driver.group.Note(3)); got != "note" {
 		t.Errorf("note is %q, want %q", got, "note")
 	}
-	if m := n.group.Mark(); m.Index != third.index || string(m.Meta) != "summary" || len(m.ConfState.GetVoters()) != 1 {
+	if m := n.driver.group.Mark(); m.Index != third.index || string(m.Meta) != "summary" || len(m.ConfState.GetVoters()) != 1 {
 		t.Errorf("mark is %+v", m)
 	}
 	c.leader()
@@ -383,7 +383,7 @@ func TestMachineFailureStopsTheNode(t *testing.T) {
 	if err := <-fatal; !errors.Is(err, broken) {
 		t.Errorf("Fatal got %v, want %v", err, broken)
 	}
-	<-n.loopDone
+	<-n.ended
 	if err := n.Submit(newRequest("y")); !errors.Is(err, ErrStopped) {
 		t.Errorf("submit afterwards: %v, want ErrStopped", err)
 	}

@@ -6,7 +6,7 @@ import "time"
 // logged: a peer can send any number of them.
 const refusalPause = time.Minute
 
-// refusals counts and logs the messages that were refused. Owned by the loop.
+// refusals counts and logs the messages that were refused. Owned by Turn.
 type refusals struct {
 	peers map[uint64]*peerRefusals
 }
@@ -14,11 +14,12 @@ type refusals struct {
 type peerRefusals struct {
 	last   *RefusedError
 	count  int   // since the last line
-	logged int64 // when the last line was logged, on the node's clock; 0 before the first
+	logged int64 // when the last line was logged, on the driver's clock; 0 before the first
 }
 
-func (r *refusals) note(n *Node, err *RefusedError) {
-	n.cfg.Refused(err)
+func (d *Driver) noteRefusal(err *RefusedError) {
+	r := &d.turn.refusals
+	d.cfg.Refused(err)
 	if r.peers == nil {
 		r.peers = make(map[uint64]*peerRefusals)
 	}
@@ -29,16 +30,16 @@ func (r *refusals) note(n *Node, err *RefusedError) {
 	}
 	p.last = err
 	p.count++
-	r.report(n)
+	d.reportRefusals()
 }
 
-// report logs one line for each peer that is due.
-func (r *refusals) report(n *Node) {
-	for _, p := range r.peers {
-		if p.count == 0 || p.logged != 0 && time.Duration(n.clock()-p.logged) < refusalPause {
+// reportRefusals logs one line for each peer that is due.
+func (d *Driver) reportRefusals() {
+	for _, p := range d.turn.refusals.peers {
+		if p.count == 0 || p.logged != 0 && time.Duration(d.clock()-p.logged) < refusalPause {
 			continue
 		}
-		n.cfg.Logf("raft: error: refused %d message(s) of node %d; the last: %v", p.count, p.last.From, p.last)
-		p.count, p.logged = 0, n.clock()
+		d.cfg.Logf("raft: error: refused %d message(s) of node %d; the last: %v", p.count, p.last.From, p.last)
+		p.count, p.logged = 0, d.clock()
 	}
 }

@@ -26,26 +26,29 @@ type Status struct {
 	Err error
 }
 
-// Status returns the node's status. It never waits.
-func (n *Node) Status() Status {
+// Status returns the member's status. It never waits.
+func (d *Driver) Status() Status {
 	s := Status{
-		State:          *n.state.Load(),
-		ID:             n.cfg.ID,
-		Group:          n.cfg.Group,
-		Applied:        n.applier.applied.applied(),
-		InflightBlocks: int(n.inflight.Load()),
-		QueuedAppends:  n.appender.queued(),
-		Stalled:        n.stalled.Load(),
-		AppendAge:      n.appender.age(),
-		ApplyAge:       n.applier.age(),
-		Err:            n.failure(),
+		State:          *d.state.Load(),
+		ID:             d.cfg.ID,
+		Group:          d.cfg.Group,
+		Applied:        d.waiting.applied(),
+		InflightBlocks: int(d.inflight.Load()),
+		QueuedAppends:  d.writes.queued(),
+		Stalled:        d.stalled.Load(),
+		AppendAge:      d.writeAge(),
+		ApplyAge:       d.applyAge(),
+		Err:            d.failure(),
 	}
-	if last, err := n.group.LastIndex(); err == nil {
+	if last, err := d.group.LastIndex(); err == nil {
 		s.LastIndex = last
 	}
-	s.QueuedRequests, s.QueuedBytes = n.queue.size()
-	if p := n.progress.Load(); p != nil {
+	s.QueuedRequests, s.QueuedBytes = d.queue.size()
+	if p := d.progress.Load(); p != nil {
 		s.Progress = *p
 	}
 	return s
 }
+
+// Status is Driver.Status.
+func (n *Node) Status() Status { return n.driver.Status() }

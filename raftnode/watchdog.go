@@ -19,35 +19,39 @@ type watchdog struct {
 }
 
 // watch is called with every tick.
-func (n *Node) watch(w *watchdog) {
-	age := max(n.appender.age(), n.applier.age())
-	stalled := age > n.cfg.StallTimeout
+func (d *Driver) watch() {
+	w := &d.turn.watchdog
+	age := max(d.writeAge(), d.applyAge())
+	stalled := age > d.cfg.StallTimeout
 	if stalled != w.stalled {
 		w.stalled = stalled
-		n.stalled.Store(stalled)
+		d.stalled.Store(stalled)
 		if stalled {
-			n.cfg.Logf("raft: a write to the log or the machine has been under way for %s: disk stalled", age)
+			d.cfg.Logf("raft: a write to the log or the machine has been under way for %s: disk stalled", age)
 		} else {
-			n.cfg.Logf("raft: the disk answers again")
+			d.cfg.Logf("raft: the disk answers again")
 		}
 	}
 	w.muted = false
-	if !stalled || n.core.State().Role != RoleLeader {
+	if !stalled || d.core.State().Role != RoleLeader {
 		return
 	}
-	if !n.core.Transferring() {
-		n.core.TransferLeader(0)
+	if !d.core.Transferring() {
+		d.core.TransferLeader(0)
 	}
-	w.muted = age > n.cfg.StallTimeout+time.Duration(n.cfg.ElectionTicks)*n.cfg.TickInterval
+	w.muted = age > d.cfg.StallTimeout+time.Duration(d.cfg.ElectionTicks)*d.cfg.TickInterval
 }
 
-// ageOf is how long ago since was, in nanoseconds of the node's clock; 0 if it is 0.
-func (n *Node) ageOf(since *atomic.Int64) time.Duration {
+// ageOf is how long ago since was, in nanoseconds of the driver's clock; 0 if it is 0.
+func (d *Driver) ageOf(since *atomic.Int64) time.Duration {
 	if at := since.Load(); at != 0 {
-		return time.Duration(n.clock() - at)
+		return time.Duration(d.clock() - at)
 	}
 	return 0
 }
+
+// clock is the shell's clock in nanoseconds; never 0.
+func (d *Driver) clock() int64 { return int64(d.shell.Now()) + 1 }
 
 // mutes says which messages a stalled node keeps to itself: those with which it
 // would stay or become leader.

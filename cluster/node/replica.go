@@ -92,25 +92,25 @@ const markInterval = 250 * time.Millisecond
 
 // Apply applies a committed block and answers the callers whose batches it carries. On an error they are not answered:
 // Raft gives them to Fail.
-func (r *replica) Apply(index, term uint64, block []byte, reqs []raftnode.Request) error {
-	results, err := r.ledger.Apply(index, term, block)
+func (r *replica) Apply(e *raftnode.Committed) error {
+	results, err := r.ledger.Apply(e.Index, e.Term, e.Data)
 	if err != nil {
-		return errors.Wrapf(err, "apply raft entry %d", index)
+		return errors.Wrapf(err, "apply raft entry %d", e.Index)
 	}
 	if c := r.ledger.Contradicted(); c != nil && c != r.contradicted {
 		r.contradicted = c
 		r.sealer.post(seal.Contradicted{Size: c.Size, Root: c.Root})
 	}
-	for i, q := range reqs {
+	for i, q := range e.Requests {
 		a := q.(*appendRequest)
 		if i >= len(results) {
 			// Raft gives back the block that was proposed here, so it parses.
-			a.done(ledger.Result{}, errors.AssertionFailedf("the block at raft index %d has %d results for %d batches", index, len(results), len(reqs)))
+			a.done(ledger.Result{}, errors.AssertionFailedf("the block at raft index %d has %d results for %d batches", e.Index, len(results), len(e.Requests)))
 			continue
 		}
 		var ignored *ledger.IgnoredError
 		if errors.As(results[i].Err, &ignored) {
-			a.done(ledger.Result{}, errors.Wrapf(r.notLeader(0), "raft index %d: %v", index, ignored))
+			a.done(ledger.Result{}, errors.Wrapf(r.notLeader(0), "raft index %d: %v", e.Index, ignored))
 			continue
 		}
 		a.done(results[i], nil)

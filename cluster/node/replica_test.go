@@ -38,7 +38,7 @@ func TestFailedApplyAnswersOnce(t *testing.T) {
 	if err := l.Close(); err != nil { // every Apply fails from here on
 		t.Fatal(err)
 	}
-	if err := r.Apply(1, 1, block, reqs); err == nil {
+	if err := r.Apply(&raftnode.Committed{Index: 1, Term: 1, Data: block, Requests: reqs}); err == nil {
 		t.Fatal("apply to a closed ledger: no error")
 	}
 	if len(answers) != 0 {

@@ -38,10 +38,10 @@ func (m *machine) BuildBlock(reqs []raftnode.Request) (block []byte, err error) 
 	return block, nil
 }
 
-func (m *machine) Apply(_, _ uint64, _ []byte, reqs []raftnode.Request) error {
+func (m *machine) Apply(e *raftnode.Committed) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range reqs {
+	for _, r := range e.Requests {
 		m.acked = append(m.acked, string(r.(line)))
 		close(m.wait[r.(line)])
 		delete(m.wait, r.(line))

@@ -11,13 +11,14 @@ import (
 // TestWaiterThatGivesUpIsGone: whoever stops waiting for an index leaves nothing behind, and does not disturb the others.
 func TestWaiterThatGivesUpIsGone(t *testing.T) {
 	t.Parallel()
-	var w waiters
 	stopped := make(chan struct{})
+	n := Node{driver: &Driver{}, ended: stopped}
+	w := &n.driver.waiting
 	wait := func(ctx context.Context, index uint64) chan error {
-		before := waiting(&w)
+		before := waiting(w)
 		out := make(chan error, 1)
-		go func() { out <- w.wait(ctx, index, stopped) }()
-		for waiting(&w) == before {
+		go func() { out <- n.WaitApplied(ctx, index) }()
+		for waiting(w) == before {
 			runtime.Gosched()
 		}
 		return out
@@ -32,8 +33,8 @@ func TestWaiterThatGivesUpIsGone(t *testing.T) {
 			t.Errorf("a waiter that gives up gets %v, want %v", err, reason)
 		}
 	}
-	if n := waiting(&w); n != 2 {
-		t.Fatalf("%d waiters are left, want the 2 that did not give up", n)
+	if left := waiting(w); left != 2 {
+		t.Fatalf("%d waiters are left, want the 2 that did not give up", left)
 	}
 	w.advance(7)
 	if err := <-patient; err != nil {
@@ -43,8 +44,8 @@ func TestWaiterThatGivesUpIsGone(t *testing.T) {
 	if err := <-late; !errors.Is(err, ErrStopped) {
 		t.Errorf("a waiter of a node that stops gets %v, want ErrStopped", err)
 	}
-	if n := waiting(&w); n != 0 {
-		t.Errorf("%d waiters are left, want none", n)
+	if left := waiting(w); left != 0 {
+		t.Errorf("%d waiters are left, want none", left)
 	}
 }
 

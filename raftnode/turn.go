@@ -1,0 +1,235 @@
+package raftnode
+
+import "github.com/cockroachdb/errors"
+
+// turnState is what only Turn touches, besides the core.
+type turnState struct {
+	// mail is what the core is stepped with. Its readers and transfers are those that are not yet among those below.
+	mail mail
+	// blocks are the requests of the proposals that are not committed, by tag.
+	blocks  map[uint64][]Request
+	nextTag uint64
+	// readers wait for the result of a read, by tag.
+	readers     map[uint64][]func(uint64, error)
+	nextReadTag uint64
+	transfers   []transfer
+	watchdog    watchdog
+	refusals    refusals
+	ended       bool
+}
+
+func newTurnState() turnState {
+	return turnState{blocks: make(map[uint64][]Request), readers: make(map[uint64][]func(uint64, error))}
+}
+
+// Turn takes what has happened, steps the core with it, and does what the core asks for. It returns
+// false once the driver has ended: everybody who waited has been answered.
+func (d *Driver) Turn() (going bool) {
+	if d.turn.ended {
+		return false
+	}
+	defer d.failOnPanic(&going)
+	switch err := d.failure(); {
+	case err != nil:
+		d.end(err)
+		return false
+	case d.closing.Load():
+		d.end(ErrStopped)
+		return false
+	}
+	d.turn.mail = d.inbox.take(d.turn.mail)
+	d.react()
+	d.dispatch()
+	d.propose()
+	d.checkTransfers()
+	return true
+}
+
+// react steps the core with one filling of the inbox.
+func (d *Driver) react() {
+	m := &d.turn.mail
+	for _, w := range m.written {
+		d.core.AppendDone(w)
+	}
+	for _, w := range m.applied {
+		d.core.ApplyDone(w)
+		if k := len(w.Entries); k > 0 {
+			d.applied.Store(w.Entries[k-1].Index)
+		}
+	}
+	for _, id := range m.peersDown {
+		d.core.PeerDown(id)
+	}
+	for _, id := range m.unreachable {
+		d.core.Unreachable(id)
+	}
+	for _, msg := range m.messages {
+		// Another error means that Raft has no use for the message.
+		var refused *RefusedError
+		if err := d.core.Step(msg); errors.As(err, &refused) {
+			d.noteRefusal(refused)
+		}
+	}
+	if m.tick {
+		d.core.Tick()
+		d.reportRefusals()
+		d.watch()
+		d.publishProgress()
+	}
+	for len(m.transfers) > 0 {
+		d.startTransfer(m.transfers[0])
+		m.transfers = m.transfers[1:]
+	}
+	if len(m.readers) > 0 {
+		d.turn.nextReadTag++
+		d.turn.readers[d.turn.nextReadTag] = m.readers
+		m.readers = nil
+		d.core.ReadIndex(d.turn.nextReadTag)
+	}
+}
+
+// propose makes blocks of what waits, as long as there is room for more in flight.
+func (d *Driver) propose() {
+	for {
+		if d.core.CanPropose() != nil {
+			return
+		}
+		reqs := d.queue.take(d.cfg.MaxBlockBytes)
+		if reqs == nil {
+			return
+		}
+		block, err := d.cfg.Machine.BuildBlock(reqs)
+		if err == nil && (len(block) == 0 || len(block) > MaxBlockSize) {
+			err = errors.Wrapf(ErrTooLarge, "machine built a block of %d bytes, allowed are 1 to %d", len(block), MaxBlockSize)
+		}
+		if err == nil {
+			d.turn.nextTag++
+			d.turn.blocks[d.turn.nextTag] = reqs // before, so that they are answered whatever happens inside
+			if err = d.core.Propose(d.turn.nextTag, block); err != nil {
+				delete(d.turn.blocks, d.turn.nextTag)
+			}
+		}
+		if err != nil {
+			d.cfg.Machine.Fail(reqs, err)
+			continue
+		}
+		d.dispatch() // the appends leave before the next block is built
+	}
+}
+
+// dispatch does what the core asks for, until it asks for nothing.
+func (d *Driver) dispatch() {
+	for {
+		e, ok := d.core.Ready()
+		if !ok {
+			break
+		}
+		if d.cfg.Observe != nil {
+			d.cfg.Observe(&e)
+		}
+		for _, m := range e.Send {
+			if !d.turn.watchdog.mutes(m) {
+				d.cfg.Transport.SendRaft(d.cfg.Group, m)
+			}
+		}
+		if e.Append != nil {
+			d.pushWrite(writeItem{work: e.Append})
+		}
+		if e.Apply != nil {
+			d.claim(e.Apply)
+			d.pushApply(e.Apply)
+		}
+		for i := range e.Reads {
+			r := &e.Reads[i]
+			answerAll(d.turn.readers[r.Tag], r.Index, r.Err)
+			delete(d.turn.readers, r.Tag)
+		}
+		for _, l := range e.Lost {
+			d.failBlock(l)
+		}
+		if old := d.state.Load(); *old != e.State {
+			state := e.State
+			d.state.Store(&state)
+		}
+		if e.StateChanged {
+			d.stateChanged(e.State)
+		}
+	}
+	d.inflight.Store(int64(d.core.inflight))
+}
+
+// claim gives the requests of the blocks in a work to its entries.
+func (d *Driver) claim(w *ApplyWork) {
+	for i := range w.Entries {
+		if tag := w.Entries[i].Tag; tag != 0 {
+			w.Entries[i].Requests = d.turn.blocks[tag]
+			delete(d.turn.blocks, tag)
+		}
+	}
+}
+
+func (d *Driver) failBlock(l LostProposal) {
+	reqs := d.turn.blocks[l.Tag]
+	delete(d.turn.blocks, l.Tag)
+	if l.Definite {
+		d.cfg.Machine.Fail(reqs, errors.Wrap(ErrDropped, "another leader's entry was committed in its place"))
+	} else {
+		d.cfg.Machine.Fail(reqs, ErrIndefinite)
+	}
+}
+
+func (d *Driver) stateChanged(st State) {
+	d.cfg.Logf("raft: %s in term %d, leader %d, commit %d, serving %t", st.Role, st.Term, st.Leader, st.Commit, st.Serving)
+	if waiting := d.queue.follow(st.Role == RoleLeader, st.Leader); len(waiting) > 0 {
+		d.cfg.Machine.Fail(waiting, &NotLeaderError{Leader: st.Leader})
+	}
+	if st.Role != RoleLeader {
+		d.progress.Store(nil)
+	}
+	d.cfg.Machine.StateChanged(st)
+}
+
+func (d *Driver) publishProgress() {
+	if d.core.State().Role != RoleLeader {
+		return
+	}
+	var list []Progress
+	d.core.Progress(func(p Progress) { list = append(list, p) })
+	d.progress.Store(&list)
+}
+
+// end answers everybody who still waits for a turn.
+func (d *Driver) end(cause error) {
+	d.turn.ended = true
+	for _, left := range []mail{d.turn.mail, d.inbox.stop()} {
+		answerAll(left.readers, 0, ErrStopped)
+		for _, t := range left.transfers {
+			t.done(cause)
+		}
+	}
+	for _, waiting := range d.turn.readers {
+		answerAll(waiting, 0, ErrStopped)
+	}
+	if waiting := d.queue.stop(); len(waiting) > 0 {
+		d.cfg.Machine.Fail(waiting, ErrStopped)
+	}
+	for _, reqs := range d.turn.blocks {
+		d.cfg.Machine.Fail(reqs, errors.Wrap(ErrIndefinite, "node stopped"))
+	}
+	for _, t := range d.turn.transfers {
+		t.done(cause)
+	}
+	st := d.core.State()
+	st.Role, st.Leader, st.Serving = RoleFollower, 0, false
+	d.state.Store(&st)
+	d.progress.Store(nil)
+	d.cfg.Machine.StateChanged(st)
+	d.endWrites()
+	d.endApplies()
+}
+
+func answerAll(waiting []func(uint64, error), index uint64, err error) {
+	for _, done := range waiting {
+		done(index, err)
+	}
+}
