@@ -109,7 +109,7 @@ func (p *process) serveAppend(c *call, b ledger.Batch) {
 		c.fail(err)
 		return
 	}
-	err := p.submit(&request{batch: b, size: b.Size(), done: func(res ledger.Result, err error) {
+	err := p.driver.Submit(&request{batch: b, size: b.Size(), done: func(res ledger.Result, err error) {
 		if err != nil {
 			c.fail(err)
 			return

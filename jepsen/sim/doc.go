@@ -5,13 +5,14 @@
 //
 // # What is real
 //
-// raftnode.Core (etcd/raft inside), raftnode/wal on a simulated disk, ledger and
-// ledger/seal are the production code, with real signatures. ledger/memstore
-// stands in for Badger: the two share a conformance test, and it forgets what
-// Badger may forget. What is written here once more is the glue that in
-// production consists of goroutines: process.go and replica.go follow raftnode's
-// loop, append and apply goroutines and cluster/node's replica and sealer step by
-// step. Messages are copied field by field, as the wire format does it.
+// raftnode.Driver (etcd/raft inside), raftnode/wal on a simulated disk, ledger and
+// ledger/seal are the production code, with real signatures. So the order of
+// sending, writing, applying and answering, and group commit, are those of
+// production: tasks.go runs the driver's three tasks as events where production
+// has goroutines. ledger/memstore stands in for Badger: the two share a
+// conformance test, and memstore forgets what Badger may forget. replica.go
+// follows cluster/node's replica and sealer. Messages are copied field by field,
+// as the wire format does it.
 //
 // # What happens to it
 //

@@ -112,9 +112,9 @@ func (w *world) inject(f *fault) {
 		}
 	case FaultHint:
 		n, dead := w.target(f), 1+f.rng.Uint64N(uint64(w.opt.Nodes))
-		if p := n.proc; p != nil && dead != n.id {
+		if p := n.proc; p != nil && p.running && dead != n.id {
 			w.begins(f, n.id, "is told that node %d is dead", dead)
-			p.peerDown(dead)
+			p.driver.PeerDown(dead, true)
 		}
 	case FaultClients:
 		n := w.target(f)

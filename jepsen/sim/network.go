@@ -68,8 +68,8 @@ func (n *network) raft(m *raftpb.Message) {
 	from, to := m.GetFrom(), m.GetTo()
 	delays := n.arrivals(from, to, classOf(m))
 	if len(delays) == 0 && n.rng.IntN(4) == 0 {
-		if p := n.w.nodes[from].proc; p != nil { // its transport may notice
-			p.unreachable(to)
+		if p := n.w.nodes[from].proc; p != nil && p.running { // its transport may notice
+			p.driver.Unreachable(to)
 		}
 	}
 	for _, d := range delays {
@@ -78,7 +78,7 @@ func (n *network) raft(m *raftpb.Message) {
 			if p := n.w.nodes[to].proc; p != nil && p.running {
 				n.w.trace.message('<', c)
 				n.w.stats.Delivered++
-				p.receive(c)
+				p.driver.HandleRaft(group, from, c)
 			}
 		})
 	}
@@ -94,7 +94,7 @@ func (n *network) app(from, to uint64, payload []byte) {
 			if p := n.w.nodes[to].proc; p != nil && p.running {
 				n.w.trace.app('<', from, to, payload)
 				n.w.stats.Delivered++
-				p.receiveApp(from, payload)
+				p.driver.HandleApp(group, from, payload)
 			}
 		})
 	}

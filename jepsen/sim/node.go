@@ -142,8 +142,8 @@ func (n *node) spreadNews() {
 			continue
 		}
 		n.w.after(exp(n.rng, 5*time.Millisecond), func() {
-			if p := other.proc; p != nil {
-				p.peerDown(n.id)
+			if p := other.proc; p != nil && p.running {
+				p.driver.PeerDown(n.id, true)
 			}
 		})
 	}

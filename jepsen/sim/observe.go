@@ -9,7 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/jepsen/check"
-	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
 func hashOf(data []byte) uint64 {
@@ -26,7 +26,7 @@ func raftEntries(entries []*raftpb.Entry) []check.RaftEntry {
 
 // traceStart tells the checker what was found on the disk.
 func (p *process) traceStart() {
-	s := p.core.State()
+	s := p.driver.Status().State
 	p.state, p.commit = s, s.Commit
 	vote := uint64(0)
 	hs, _, err := p.group.InitialState()
@@ -50,8 +50,8 @@ func (p *process) traceStart() {
 	p.w.trace.bytes(binary.BigEndian.AppendUint64(nil, s.Term))
 }
 
-// traceDurable tells the checker that a work is on the disk for good.
-func (p *process) traceDurable(w *raftnode.AppendWork) {
+// traceDurable tells the checker that a record is on the disk for good.
+func (p *process) traceDurable(w *wal.Record) {
 	if k := len(w.Entries); k > 0 {
 		p.w.raft.Durable(p.n.id, w.Entries[k-1].GetIndex(), w.Entries[k-1].GetTerm())
 	}

@@ -16,16 +16,15 @@ const (
 	clusterID = 0x51
 )
 
-// process is one life of a node's process: what raftnode.Node is in production,
-// with events in place of goroutines. The loop's order is loop.go's: responses,
-// dead peers, messages, tick, readers; then effects; then proposals.
+// process is one life of a node's process. It is the raftnode.Shell of the production driver, with
+// events in place of goroutines, and its Machine.
 type process struct {
 	w *world
 	n *node
 
 	log    *wal.Log
 	group  *wal.Group
-	core   *raftnode.Core
+	driver *raftnode.Driver
 	ledger *ledger.Ledger
 
 	running  bool // between begin and the end
@@ -33,66 +32,26 @@ type process struct {
 	stopping bool
 	backlog  []func() // what happened while the process stood still
 
-	mail    mail
-	waking  bool
-	state   raftnode.State
-	commit  uint64
-	blocks  map[uint64][]*request
-	nextTag uint64
-	readers map[uint64][]func(uint64, error)
-	nextGet uint64
-
-	queue     []*request
-	accepting bool // the queue takes requests: this node leads
-	lead      uint64
-
-	appends   []appendItem
-	appending bool
-	unsynced  []*raftnode.AppendWork // done, but not followed by a sync yet
-
-	applies  []applyItem
-	applying bool
+	tasks    [3]task
+	state    raftnode.State
+	commit   uint64
 	applied  uint64
-	waiters  []waiter // for an applied index
-	behind   []waiter // for a size of the ledger
+	unsynced []wal.Record // written, but not followed by a sync yet
+	behind   []waiter     // for a size of the ledger
 
 	replica
 	calls    []*call
 	watchers []*watcher
 }
 
-// mail is what the loop has to react to.
-type mail struct {
-	tick     bool
-	appended []*raftnode.AppendWork
-	applied  []*raftnode.ApplyWork
-	down     []uint64
-	lost     []uint64
-	messages []*raftpb.Message
-	readers  []func(uint64, error)
-	transfer []uint64
-}
-
-type appendItem struct {
-	work *raftnode.AppendWork
-	mark *wal.Mark
-	note *wal.Note
-	done func()
-}
-
-type applyItem struct {
-	work *raftnode.ApplyWork
-	reqs [][]*request
-}
-
-// waiter waits until something has reached an index or a size.
+// waiter waits until the ledger has a size.
 type waiter struct {
 	index uint64
 	do    func()
 }
 
 func newProcess(n *node) *process {
-	return &process{w: n.w, n: n, blocks: map[uint64][]*request{}, readers: map[uint64][]func(uint64, error){}}
+	return &process{w: n.w, n: n}
 }
 
 // open recovers log and ledger from the disks, as cluster/node does.
@@ -131,29 +90,31 @@ func (p *process) open() (err error) {
 	return err
 }
 
-// begin starts Raft once the process is up.
+// begin makes the driver once the process is up.
 func (p *process) begin() {
 	p.n.disk.settle()
 	p.applied = p.group.Mark().Index
-	p.nextGet = 0
+	p.initTasks()
 	var err error
-	p.core, err = raftnode.NewCore(raftnode.CoreConfig{
-		ID: p.n.id, Group: group, Storage: p.group, Applied: p.applied,
-		Incarnation:    p.n.rng.Uint64(),
-		HeartbeatTicks: p.w.cfg.heartbeat, ElectionTicks: p.w.cfg.election, MaxInflightBlocks: p.w.cfg.inflight,
-	})
+	p.driver, err = raftnode.NewDriver(raftnode.Config{
+		ID: p.n.id, Group: group, Log: p.log, Transport: wire{p}, Machine: p,
+		Incarnation:  p.n.rng.Uint64(),
+		TickInterval: p.w.cfg.tick, HeartbeatTicks: p.w.cfg.heartbeat, ElectionTicks: p.w.cfg.election,
+		MaxInflightBlocks: p.w.cfg.inflight, MaxBlockBytes: p.w.cfg.maxBlockBytes, QueueRequests: p.w.cfg.queueLimit,
+		Refused: p.messageRefused, Observe: p.observe,
+	}, p)
 	if err == nil {
 		err = p.beginReplica()
 	}
 	if err != nil {
-		p.fatal(err)
+		p.fatal(errors.Wrap(err, "begin"))
 		return
 	}
 	p.running = true
 	p.w.stats.Restarts++
 	p.w.note(p.n.id, "up", "")
 	p.traceStart()
-	p.dispatch()
+	p.Wake(raftnode.TaskTurn)
 	p.ticker()
 	for _, other := range p.w.nodes[1:] {
 		if q := other.proc; other != p.n && q != nil && q.running {
@@ -192,8 +153,7 @@ func (p *process) ticker() {
 			return
 		}
 		if p.n.paused == 0 { // ticks that nobody could take are lost
-			p.mail.tick = true
-			p.wake()
+			p.driver.Tick()
 		}
 		p.ticker()
 	})

@@ -40,6 +40,9 @@ type request struct {
 	done  func(ledger.Result, error)
 }
 
+// Size implements raftnode.Request.
+func (r *request) Size() int { return r.size }
+
 func (p *process) beginReplica() (err error) {
 	p.marked = p.group.Mark().Index
 	p.markedAt = p.w.now
@@ -59,36 +62,36 @@ func (p *process) beginReplica() (err error) {
 	return nil
 }
 
-// buildBlock encodes batches as one block with a time that never goes back.
-func (p *process) buildBlock(reqs []*request) ([]byte, error) {
+// BuildBlock implements raftnode.Machine: one block with a time that never goes back.
+func (p *process) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 	head := p.ledger.Head()
 	p.stamped = max(p.stamped, head.Time, p.n.wall().UnixMicro())
 	batches := make([]ledger.Batch, len(reqs))
 	for i, r := range reqs {
-		batches[i] = r.batch
+		batches[i] = r.(*request).batch
 	}
 	return ledger.EncodeBlock(p.ledger.Anchor(), p.stamped, batches)
 }
 
-func (p *process) apply(index, term uint64, block []byte, reqs []*request) error {
-	results, err := p.ledger.Apply(index, term, block)
+// Apply implements raftnode.Machine.
+func (p *process) Apply(e *raftnode.Committed) error {
+	results, err := p.ledger.Apply(e.Index, e.Term, e.Data)
 	if err != nil {
-		p.refuse(reqs, raftnode.ErrIndefinite)
-		return errors.Wrapf(err, "apply raft entry %d", index)
+		return errors.Wrapf(err, "apply raft entry %d", e.Index)
 	}
 	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
 		// Every proposer of the simulation is honest.
 		if n := p.ledger.Ignored(reason); n > p.ignored[reason] && !p.n.damaged() {
 			p.ignored[reason] = n
-			p.w.fail("diverged", index, "node %d: the block at raft index %d has no effect (%s)", p.n.id, index, reason)
+			p.w.fail("diverged", e.Index, "node %d: the block at raft index %d has no effect (%s)", p.n.id, e.Index, reason)
 		}
 	}
 	if c := p.ledger.Contradicted(); c != nil && c != p.contradicted {
 		p.contradicted = c
 		p.post(seal.Contradicted{Size: c.Size, Root: c.Root})
 	}
-	for i, r := range reqs {
-		r.done(results[i], nil)
+	for i, r := range e.Requests {
+		r.(*request).done(results[i], nil)
 	}
 	if len(results) > 0 {
 		p.sealSize = p.ledger.Head().Size
@@ -102,47 +105,57 @@ func (p *process) apply(index, term uint64, block []byte, reqs []*request) error
 	return nil
 }
 
+// Fail implements raftnode.Machine.
+func (p *process) Fail(reqs []raftnode.Request, err error) {
+	for _, r := range reqs {
+		r.(*request).done(ledger.Result{}, err)
+	}
+}
+
+// HandleApp implements raftnode.Machine.
+func (p *process) HandleApp(from uint64, payload []byte) {
+	p.post(seal.Received{From: from, Payload: payload})
+}
+
+// StateChanged implements raftnode.Machine.
+func (p *process) StateChanged(s raftnode.State) {
+	old := p.state
+	p.state = s
+	if s.Role == raftnode.RoleLeader && (old.Role != raftnode.RoleLeader || old.Term != s.Term) {
+		p.w.raft.Leads(p.n.id, s.Term)
+		p.w.stats.Elections++
+		p.w.note(p.n.id, "leader", "leads term %d", s.Term)
+	}
+	if old.Serving != s.Serving || old.Term != s.Term {
+		p.leading(s.Serving)
+	}
+}
+
 // mark tells the log how far it need not reach back any more.
 func (p *process) mark() {
 	s, ok := p.ledger.Durable()
-	if !ok || s.RaftIndex <= p.marked {
-		return
+	if ok && s.RaftIndex > p.marked && p.driver.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
+		p.marked = s.RaftIndex
 	}
-	p.marked = s.RaftIndex
-	m := wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}
-	if _, cs, err := p.group.InitialState(); err == nil {
-		m.ConfState = cs
-	}
-	p.push(appendItem{mark: &m})
-}
-
-// submit queues a batch. An error is definite.
-func (p *process) submit(r *request) error {
-	switch {
-	case p.stopping:
-		return raftnode.ErrStopped
-	case !p.accepting:
-		return &raftnode.NotLeaderError{Leader: p.lead}
-	case len(p.queue) >= p.w.cfg.queueLimit:
-		return raftnode.ErrQueueFull
-	}
-	p.queue = append(p.queue, r)
-	p.wake()
-	return nil
 }
 
 // barrier calls do when this replica has applied everything that was
 // acknowledged before the call, or with an error.
 func (p *process) barrier(do func(error)) {
-	p.mail.readers = append(p.mail.readers, func(index uint64, err error) {
+	listening := p.driver.ReadIndex(func(index uint64, err error) {
 		if err != nil {
 			do(err)
 			return
 		}
-		p.waitApplied(index, func() { do(nil) })
+		p.driver.WhenApplied(index, func() { do(nil) })
 	})
-	p.wake()
+	if !listening {
+		do(raftnode.ErrStopped)
+	}
 }
+
+// transfer hands leadership over; nobody waits for it.
+func (p *process) transfer(to uint64) { p.driver.TransferLeadership(to, func(error) {}) }
 
 // stop ends the process cleanly: hand over, finish what is in flight, close. It is
 // started again after down.
@@ -151,17 +164,18 @@ func (n *node) stop(down time.Duration) {
 	if p == nil || !p.running || p.stopping {
 		return
 	}
-	p.stopping, p.accepting = true, false
-	waiting := p.queue
-	p.queue = nil
-	p.refuse(waiting, raftnode.ErrStopped)
+	p.stopping = true
+	p.driver.Refuse()
 	p.transfer(0)
-	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, func() { p.close(down) })
+	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, func() {
+		p.driver.Close()
+		p.close(down)
+	})
 }
 
 // close waits for the disk and closes everything.
 func (p *process) close(down time.Duration) {
-	if p.appending || p.applying {
+	if !p.tasks[raftnode.TaskTurn].over || !p.tasks[raftnode.TaskWrite].over || !p.tasks[raftnode.TaskApply].over {
 		p.after(time.Millisecond, func() { p.close(down) })
 		return
 	}
@@ -206,9 +220,6 @@ func (p *process) finalMark() error {
 func (p *process) leading(is bool) { p.post(seal.Leader{Is: is}) }
 func (p *process) peerUp(id uint64) {
 	p.post(seal.PeerUp{ID: id})
-}
-func (p *process) receiveApp(from uint64, payload []byte) {
-	p.post(seal.Received{From: from, Payload: payload})
 }
 
 func (p *process) post(e seal.Event) {
@@ -262,7 +273,11 @@ func (p *process) stepSealer(e seal.Event) {
 		case seal.Send:
 			p.w.net.app(p.n.id, e.To, e.Payload)
 		case seal.Persist:
-			p.push(appendItem{note: &wal.Note{Slot: sealNote, Data: e.Data}, done: func() { p.post(seal.Persisted{Token: e.Token}) }})
+			p.driver.AppendNote(sealNote, e.Data, func(err error) {
+				if err == nil {
+					p.post(seal.Persisted{Token: e.Token})
+				}
+			})
 		case seal.Sealed:
 			if err := p.ledger.SetSealed(e.Checkpoint); err != nil {
 				p.fatal(errors.Wrapf(err, "store sealed checkpoint of size %d", e.Checkpoint.Size))

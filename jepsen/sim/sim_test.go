@@ -124,7 +124,7 @@ func TestDeterminism(t *testing.T) {
 // TestScenario is one story told in full: the leader is cut off, another one is
 // elected; power fails everywhere; everything comes back.
 func TestScenario(t *testing.T) {
-	o := Options{Seed: 5, Nodes: 3, Ops: 120, Clients: 4, Duration: 12 * time.Second, Faults: NoFaults}
+	o := Options{Seed: 6, Nodes: 3, Ops: 120, Clients: 4, Duration: 12 * time.Second, Faults: NoFaults}
 	var first uint64
 	res := runWith(o, func(w *world) {
 		w.after(4*time.Second, func() {

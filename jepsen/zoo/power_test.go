@@ -102,8 +102,8 @@ func slowSyncs(fs vfs.FS, latency time.Duration) vfs.FS {
 
 // TestPowerFailsInGroupCommits: power fails on all nodes, again and again, while many
 // callers keep the disks busy, so that most writes carry several works. Whatever was
-// answered before a failure is found on a majority of the disks. The simulation has
-// a writer of its own; this is the one of production.
+// answered before a failure is found on a majority of the disks. The simulation runs
+// the same driver as events; this test runs it as the goroutines of production.
 func TestPowerFailsInGroupCommits(t *testing.T) {
 	t.Parallel()
 	const nodes = 3
