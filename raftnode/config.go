@@ -78,6 +78,10 @@ type Config struct {
 	// entry, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
+	// Unfit, when not nil, says why this member should not lead, nil when it may. While there is a
+	// reason the member does not stand for election, and a leader hands over. It is called from a
+	// turn, with every tick, and must be quick. The reason is logged when it begins.
+	Unfit func() error
 	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is called
 	// from a turn.
 	Vet func(data []byte) error
@@ -116,6 +120,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.StallTimeout, 2*time.Duration(c.ElectionTicks)*c.TickInterval)
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
+	}
+	if c.Unfit == nil {
+		c.Unfit = func() error { return nil }
 	}
 	if c.Refused == nil {
 		c.Refused = func(*RefusedError) {}

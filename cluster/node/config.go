@@ -52,8 +52,13 @@ type Config struct {
 	Storage Storage `yaml:"storage,omitempty"`
 	// Seal sets how often an unasked-for checkpoint is sealed.
 	Seal Seal `yaml:"seal,omitempty"`
+	// Clock bounds how far the members' clocks may be apart.
+	Clock Clock `yaml:"clock,omitempty"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `yaml:"log_level,omitempty"`
+
+	// now is the node's wall clock; nil means time.Now. Tests give a node another one.
+	now func() time.Time
 }
 
 // Listen holds the addresses of one node, host:port each.
@@ -99,6 +104,13 @@ type Storage struct {
 	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`    // Raft entries kept in memory, 32 MiB
 	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends that wait for a block, 64 MiB
 	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
+}
+
+// Clock bounds the clocks. Zero means the default.
+type Clock struct {
+	// MaxOffset: a node whose clock is further from those of a majority does not lead, and a
+	// block whose time is further ahead of a node's clock is not stored by it; 10 s.
+	MaxOffset time.Duration `yaml:"max_offset,omitempty"`
 }
 
 // Seal sets the sealing cadence. Zero means the default.
@@ -288,6 +300,14 @@ func splitAddress(s string) (host, port string, err error) {
 func anyHost(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// wallClock is the node's wall clock.
+func (c *Config) wallClock() func() time.Time {
+	if c.now != nil {
+		return c.now
+	}
+	return time.Now
 }
 
 // Self returns this node's own row of Members.

@@ -88,6 +88,10 @@ func (n *node) registerMetrics() {
 			ConstLabels: prometheus.Labels{"reason": string(reason)},
 		}, func() float64 { return float64(n.ledger.Ignored(reason)) }))
 	}
+	m.gauge("cairn_clock_offset_seconds", "How far this node's clock is ahead of the median of the members' clocks; negative when it is behind.",
+		func() float64 { return r.clocks.ahead().Seconds() })
+	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",
+		func() bool { return r.clocks.unfit() != nil })
 	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return r.state.Load().Serving })
 	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
 	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })

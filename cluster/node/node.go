@@ -216,6 +216,8 @@ func (n *node) start() (err error) {
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,
 		QueueBytes:     int(n.cfg.Storage.QueueBytes),
+		Unfit:          n.replica.clocks.unfit,
+		Vet:            n.replica.clocks.vet,
 		Refused: func(r *raftnode.RefusedError) {
 			n.metrics.refused.WithLabelValues(n.replica.memberName(r.From), string(r.Reason)).Inc()
 		},

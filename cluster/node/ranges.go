@@ -48,6 +48,7 @@ var ranges = []numberRange{
 	{"storage.cache_bytes", size, mib, 64 * gib, 32 * mib},
 	{"storage.queue_bytes", size, 2 * mib, 16 * gib, 64 * mib},
 	{"storage.min_free_bytes", size, mib, 1024 * tib, 256 * mib},
+	{"clock.max_offset", duration, ms(100), ms(3_600_000), ms(10_000)},
 	{"seal.cadence", duration, ms(1), ms(3_600_000), ms(50)},
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -18,7 +19,7 @@ import (
 // opaque blocks, with the ledger, which applies them, and with the sealer, which
 // has the result cosigned. It is the raftnode.Machine of its group.
 //
-// Who calls what: BuildBlock on Raft's loop, Apply on Raft's apply goroutine, the
+// Who calls what: BuildBlock and the clocks' unfit and vet on Raft's loop, Apply on Raft's apply goroutine, the
 // rest from anywhere.
 type replica struct {
 	node   *node
@@ -30,10 +31,8 @@ type replica struct {
 	state atomic.Pointer[raftnode.State]
 	// contradicted is the newest anchor of which the sealer was told. Owned by Raft's apply goroutine.
 	contradicted *ledger.Anchor
-	// stamped is the ledger time of the newest block built here, µs since the Unix
-	// epoch. Owned by Raft's loop.
-	stamped int64
-	metrics *metrics
+	clocks       *clocks
+	metrics      *metrics
 	// storeBytes is what the ledger's directory occupies, measured now and then.
 	storeBytes atomic.Int64
 }
@@ -41,6 +40,11 @@ type replica struct {
 // newReplica connects ledger and sealer; raft is set by the caller.
 func newReplica(n *node) (*replica, error) {
 	r := &replica{node: n, ledger: n.ledger, names: map[uint64]Member{}, metrics: n.metrics}
+	r.clocks = &clocks{
+		voters: len(n.cfg.Members), maxOffset: n.cfg.Clock.MaxOffset, now: n.cfg.wallClock(),
+		samples:    func() map[uint64]transport.ClockSample { return n.transport.Clocks() },
+		ledgerTime: func() int64 { return n.ledger.Head().Time },
+	}
 	for _, m := range n.cfg.Members {
 		r.names[m.ID] = m
 	}
@@ -54,7 +58,7 @@ func newReplica(n *node) (*replica, error) {
 		return nil, err
 	}
 	r.sealer = &sealer{
-		machine: machine, ledger: n.ledger, fatal: n.fail, log: n.log.With("part", "seal"), metrics: n.metrics,
+		machine: machine, ledger: n.ledger, fatal: n.fail, now: n.cfg.wallClock(), log: n.log.With("part", "seal"), metrics: n.metrics,
 		send:    func(to uint64, payload []byte) { r.raft.SendApp(to, payload) },
 		persist: func(data []byte, done func(error)) { r.raft.AppendNote(sealNote, data, done) },
 		wake:    make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
@@ -74,17 +78,15 @@ type appendRequest struct {
 // Size is what the batch adds to a block, in bytes.
 func (r *appendRequest) Size() int { return r.size }
 
-// BuildBlock encodes the waiting batches as one block. It stamps the ledger time,
-// which never goes back: this leader has applied everything that was committed
-// before its term, and remembers what it stamped since.
+// BuildBlock encodes the waiting batches as one block. The ledger time that it stamps
+// never goes back: this leader has applied everything that was committed before its
+// term, and remembers what it has stamped.
 func (r *replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
-	head := r.ledger.Head()
-	r.stamped = max(r.stamped, head.Time, time.Now().UnixMicro())
 	batches := make([]ledger.Batch, len(reqs))
 	for i, q := range reqs {
 		batches[i] = q.(*appendRequest).batch
 	}
-	return ledger.EncodeBlock(r.ledger.Anchor(), r.stamped, batches)
+	return ledger.EncodeBlock(r.ledger.Anchor(), r.clocks.stamp(), batches)
 }
 
 // markInterval is how often the Raft log learns how far the ledger is durable.

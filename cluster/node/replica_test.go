@@ -25,7 +25,7 @@ func TestFailedApplyAnswersOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{ledger: l}
+	r := &replica{ledger: l, clocks: &clocks{voters: 1, now: time.Now, samples: noSamples, ledgerTime: func() int64 { return l.Head().Time }}}
 	r.state.Store(&raftnode.State{})
 	batch := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Payload: []byte("x")}}}
 	var answers []error

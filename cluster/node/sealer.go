@@ -32,6 +32,7 @@ type sealer struct {
 	send    func(to uint64, payload []byte)
 	persist func(data []byte, done func(error))
 	fatal   func(error)
+	now     func() time.Time
 	log     *slog.Logger
 	metrics *metrics
 
@@ -124,18 +125,18 @@ func (s *sealer) run() {
 		var events []seal.Event
 		events, size = s.take(size)
 		for _, e := range events {
-			s.carryOut(s.machine.Step(time.Now(), e))
+			s.carryOut(s.machine.Step(s.now(), e))
 		}
 		timer.Stop()
 		if at, ok := s.machine.Deadline(); ok {
-			timer.Reset(time.Until(at))
+			timer.Reset(at.Sub(s.now()))
 		}
 		select {
 		case <-s.quit:
 			return
 		case <-s.wake:
 		case <-timer.C:
-			s.carryOut(s.machine.Step(time.Now(), seal.Tick{}))
+			s.carryOut(s.machine.Step(s.now(), seal.Tick{}))
 		}
 	}
 }

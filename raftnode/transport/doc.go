@@ -32,9 +32,9 @@
 //	offset size
 //	     0    4  magic "crnF"
 //	     4    1  version, 1
-//	     5    1  kind: 1 hello, 2 raft, 3 app
+//	     5    1  kind: 1 hello, 2 raft, 3 app, 4 clock
 //	     6    2  zero
-//	     8    8  group (0 in a hello)
+//	     8    8  group (0 in a hello and in a clock frame)
 //	    16    4  payload length
 //	    20    4  CRC-32C of bytes 0..19 and the payload
 //	    24       payload
@@ -45,6 +45,9 @@
 //	 1    7  zero
 //	 8    8  sender's node id
 //	16    8  receiver's node id
+//
+// Once a second each node asks each peer for its wall clock, over the control
+// connections; clock.go has the payload of these frames.
 //
 // The payload of an app frame is the application's. That of a raft frame is one
 // message: 64 bytes, the context, then the entries.

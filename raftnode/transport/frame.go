@@ -28,6 +28,7 @@ const (
 	kindHello frameKind = 1
 	kindRaft  frameKind = 2
 	kindApp   frameKind = 3
+	kindClock frameKind = 4
 )
 
 // class is one of the two connections between a pair of nodes in one direction.
@@ -96,7 +97,7 @@ func parseHeader(b *[headerSize]byte, maxPayload int) (header, error) {
 		return h, malformed("reserved header bytes are not zero")
 	}
 	h.kind = frameKind(b[5])
-	if h.kind < kindHello || h.kind > kindApp {
+	if h.kind < kindHello || h.kind > kindClock {
 		return h, malformed("unknown frame kind %d", b[5])
 	}
 	h.group = binary.LittleEndian.Uint64(b[8:])
@@ -144,6 +145,15 @@ func (h hello) appendFrame(dst []byte) []byte {
 	dst = append(dst, byte(h.class), 0, 0, 0, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, h.from)
 	dst = binary.LittleEndian.AppendUint64(dst, h.to)
+	sealFrame(dst[start:])
+	return dst
+}
+
+// appendPayloadFrame appends a whole frame.
+func appendPayloadFrame(dst []byte, kind frameKind, group uint64, payload []byte) []byte {
+	start := len(dst)
+	dst = appendHeader(dst, kind, group, len(payload))
+	dst = append(dst, payload...)
 	sealFrame(dst[start:])
 	return dst
 }

@@ -199,6 +199,11 @@ func (t *Transport) deliver(h header, payload []byte, p *peer, c class) error {
 			return nil
 		}
 		handler.HandleApp(h.group, p.id, payload)
+	case kindClock:
+		if c != classControl || h.group != 0 {
+			return malformed("clock frame of group %d on a %s connection", h.group, c)
+		}
+		return t.handleClock(p, payload)
 	case kindRaft:
 		m, err := parseMessage(payload)
 		if err != nil {

@@ -25,11 +25,12 @@ const (
 	bufferSize  = 64 << 10
 )
 
-// item is one frame to be sent: a raft message, or an application's payload when
-// message is nil.
+// item is one frame to be sent: a raft message, a clock frame's payload, or an
+// application's payload when both others are nil.
 type item struct {
 	group   uint64
 	message *raftpb.Message
+	clock   []byte
 	app     []byte
 	size    int // payload bytes
 }
@@ -157,6 +158,7 @@ func (o *outbound) run() {
 		o.stats.connects.Add(1)
 		if o.class == classControl {
 			o.peer.alive.Store(true)
+			o.t.askClock(o.peer)
 			o.t.eachHandler(func(h Handler) { h.PeerUp(o.peer.id) })
 		}
 		err = o.send(conn)
@@ -232,11 +234,10 @@ func (o *outbound) writeItems(conn net.Conn, items []item) error {
 	for i := range items {
 		it := &items[i]
 		switch {
+		case it.clock != nil:
+			o.buf = appendPayloadFrame(o.buf, kindClock, 0, it.clock)
 		case it.message == nil:
-			start := len(o.buf)
-			o.buf = appendHeader(o.buf, kindApp, it.group, len(it.app))
-			o.buf = append(o.buf, it.app...)
-			sealFrame(o.buf[start:])
+			o.buf = appendPayloadFrame(o.buf, kindApp, it.group, it.app)
 		case it.size < directWrite:
 			o.buf = appendRaftFrame(o.buf, it.group, it.message)
 		default:

@@ -56,6 +56,14 @@ type Config struct {
 	// WriteTimeout is how long a peer may take no data before its connection is
 	// given up; 0 means 10 s.
 	WriteTimeout time.Duration
+
+	// Now is this node's wall clock, which peers compare with theirs (Clocks); nil
+	// means time.Now.
+	Now func() time.Time
+	// Mark is a number of the caller's that peers learn together with the clock; nil means 0.
+	Mark func() int64
+	// ClockInterval is how often a peer is asked for its time; 0 means 1 s.
+	ClockInterval time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -77,16 +85,26 @@ func (c Config) withDefaults() Config {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Mark == nil {
+		c.Mark = func() int64 { return 0 }
+	}
+	if c.ClockInterval == 0 {
+		c.ClockInterval = time.Second
+	}
 	return c
 }
 
 // Transport connects one node with its peers. Safe for concurrent use.
 type Transport struct {
-	cfg    Config
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	peers  map[NodeID]*peer // immutable
+	cfg     Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	started time.Time        // of New; carries the monotonic clock
+	peers   map[NodeID]*peer // immutable
 	// handlers is replaced, never changed.
 	handlers atomic.Pointer[map[uint64]Handler]
 
@@ -115,6 +133,7 @@ type peer struct {
 	out   [2]*outbound // by class.index()
 	in    [2]counters
 	local counters // dropped before a queue was chosen
+	clock peerClock
 
 	// A peer is known to be dead when it was alive, none of its control
 	// connections to us is left, and it refuses ours. alive is set by every control
@@ -131,7 +150,7 @@ func (p *peer) refused() bool { return p.inbound.Load() == 0 && p.alive.Swap(fal
 // New makes a transport; nothing happens before Start.
 func New(cfg Config) *Transport {
 	cfg = cfg.withDefaults()
-	t := &Transport{cfg: cfg, peers: make(map[NodeID]*peer)}
+	t := &Transport{cfg: cfg, started: time.Now(), peers: make(map[NodeID]*peer)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.handlers.Store(&map[uint64]Handler{})
 	t.mu.inbound = make(map[net.Conn]struct{})
@@ -184,6 +203,7 @@ func (t *Transport) Start(ln net.Listener) {
 			t.wg.Go(o.run)
 		}
 	}
+	t.wg.Go(t.askClocks)
 	if ln != nil {
 		t.mu.listener = ln
 		t.wg.Go(func() { t.acceptLoop(ln) })

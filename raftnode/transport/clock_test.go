@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"testing"
+	"time"
+)
+
+// TestClocks: each node learns how far the other's wall clock is ahead of its own, and the other's mark.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	const ahead = 365 * 24 * time.Hour
+	p := newPair(t, func(c *Config) {
+		c.ClockInterval = 5 * time.Millisecond
+		mark := int64(c.Self) * 100
+		c.Mark = func() int64 { return mark }
+		if c.Self == 2 {
+			c.Now = func() time.Time { return time.Now().Add(ahead) }
+		}
+	})
+	for self, want := range map[NodeID]struct {
+		peer   NodeID
+		offset time.Duration
+		mark   int64
+	}{1: {2, ahead, 200}, 2: {1, -ahead, 100}} {
+		var s ClockSample
+		eventually(t, "a sample of the peer's clock", func() (ok bool) {
+			s, ok = p.nodes[self].Clocks()[want.peer]
+			return ok
+		})
+		if wrong := (s.Offset - want.offset).Abs(); wrong > s.RoundTrip/2+time.Second || s.Mark != want.mark || s.Age < 0 {
+			t.Errorf("node %d: sample %+v, want offset %s and mark %d", self, s, want.offset, want.mark)
+		}
+	}
+}
+
+// TestClockAnswers: only the answer to the open question counts, and no answer can overflow the offset.
+func TestClockAnswers(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}})
+	p := tr.peers[2]
+	p.clock.token, p.clock.open, p.clock.asked = 7, true, time.Since(tr.started)
+	for _, x := range []struct {
+		payload []byte
+		valid   bool
+		sample  bool
+	}{
+		{appendClock(nil, clockAnswer, 6, 1, 1), true, false},
+		{appendClock(nil, clockAnswer, 7, 1, 1)[:20], false, false},
+		{appendClock(nil, 3, 7, 1, 1), false, false},
+		{append([]byte{clockAnswer, 1}, make([]byte, clockSize-2)...), false, false},
+		{appendClock(nil, clockAnswer, 7, 1<<63-1, -1), true, true},
+		{appendClock(nil, clockAnswer, 7, 0, 5), true, true}, // a second answer: the first one stays
+	} {
+		if err := tr.handleClock(p, x.payload); (err == nil) != x.valid {
+			t.Errorf("%x: %v, want valid %t", x.payload, err, x.valid)
+		}
+		s, ok := tr.Clocks()[2]
+		if ok != x.sample || ok && (s.Mark != -1 || s.Offset < 250*365*24*time.Hour) {
+			t.Errorf("%x: sample %+v, want one %t, from the first answer to the open question", x.payload, s, x.sample)
+		}
+	}
+}
