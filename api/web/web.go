@@ -11,12 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 )
 
 // Ledger is what the handlers read; *ledger.Ledger has it. Safe for concurrent use.
 type Ledger interface {
+	Head() ledger.Head
 	Sealed() *ledger.Sealed
 	Tile(level uint8, index uint64, width int) ([]byte, error)
 	EntryBundle(index uint64, width int) ([]byte, error)
@@ -137,6 +139,7 @@ func send(w http.ResponseWriter, contentType string, body []byte) {
 func (h *handler) checkpoint(w http.ResponseWriter, _ *http.Request) {
 	sealed := h.cfg.Ledger.Sealed()
 	if sealed == nil {
+		w.Header().Set(cairnv1.SizeHeader, strconv.FormatUint(h.cfg.Ledger.Head().Size, 10))
 		fail(w, http.StatusNotFound, "nothing is sealed yet")
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/web"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
@@ -90,6 +91,9 @@ func TestCheckpoint(t *testing.T) {
 		if resp, _ := request(t, s, "GET", path); resp.StatusCode != 404 {
 			t.Errorf("%s of a ledger that is not sealed: %d", path, resp.StatusCode)
 		}
+	}
+	if resp, _ := request(t, s, "GET", "/checkpoint"); resp.Header.Get(cairnv1.SizeHeader) != "0" {
+		t.Errorf("the answer of an empty ledger does not say so: %v", resp.Header)
 	}
 }
 

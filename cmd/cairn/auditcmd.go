@@ -14,7 +14,6 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cmd/cairn/audit"
-	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -25,6 +24,7 @@ type auditState struct {
 	Size       uint64 `json:"size"`
 	Root       string `json:"root"`
 	Checkpoint string `json:"checkpoint"` // the signed note
+	Time       int64  `json:"time"`       // ledger time of the last entry, microseconds since the Unix epoch
 	Audited    string `json:"audited"`
 }
 
@@ -37,6 +37,7 @@ type auditResult struct {
 	Root      string          `json:"root,omitempty"`
 	Since     uint64          `json:"since"`
 	Behind    bool            `json:"behind,omitempty"` // smaller than what was audited before
+	Empty     bool            `json:"empty,omitempty"`  // no entries yet
 	Entries   uint64          `json:"entries"`
 	Bytes     uint64          `json:"bytes"`
 	Tiles     uint64          `json:"tiles"`
@@ -57,7 +58,13 @@ named by file, position and entry. Exits with 3 if anything is.
 
 The ledger is read from a node's HTTP base URL, from a directory that holds a
 copy (C2SP tlog-tiles: checkpoint, tile/...), or without an argument from the
-nodes of the profile over gRPC, which serves entries but no tiles.
+nodes of the profile over gRPC, which serves entries but no tiles. A server that
+is busy is waited for as it asks (Retry-After), up to --timeout for each file.
+
+Each finding says whom it blames: the copy, whose files are not those that were
+signed, or the ledger, whose keys signed what is wrong. A ledger without entries
+is in order: the code is 0, and nothing is proved, since nothing is signed yet. A
+source without a checkpoint that does not say so either is no ledger: 4.
 
 With --state FILE an audit that found nothing wrong is remembered, and the next
 one reads only what is new, and proves that the old part has not changed. A
@@ -76,7 +83,7 @@ audited again offline. Tiles that the source does not serve are computed.`,
 				return err
 			}
 			if len(args) == 1 {
-				src, done, err := openSource(args[0])
+				src, done, err := openSource(args[0], a.timeout)
 				if err != nil {
 					return err
 				}
@@ -101,11 +108,11 @@ func isURL(arg string) bool {
 	return strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://")
 }
 
-// openSource tells a URL from a directory.
-func openSource(arg string) (audit.Source, func(), error) {
+// openSource tells a URL from a directory. patience is how long an HTTP server may take for one file without progress.
+func openSource(arg string, patience time.Duration) (audit.Source, func(), error) {
 	if isURL(arg) {
-		hc := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 32}}
-		src, err := audit.HTTP(arg, hc)
+		hc := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 32}}
+		src, err := audit.HTTP(arg, hc, patience)
 		if err != nil {
 			return nil, nil, fail(exitUsage, "", err)
 		}
@@ -122,7 +129,7 @@ func openSource(arg string) (audit.Source, func(), error) {
 }
 
 func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *tlog.Policy, stateFile, save string) error {
-	opts := audit.Options{Policy: policy, Leaf: leafChecker(), Patience: patience}
+	opts := audit.Options{Policy: policy, Patience: patience}
 	prior, err := readAuditState(stateFile)
 	if err != nil {
 		return err
@@ -132,7 +139,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		if err != nil {
 			return fail(exitUsage, "delete it for a full audit", errors.Wrapf(err, "parse %s", stateFile))
 		}
-		opts.Since = &audit.Head{Origin: prior.Origin, Size: prior.Size, Root: root, Note: []byte(prior.Checkpoint)}
+		opts.Since = &audit.Head{Origin: prior.Origin, Size: prior.Size, Root: root, Note: []byte(prior.Checkpoint), Time: prior.Time}
 	}
 	if save != "" {
 		src = audit.Save(src, save)
@@ -146,7 +153,12 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	if errors.Is(err, audit.ErrOtherLedger) {
 		return fail(exitUsage, "use another --state file for another ledger", errors.Wrap(err, stateFile))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, audit.ErrMissing):
+		return failf(exitNotFound, "give the base URL of a ledger, or a directory that `cairn audit --save` made", "%s has no checkpoint: there is no ledger", name)
+	case errors.Is(err, audit.ErrNotSealed):
+		return failf(exitUnavailable, "try again in a moment; `cairn status` shows how far the ledger is sealed", "%s: %v", name, err)
+	case err != nil:
 		if f := classify(err); f.code == exitFailed {
 			return fail(exitUnavailable, "see that the source can be read; an audit can be repeated at any time", errors.Wrapf(err, "audit %s", name))
 		}
@@ -155,9 +167,13 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	if err := a.printReport(name, report, time.Since(start)); err != nil {
 		return err
 	}
-	if !report.OK() {
-		return failf(exitRefused, "do not rely on this copy; audit another node, and compare what they sign", "%s: %s",
-			name, plural(len(report.Findings), "finding", "findings"))
+	if n := plural(len(report.Findings), "finding", "findings"); report.BlamesLedger() {
+		return &failure{code: exitRefused, reason: "LEDGER_AT_FAULT",
+			next: "keep the evidence (--save, --state): the ledger's own keys signed what is wrong; ask who holds them, and whether a member was restored from an older copy",
+			err:  errors.Newf("%s: %s, and what the ledger signed is at fault", name, n)}
+	} else if !report.OK() {
+		return failf(exitRefused, "do not rely on this copy; audit another source of the ledger: this says nothing about the ledger itself",
+			"%s: %s in this copy", name, n)
 	}
 	if report.Behind {
 		return &failure{code: exitUnavailable, reason: "BEHIND", next: "try again, or audit another node; if it stays behind, ask why",
@@ -167,26 +183,9 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	return writeAuditState(stateFile, report)
 }
 
-// leafChecker checks what the hashes do not: that leaves are entries, and that
-// the ledger's time never decreases.
-func leafChecker() func(uint64, []byte) error {
-	last := int64(0)
-	return func(_ uint64, leaf []byte) error {
-		e, err := ledger.ParseLeaf(leaf)
-		if err != nil {
-			return err
-		}
-		if e.Time < last {
-			return errors.Newf("its time %s is before that of the entry before it, %s", timeString(e.Time), timeString(last))
-		}
-		last = e.Time
-		return nil
-	}
-}
-
 func (a *app) printReport(name string, r *audit.Report, took time.Duration) error {
 	result := auditResult{
-		OK: r.OK() && !r.Behind, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
+		OK: r.OK() && !r.Behind, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Empty: r.Empty, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
 		Cosigners: cosignerInfos(r.Cosigners), Findings: r.Findings, Seconds: took.Seconds(),
 	}
 	if result.Findings == nil {
@@ -200,6 +199,12 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 			w.hang(bad("WRONG")+"  ", f.String())
 		}
 		if r.Note == nil {
+			switch {
+			case r.Behind:
+				fmt.Fprintf(w, "BEHIND what was audited before: %s says that its ledger is empty\n", name)
+			case r.Empty:
+				fmt.Fprintf(w, "empty: %s says that its ledger has no entries yet; nothing is signed, so nothing is proved\n", name)
+			}
 			return
 		}
 		var names []string
@@ -243,11 +248,11 @@ func readAuditState(path string) (*auditState, error) {
 }
 
 func writeAuditState(path string, r *audit.Report) error {
-	if path == "" {
+	if path == "" || r.Note == nil {
 		return nil
 	}
 	raw, err := json.MarshalIndent(auditState{
-		Origin: r.Origin, Size: r.Size, Root: r.Root.String(), Checkpoint: string(r.Note),
+		Origin: r.Origin, Size: r.Size, Root: r.Root.String(), Checkpoint: string(r.Note), Time: r.Time,
 		Audited: time.Now().UTC().Format(time.RFC3339),
 	}, "", "  ")
 	if err != nil {
@@ -266,6 +271,18 @@ func (s *nodeSource) Checkpoint(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	cp, err := s.c.Checkpoint(ctx)
+	var called *client.Error
+	if errors.As(err, &called) && called.Reason == client.ReasonNotSealed {
+		// The node that answered may lag; the size is that of the whole ledger.
+		head, headErr := s.c.Head(ctx)
+		switch {
+		case headErr != nil:
+			return nil, headErr
+		case head.Size == 0:
+			return nil, audit.ErrEmpty
+		}
+		return nil, audit.ErrNotSealed
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -29,6 +31,9 @@ type Head struct {
 	// Note is the checkpoint as it was signed. Without it an older checkpoint cannot be
 	// told from one to which the ledger was rolled back.
 	Note []byte
+	// Time is the ledger time of the last entry, in microseconds since the Unix epoch: no later entry has an
+	// earlier time. 0 if it is not known.
+	Time int64
 }
 
 // Options says what to check against and what to call on the way.
@@ -41,8 +46,8 @@ type Options struct {
 	Since *Head
 	// Patience is how long a source that is smaller than Since may take to reach it.
 	Patience time.Duration
-	// Leaf, if set, is called with every leaf, in order, on one goroutine. An
-	// error becomes a finding. The leaf is valid during the call only.
+	// Leaf, if set, is called with every leaf that was not changed, in order, on one goroutine, after the audit's
+	// own checks of the entry. An error becomes a finding. The leaf is valid during the call only.
 	Leaf func(index uint64, leaf []byte) error
 	// Begin and Progress, if set, are called with the number of entries to
 	// audit and then with how many more are done.
@@ -58,7 +63,20 @@ type Finding struct {
 	Index *uint64 `json:"index,omitempty"`
 	// Problem says what is wrong.
 	Problem string `json:"problem"`
+	// Blames says whose fault it is.
+	Blames Blame `json:"blames"`
 }
+
+// Blame says whose fault a finding is. Only signatures blame the ledger: whatever a mirror, a disk or a node's
+// answer could have damaged on its own is the fault of the copy.
+type Blame string
+
+const (
+	// BlamesCopy: the source's files are not those that were signed, or nothing shows that they are.
+	BlamesCopy Blame = "copy"
+	// BlamesLedger: the ledger's keys signed what is wrong.
+	BlamesLedger Blame = "ledger"
+)
 
 func (f Finding) String() string { return f.Path + ": " + f.Problem }
 
@@ -72,6 +90,11 @@ type Report struct {
 	Note []byte
 	// Since is where the audit began; 0 unless it continued an earlier one.
 	Since uint64
+	// Time is the ledger time of the last entry, for Head.Time of the next audit.
+	Time int64
+	// Empty says that the ledger has no entries. Unless there is a Note this is the source's word: nothing is
+	// signed before the first entry, so there is nothing to prove.
+	Empty bool
 	// Behind says that the source's checkpoint is accepted and smaller than Options.Since, and was
 	// not signed later. Nothing else was read then, unless Save keeps it. Whether its
 	// entries are those of Since shows when the source has reached that size.
@@ -86,6 +109,11 @@ type Report struct {
 // OK says that nothing was found to be wrong.
 func (r *Report) OK() bool { return len(r.Findings) == 0 }
 
+// BlamesLedger says that a finding is the fault of the ledger itself.
+func (r *Report) BlamesLedger() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Blames == BlamesLedger })
+}
+
 // errEnough ends an audit early, with a report.
 var errEnough = errors.New("too many findings")
 
@@ -97,6 +125,10 @@ type auditor struct {
 	tree   *merkle.Tree
 	tiles  *tileCache
 	copy   *saver // nil unless everything is kept
+
+	time    int64        // of the newest entry that was checked
+	oldRoot *merkle.Hash // of the first Since.Size entries, if it is not Since.Root
+	leaves  []int        // findings about the content of entries, by their position in the report
 }
 
 // Run audits the ledger that src serves. Its error is ErrOtherLedger if that is not the one of
@@ -105,6 +137,7 @@ func Run(ctx context.Context, src Source, opts Options) (*Report, error) {
 	a := &auditor{src: src, opts: opts, report: &Report{}, tree: merkle.NewTree()}
 	a.copy, _ = src.(*saver)
 	err := a.run(ctx)
+	a.report.Time = a.time
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
@@ -116,7 +149,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.checkpoint(ctx); err != nil {
 		return err
 	}
-	if r.Behind && a.copy == nil {
+	if r.Note == nil || r.Behind && a.copy == nil {
 		return nil
 	}
 	a.tiles = newTileCache(a.src, r.Size)
@@ -135,9 +168,32 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.rightEdge(ctx); err != nil {
 		return err
 	}
-	if root := a.tree.Root(); root != r.Root && r.OK() {
-		return a.found("checkpoint", nil,
-			"the %d entries give the root %s, the checkpoint is for %s: entries (and tiles) were replaced as a whole", r.Size, root, r.Root)
+	return a.conclude()
+}
+
+// conclude compares what was read with what was signed, and says who is to blame. If the entries have the signed root,
+// the ledger's keys signed whatever is wrong in them. If not, the source has other files than those that were
+// signed, and nothing is known about the ledger.
+func (a *auditor) conclude() error {
+	r, since := a.report, a.opts.Since
+	root := a.tree.Root()
+	if root != r.Root {
+		if !r.OK() {
+			return nil // what is named above is why
+		}
+		earlier := ""
+		if a.oldRoot != nil {
+			earlier = fmt.Sprintf("; nor have the first %d the root that an earlier audit accepted", since.Size)
+		}
+		return a.found("checkpoint", nil, "the %d entries give the root %s, the checkpoint is for %s: entries (and tiles) of this source were replaced as a whole%s",
+			r.Size, root, r.Root, earlier)
+	}
+	for _, i := range a.leaves {
+		r.Findings[i].Blames = BlamesLedger
+	}
+	if a.oldRoot != nil {
+		return a.signed("the first %d entries have the root %s, an earlier audit accepted %s: history was rewritten, and the ledger's keys signed both",
+			since.Size, *a.oldRoot, since.Root)
 	}
 	return nil
 }
@@ -148,16 +204,30 @@ func (a *auditor) checkpoint(ctx context.Context) error {
 	r, since := a.report, a.opts.Since
 	for deadline := time.Now().Add(a.opts.Patience); ; {
 		note, err := a.src.Checkpoint(ctx)
-		if errors.Is(err, ErrMissing) {
-			return a.stop("checkpoint", "missing: is this the base of a ledger?")
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrEmpty) && (since == nil || since.Size == 0):
+			r.Empty = true
+			return nil
+		case errors.Is(err, ErrEmpty), errors.Is(err, ErrNotSealed):
+			// The source may be a node that has not caught up yet.
+			if time.Now().Before(deadline) {
+				if err := wait(ctx, behindPoll); err != nil {
+					return err
+				}
+				continue
+			}
+			if r.Behind = since != nil && since.Size > 0; r.Behind {
+				return nil
+			}
+			return err
+		case err != nil:
 			return errors.Wrap(err, "read checkpoint")
 		}
 		verified, err := a.opts.Policy.Verify(note)
 		if err != nil {
 			return a.stop("checkpoint", "refused, so there is nothing to compare the ledger with: %v", err)
 		}
+		r.Empty = verified.Size == 0
 		r.Note, r.Origin, r.Size, r.Root, r.Cosigners = note, verified.Origin, verified.Size, verified.Root, verified.Cosigners
 		if since != nil && since.Origin != r.Origin {
 			return errors.Wrapf(ErrOtherLedger, "the earlier audit was of %s, this is %s", since.Origin, r.Origin)
@@ -168,16 +238,28 @@ func (a *auditor) checkpoint(ctx context.Context) error {
 		}
 		if a.rolledBack() {
 			r.Behind = false
-			return a.stop("checkpoint", "rolled back: it is for size %d and was cosigned after the one for size %d that an earlier audit accepted", r.Size, since.Size)
+			if err := a.signed("rolled back: it is for size %d and was cosigned after the one for size %d that an earlier audit accepted", r.Size, since.Size); err != nil {
+				return err
+			}
+			return errEnough
 		}
 		if r.Behind = true; !time.Now().Before(deadline) {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(behindPoll):
+		if err := wait(ctx, behindPoll); err != nil {
+			return err
 		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 
@@ -205,7 +287,8 @@ func (a *auditor) rolledBack() bool {
 }
 
 // resume makes the tree of an earlier audit from today's tiles. Their hashes
-// must give the root of then, so the tiles need not be trusted.
+// must give the root of then, so the tiles need not be trusted. If they do not,
+// everything is read.
 func (a *auditor) resume(ctx context.Context) error {
 	since := a.opts.Since
 	if since == nil || since.Size == 0 || a.report.Behind {
@@ -215,29 +298,31 @@ func (a *auditor) resume(ctx context.Context) error {
 		return nil // everything is read again, and the old root compared on the way
 	}
 	tree, err := merkle.RestoreTree(since.Size, a.tiles.reader(ctx))
-	if err != nil {
-		var damaged *tileError
-		if errors.As(err, &damaged) {
-			return a.stop(damaged.path, "%s", damaged.problem)
-		}
+	var damaged *tileError
+	if err != nil && !errors.As(err, &damaged) {
 		return err
 	}
-	if root := tree.Root(); root != since.Root {
-		return a.stop("checkpoint",
-			"the first %d entries have the root %s, an earlier audit accepted %s: history was rewritten, or tiles are damaged (a full audit tells which)",
-			since.Size, root, since.Root)
+	if err != nil || tree.Root() != since.Root {
+		return nil // damaged tiles, or another history: reading everything tells which
 	}
-	a.tree, a.report.Since = tree, since.Size
+	a.tree, a.report.Since, a.time = tree, since.Size, since.Time
 	return nil
 }
 
-// found records a finding; it returns an error when there are enough.
+// found records a finding that blames the copy; it returns an error when there are enough.
 func (a *auditor) found(path string, index *uint64, format string, args ...any) error {
-	a.report.Findings = append(a.report.Findings, Finding{Path: path, Index: index, Problem: fmt.Sprintf(format, args...)})
+	a.report.Findings = append(a.report.Findings, Finding{Path: path, Index: index, Problem: fmt.Sprintf(format, args...), Blames: BlamesCopy})
 	if len(a.report.Findings) >= maxFindings {
 		return errEnough
 	}
 	return nil
+}
+
+// signed records a finding about the checkpoint that only the ledger's keys can have brought about.
+func (a *auditor) signed(format string, args ...any) error {
+	err := a.found("checkpoint", nil, format, args...)
+	a.report.Findings[len(a.report.Findings)-1].Blames = BlamesLedger
+	return err
 }
 
 // stop records a finding after which it makes no sense to go on.
@@ -245,3 +330,22 @@ func (a *auditor) stop(path, format string, args ...any) error {
 	_ = a.found(path, nil, format, args...)
 	return errEnough
 }
+
+// entry checks what the hashes do not: that a leaf is an entry, and that the ledger's time never decreases, also from
+// the last entry of the earlier audit to the next one.
+func (a *auditor) entry(index uint64, leaf []byte) error {
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		return err
+	}
+	before := a.time
+	if a.time = e.Time; e.Time < before {
+		return errors.Newf("its time %s is before that of the entry before it, %s", timeString(e.Time), timeString(before))
+	}
+	if a.opts.Leaf != nil {
+		return a.opts.Leaf(index, leaf)
+	}
+	return nil
+}
+
+func timeString(micros int64) string { return time.UnixMicro(micros).UTC().Format(time.RFC3339Nano) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
@@ -74,10 +75,21 @@ func (s *signers) noteAt(t *testing.T, size uint64, root merkle.Hash, second uin
 	return n.Marshal()
 }
 
-func leaf(i int) []byte { return []byte(fmt.Sprintf("entry %d", i)) }
+func leaf(i int) []byte { return leafAt(i, int64(1_700_000_000_000_000+i)) }
+
+func leafAt(i int, micros int64) []byte {
+	e := ledger.Entry{Time: micros, Principal: "spiffe://example.org/svc/w", Payload: fmt.Appendf(nil, "entry %d", i)}
+	return e.AppendLeaf(nil)
+}
 
 // writeLog writes a whole ledger of the given size below dir.
 func writeLog(t *testing.T, s *signers, dir string, size int) {
+	t.Helper()
+	writeLogOf(t, s, dir, size, leaf)
+}
+
+// writeLogOf writes and signs a ledger of the given leaves, whatever they are.
+func writeLogOf(t *testing.T, s *signers, dir string, size int, leaf func(i int) []byte) {
 	t.Helper()
 	put := func(path string, raw []byte) {
 		to := filepath.Join(dir, path)
@@ -209,7 +221,7 @@ func TestDamage(t *testing.T) {
 func TestMissingFiles(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
-	for _, file := range []string{"tile/entries/001", "tile/0/001", "tile/1/000.p/2", "tile/0/002.p/88", "checkpoint"} {
+	for _, file := range []string{"tile/entries/001", "tile/0/001", "tile/1/000.p/2", "tile/0/002.p/88"} {
 		dir := t.TempDir()
 		writeLog(t, s, dir, 600)
 		if err := os.Remove(filepath.Join(dir, file)); err != nil {
@@ -356,7 +368,7 @@ func TestHTTPAndSave(t *testing.T) {
 	writeLog(t, s, dir, 1000)
 	srv := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	defer srv.Close()
-	src, err := HTTP(srv.URL+"/", srv.Client())
+	src, err := HTTP(srv.URL+"/", srv.Client(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

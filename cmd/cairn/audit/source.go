@@ -4,24 +4,29 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// ErrMissing says that a source has not got a file that the ledger's size
-// demands. It is a finding, unlike a source that does not answer.
-var ErrMissing = errors.New("missing")
+// What a source says about a file that it does not have.
+var (
+	// ErrMissing: the source does not have the file. For a tile or a bundle, which the ledger's size demands, that
+	// is a finding. A source without a checkpoint has nothing that can be audited.
+	ErrMissing = errors.New("missing")
+	// ErrEmpty: the source has no checkpoint, because its ledger has no entries yet.
+	ErrEmpty = errors.New("the ledger is empty")
+	// ErrNotSealed: the source has no checkpoint yet, although its ledger has entries.
+	ErrNotSealed = errors.New("the ledger has entries, but no checkpoint yet")
+)
 
 // Source serves one ledger in the shape of C2SP tlog-tiles. Its methods are
-// called from several goroutines. An error that is not ErrMissing ends the audit.
+// called from several goroutines. Any other error than those above ends the audit.
 type Source interface {
 	// Checkpoint returns the newest signed checkpoint.
 	Checkpoint(ctx context.Context) ([]byte, error)
@@ -35,7 +40,7 @@ type Source interface {
 // files is a source that finds everything by its path.
 type files func(ctx context.Context, path string) ([]byte, error)
 
-func (f files) Checkpoint(ctx context.Context) ([]byte, error) { return f(ctx, "checkpoint") }
+func (f files) Checkpoint(ctx context.Context) ([]byte, error) { return f(ctx, checkpointPath) }
 
 func (f files) Tile(ctx context.Context, level uint8, index uint64, width int) ([]byte, bool, error) {
 	raw, err := f.either(ctx, merkle.TilePath(level, index, width), merkle.TilePath(level, index, merkle.TileWidth))
@@ -55,7 +60,7 @@ func (f files) Entries(ctx context.Context, index uint64, width int) ([]byte, er
 	return firstEntries(raw, width), nil
 }
 
-// either returns the partial file, or the full one that replaced it since.
+// either returns the partial file, or the full one that has replaced it.
 func (f files) either(ctx context.Context, path, full string) ([]byte, error) {
 	raw, err := f(ctx, path)
 	if path != full && errors.Is(err, ErrMissing) {
@@ -82,13 +87,29 @@ func firstEntries(raw []byte, n int) []byte {
 	return raw[:at]
 }
 
-// maxFile bounds what is read for one path: a full bundle of the largest entries.
-const maxFile = merkle.EntryBundleWidth * (2 + merkle.MaxEntrySize)
+// limitOf bounds what is read for a path, in bytes: the largest file that can stand there.
+func limitOf(path string) int {
+	switch {
+	case path == checkpointPath:
+		return tlog.MaxNoteSize
+	case strings.HasPrefix(path, entriesPrefix):
+		return merkle.EntryBundleWidth * (2 + merkle.MaxEntrySize)
+	default:
+		return merkle.TileWidth * merkle.HashSize
+	}
+}
 
-func readBounded(r io.Reader) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(raw) > maxFile {
-		err = errors.Newf("larger than %d bytes", maxFile)
+const (
+	checkpointPath = "checkpoint"
+	entriesPrefix  = "tile/entries/"
+)
+
+// readBounded reads the file that stands at a path.
+func readBounded(r io.Reader, path string) ([]byte, error) {
+	limit := limitOf(path)
+	raw, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err == nil && len(raw) > limit {
+		err = errors.Newf("it is larger than %d bytes, which no such file of a ledger is", limit)
 	}
 	return raw, err
 }
@@ -105,63 +126,9 @@ func Dir(dir string) Source {
 			return nil, errors.Wrap(err, "open file")
 		}
 		defer f.Close()
-		raw, err := readBounded(f)
+		raw, err := readBounded(f, path)
 		return raw, errors.Wrapf(err, "read %s", path)
 	})
-}
-
-// httpAttempts is how often a request is tried when the server does not answer.
-const httpAttempts = 4
-
-// HTTP returns a source that reads from a base URL. Requests that the server
-// cannot answer at the moment are repeated.
-func HTTP(base string, client *http.Client) (Source, error) {
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, errors.Newf("%q is not an http or https URL", base)
-	}
-	base = strings.TrimRight(base, "/") + "/"
-	return files(func(ctx context.Context, path string) ([]byte, error) {
-		var last error
-		for try := range httpAttempts {
-			if try > 0 {
-				select {
-				case <-ctx.Done():
-					return nil, ctx.Err()
-				case <-time.After(time.Duration(try*try) * 100 * time.Millisecond):
-				}
-			}
-			raw, again, err := get(ctx, client, base+path)
-			if err == nil || !again {
-				return raw, err
-			}
-			last = err
-		}
-		return nil, last
-	}), nil
-}
-
-func get(ctx context.Context, client *http.Client, url string) (raw []byte, again bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, false, errors.Wrap(err, "make request")
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, ctx.Err() == nil, errors.Wrap(err, "fetch")
-	}
-	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusOK:
-		raw, err := readBounded(resp.Body)
-		return raw, err != nil && ctx.Err() == nil, errors.Wrapf(err, "fetch %s", url)
-	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-		return nil, false, ErrMissing
-	default:
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		err := errors.Newf("fetch %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))
-		return nil, resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests, err
-	}
 }
 
 // saver passes on what another source serves and keeps a copy in a directory.
@@ -185,7 +152,7 @@ func (s *saver) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return raw, s.write("checkpoint", raw)
+	return raw, s.write(checkpointPath, raw)
 }
 
 func (s *saver) Tile(ctx context.Context, level uint8, index uint64, width int) ([]byte, bool, error) {
