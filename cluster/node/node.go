@@ -207,6 +207,7 @@ func (n *node) start() (err error) {
 	}
 	n.transport = transport.New(transport.Config{
 		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Logf: n.logf("transport"),
+		Now: n.cfg.wallClock(), Mark: n.replica.clocks.ledgerTime,
 	})
 	n.replica.raft, err = raftnode.Start(raftnode.Config{
 		ID: n.cfg.Self().ID, Group: group, Log: n.wal, Machine: n.replica,

@@ -1,0 +1,25 @@
+package node
+
+import (
+	"time"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
+)
+
+// Group is the Raft group of the ledger.
+const Group = group
+
+// SetClock gives the node of a configuration another wall clock; nil is that of the machine.
+func SetClock(c *Config, now func() time.Time) { c.now = now }
+
+// ImpostorTransport returns a transport that speaks for a node, with that node's real keys and
+// certificate, for a test that plays the node.
+func ImpostorTransport(c Config, now func() time.Time) (*transport.Transport, error) {
+	n, err := prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	return transport.New(transport.Config{
+		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Now: now,
+	}), nil
+}

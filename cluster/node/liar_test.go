@@ -1,0 +1,545 @@
+package node_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/local"
+	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/raftnode/transport"
+)
+
+const (
+	liarID   = 3
+	testWait = 30 * time.Second // only ever reached by a failing test
+)
+
+// liar is node n3, played by the test with n3's keys, against the real nodes n1 and n2.
+// It follows honestly until it is told to lie.
+type liar struct {
+	t         *testing.T
+	cluster   *local.Cluster
+	transport *transport.Transport
+	client    *client.Client
+	http      map[string]string // URL by node name
+	ended     map[string]chan error
+
+	mu struct {
+		sync.Mutex
+		log     []*raftpb.Entry // log[i] has index i+1
+		term    uint64
+		leader  uint64
+		commit  uint64
+		granted map[uint64]uint64 // term of the newest vote, by voter
+		acks    map[uint64]uint64 // newest index acknowledged, by follower
+		leading bool              // of term; follows nobody
+	}
+}
+
+// newLiar starts n1 and n2 as real nodes, and n3 as the liar. A node's wall clock is the one in clocks, if there is one.
+func newLiar(t *testing.T, clocks map[string]func() time.Time) *liar {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := local.Create(local.Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, Executable: exe, LogLevel: "error"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &liar{t: t, cluster: c, http: map[string]string{}, ended: map[string]chan error{}}
+	l.mu.granted, l.mu.acks = map[uint64]uint64{}, map[uint64]uint64{}
+	ctx, cancel := context.WithCancel(context.Background())
+	for _, name := range []string{"n1", "n2"} {
+		cfg := l.config(name)
+		node.SetClock(&cfg, clocks[name])
+		info, err := c.Node(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.http[name] = info.HTTPURL()
+		end := make(chan error, 1)
+		l.ended[name] = end
+		go func() { end <- node.Run(ctx, cfg) }()
+	}
+	cfg := l.config("n3")
+	if l.transport, err = node.ImpostorTransport(cfg, clocks["n3"]); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", cfg.Listen.Peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.transport.Register(node.Group, l)
+	l.transport.Start(ln)
+	t.Cleanup(func() {
+		l.transport.Close()
+		cancel()
+		for name, end := range l.ended {
+			select {
+			case <-end:
+			case <-time.After(testWait):
+				t.Errorf("%s does not stop", name)
+			}
+		}
+	})
+	if l.client, err = c.Dial(ctx, "writer"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.client.Close() })
+	return l
+}
+
+func (l *liar) config(name string) node.Config {
+	l.t.Helper()
+	cfg, err := node.LoadConfig(filepath.Join(l.cluster.NodeDir(name), "node.yaml"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return cfg
+}
+
+func (l *liar) eventually(what string, ok func() bool) {
+	l.t.Helper()
+	for deadline := time.Now().Add(testWait); !ok(); time.Sleep(10 * time.Millisecond) {
+		l.alive()
+		if time.Now().After(deadline) {
+			l.t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+// alive fails the test when an honest node has ended.
+func (l *liar) alive() {
+	l.t.Helper()
+	for name, end := range l.ended {
+		select {
+		case err := <-end:
+			end <- err
+			l.t.Fatalf("%s ended: %v", name, err)
+		default:
+		}
+	}
+}
+
+// append appends an entry, waits for its receipt and returns its index. The client verifies the receipt.
+func (l *liar) append(payload string) client.Appended {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), testWait)
+	defer cancel()
+	a, err := l.client.Append(ctx, client.Entry{Key: []byte("key of " + payload), Payload: []byte(payload)}, client.Sealed())
+	if err != nil {
+		l.alive()
+		l.t.Fatalf("append %q: %v", payload, err)
+	}
+	return a
+}
+
+// unharmed demands that n1 and n2 run, that every entry is still there, and that a new one is appended and
+// sealed with a time that no lie has moved.
+func (l *liar) unharmed(payloads ...string) {
+	l.t.Helper()
+	l.append(fmt.Sprint("after ", len(payloads), " entries"))
+	ctx, cancel := context.WithTimeout(l.t.Context(), testWait)
+	defer cancel()
+	for _, p := range payloads {
+		a := l.append(p) // a repetition: the original index
+		e, err := l.client.Get(ctx, a.Index)
+		if err != nil || string(e.Payload) != p {
+			l.t.Errorf("entry %d is %q, %v; want %q", a.Index, e.Payload, err, p)
+		}
+		if ahead := time.Until(e.Time); ahead > time.Minute {
+			l.t.Errorf("entry %d has a time %s in the future", a.Index, ahead)
+		}
+	}
+	l.alive()
+}
+
+// metric is the sum of a metric's samples whose labels contain all of these texts.
+func (l *liar) metric(name, metric string, labels ...string) (sum float64) {
+	l.t.Helper()
+	resp, err := http.Get(l.http[name] + "/metrics")
+	if err != nil {
+		l.alive()
+		return 0
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+next:
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, metric) {
+			continue
+		}
+		for _, want := range labels {
+			if !strings.Contains(line, want) {
+				continue next
+			}
+		}
+		var v float64
+		if _, err := fmt.Sscan(line[strings.LastIndex(line, " "):], &v); err != nil {
+			l.t.Fatalf("%s: %v", line, err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+// refused waits until both honest nodes have refused messages of the liar for a reason.
+func (l *liar) refused(reason string) {
+	l.t.Helper()
+	l.counted("cairn_raft_refused_messages_total", `member="n3"`, `reason="`+reason+`"`)
+}
+
+// counted waits until a counter of both honest nodes has risen above 0.
+func (l *liar) counted(metric string, labels ...string) {
+	l.t.Helper()
+	for name := range l.http {
+		l.eventually(fmt.Sprint(name, " counts ", metric, labels), func() bool { return l.metric(name, metric, labels...) > 0 })
+	}
+}
+
+// lie sends a message to both honest nodes.
+func (l *liar) lie(m *raftpb.Message) {
+	for _, to := range []uint64{1, 2} {
+		l.send(to, m)
+	}
+}
+
+func (l *liar) send(to uint64, m *raftpb.Message) {
+	c := &raftpb.Message{Type: m.Type, Term: m.Term, LogTerm: m.LogTerm, Index: m.Index, Commit: m.Commit, Entries: m.Entries,
+		Reject: m.Reject, RejectHint: m.RejectHint, Context: m.Context}
+	from := uint64(liarID)
+	c.From, c.To = &from, &to
+	l.transport.SendRaft(node.Group, c)
+}
+
+// HandleRaft follows honestly, and remembers votes and acknowledgements.
+func (l *liar) HandleRaft(_, from uint64, m *raftpb.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch m.GetType() {
+	case raftpb.MsgVoteResp:
+		if !m.GetReject() {
+			l.mu.granted[from] = m.GetTerm()
+		}
+		return
+	case raftpb.MsgAppResp:
+		if l.mu.leading && m.GetTerm() == l.mu.term && !m.GetReject() {
+			l.mu.acks[from] = m.GetIndex()
+		}
+	}
+	if m.GetTerm() > l.mu.term && m.GetType() != raftpb.MsgPreVote {
+		l.mu.term, l.mu.leader, l.mu.leading = m.GetTerm(), 0, false
+	}
+	if l.mu.leading || m.GetTerm() < l.mu.term {
+		return
+	}
+	switch m.GetType() {
+	case raftpb.MsgHeartbeat:
+		l.mu.leader = from
+		l.mu.commit = max(l.mu.commit, m.GetCommit())
+		l.send(from, &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), Term: m.Term, Context: m.Context})
+	case raftpb.MsgApp:
+		l.mu.leader = from
+		answer := &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: m.Term}
+		prev := m.GetIndex()
+		if last := uint64(len(l.mu.log)); prev > last || prev > 0 && l.mu.log[prev-1].GetTerm() != m.GetLogTerm() {
+			reject, hint, none := true, min(last, prev-1), uint64(0)
+			answer.Reject, answer.RejectHint, answer.Index, answer.LogTerm = &reject, &hint, &prev, &none
+		} else {
+			l.mu.log = append(l.mu.log[:prev:prev], m.GetEntries()...)
+			l.mu.commit = max(l.mu.commit, min(m.GetCommit(), uint64(len(l.mu.log))))
+			end := uint64(len(l.mu.log))
+			answer.Index = &end
+		}
+		l.send(from, answer)
+	}
+}
+
+// HandleApp, PeerUp, PeerDown and Unreachable complete transport.Handler.
+func (l *liar) HandleApp(uint64, uint64, []byte) {}
+func (l *liar) PeerUp(uint64)                    {}
+func (l *liar) PeerDown(uint64, bool)            {}
+func (l *liar) Unreachable(uint64)               {}
+
+// followed waits until the liar has everything that is committed, and returns the term and the last index.
+func (l *liar) followed() (term, last uint64) {
+	l.t.Helper()
+	l.eventually("n3 follows", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		term, last = l.mu.term, uint64(len(l.mu.log))
+		return l.mu.leader != 0 && last > 0 && last == l.mu.commit
+	})
+	return term, last
+}
+
+// elect makes the liar the leader of a new term, with an entry of that term that both honest nodes store. It does
+// what a hand-over does, which no lease prevents.
+func (l *liar) elect() {
+	l.t.Helper()
+	for range 50 {
+		l.followed()
+		l.mu.Lock()
+		l.mu.term++
+		l.mu.leading, l.mu.leader = true, 0
+		clear(l.mu.acks)
+		term, last := l.mu.term, uint64(len(l.mu.log))
+		lastTerm := l.mu.log[last-1].GetTerm()
+		l.mu.Unlock()
+		l.lie(&raftpb.Message{Type: raftpb.MsgVote.Enum(), Term: &term, Index: &last, LogTerm: &lastTerm, Context: []byte("CampaignTransfer")})
+		won := false
+		for deadline := time.Now().Add(2 * time.Second); !won && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			l.mu.Lock()
+			won = l.mu.granted[1] == term && l.mu.granted[2] == term
+			l.mu.Unlock()
+		}
+		if won && l.replicate(nil) {
+			return
+		}
+		l.mu.Lock()
+		l.mu.leading = false
+		l.mu.Unlock()
+	}
+	l.t.Fatal("n3 was never elected")
+}
+
+// replicate appends one entry with this data to both honest nodes and has it committed. It reports whether both
+// stored it.
+func (l *liar) replicate(data []byte) bool { return l.replicateEach(data, data) }
+
+// replicateEach gives n1 and n2 different data in one position.
+func (l *liar) replicateEach(first, second []byte) bool {
+	l.mu.Lock()
+	term, prev := l.mu.term, uint64(len(l.mu.log))
+	prevTerm := l.mu.log[prev-1].GetTerm()
+	at := prev + 1
+	entry := func(data []byte) *raftpb.Entry { return &raftpb.Entry{Term: &term, Index: &at, Data: data} }
+	l.mu.log = append(l.mu.log, entry(first))
+	l.mu.Unlock()
+	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		l.mu.Lock()
+		leading, commit := l.mu.leading, l.mu.commit
+		stored := l.mu.acks[1] >= at && l.mu.acks[2] >= at
+		if stored {
+			l.mu.commit, commit = at, at
+		}
+		l.mu.Unlock()
+		if !leading {
+			return false
+		}
+		for to, data := range map[uint64][]byte{1: first, 2: second} {
+			l.send(to, &raftpb.Message{Type: raftpb.MsgApp.Enum(), Term: &term, Index: &prev, LogTerm: &prevTerm, Commit: &commit, Entries: []*raftpb.Entry{entry(data)}})
+		}
+		if stored {
+			l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &at})
+			return true
+		}
+	}
+	return false
+}
+
+// resign lets the honest nodes elect a leader among themselves, whom the liar follows.
+func (l *liar) resign() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.leading, l.mu.leader = false, 0
+	// What it may have alone is forgotten, as after a restart.
+	l.mu.log = l.mu.log[:l.mu.commit:l.mu.commit]
+}
+
+func block(t *testing.T, anchor ledger.Anchor, at time.Time, payload string) []byte {
+	t.Helper()
+	b, err := ledger.EncodeBlock(anchor, at.UnixMicro(), []ledger.Batch{{Principal: "spiffe://liar", Entries: []ledger.NewEntry{{Payload: []byte(payload)}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func ahead(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
+
+var noAnchor = ledger.Anchor{Root: merkle.EmptyRoot()}
+
+// TestLiarFollows: a follower that sends terms without successor, acknowledges what does not exist, acts as a second
+// leader, asks for cosignatures of false roots and has a clock a year ahead changes nothing; the honest two serve.
+func TestLiarFollows(t *testing.T) {
+	t.Parallel()
+	l := newLiar(t, map[string]func() time.Time{"n3": ahead(365 * 24 * time.Hour)})
+	l.append("first")
+	term, last := l.followed()
+	huge, beyond := uint64(math.MaxUint64), last+1000
+	reject := true
+	for _, typ := range []raftpb.MessageType{raftpb.MsgVote, raftpb.MsgPreVote, raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgTimeoutNow} {
+		l.lie(&raftpb.Message{Type: typ.Enum(), Term: &huge, Index: &huge, LogTerm: &huge, Commit: &huge})
+	}
+	l.lie(&raftpb.Message{Type: raftpb.MsgPreVoteResp.Enum(), Term: &huge, Reject: &reject})
+	l.refused("term")
+	// A second leader in the term, with a commit index beyond every log: the leader of the term and its follower refuse.
+	l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &beyond})
+	l.refused("leader")
+	// Acknowledgements and confirmations of what does not exist. Only the leader looks at them.
+	ack := func() {
+		l.lie(&raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: &term, Index: &beyond})
+		l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), Term: &term, Context: binary.LittleEndian.AppendUint64(nil, huge)})
+	}
+	l.eventually("the leader refuses acknowledgements", func() bool {
+		term, _ = l.followed()
+		ack()
+		return l.metric("n1", "cairn_raft_refused_messages_total", `reason="ack"`)+l.metric("n2", "cairn_raft_refused_messages_total", `reason="ack"`) > 0
+	})
+	// Sealing messages in the leader's place: requests and objections for sizes and roots that do not exist.
+	for kind := range byte(8) {
+		for _, size := range []uint64{0, 1, last, beyond, huge} {
+			payload := binary.BigEndian.AppendUint64([]byte{1, kind}, size)
+			payload = append(payload, make([]byte, merkle.HashSize)...)
+			for to := range uint64(2) {
+				l.transport.SendApp(node.Group, to+1, payload)
+			}
+		}
+	}
+	l.counted("cairn_seal_problems_total")
+	l.unharmed("first")
+	for name := range l.http {
+		if l.metric(name, "cairn_clock_unfit") != 0 {
+			t.Errorf("%s does not lead because of one clock that is wrong", name)
+		}
+	}
+}
+
+// TestLiarLeads: a leader that proposes a block from the future, a malformed one, one with a false anchor and one from
+// the past, and that counts on entries which nobody has, stops nobody, loses nothing and does not move the ledger's time.
+func TestLiarLeads(t *testing.T) {
+	t.Parallel()
+	l := newLiar(t, nil)
+	l.append("first")
+
+	l.elect()
+	if l.replicate(block(t, noAnchor, time.Now().Add(365*24*time.Hour), "from the future")) {
+		t.Fatal("both honest nodes store a block from the future")
+	}
+	l.refused("entry")
+	l.resign()
+	l.unharmed("first")
+
+	for _, x := range []struct {
+		reason string
+		data   []byte
+	}{
+		{"malformed", []byte("garbage")},
+		{"anchor", block(t, ledger.Anchor{Size: 1, Root: merkle.LeafHash([]byte("false"))}, time.Now(), "false anchor")},
+		{"anchor", block(t, ledger.Anchor{Size: 1 << 40, Root: merkle.LeafHash([]byte("false"))}, time.Now(), "a larger ledger")},
+		{"time", block(t, noAnchor, time.Now().Add(-365*24*time.Hour), "from the past")},
+	} {
+		l.elect()
+		if !l.replicate(x.data) {
+			t.Fatalf("%s: the honest nodes did not store the entry", x.reason)
+		}
+		l.counted("cairn_ledger_ignored_blocks_total", `reason="`+x.reason+`"`)
+		l.resign()
+		l.unharmed("first")
+	}
+
+	l.elect()
+	l.mu.Lock()
+	term, beyond := l.mu.term, uint64(len(l.mu.log))+1000
+	l.mu.Unlock()
+	l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &beyond})
+	l.refused("commit")
+	l.resign()
+	l.unharmed("first", "after 1 entries")
+}
+
+// TestLiarForks: a leader gives the honest two different blocks in one position. What was sealed before stays as it is,
+// both go on, and nothing is sealed any more: no majority has one root.
+func TestLiarForks(t *testing.T) {
+	t.Parallel()
+	l := newLiar(t, nil)
+	first := l.append("first")
+	l.elect()
+	if !l.replicateEach(block(t, noAnchor, time.Now(), "for n1"), block(t, noAnchor, time.Now(), "for n2")) {
+		t.Fatal("the honest nodes did not store the entries")
+	}
+	l.resign()
+	l.counted("cairn_ledger_size")
+	l.eventually("the fork is counted", func() bool {
+		return l.metric("n1", "cairn_seal_problems_total")+l.metric("n2", "cairn_seal_problems_total") > 0
+	})
+	for name := range l.http {
+		if sealed := l.metric(name, "cairn_sealed_size"); sealed != float64(first.Index+1) {
+			t.Errorf("%s: %v entries are sealed, want the %d of before the fork", name, sealed, first.Index+1)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	if e, err := l.client.Get(ctx, first.Index); err != nil || string(e.Payload) != "first" {
+		t.Errorf("entry %d is %q, %v", first.Index, e.Payload, err)
+	}
+	l.alive()
+}
+
+// TestNodeWithWrongClock: n3 is honest here, and n1's clock is an hour ahead. n1 does not lead, and the ledger's time is
+// that of the others.
+func TestNodeWithWrongClock(t *testing.T) {
+	t.Parallel()
+	l := newLiar(t, map[string]func() time.Time{"n1": ahead(time.Hour)})
+	l.eventually("n1 finds its clock wrong", func() bool { return l.metric("n1", "cairn_clock_unfit") == 1 })
+	l.eventually("n2 leads", func() bool { return l.metric("n2", "cairn_raft_leader") == 1 })
+	l.unharmed("first", "second")
+	if offset := l.metric("n1", "cairn_clock_offset_seconds"); offset < 3500 || offset > 3700 {
+		t.Errorf("n1 says that its clock is %v s ahead, want 3600", offset)
+	}
+	if l.metric("n2", "cairn_clock_unfit") != 0 {
+		t.Error("n2 does not lead because of n1's clock")
+	}
+}
+
+// TestClockFarBehind: n3 is honest here, and n2's clock is an hour behind. n2 stores no block, says so, and lags alone;
+// when its clock is right it catches up.
+func TestClockFarBehind(t *testing.T) {
+	t.Parallel()
+	var behind atomic.Int64
+	behind.Store(int64(time.Hour))
+	l := newLiar(t, map[string]func() time.Time{"n2": func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }})
+	l.eventually("n1 leads", func() bool {
+		return l.metric("n1", "cairn_raft_leader") == 1 && l.metric("n2", "cairn_clock_unfit") == 1
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	if _, err := l.client.Append(ctx, client.Entry{Key: []byte("k"), Payload: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("n2 refuses the block", func() bool {
+		return l.metric("n2", "cairn_raft_refused_messages_total", `member="n1"`, `reason="entry"`) > 0
+	})
+	if size := l.metric("n2", "cairn_ledger_size"); size != 0 {
+		t.Errorf("n2 has %v entries, want none while its clock is behind", size)
+	}
+	behind.Store(0)
+	l.eventually("n2 catches up", func() bool {
+		return l.metric("n2", "cairn_ledger_size") == 1 && l.metric("n2", "cairn_clock_unfit") == 0
+	})
+	l.unharmed("first")
+}
+
+var _ transport.Handler = (*liar)(nil)
