@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"strings"
 	"testing"
 )
@@ -103,5 +104,37 @@ func TestBlocksThatAreRefused(t *testing.T) {
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBadBlock) {
 			t.Errorf("%s: %v, want accepted: %t", what, err, c.ok)
 		}
+	}
+}
+
+// TestSummaryOfAnotherVersion is refused, although its checksum is right.
+func TestSummaryOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	b := Summary{RaftIndex: 3, RaftTerm: 1, Size: 2, Time: 5}.Marshal()
+	b[0] = summaryVersion + 1
+	end := len(b) - 4
+	binary.BigEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
+	if s, err := ParseSummary(b); err == nil {
+		t.Errorf("a summary of version %d was read as %+v", b[0], s)
+	}
+}
+
+// TestCacheIsBounded: the weight of a cache stays within its limit, the most recently used values
+// stay, and a value that is heavier than the limit is held alone.
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newLRU[int, int](10)
+	for i := range 100 {
+		c.put(i, i, 3)
+		if _, ok := c.get(0); i < 20 && !ok {
+			t.Fatalf("value 0, used after each put, is gone after %d puts", i+1)
+		}
+		if c.mu.weight > c.limit || len(c.mu.items) != c.mu.order.Len() {
+			t.Fatalf("weight %d of at most %d, %d items, %d in order", c.mu.weight, c.limit, len(c.mu.items), c.mu.order.Len())
+		}
+	}
+	c.put(200, 200, 50)
+	if v, ok := c.get(200); !ok || v != 200 || len(c.mu.items) != 1 {
+		t.Errorf("a heavy value: %d, %t, beside %d others", v, ok, len(c.mu.items)-1)
 	}
 }

@@ -192,6 +192,153 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// TestLeavesKeepToTheirBound: Leaves returns as many leaves as fit into maxBytes and no more, and at
+// least one.
+func TestLeavesKeepToTheirBound(t *testing.T) {
+	t.Parallel()
+	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	mustApply(t, l, single(t, l, 1, one("", "a"), one("", "bb"), one("", "ccc"), one("", "dddd")))
+	all, err := l.Leaves(0, 100, 1<<20)
+	if err != nil || len(all) != 4 {
+		t.Fatalf("%d leaves, %v", len(all), err)
+	}
+	bytes := 0
+	for n, leaf := range all {
+		bytes += len(leaf)
+		for bound, want := range map[int]int{0: 1, bytes - 1: max(n, 1), bytes: n + 1} {
+			if got, err := l.Leaves(0, 100, bound); err != nil || len(got) != want {
+				t.Errorf("%d leaves within %d bytes, %v, want %d", len(got), bound, err, want)
+			}
+		}
+	}
+}
+
+// TestBeyondTheSize: an index or a size that the ledger does not have is a *NotFoundError in every
+// kind of read.
+func TestBeyondTheSize(t *testing.T) {
+	t.Parallel()
+	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	mustApply(t, l, single(t, l, 1, one("", "a"), one("", "b"), one("", "c")))
+	for what, read := range map[string]func() error{
+		"leaf 3":                    func() error { _, err := l.Leaf(3); return err },
+		"inclusion of 3 in 3":       func() error { _, err := l.InclusionProof(3, 3); return err },
+		"inclusion of 2 in 2":       func() error { _, err := l.InclusionProof(2, 2); return err },
+		"inclusion of 0 in 4":       func() error { _, err := l.InclusionProof(0, 4); return err },
+		"consistency of 2 with 4":   func() error { _, err := l.ConsistencyProof(2, 4); return err },
+		"consistency of 3 with 2":   func() error { _, err := l.ConsistencyProof(3, 2); return err },
+		"root at 4":                 func() error { _, err := l.RootAt(4); return err },
+		"tile of 4":                 func() error { _, err := l.Tile(0, 0, 4); return err },
+		"tile 1":                    func() error { _, err := l.Tile(0, 1, 1); return err },
+		"tile of level 1":           func() error { _, err := l.Tile(1, 0, 1); return err },
+		"tile of level 63":          func() error { _, err := l.Tile(63, 0, 1); return err },
+		"entry bundle of 4":         func() error { _, err := l.EntryBundle(0, 4); return err },
+		"block at 3":                func() error { _, err := l.BlockAt(3); return err },
+		"receipt of 3":              func() error { _, err := l.Receipt(3); return err },
+		"leaf at the largest index": func() error { _, err := l.Leaf(math.MaxUint64); return err },
+	} {
+		var notFound *ledger.NotFoundError
+		if err := read(); !errors.As(err, &notFound) {
+			t.Errorf("%s of a ledger of size 3: %v, want a *NotFoundError", what, err)
+		}
+	}
+}
+
+// TestBlockRecordsAreChecked: no leaf covers the headers of a stored block record and of the block
+// in it. Damage to them is found before the block is handed to a replica that catches up.
+func TestBlockRecordsAreChecked(t *testing.T) {
+	t.Parallel()
+	store := memstore.New(memstore.Options{})
+	l := open(t, store, ledger.Summary{})
+	mustApply(t, l, single(t, l, 1, one("", "a")))
+	mustApply(t, l, single(t, l, 2, one("", "b")))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark, _ := l.Durable()
+	const block = 33 + 4 + 4 // where the block begins in the record of one entry
+	for what, change := range map[string]func(p *ledger.Pair){
+		"Raft index":        func(p *ledger.Pair) { p.Value[8] ^= 1 },
+		"Raft term":         func(p *ledger.Pair) { p.Value[16] ^= 1 },
+		"first index":       func(p *ledger.Pair) { p.Value[24] ^= 1 },
+		"offset of a leaf":  func(p *ledger.Pair) { p.Value[36] ^= 1 },
+		"time of the block": func(p *ledger.Pair) { p.Value[block+15] ^= 1 },
+		"anchor":            func(p *ledger.Pair) { p.Value[block+30] ^= 1 },
+		"expected size":     func(p *ledger.Pair) { p.Value[block+64+5] ^= 1 },
+		"checksum":          func(p *ledger.Pair) { p.Value[len(p.Value)-1] ^= 1 },
+		"key":               func(p *ledger.Pair) { p.Key[len(p.Key)-1]++ },
+		"nothing":           func(*ledger.Pair) {},
+	} {
+		s := &pairChanger{Store: store.Reopen(), change: func(*ledger.Pair) {}}
+		l := open(t, s, mark)
+		s.change = change
+		b, err := l.BlockAt(0)
+		var corrupt *ledger.CorruptError
+		if what == "nothing" {
+			if err != nil || b.RaftTerm != 1 || b.Count != 1 {
+				t.Errorf("a sound block: %+v, %v", b, err)
+			}
+		} else if !errors.As(err, &corrupt) {
+			t.Errorf("block with a damaged %s: %+v, %v, want a *CorruptError", what, b, err)
+		}
+	}
+}
+
+// pairChanger is a store whose answers to Seek are changed.
+type pairChanger struct {
+	ledger.Store
+	change func(*ledger.Pair)
+}
+
+func (s *pairChanger) Seek(key, prefix []byte) (ledger.Pair, error) {
+	p, err := s.Store.Seek(key, prefix)
+	if err == nil {
+		s.change(&p)
+	}
+	return p, err
+}
+
+// measuredStore records the size of the largest commit.
+type measuredStore struct {
+	ledger.Store
+	largest, commits int
+}
+
+func (s *measuredStore) Commit(version uint64, pairs []ledger.Pair) error {
+	n := 0
+	for _, p := range pairs {
+		n += len(p.Key) + len(p.Value) + 16
+	}
+	s.largest, s.commits = max(s.largest, n), s.commits+1
+	return s.Store.Commit(version, pairs)
+}
+
+// TestCommitsAreBounded: however many blocks are applied at once, no commit is larger than
+// MaxCommitSize.
+func TestCommitsAreBounded(t *testing.T) {
+	t.Parallel()
+	store := &measuredStore{Store: memstore.New(memstore.Options{})}
+	l := open(t, store, ledger.Summary{})
+	var blocks []ledger.Committed
+	for i := uint64(1); i <= 12; i++ {
+		batch := ledger.Batch{Principal: "p"}
+		for j := range uint64(8) {
+			key := binary.BigEndian.AppendUint64(nil, i<<8|j)
+			batch.Entries = append(batch.Entries, ledger.NewEntry{Key: key, Payload: make([]byte, 60_000)})
+		}
+		block, err := ledger.EncodeBlock(l.Anchor(), 1, []ledger.Batch{batch, batch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks = append(blocks, ledger.Committed{RaftIndex: i, RaftTerm: 1, Block: block})
+	}
+	if _, err := l.ApplyMany(blocks); err != nil {
+		t.Fatal(err)
+	}
+	if store.largest > ledger.MaxCommitSize || store.commits < 3 {
+		t.Errorf("%d commits of up to %d bytes, want several of at most %d", store.commits, store.largest, ledger.MaxCommitSize)
+	}
+}
+
 // TestSealedCheckpointOfAnotherVersion is refused, although its checksum is right.
 func TestSealedCheckpointOfAnotherVersion(t *testing.T) {
 	t.Parallel()

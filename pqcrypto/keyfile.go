@@ -18,7 +18,8 @@ const (
 	maxKeyPEM = 16 << 10
 )
 
-// MarshalPrivateKeyPEM encodes a *SigningKey, *DecapsulationKey or *XWingPrivateKey as a PKCS#8 "PRIVATE KEY" block.
+// MarshalPrivateKeyPEM encodes a *SigningKey, *DecapsulationKey or *XWingPrivateKey as a PKCS#8
+// "PRIVATE KEY" block.
 func MarshalPrivateKeyPEM(k any) ([]byte, error) {
 	der, err := MarshalPrivateKeyDER(k)
 	if err != nil {
@@ -54,7 +55,8 @@ func ParsePublicKeyPEM(text []byte) (any, error) {
 	return ParsePublicKeyDER(der)
 }
 
-// onePEM insists on exactly one block of one label, without headers and without other text than white space around it.
+// onePEM insists on exactly one block of one label, without headers and without other text than
+// white space around it.
 func onePEM(text []byte, label string) ([]byte, error) {
 	if len(text) > maxKeyPEM {
 		return nil, errors.Newf("%s file has %d bytes, at most %d are allowed", label, len(text), maxKeyPEM)
@@ -79,8 +81,8 @@ func onePEM(text []byte, label string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// WriteKeyFile stores a private key as PEM in a new file of mode 0600 and syncs it. It never overwrites: an existing path gives an error that
-// is [os.ErrExist].
+// WriteKeyFile stores a private key as PEM in a new file of mode 0600 and syncs it. It never
+// overwrites: an existing path gives an error that is [os.ErrExist].
 func WriteKeyFile(path string, k any) error {
 	text, err := MarshalPrivateKeyPEM(k)
 	if err != nil {
@@ -89,8 +91,8 @@ func WriteKeyFile(path string, k any) error {
 	return WriteSecretFile(path, text)
 }
 
-// WriteSecretFile creates path exclusively with mode 0600, writes data, and syncs the file and its directory. On an error after the creation
-// it removes the file.
+// WriteSecretFile creates path exclusively with mode 0600, writes data, and syncs the file and its
+// directory. On an error after the creation it removes the file.
 func WriteSecretFile(path string, data []byte) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -123,7 +125,8 @@ func syncDir(dir string) error {
 	return errors.Wrap(d.Sync(), "sync directory of secret file")
 }
 
-// ReadKeyFile reads a private key that [WriteKeyFile] or another tool stored. A file that its group or others can access gives [ErrKeyFileMode].
+// ReadKeyFile reads a private key that [WriteKeyFile] or another tool stored. A file that its group
+// or others can access gives [ErrKeyFileMode].
 func ReadKeyFile(path string) (any, error) {
 	text, err := ReadSecretFile(path, maxKeyPEM)
 	if err != nil {
@@ -137,7 +140,11 @@ func ReadKeyFile(path string) (any, error) {
 var ErrKeyFileMode = errors.New("secret file is accessible to others than its owner")
 
 // ReadSecretFile reads a regular file of at most limit bytes that nobody but its owner can access.
+// It refuses a pipe before it opens it, because opening a pipe waits for a writer.
 func ReadSecretFile(path string, limit int64) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.Newf("secret file %s is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, errors.Wrap(err, "open secret file")

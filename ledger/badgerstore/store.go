@@ -45,8 +45,9 @@ const (
 type Store struct {
 	dir string
 	db  *badger.DB
-	// syncFile makes the contents of a file durable; tests put a simulated disk in its place.
-	syncFile func(name string) error
+	// syncFile makes the contents of a file durable, syncDir the names in a directory. Tests put a
+	// simulated disk in their place.
+	syncFile, syncDir func(name string) error
 	// inspection ends an inspection after Badger was closed; nil for a store that is open for
 	// writing.
 	inspection func() error
@@ -90,7 +91,7 @@ func Open(o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
-	s = &Store{dir: o.Dir, db: db, syncFile: syncFile}
+	s = &Store{dir: o.Dir, db: db, syncFile: syncFile, syncDir: syncDir}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
 }
@@ -306,7 +307,7 @@ func (s *Store) Flushed() (ledger.Token, error) {
 	if err := s.syncValueLog(); err != nil {
 		return 0, s.remember(err)
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := s.syncDir(s.dir); err != nil {
 		return 0, s.remember(err)
 	}
 	s.mu.Lock()

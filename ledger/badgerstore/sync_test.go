@@ -12,8 +12,9 @@ import (
 )
 
 // TestFlushedValueLogIsSynced: whatever Flushed calls durable survives a power failure that keeps
-// of each value log file only what the file held when the store last synced it. The newest file
-// grows between two calls of Flushed, so one sync for each file is not enough.
+// of each value log file only what the file held when the store last synced it, and only files
+// whose names were in the directory when the store last synced that. The newest file grows between
+// two calls of Flushed, so one sync for each file is not enough.
 func TestFlushedValueLogIsSynced(t *testing.T) {
 	o := Options{Dir: t.TempDir(), MemTableSize: 64 << 10, ValueThreshold: 100, ValueLogSize: 4 << 20}
 	s, err := Open(o)
@@ -22,9 +23,18 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 	}
 	defer s.Close()
 	disk := map[string][]byte{} // what a power failure leaves of each value log file
+	names := map[string]bool{}  // what a power failure leaves of the directory
 	s.syncFile = func(name string) error {
 		b, err := os.ReadFile(name)
 		disk[filepath.Base(name)] = b
+		return err
+	}
+	s.syncDir = func(dir string) error {
+		named, err := os.ReadDir(dir)
+		clear(names)
+		for _, e := range named {
+			names[e.Name()] = true
+		}
 		return err
 	}
 	key := func(version uint64) []byte { return binary.BigEndian.AppendUint64([]byte("group..1b"), version) }
@@ -58,7 +68,7 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 		}
 		previous = flushed
 		end := ends[flushed]
-		after := powerLoss(t, o, s.dir, disk)
+		after := powerLoss(t, o, s.dir, disk, names)
 		for v := checked + 1; v <= end; v++ {
 			if got, err := after.Get(key(v)); err != nil || !bytes.Equal(got, value(v)) {
 				t.Fatalf("flushed up to version %d, but version %d is lost in a power failure: %d bytes, %v", end, v, len(got), err)
@@ -76,7 +86,7 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 
 // powerLoss opens a copy of an open store's directory after a power failure: of the value log files
 // what was synced is left, of the memtable files nothing.
-func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte) *Store {
+func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte, names map[string]bool) *Store {
 	t.Helper()
 	o.Dir = t.TempDir()
 	entries, err := os.ReadDir(dir)
@@ -87,7 +97,7 @@ func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte) *S
 		name := e.Name()
 		b, ok := synced[name]
 		switch {
-		case strings.HasSuffix(name, ".mem"), name == "LOCK", strings.HasSuffix(name, ".vlog") && !ok:
+		case strings.HasSuffix(name, ".mem"), name == "LOCK", strings.HasSuffix(name, ".vlog") && !(ok && names[name]):
 			continue
 		case !ok:
 			if b, err = os.ReadFile(filepath.Join(dir, name)); err != nil {
