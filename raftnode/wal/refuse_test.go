@@ -94,7 +94,7 @@ func TestFramesThatAreNeverTorn(t *testing.T) {
 		change func([]byte)
 	}{
 		"padding that is not zero": {op{typ: frameNote, group: 1, slot: 1, data: []byte("12345")}, func(b []byte) { b[len(b)-1] = 1 }},
-		"a base outside the carry": {op{typ: frameBase, group: 1, index: 9, term: 1}, nil},
+		"a base outside the carry": {op{typ: frameBase, group: 1}, nil},
 		"an unknown flag":          {op{typ: frameMarker}, func(b []byte) { b[6] |= 0x80 }},
 		"an unknown type":          {op{typ: frameMarker}, func(b []byte) { b[5] = 7 }},
 	} {
