@@ -169,7 +169,7 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 
 // failedAppend is failed, except that a leader that is merely busy stays the leader.
 func (ns *nodes) failedAppend(n *node, e *Error) bool {
-	if e.Reason == "OVERLOADED" {
+	if e.busy() {
 		return false
 	}
 	return ns.failed(n, e.Leader)

@@ -41,6 +41,9 @@ func TestAppend(t *testing.T) {
 	if again.Index != 1 || !again.Duplicate || !again.Time.Equal(a.Time) {
 		t.Errorf("append again: got %+v, want a duplicate of %+v", again, a)
 	}
+	if again := mustAppend(t, c, entry("k", "two")); !again.Duplicate || !again.Time.IsZero() || again.Receipt != nil {
+		t.Errorf("a duplicate without a receipt: got %+v, want no time: the block's is not the entry's", again)
+	}
 	many, err := c.AppendBatch(within(t), []client.Entry{entry("", "x"), entry("k", "two"), entry("", "y")})
 	if err != nil || len(many) != 3 || many[0].Index != 2 || many[1].Index != 1 || !many[1].Duplicate || many[2].Index != 3 {
 		t.Errorf("batch: got %+v, %v", many, err)
@@ -449,4 +452,111 @@ func TestClosedClient(t *testing.T) {
 	wantError(t, err, client.ReasonClosed, true)
 	_, err = c.Head(t.Context())
 	wantError(t, err, client.ReasonClosed, true)
+}
+
+// TestExpectedSizeGoesAlone: an append with an expected size waits for no other request and shares none.
+func TestExpectedSizeGoesAlone(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	g := hold(cluster.Nodes[0])
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(g.open)
+	wg.Go(func() { _, _ = c.Append(within(t), entry("", "first")) })
+	<-g.entered
+	wg.Go(func() { _, _ = c.Append(within(t), entry("", "second"), client.ExpectedSize(0)) })
+	select {
+	case <-g.entered:
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for its turn among the others")
+	}
+}
+
+// TestLeavingASharedRequest: of two callers whose entries travel together one gives up: for that one the outcome is unknown, and the
+// other one gets its answer.
+func TestLeavingASharedRequest(t *testing.T) {
+	t.Parallel()
+	cluster, c := start(t, 1, client.WithInFlight(1))
+	g := hold(cluster.Nodes[0])
+	go func() { _, _ = c.Append(within(t), entry("", "first")) }()
+	<-g.entered
+	ctx, cancel := context.WithCancel(within(t))
+	left, stays := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := c.Append(ctx, entry("", "leaves")); left <- err }()
+	go func() { _, err := c.Append(within(t), entry("", "stays")); stays <- err }()
+	time.Sleep(100 * time.Millisecond) // they queue up; if not, they do not share a request, and the rest holds all the same
+	g.open <- struct{}{}
+	<-g.entered
+	cancel()
+	if err := <-left; err == nil {
+		t.Error("an append that gave up succeeded")
+	} else if len(cluster.Nodes[0].Requests()) == 2 && cluster.Nodes[0].Requests()[1] == 2 && client.IsDefinite(err) {
+		t.Errorf("got %v, want an error that is not definite", err)
+	}
+	close(g.open)
+	if err := <-stays; err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+}
+
+// TestRetryAfter: a node that asks for time gets it, on every path, and the call succeeds within its deadline.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	const asked = 300 * time.Millisecond
+	for path, send := range senders {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			cluster, c := start(t, 1)
+			var times []time.Time
+			cluster.Nodes[0].Before = func(context.Context, ledger.Batch) error {
+				if times = append(times, time.Now()); len(times) < 3 {
+					return &server.OverloadedError{RetryAfter: asked}
+				}
+				return nil
+			}
+			if err := send(within(t), c, entry("", "x")); err != nil {
+				t.Fatal(err)
+			}
+			for i := 1; i < len(times); i++ {
+				if waited := times[i].Sub(times[i-1]); waited < asked {
+					t.Errorf("attempt %d came after %s, the node asked for %s", i+1, waited, asked)
+				}
+			}
+		})
+	}
+}
+
+// TestTooManyCalls: a client that has too many calls under way waits for its turn instead of failing.
+func TestTooManyCalls(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{StreamsPerPrincipal: 2}})
+	p := profile(t, cluster, "")
+	c, watcher := connect(t, p), connect(t, p)
+	fill(t, c, 5)
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	var watches sync.WaitGroup
+	seen := make(chan struct{}, 100)
+	for range 2 {
+		watches.Go(func() {
+			_ = watcher.Watch(ctx, 4, func(client.StoredEntry) error { seen <- struct{}{}; return nil })
+		})
+	}
+	<-seen
+	<-seen
+	done := make(chan error, 2)
+	go func() { _, err := c.Get(within(t), 3); done <- err }()
+	go func() { _, err := c.Append(within(t), entry("", "x")); done <- err }()
+	select {
+	case err := <-done:
+		t.Errorf("a call ended while others held all places: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	cancel()
+	watches.Wait()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 }

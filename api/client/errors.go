@@ -147,6 +147,8 @@ func errorFrom(err error, node string, sent bool) *Error {
 			e.Reason, e.Metadata = d.GetReason(), d.GetMetadata()
 		case *cairnv1.ErrorDetail:
 			e.fill(d)
+		case *errdetails.RetryInfo:
+			e.RetryAfter = max(e.RetryAfter, d.GetRetryDelay().AsDuration())
 		}
 	}
 	return e
@@ -166,7 +168,7 @@ func errorFromStream(s *cairnv1.StreamError, node string) *Error {
 // fill takes over what the node says about the failure.
 func (e *Error) fill(d *cairnv1.ErrorDetail) {
 	e.Definite = d.GetOutcome() == cairnv1.Outcome_OUTCOME_DEFINITE
-	e.RetryAfter = time.Duration(d.GetRetryAfterMs()) * time.Millisecond
+	e.RetryAfter = max(e.RetryAfter, time.Duration(d.GetRetryAfterMs())*time.Millisecond)
 	switch c := d.GetCause().(type) {
 	case *cairnv1.ErrorDetail_KeyConflict:
 		k := c.KeyConflict

@@ -216,19 +216,25 @@ func (sentMarker) HandleRPC(ctx context.Context, s stats.RPCStats) {
 func (sentMarker) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (sentMarker) HandleConn(context.Context, stats.ConnStats)                       {}
 
-// pause is the delay before attempt number n (from 1) of a call.
+// maxRetryAfter bounds how long a node can make a client wait; the caller's deadline usually ends the wait before.
+const maxRetryAfter = time.Minute
+
+// pause is the delay before attempt number n (from 1) of a call: as long as the node asked for, or growing.
 func pause(n int, hint time.Duration) time.Duration {
 	d := min(5*time.Millisecond<<min(n, 10), 250*time.Millisecond)
 	d = d/2 + rand.N(d/2+1)
-	return max(d, min(hint, 5*time.Second))
+	return max(d, min(hint, maxRetryAfter))
 }
 
 // passing says whether a failure may go away on another node or later. Whether the call may be repeated is another question.
 func (e *Error) passing() bool {
 	switch e.Reason {
-	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline:
+	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline:
 		return true
 	}
-	// A proxy or an old node may give bare codes.
-	return e.Code == codes.Unavailable || e.Code == codes.Aborted
+	// A proxy or an old node may give bare codes, or only say when to try again.
+	return e.Code == codes.Unavailable || e.Code == codes.Aborted || e.RetryAfter > 0
 }
+
+// busy says that the node which answered is the right one, and has too much to do.
+func (e *Error) busy() bool { return e.Reason == "OVERLOADED" || e.Reason == "TOO_MANY_REQUESTS" }

@@ -108,7 +108,7 @@ func TestDefiniteStaysDefinite(t *testing.T) {
 func TestSentThenNobodyThere(t *testing.T) {
 	t.Parallel()
 	for path, send := range senders {
-		for _, end := range []string{"caller gives up", "time is up"} {
+		for _, end := range []string{"caller gives up", "caller gives up while it connects", "time is up"} {
 			t.Run(path+"/"+end, func(t *testing.T) {
 				t.Parallel()
 				cluster := fakecluster.New(t, 1, fakecluster.Options{})
@@ -121,6 +121,16 @@ func TestSentThenNobodyThere(t *testing.T) {
 						if strings.HasPrefix(format, "append") && broke.Add(1) == 3 {
 							cancel()
 						}
+					})}
+				} else if end == "caller gives up while it connects" {
+					var dials atomic.Int32
+					opts = []client.Option{client.WithDialer(func(ctx context.Context, address string) (net.Conn, error) {
+						if dials.Add(1) > 1 {
+							cancel()
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+						return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 					})}
 				} else if path == "unary" {
 					ctx, cancel = context.WithTimeout(ctx, 3*time.Second)

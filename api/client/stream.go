@@ -165,7 +165,7 @@ func (s *Stream) run() {
 			if no := s.c.nodes.hopeless(attempt); no != nil && !progress {
 				s.giveUp(no)
 			}
-			if attempt > 1 {
+			if attempt > 1 || hint > 0 {
 				sleep(s.ctx, pause(attempt, hint))
 			}
 		case closed:
