@@ -8,14 +8,25 @@
 //	a, err := c.Append(ctx, client.Entry{Key: []byte("invoice-17"), Payload: body}, client.Sealed())
 //	os.WriteFile("invoice-17.tlog-proof", a.Receipt.Marshal(), 0o644)
 //
+// A receipt is verified with the policy alone, without a Client and without a network:
+//
+//	policy, err := client.LoadPolicy("policy")
+//	r, err := client.VerifyOffline(receipt, policy)
+//	fmt.Println(r.Entry().Index, r.Entry().Time, r.Entry().Payload)
+//
 // # What it guarantees
+//
+// Ledger. Every call names the ledger of the profile. A node that serves another ledger refuses the call, definitely.
 //
 // Appends. An entry with a key is appended exactly once, however often the call is repeated, by this program or another one of
 // the same principal. The client itself retries what is safe: an entry with a key always, an entry without a key only after
-// an error that says that it had no effect. An error for which IsDefinite is false means that the entry may be in the ledger.
-// Appends that wait while a request is in flight leave together in the next one; nothing waits for a timer.
+// an error that says that the append had no effect. An error for which IsDefinite is false means that the entry may be in the
+// ledger; an append one of whose attempts had an unknown outcome ends definitely only if the last answer excludes that the
+// attempt had an effect. A client that a node asks to wait (RetryInfo) waits as long as it is told, within the call's deadline.
+// Appends that arrive while a request is in flight leave together in the next one; no append waits for a timer.
 //
-// Proofs. Every receipt, proof and checkpoint is verified against the profile's policy before the caller sees it. The newest
+// Proofs. Every receipt, proof and checkpoint is verified against the profile's policy before the caller sees it. A receipt is
+// accepted for an append only if it proves the key, the payload and the principal of that append. The newest
 // verified checkpoint is kept in the profile's state file, and every other checkpoint must be proved consistent with it. Two
 // checkpoints that contradict each other are a *ForkError: proof that the ledger's keys signed two histories. Both
 // checkpoints are saved next to the state file. An answer that does not verify is a *VerificationError.
@@ -25,8 +36,8 @@
 //
 // # What it assumes
 //
-// That the files of the profile are the right ones: trust roots and policy are what the client believes. Without a state file
-// the first checkpoint is believed if its signatures satisfy the policy.
+// The files of the profile are the right ones: the client believes its trust roots and its policy. Without a state file
+// the client believes the first checkpoint whose signatures satisfy the policy.
 //
 // A Client is safe for concurrent use. Entries handed to it must not be changed before the call returns.
 package client
