@@ -19,8 +19,10 @@
 //
 // The write-ahead log keeps what it was asked to sync, or fails for good.
 // Transport authenticates peers; their messages may be lost, repeated and
-// reordered, but a peer that sends contradictory messages on purpose is outside
-// the fault model. Clocks are used for liveness only.
+// reordered. A message that no honest member sends is refused (admit.go), so a lying
+// peer cannot stop this node. It can cost elections, and as leader it can give
+// different entries to different members: Raft does not exclude that, and the machine
+// has to notice. Clocks are used for liveness only.
 //
 // # Three layers
 //
