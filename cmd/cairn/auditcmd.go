@@ -73,7 +73,9 @@ moment, is waited for, up to --timeout; if it does not get there the code is 6:
 nothing is proved against it. If it was signed later all the same, it is 3.
 
 With --save DIRECTORY everything is read, and kept there, in a form that can be
-audited again offline. Tiles that the source does not serve are computed.`,
+audited again offline. Tiles that the source does not serve are computed. The
+directory is new, or holds an older copy of the ledger: that one stays as it is
+until the source has been found to be right, and to continue it.`,
 		Example: `  cairn audit http://127.0.0.1:20001 --state audit.json
   cairn audit https://ledger.example/ --save copy/ && cairn audit copy/`,
 		Args: cobra.MaximumNArgs(1),
@@ -82,7 +84,13 @@ audited again offline. Tiles that the source does not serve are computed.`,
 			if err != nil {
 				return err
 			}
+			if stateFile == "-" || save == "-" {
+				return usagef("--state takes a file and --save a directory, not standard output")
+			}
 			if len(args) == 1 {
+				if sameFile(args[0], save) {
+					return usagef("--save %s is the source itself", printable(save))
+				}
 				src, done, err := openSource(args[0], a.timeout)
 				if err != nil {
 					return err
@@ -128,7 +136,7 @@ func openSource(arg string, patience time.Duration) (audit.Source, func(), error
 	return audit.Dir(arg), func() {}, nil
 }
 
-func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *tlog.Policy, stateFile, save string) error {
+func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *tlog.Policy, stateFile, save string) (err error) {
 	opts := audit.Options{Policy: policy, Patience: patience}
 	prior, err := readAuditState(stateFile)
 	if err != nil {
@@ -141,8 +149,22 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		}
 		opts.Since = &audit.Head{Origin: prior.Origin, Size: prior.Size, Root: root, Note: []byte(prior.Checkpoint), Time: prior.Time}
 	}
+	var state *target
+	if stateFile != "" {
+		if state, err = a.openTarget("--state", stateFile, true); err != nil {
+			return err
+		}
+	}
+	var kept *audit.Copy
 	if save != "" {
-		src = audit.Save(src, save)
+		if kept, err = openCopy(src, save, policy); err != nil {
+			return err
+		}
+		defer func() { err = errors.CombineErrors(err, kept.Close()) }()
+		src = kept
+		if old := kept.Head(); old != nil && (opts.Since == nil || old.Size > opts.Since.Size) {
+			opts.Since = old
+		}
 	}
 	bar := &progress{}
 	opts.Begin = func(n uint64) { bar = a.progress(int64(n), "audit") }
@@ -151,7 +173,11 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	report, err := audit.Run(ctx, src, opts)
 	bar.done()
 	if errors.Is(err, audit.ErrOtherLedger) {
-		return fail(exitUsage, "use another --state file for another ledger", errors.Wrap(err, stateFile))
+		what := stateFile
+		if prior == nil {
+			what = save
+		}
+		return fail(exitUsage, "use another --state file and another --save directory for another ledger", errors.Wrap(err, what))
 	}
 	switch {
 	case errors.Is(err, audit.ErrMissing):
@@ -169,7 +195,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	}
 	if n := plural(len(report.Findings), "finding", "findings"); report.BlamesLedger() {
 		return &failure{code: exitRefused, reason: "LEDGER_AT_FAULT",
-			next: "keep the evidence (--save, --state): the ledger's own keys signed what is wrong; ask who holds them, and whether a member was restored from an older copy",
+			next: "keep the evidence, which is what this source serves, and the files of --state and --save: the ledger's own keys signed what is wrong; ask who holds them, and whether a member was restored from an older copy",
 			err:  errors.Newf("%s: %s, and what the ledger signed is at fault", name, n)}
 	} else if !report.OK() {
 		return failf(exitRefused, "do not rely on this copy; audit another source of the ledger: this says nothing about the ledger itself",
@@ -178,9 +204,47 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	if report.Behind {
 		return &failure{code: exitUnavailable, reason: "BEHIND", next: "try again, or audit another node; if it stays behind, ask why",
 			err: errors.Newf("%s has %s, %s were audited before: whether it has the same ones shows when it has caught up",
-				name, plural(report.Size, "entry", "entries"), count(prior.Size))}
+				name, plural(report.Size, "entry", "entries"), count(opts.Since.Size))}
 	}
-	return writeAuditState(stateFile, report)
+	if kept != nil && report.Note != nil {
+		if err := kept.Commit(ctx, report); err != nil {
+			return copyError(err)
+		}
+	}
+	return writeAuditState(state, stateFile, report)
+}
+
+// openCopy prepares to keep a copy in a directory.
+func openCopy(src audit.Source, dir string, policy *tlog.Policy) (*audit.Copy, error) {
+	c, err := audit.Save(src, dir, policy)
+	if errors.Is(err, audit.ErrNotCopy) {
+		return nil, fail(exitUsage, "choose another directory with --save; nothing was changed", err)
+	}
+	if err != nil {
+		return nil, fail(exitUsage, "choose another directory with --save; nothing was tried", err)
+	}
+	return c, nil
+}
+
+// copyError gives the error of a Commit its exit code. The copy that was there stays as it was.
+func copyError(err error) error {
+	switch {
+	case errors.Is(err, audit.ErrOtherLedger):
+		return fail(exitUsage, "use another --save directory for another ledger", err)
+	case errors.Is(err, audit.ErrNotCopy):
+		return fail(exitRefused, "keep both: the copy stays as it was; save the other one elsewhere", err)
+	}
+	return lost(err, "save the copy")
+}
+
+// sameFile says whether two paths name one file.
+func sameFile(a, b string) bool {
+	sa, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	sb, err := os.Stat(b)
+	return err == nil && os.SameFile(sa, sb)
 }
 
 func (a *app) printReport(name string, r *audit.Report, took time.Duration) error {
@@ -247,9 +311,14 @@ func readAuditState(path string) (*auditState, error) {
 	return &s, nil
 }
 
-func writeAuditState(path string, r *audit.Report) error {
-	if path == "" || r.Note == nil {
+// writeAuditState remembers what was audited. Another audit may have come further meanwhile: an older
+// checkpoint never replaces a newer one.
+func writeAuditState(file *target, path string, r *audit.Report) error {
+	if file == nil || r.Note == nil {
 		return nil
+	}
+	if now, err := readAuditState(path); err != nil || now != nil && now.Origin == r.Origin && now.Size > r.Size {
+		return err
 	}
 	raw, err := json.MarshalIndent(auditState{
 		Origin: r.Origin, Size: r.Size, Root: r.Root.String(), Checkpoint: string(r.Note), Time: r.Time,
@@ -258,7 +327,7 @@ func writeAuditState(path string, r *audit.Report) error {
 	if err != nil {
 		return errors.Wrap(err, "encode audit state")
 	}
-	return writeFile(path, append(raw, '\n'))
+	return file.write(append(raw, '\n'))
 }
 
 // nodeSource reads a ledger over gRPC.

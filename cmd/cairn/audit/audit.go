@@ -96,7 +96,7 @@ type Report struct {
 	// signed before the first entry, so there is nothing to prove.
 	Empty bool
 	// Behind says that the source's checkpoint is accepted and smaller than Options.Since, and was
-	// not signed later. Nothing else was read then, unless Save keeps it. Whether its
+	// not signed later. Nothing else was read then. Whether its
 	// entries are those of Since shows when the source has reached that size.
 	Behind bool
 	// Entries, Bytes and Tiles are what was read and checked.
@@ -124,7 +124,7 @@ type auditor struct {
 	report *Report
 	tree   *merkle.Tree
 	tiles  *tileCache
-	copy   *saver // nil unless everything is kept
+	copy   *Copy // nil unless everything is kept
 
 	time    int64        // of the newest entry that was checked
 	oldRoot *merkle.Hash // of the first Since.Size entries, if it is not Since.Root
@@ -135,7 +135,7 @@ type auditor struct {
 // Options.Since.
 func Run(ctx context.Context, src Source, opts Options) (*Report, error) {
 	a := &auditor{src: src, opts: opts, report: &Report{}, tree: merkle.NewTree()}
-	a.copy, _ = src.(*saver)
+	a.copy, _ = src.(*Copy)
 	err := a.run(ctx)
 	a.report.Time = a.time
 	if errors.Is(err, errEnough) {
@@ -149,7 +149,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.checkpoint(ctx); err != nil {
 		return err
 	}
-	if r.Note == nil || r.Behind && a.copy == nil {
+	if r.Note == nil || r.Behind {
 		return nil
 	}
 	a.tiles = newTileCache(a.src, r.Size)

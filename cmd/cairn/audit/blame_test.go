@@ -45,7 +45,7 @@ func TestTimeGoesBack(t *testing.T) {
 			"whole, no tiles":  run(t, noTiles{Dir(dir)}, Options{Policy: s.policy}),
 			"since":            run(t, Dir(dir), Options{Policy: s.policy, Since: since}),
 			"since, no tiles":  run(t, noTiles{Dir(dir)}, Options{Policy: s.policy, Since: since}),
-			"since, and saved": run(t, Save(Dir(dir), t.TempDir()), Options{Policy: s.policy, Since: since}),
+			"since, and saved": run(t, arriving(t, Dir(dir), s.policy), Options{Policy: s.policy, Since: since}),
 		} {
 			blamed(t, what, r, BlamesLedger, "is before that of the entry before it")
 			if r.Findings[0].Index == nil || *r.Findings[0].Index != uint64(at) {
@@ -104,7 +104,7 @@ func TestBrokenMirror(t *testing.T) {
 			dir, since := whole(t)
 			flip(t, filepath.Join(dir, damage.file), damage.offset)
 			blamed(t, "whole", run(t, Dir(dir), Options{Policy: s.policy}), BlamesCopy, damage.words)
-			blamed(t, "saved", run(t, Save(Dir(dir), t.TempDir()), Options{Policy: s.policy, Since: since}), BlamesCopy, damage.words)
+			blamed(t, "saved", run(t, arriving(t, Dir(dir), s.policy), Options{Policy: s.policy, Since: since}), BlamesCopy, damage.words)
 			r := run(t, Dir(dir), Options{Policy: s.policy, Since: since})
 			if r.BlamesLedger() {
 				t.Errorf("since: findings %+v", r.Findings)
@@ -149,7 +149,7 @@ func TestRewritten(t *testing.T) {
 	writeLogOf(t, s, dir, 600, func(i int) []byte { return leaf(i + 1) })
 	for _, size := range []int{100, 256, 400, 600} {
 		since := &Head{Origin: "example.org/ledger", Size: uint64(size), Root: rootOf(size)}
-		for what, src := range map[string]Source{"tiles": Dir(dir), "no tiles": noTiles{Dir(dir)}, "saved": Save(Dir(dir), t.TempDir())} {
+		for what, src := range map[string]Source{"tiles": Dir(dir), "no tiles": noTiles{Dir(dir)}, "saved": arriving(t, Dir(dir), s.policy)} {
 			blamed(t, what, run(t, src, Options{Policy: s.policy, Since: since}), BlamesLedger, "history was rewritten")
 		}
 	}
