@@ -49,7 +49,7 @@ func TestLostOutput(t *testing.T) {
 		{"completion bash", exitFailed, "write to standard output"},
 		{"pki inspect CA/root.crt", exitFailed, "write to standard output"},
 		{"pki init --trust-domain y.example --dir CA/other", exitLost, "root.key"},
-		{"pki issue --ca CA --node n1 --dir CA/n1", exitLost, "n1.key"},
+		{"pki issue --ca CA --node n1 --cluster 00000000000000ab --dir CA/n1", exitLost, "n1.key"},
 	} {
 		args := strings.Fields(strings.ReplaceAll(c.args, "CA", filepath.Join(dir, "ca")))
 		var errs bytes.Buffer

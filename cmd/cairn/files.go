@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/cockroachdb/errors"
 )
@@ -45,24 +43,4 @@ func (a *app) readInput(ctx context.Context, name string, max int) ([]byte, erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// writeFile writes a file so that it is there completely or not at all.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return errors.Wrap(err, "create file")
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return errors.Wrapf(err, "write %s", path)
-	}
-	return errors.Wrap(os.Rename(f.Name(), path), "write file")
 }

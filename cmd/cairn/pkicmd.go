@@ -68,14 +68,18 @@ func (a *app) pkiInitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return errors.Wrap(err, "create directory")
-			}
 			certFile, keyFile := filepath.Join(dir, "root.crt"), filepath.Join(dir, "root.key")
-			if err := pqcrypto.WriteKeyFile(keyFile, root.Key()); err != nil {
+			files, err := openFileSet(dir, "root", "root.crt", "root.key")
+			if err == nil {
+				err = errors.CombineErrors(pqcrypto.WriteKeyFile(files.path("root.key"), root.Key()), files.write("root.crt", pki.MarshalPEM(root.Certificate())))
+			}
+			if err == nil {
+				err = files.publish()
+			}
+			if errors.Is(err, os.ErrExist) {
 				return fail(exitFailed, "an authority is never overwritten: choose another --dir", err)
 			}
-			if err := writeFile(certFile, pki.MarshalPEM(root.Certificate())); err != nil {
+			if err != nil {
 				return err
 			}
 			a.did(effect{text: "the authority is made: " + printable(certFile) + " and " + printable(keyFile)})
@@ -141,19 +145,16 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 			if _, err := pki.ParseID(string(id)); err != nil {
 				return fail(exitUsage, "", err)
 			}
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return errors.Wrap(err, "create directory")
-			}
-			i := issuance{authority: authority, base: filepath.Join(dir, name), validity: validity}
+			i := issuance{authority: authority, dir: dir, name: name, validity: validity}
 			certs, err := i.issue(id, role, sig, kem, nodeName != "")
 			if errors.Is(err, os.ErrExist) {
-				return fail(exitFailed, "a key is never overwritten: issue into another --dir, then put the files in place of the old ones", err)
+				return fail(exitFailed, "a key or certificate is never overwritten: issue into another --dir, then put the files in place of the old ones", err)
 			}
 			if err != nil {
 				return err
 			}
-			a.did(effect{text: "certificate and key are issued: " + printable(i.base+".crt") + " and " + printable(i.base+".key")})
-			for n, file := range []string{i.base + ".crt", i.base + ".kem.crt"}[:len(certs)] {
+			a.did(effect{text: "certificate and key are issued: " + printable(i.file(".crt")) + " and " + printable(i.file(".key"))})
+			for n, file := range []string{i.file(".crt"), i.file(".kem.crt")}[:len(certs)] {
 				if err := a.printCertificates(file, certs[n:n+1]); err != nil {
 					return err
 				}
@@ -173,14 +174,33 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 	return cmd
 }
 
-// issuance writes what one identity needs, next to one another.
+// issuance makes what one identity needs, as files next to one another.
 type issuance struct {
 	authority *pki.Authority
-	base      string // path without extension
+	dir, name string
 	validity  time.Duration
 }
 
+func (i issuance) file(ext string) string { return filepath.Join(i.dir, i.name+ext) }
+
 func (i issuance) issue(id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem pqcrypto.KEMParams, server bool) ([]*pki.Certificate, error) {
+	names := []string{i.name + ".crt", i.name + ".key"}
+	if server {
+		names = append(names, i.name+".kem.crt", i.name+".kem.key")
+	}
+	files, err := openFileSet(i.dir, i.name, names...)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := i.stage(files, id, roles, sig, kem, server)
+	if err != nil {
+		return nil, errors.CombineErrors(err, files.clear())
+	}
+	return certs, files.publish()
+}
+
+// stage makes the files, not yet under their names.
+func (i issuance) stage(files *fileSet, id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem pqcrypto.KEMParams, server bool) ([]*pki.Certificate, error) {
 	key, err := pqcrypto.GenerateSigningKey(sig)
 	if err != nil {
 		return nil, err
@@ -189,14 +209,11 @@ func (i issuance) issue(id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem p
 	if err != nil {
 		return nil, err
 	}
-	if err := pqcrypto.WriteKeyFile(i.base+".key", key); err != nil {
+	if err := pqcrypto.WriteKeyFile(files.path(i.name+".key"), key); err != nil {
 		return nil, err
 	}
-	if err := i.writeChain(".crt", svid); err != nil {
-		return nil, err
-	}
-	if !server {
-		return []*pki.Certificate{svid}, nil
+	if err := files.write(i.name+".crt", i.chain(svid)); err != nil || !server {
+		return []*pki.Certificate{svid}, err
 	}
 	kemKey, err := pqcrypto.GenerateDecapsulationKey(kem)
 	if err != nil {
@@ -206,15 +223,15 @@ func (i issuance) issue(id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem p
 	if err != nil {
 		return nil, err
 	}
-	if err := pqcrypto.WriteKeyFile(i.base+".kem.key", kemKey); err != nil {
+	if err := pqcrypto.WriteKeyFile(files.path(i.name+".kem.key"), kemKey); err != nil {
 		return nil, err
 	}
-	return []*pki.Certificate{svid, kemCert}, i.writeChain(".kem.crt", kemCert)
+	return []*pki.Certificate{svid, kemCert}, files.write(i.name+".kem.crt", i.chain(kemCert))
 }
 
-func (i issuance) writeChain(ext string, leaf *pki.Certificate) error {
-	chain := append([]*pki.Certificate{leaf}, i.authority.Issuers()...)
-	return writeFile(i.base+ext, pki.MarshalPEM(chain...))
+// chain is a certificate with those of its issuers.
+func (i issuance) chain(leaf *pki.Certificate) []byte {
+	return pki.MarshalPEM(append([]*pki.Certificate{leaf}, i.authority.Issuers()...)...)
 }
 
 func (a *app) pkiShowCommand() *cobra.Command {
