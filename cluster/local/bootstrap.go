@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/node"
+	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -38,6 +40,8 @@ type Options struct {
 	Origin     string // "" means cairn.local/ and a random name
 	Suite      string // LPA/1 suite: "" and "default", or "cat5"
 	Executable string // the cairn binary; it is copied into Dir
+	// SealQuorum is how many cosignatures seal a checkpoint; 0 is a majority.
+	SealQuorum int
 	// LogLevel of the nodes; "" is info.
 	LogLevel string
 	// Lifeline, if set, is every node's standard input: the nodes end when its
@@ -50,6 +54,13 @@ type Options struct {
 func Create(o Options) (*Cluster, error) {
 	if o.Nodes < 1 || o.Nodes > MaxNodes {
 		return nil, errors.Newf("a local cluster has 1 to %d nodes, not %d", MaxNodes, o.Nodes)
+	}
+	least, most := ledgerseal.QuorumRange(o.Nodes)
+	if o.SealQuorum == 0 {
+		o.SealQuorum = least
+	}
+	if o.SealQuorum < least || o.SealQuorum > most {
+		return nil, errors.Newf("%d cosignatures cannot seal in a cluster of %d: want %d to %d", o.SealQuorum, o.Nodes, least, most)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -159,7 +170,7 @@ func (b *bootstrap) identify() error {
 	var id [12]byte
 	_, _ = rand.Read(id[:])
 	id[0] |= 0x80 // never zero
-	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, Suite: b.opts.Suite}
+	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, Suite: b.opts.Suite, SealQuorum: b.opts.SealQuorum}
 	var err error
 	if b.cluster, err = pki.ParseClusterID(b.state.ClusterID); err != nil {
 		return err
@@ -263,13 +274,13 @@ func (b *bootstrap) nodeKeys(n NodeInfo) error {
 }
 
 // policy writes what a verifier of this ledger demands: the log's signature and
-// cosignatures of a majority of the nodes.
+// as many cosignatures of the nodes as seal a checkpoint.
 func (b *bootstrap) policy() error {
 	logVKey, err := tlog.NewMLDSA44VerifierKey(b.state.Origin, b.logKey.Public())
 	if err != nil {
 		return err
 	}
-	policy, err := tlog.NewPolicy([]*tlog.VerifierKey{logVKey}, b.cosigners, b.opts.Nodes/2+1)
+	policy, err := tlog.NewPolicy([]*tlog.VerifierKey{logVKey}, b.cosigners, b.opts.SealQuorum)
 	if err != nil {
 		return err
 	}
@@ -291,7 +302,7 @@ func (b *bootstrap) config(n NodeInfo) error {
 			KEMCertificate: "kem.crt", KEMKey: "kem.key",
 			Cosigner: "cosigner.key", Sealing: "sealing.key", LogKey: "log.key.sealed",
 		},
-		Policy: "../policy", LogLevel: b.opts.LogLevel,
+		Policy: "../policy", LogLevel: b.opts.LogLevel, Seal: node.Seal{Quorum: strconv.Itoa(b.state.SealQuorum)},
 	}
 	for i, m := range b.state.Nodes {
 		c.Members = append(c.Members, node.Member{ID: m.ID, Name: m.Name, Peer: m.Peer, API: m.API, Cosigner: b.cosigners[i].String()})

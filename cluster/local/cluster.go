@@ -33,11 +33,13 @@ func (n NodeInfo) HTTPURL() string { return "http://" + n.HTTP }
 // state is cluster.json. It is written last, so its presence says that the
 // directory is complete.
 type state struct {
-	Version   int        `json:"version"` // 1
-	ClusterID string     `json:"cluster_id"`
-	Origin    string     `json:"origin"`
-	Suite     string     `json:"suite"`
-	Nodes     []NodeInfo `json:"nodes"`
+	Version   int    `json:"version"` // 1
+	ClusterID string `json:"cluster_id"`
+	Origin    string `json:"origin"`
+	Suite     string `json:"suite"`
+	// SealQuorum is how many cosignatures seal a checkpoint.
+	SealQuorum int        `json:"seal_quorum"`
+	Nodes      []NodeInfo `json:"nodes"`
 }
 
 // Cluster is a local cluster's directory. Its methods may be called from
@@ -88,6 +90,9 @@ func (c *Cluster) Origin() string { return c.state.Origin }
 
 // Suite returns the LPA/1 suite, default or cat5.
 func (c *Cluster) Suite() string { return c.state.Suite }
+
+// SealQuorum returns how many cosignatures seal a checkpoint.
+func (c *Cluster) SealQuorum() int { return c.state.SealQuorum }
 
 // Nodes returns the nodes in order of their names.
 func (c *Cluster) Nodes() []NodeInfo { return slices.Clone(c.state.Nodes) }

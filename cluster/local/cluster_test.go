@@ -300,3 +300,49 @@ func TestOpenDamaged(t *testing.T) {
 		}
 	}
 }
+
+// TestSealQuorum: policy and configurations of a cluster agree on the quorum, and a node refuses when they do not.
+func TestSealQuorum(t *testing.T) {
+	t.Parallel()
+	for quorum, want := range map[int]int{0: 2, 2: 2, 3: 3} {
+		c := create(t, Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, SealQuorum: quorum})
+		text, err := os.ReadFile(c.PolicyPath())
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy, err := tlog.ParsePolicy(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := policy.Quorum(); got != want || !ok || c.SealQuorum() != want {
+			t.Errorf("quorum %d: the policy demands %d, the cluster says %d, want %d", quorum, got, c.SealQuorum(), want)
+		}
+		cfg, err := node.LoadConfig(filepath.Join(c.NodeDir("n1"), "node.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := node.Check(cfg); err != nil {
+			t.Errorf("quorum %d: %v", quorum, err)
+		}
+		for _, other := range []string{"majority", "2", "3"} {
+			cfg.Seal.Quorum = other
+			err := node.Check(cfg)
+			if agree := other == strconv.Itoa(want) || other == "majority" && want == 2; (err == nil) != agree {
+				t.Errorf("policy of %d with seal.quorum %s: %v", want, other, err)
+			} else if err != nil && !(errors.Is(err, node.ErrConfig) && strings.Contains(err.Error(), "seal.quorum")) {
+				t.Errorf("policy of %d with seal.quorum %s: %v, want an error that names seal.quorum", want, other, err)
+			}
+		}
+		for _, bad := range []string{"1", "4", "0", "-1", "all", "2.5"} {
+			cfg.Seal.Quorum = bad
+			if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "seal.quorum") || !strings.Contains(err.Error(), "2 to 3") {
+				t.Errorf("seal.quorum %s of 3: %v, want an error with the range", bad, err)
+			}
+		}
+	}
+	for _, bad := range []int{1, 4, -1} {
+		if _, err := Create(Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, SealQuorum: bad, Executable: fakeBinary(t)}); err == nil {
+			t.Errorf("a cluster of 3 with a quorum of %d was made", bad)
+		}
+	}
+}

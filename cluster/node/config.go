@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
@@ -50,7 +51,7 @@ type Config struct {
 	Raft Raft `yaml:"raft,omitempty"`
 	// Storage bounds what the node keeps on disk and in memory.
 	Storage Storage `yaml:"storage,omitempty"`
-	// Seal sets how often an unasked-for checkpoint is sealed.
+	// Seal sets how often and with how many cosignatures checkpoints are sealed.
 	Seal Seal `yaml:"seal,omitempty"`
 	// Clock bounds how far the members' clocks may be apart.
 	Clock Clock `yaml:"clock,omitempty"`
@@ -113,9 +114,12 @@ type Clock struct {
 	MaxOffset time.Duration `yaml:"max_offset,omitempty"`
 }
 
-// Seal sets the sealing cadence. Zero means the default.
+// Seal sets cadence and quorum of sealing. Zero means the default.
 type Seal struct {
 	Cadence time.Duration `yaml:"cadence,omitempty"` // 50 ms
+	// Quorum is how many cosignatures seal a checkpoint: "majority", or a number from a majority of the
+	// members to all of them. The same on all nodes, and in the policy.
+	Quorum string `yaml:"quorum,omitempty"`
 }
 
 var (
@@ -162,6 +166,7 @@ func LoadConfig(path string) (Config, error) {
 func (c *Config) setDefaults() {
 	setDefault(&c.Suite, "default")
 	setDefault(&c.LogLevel, "info")
+	setDefault(&c.Seal.Quorum, "majority")
 	c.presetNumbers()
 }
 
@@ -260,7 +265,8 @@ func (c *Config) validateMembers() error {
 	if !self {
 		return errors.Newf("members: %q (this node's name) is not among them", c.Name)
 	}
-	return nil
+	_, err := c.sealQuorum()
+	return err
 }
 
 // validateListen holds the listening addresses apart: two listeners cannot share one.
@@ -308,6 +314,19 @@ func (c *Config) wallClock() func() time.Time {
 		return c.now
 	}
 	return time.Now
+}
+
+// sealQuorum returns how many cosignatures seal a checkpoint.
+func (c *Config) sealQuorum() (int, error) {
+	least, most := seal.QuorumRange(len(c.Members))
+	if c.Seal.Quorum == "majority" {
+		return least, nil
+	}
+	q, err := strconv.Atoi(c.Seal.Quorum)
+	if err != nil || q < least || q > most {
+		return 0, errors.Newf("seal.quorum: %q is out of range: must be majority, or a number from %d to %d for %d members", c.Seal.Quorum, least, most, most)
+	}
+	return q, nil
 }
 
 // Self returns this node's own row of Members.

@@ -81,13 +81,26 @@ func loadKeys(c *Config) (*keyring, error) {
 	return k, nil
 }
 
-func loadPolicy(path string) (*tlog.Policy, error) {
-	text, err := os.ReadFile(path)
+// loadPolicy reads the policy and makes sure that it demands as many cosignatures as seal a checkpoint:
+// with fewer, a verifier accepts what this node does not; with more, no receipt of this cluster verifies.
+func loadPolicy(c *Config) (*tlog.Policy, error) {
+	text, err := os.ReadFile(c.Policy)
 	if err != nil {
 		return nil, errors.Wrap(err, "policy")
 	}
 	policy, err := tlog.ParsePolicy(text)
-	return policy, errors.Wrapf(err, "policy: %s", path)
+	if err != nil {
+		return nil, errors.Wrapf(err, "policy: %s", c.Policy)
+	}
+	want, err := c.sealQuorum()
+	if err != nil {
+		return nil, err
+	}
+	if got, ok := policy.Quorum(); ok && got != want {
+		return nil, errors.Newf("policy: %s demands %d cosignatures, seal.quorum of %d members is %s, which is %d: make them agree, on every node",
+			c.Policy, got, len(c.Members), c.Seal.Quorum, want)
+	}
+	return policy, nil
 }
 
 func readSigningKey(path string) (*pqcrypto.SigningKey, error) {

@@ -86,7 +86,7 @@ func (n *node) load() (err error) {
 	if n.keys, err = loadKeys(&n.cfg); err != nil {
 		return err
 	}
-	if n.policy, err = loadPolicy(n.cfg.Policy); err != nil {
+	if n.policy, err = loadPolicy(&n.cfg); err != nil {
 		return err
 	}
 	suite, err := lpa.ParseSuite(n.cfg.Suite)

@@ -49,9 +49,14 @@ func newReplica(n *node) (*replica, error) {
 		r.names[m.ID] = m
 	}
 	r.state.Store(&raftnode.State{})
+	quorum, err := n.cfg.sealQuorum()
+	if err != nil {
+		return nil, err
+	}
 	machine, err := seal.New(seal.Config{
 		Origin: n.cfg.Origin, Self: n.cfg.Self().ID, Voters: n.keys.voters,
-		LogCosigner: n.keys.log, NodeCosigner: n.keys.cosigner, RootAt: n.ledger.RootAt, Cadence: n.cfg.Seal.Cadence,
+		LogCosigner: n.keys.log, NodeCosigner: n.keys.cosigner, RootAt: n.ledger.RootAt, ConsistencyProof: n.ledger.ConsistencyProof,
+		Cadence: n.cfg.Seal.Cadence, Quorum: quorum,
 		State: n.wal.Group(group).Note(sealNote), Newest: n.ledger.Sealed(),
 	})
 	if err != nil {
@@ -59,6 +64,7 @@ func newReplica(n *node) (*replica, error) {
 	}
 	r.sealer = &sealer{
 		machine: machine, ledger: n.ledger, fatal: n.fail, now: n.cfg.wallClock(), log: n.log.With("part", "seal"), metrics: n.metrics,
+		dir: n.dir.path, name: n.cfg.Name,
 		send:    func(to uint64, payload []byte) { r.raft.SendApp(to, payload) },
 		persist: func(data []byte, done func(error)) { r.raft.AppendNote(sealNote, data, done) },
 		wake:    make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode"
 )
 
@@ -82,6 +86,55 @@ func TestOutvotedNodeStops(t *testing.T) {
 	var diverged *ledger.DivergenceError
 	if len(reasons) != 1 || !errors.As(reasons[0], &diverged) || diverged.Size != 7 {
 		t.Errorf("reasons to stop are %v, want a divergence at size 7", reasons)
+	}
+}
+
+// TestEvidenceIsKept: a node that stops because two histories were cosigned, and one that goes on without a stolen key,
+// write a file that verifies and name it. Restored stops the node.
+func TestEvidenceIsKept(t *testing.T) {
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var reasons []error
+	var out bytes.Buffer
+	s := &sealer{
+		fatal: func(err error) { reasons = append(reasons, err) }, ledger: l, dir: t.TempDir(), name: "n2",
+		metrics: newMetrics(), log: slog.New(slog.NewTextHandler(&out, nil)),
+	}
+	evidence := &tlog.Contradiction{Smaller: []byte("one\n"), Larger: []byte("two\n"), Root: merkle.LeafHash([]byte("r"))}
+	files := func() []string {
+		names, err := filepath.Glob(filepath.Join(s.dir, "contradiction-*.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	s.carryOut([]seal.Effect{seal.Contradiction{By: []string{"example.org/n1"}, Size: 7, Evidence: evidence}})
+	found := files()
+	if len(found) != 1 || len(reasons) != 0 || !strings.Contains(out.String(), found[0]) || !strings.Contains(out.String(), "example.org/n1") {
+		t.Fatalf("files %v, reasons to stop %v, log %s", found, reasons, out.String())
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := tlog.ParseContradiction(text)
+	if err != nil || string(parsed.Marshal()) != string(evidence.Marshal()) {
+		t.Errorf("the file holds %+v, %v", parsed, err)
+	}
+	if info, err := os.Stat(found[0]); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+	}
+	s.carryOut([]seal.Effect{seal.Outvoted{Size: 7, Theirs: merkle.LeafHash([]byte("theirs")), Evidence: evidence}})
+	if len(reasons) != 1 || !strings.Contains(reasons[0].Error(), found[0]) || !errors.Is(reasons[0], seal.ErrContradiction) || len(files()) != 1 {
+		t.Errorf("reasons %v, files %v; want one of each", reasons, files())
+	}
+	reasons = nil
+	s.carryOut([]seal.Effect{seal.Restored{Size: 9, Promised: 4}})
+	if len(reasons) != 1 || !errors.Is(reasons[0], seal.ErrRestored) || !strings.Contains(reasons[0].Error(), "do not start this node again") {
+		t.Errorf("reasons %v, want that the node was restored from an older copy", reasons)
 	}
 }
 

@@ -33,6 +33,8 @@ type sealer struct {
 	persist func(data []byte, done func(error))
 	fatal   func(error)
 	now     func() time.Time
+	dir     string // for evidence
+	name    string // of this node
 	log     *slog.Logger
 	metrics *metrics
 
@@ -164,11 +166,30 @@ func (s *sealer) carryOut(effects []seal.Effect) {
 			}
 			s.metrics.seals.Inc()
 		case seal.Outvoted:
-			s.fatal(e.Err(s.ledger.Head().RaftIndex))
+			reason := e.Err(s.ledger.Head().RaftIndex)
+			path, err := writeEvidence(s.dir, e.Evidence, "Two checkpoints that contradict each other, kept by node "+s.name+" when it stopped.")
+			s.fatal(withEvidence(reason, path, err))
 			return
+		case seal.Restored:
+			s.fatal(e.Err())
+			return
+		case seal.Contradiction:
+			s.contradiction(e)
 		case seal.Problem:
 			s.metrics.sealProblems.Inc()
 			s.log.Warn("sealing", "problem", e.Err.Error())
 		}
 	}
+}
+
+// contradiction reports keys that cosigned another history. The node goes on: fewer keys than a majority
+// stop nobody.
+func (s *sealer) contradiction(e seal.Contradiction) {
+	s.metrics.sealProblems.Inc()
+	path, err := writeEvidence(s.dir, e.Evidence, "A checkpoint cosigned with the key "+keyNames(e.By)+" that contradicts another one, kept by node "+s.name+".")
+	if err != nil {
+		s.log.Error("sealing", "problem", err.Error())
+	}
+	s.log.Error("sealing: a cosigner's key signed another history; its cosignatures do not count here any more",
+		"problem", e.Err().Error(), "keys", keyNames(e.By), "evidence", path)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairnledger/cairn/cluster/local"
+	"github.com/cairnledger/cairn/ledger/seal"
 )
 
 const defaultNodes = 3
@@ -69,6 +70,7 @@ type clusterResult struct {
 
 func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 	var origin, suite string
+	var quorum int
 	cmd := &cobra.Command{
 		Use:   "up [N]",
 		Short: "Create a cluster of N nodes if there is none, and start it",
@@ -92,7 +94,10 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 				if n == 0 {
 					n = defaultNodes
 				}
-				if c, err = local.Create(local.Options{Dir: *dir, Nodes: n, Origin: origin, Suite: suite, Executable: exe}); err != nil {
+				if least, most := seal.QuorumRange(n); quorum != 0 && (quorum < least || quorum > most) {
+					return usagef("--seal-quorum: %d is out of range: must be %d to %d for %s", quorum, least, most, plural(n, "node", "nodes"))
+				}
+				if c, err = local.Create(local.Options{Dir: *dir, Nodes: n, Origin: origin, Suite: suite, SealQuorum: quorum, Executable: exe}); err != nil {
 					return err
 				}
 			case err != nil:
@@ -103,6 +108,8 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 				return usagef("the cluster in %s is for the ledger %s, not %s", c.Dir(), c.Origin(), origin)
 			case suite != "" && suite != c.Suite():
 				return usagef("the cluster in %s has the suite %s, not %s", c.Dir(), c.Suite(), suite)
+			case quorum != 0 && quorum != c.SealQuorum():
+				return usagef("the cluster in %s seals with %d cosignatures, not %d", c.Dir(), c.SealQuorum(), quorum)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
@@ -123,6 +130,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&origin, "origin", "", "`name` of the ledger (default cairn.local/ and a random name)")
 	cmd.Flags().StringVar(&suite, "suite", "", "default or cat5 (ML-KEM-1024, ML-DSA-87)")
+	numberFlag(cmd.Flags(), &quorum, "seal-quorum", "", 0, 0, local.MaxNodes, "`number` of cosignatures that seal a checkpoint, at least a majority (0: a majority)")
 	return cmd
 }
 

@@ -42,6 +42,6 @@ func rootsDiffer(all []nodeStatus) error {
 	if len(differing) == 0 {
 		return nil
 	}
-	return failf(exitRefused, "see \"a node has another root\" in docs/operations.md; do not append before it is known which copy is right",
+	return failf(exitRefused, "the row DIFFERS in docs/operations.md says what to do; do not append before it is known which copy is right",
 		"the nodes do not have one ledger: at size %d %s", size, strings.Join(differing, ", "))
 }

@@ -51,7 +51,8 @@ func (p *process) beginReplica() (err error) {
 	p.sealer, err = seal.New(seal.Config{
 		Origin: origin, Self: p.n.id, Voters: keys.voters(p.w.opt.Nodes),
 		LogCosigner: keys.log, NodeCosigner: keys.nodes[p.n.id], RootAt: p.ledger.RootAt,
-		Cadence: p.w.cfg.cadence, MinInterval: p.w.cfg.cadence / 4, Timeout: p.w.cfg.cadence / 2,
+		ConsistencyProof: p.ledger.ConsistencyProof,
+		Cadence:          p.w.cfg.cadence, MinInterval: p.w.cfg.cadence / 4, Timeout: p.w.cfg.cadence / 2, Show: 4 * p.w.cfg.cadence,
 		State: p.group.Note(sealNote), Newest: p.ledger.Sealed(),
 	})
 	if err != nil {
@@ -287,6 +288,11 @@ func (p *process) stepSealer(e seal.Event) {
 		case seal.Outvoted:
 			p.fatal(e.Err(p.ledger.Head().RaftIndex))
 			return
+		case seal.Restored:
+			p.fatal(e.Err())
+			return
+		case seal.Contradiction:
+			p.w.seals.problem(p.n, e.Err())
 		case seal.Problem:
 			p.w.seals.problem(p.n, e.Err)
 		}

@@ -75,7 +75,7 @@ func (s *sealCheck) sealed(node uint64, c *ledger.Sealed) {
 // problem judges what a sealer complains about. On nodes whose store is damaged
 // it may miss what it wants to sign.
 func (s *sealCheck) problem(n *node, err error) {
-	if errors.Is(err, seal.ErrForged) || errors.Is(err, seal.ErrRootMismatch) || !n.damaged() {
+	if errors.Is(err, seal.ErrForged) || errors.Is(err, seal.ErrRootMismatch) || errors.Is(err, seal.ErrContradiction) || !n.damaged() {
 		s.w.fail("seal", 0, "node %d: %v", n.id, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // leaderState is the leader's part.
 type leaderState struct {
 	is     bool
-	wanted bool // somebody waits for growth that no seal covers yet
+	wanted bool // a caller waits for growth that no seal covers yet
 	// round is the one seal in progress, nil when there is none.
 	round     *round
 	lastStart time.Time // of a round; zero before the first
@@ -45,7 +45,7 @@ func (s *Sealer) leaderChanged(is bool) {
 	if s.leader.is == is {
 		return
 	}
-	// What an earlier leader had in progress is lost with it; a new one asks for its own size.
+	// A new leader starts its own round: what an earlier leader had in progress is lost with it.
 	s.leader = leaderState{is: is, wanted: s.leader.wanted && is}
 	s.leader.init()
 	if r := s.replica.request; r != nil && r.from == s.cfg.Self {
@@ -83,7 +83,7 @@ func (s *Sealer) canStart() bool {
 	}
 	able := 0
 	for id := range s.cfg.Voters {
-		if s.leader.floor[id] <= s.applied {
+		if s.leader.floor[id] <= s.applied && !s.seen.distrusts(id) {
 			able++
 		}
 	}
@@ -117,41 +117,38 @@ func (s *Sealer) start(earlier *round) {
 		r.sigs = earlier.sigs
 	}
 	s.leader.round, s.leader.lastStart, s.leader.wanted = r, s.now, false
-	for _, id := range slices.Sorted(maps.Keys(s.cfg.Voters)) {
-		if _, ok := r.sigs[id]; !ok && id != s.cfg.Self {
+	for _, id := range s.otherVoters() {
+		if _, ok := r.sigs[id]; !ok {
 			s.send(id, message{kind: kindRequest, size: r.size, root: r.root})
 		}
 	}
-	if _, ok := r.sigs[s.cfg.Self]; !ok {
+	if own, ok := r.sigs[s.cfg.Self]; ok {
+		s.back(r, own)
+	} else {
 		s.replica.request = &request{from: s.cfg.Self, size: r.size, root: r.root}
 		s.answerRequest()
 	}
 }
 
-// countOwn counts this node's own cosignature.
+// countOwn counts this node's own cosignature, and sends it to the voters that were asked for theirs.
 func (s *Sealer) countOwn(req *request, sig tlog.Signature) {
 	if r := s.leader.round; r != nil && r.size == req.size && r.root == req.root {
+		s.back(r, sig)
 		s.count(r, s.cfg.Self, sig)
 	}
 }
 
-func (s *Sealer) receiveCosignature(from uint64, m message) {
-	r, key := s.leader.round, s.cfg.Voters[from]
-	if r == nil || key == nil || from == s.cfg.Self || m.size != r.size {
-		return // late, or from somebody who has no vote
+// back sends this node's own cosignature to the voters of a round. They sign only what the requester
+// has signed.
+func (s *Sealer) back(r *round, own tlog.Signature) {
+	for _, id := range s.otherVoters() {
+		if _, ok := r.sigs[id]; !ok {
+			s.send(id, cosignatureMessage(s.checkpoint(r.size, r.root), own))
+		}
 	}
-	if _, ok := r.sigs[from]; ok {
-		return
-	}
-	sig := tlog.Signature{Name: key.Name(), KeyID: m.keyID, Data: m.data}
-	if _, err := key.VerifyCheckpoint(s.checkpoint(r.size, r.root), sig); err != nil {
-		s.problem(errors.Wrapf(ErrForged, "cosignature from node %d: %v", from, err))
-		return
-	}
-	s.count(r, from, sig)
 }
 
-// count adds a verified cosignature and seals with a majority of which this node is part.
+// count adds a verified cosignature and seals with a quorum of which this node is part.
 func (s *Sealer) count(r *round, id uint64, sig tlog.Signature) {
 	r.sigs[id] = sig
 	if _, own := r.sigs[s.cfg.Self]; !own || len(r.sigs) < s.quorum {
@@ -183,19 +180,20 @@ func (s *Sealer) receiveRefusal(from uint64, m message) {
 	s.refused(from, m.size)
 }
 
-// receiveObjection counts a voter against the root of the round. The one that a majority is against is ours.
+// receiveObjection counts a voter that computed another root than the round's. A majority of
+// objections says that this leader's root is the wrong one.
 func (s *Sealer) receiveObjection(from uint64, m message) {
 	r := s.leader.round
 	if r == nil || s.cfg.Voters[from] == nil || from == s.cfg.Self || m.size != r.size || m.root == r.root {
 		return
 	}
-	if r.against[from] = true; len(r.against) >= s.quorum {
+	if r.against[from] = true; len(r.against) >= s.majority() {
 		s.leader.round = nil
-		s.emit(Outvoted{Size: r.size, Ours: r.root, Theirs: m.root})
+		s.halt(Outvoted{Size: r.size, Ours: r.root, Theirs: m.root})
 	}
 }
 
-// refused gives up a round that cannot reach a majority any more.
+// refused gives up a round that cannot reach the quorum any more.
 func (s *Sealer) refused(id, size uint64) {
 	r := s.leader.round
 	if r == nil || r.size != size {
@@ -211,7 +209,7 @@ func (s *Sealer) refused(id, size uint64) {
 	}
 }
 
-// offer sends the newest sealed checkpoint to whoever has not acknowledged it.
+// offer sends the newest sealed checkpoint to every node that has not acknowledged it.
 func (s *Sealer) offer() {
 	if s.newest == nil {
 		return
@@ -252,16 +250,16 @@ func (s *Sealer) others() []uint64 {
 	return slices.DeleteFunc(ids, func(id uint64) bool { return id == s.cfg.Self })
 }
 
-// Deadline returns when the next Tick is due; false when none is before another event.
-func (s *Sealer) Deadline() (time.Time, bool) {
+// otherVoters returns every voter except this node, in order.
+func (s *Sealer) otherVoters() []uint64 {
+	ids := slices.Sorted(maps.Keys(s.cfg.Voters))
+	return slices.DeleteFunc(ids, func(id uint64) bool { return id == s.cfg.Self })
+}
+
+// leaderDeadlines reports to earlier when a leader has something to do.
+func (s *Sealer) leaderDeadlines(earlier func(time.Time)) {
 	if !s.leader.is {
-		return time.Time{}, false
-	}
-	var due time.Time
-	earlier := func(t time.Time) {
-		if due.IsZero() || t.Before(due) {
-			due = t
-		}
+		return
 	}
 	if r := s.leader.round; r != nil {
 		earlier(r.started.Add(s.cfg.Timeout))
@@ -275,5 +273,4 @@ func (s *Sealer) Deadline() (time.Time, bool) {
 			}
 		}
 	}
-	return due, !due.IsZero()
 }

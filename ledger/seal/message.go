@@ -21,7 +21,13 @@ const (
 	kindSealed      kind = 4 // note
 	kindAck         kind = 5 // size: has a sealed checkpoint of at least this size
 	kindObjection   kind = 6 // size, root: computed another root than it was to cosign, this one
+	// kindShown: size, root, proof, note. The note holds a checkpoint with one cosignature or more. The
+	// proof says which root the note's tree has at size; size 0 is no proof.
+	kindShown kind = 7
 )
+
+// maxProofHashes bounds a consistency proof: two hashes for each level of the largest tree.
+const maxProofHashes = 128
 
 // maxSignatureSize bounds a cosignature: a timestamp and any ML-DSA signature.
 const maxSignatureSize = 8 + 4627
@@ -33,6 +39,7 @@ type message struct {
 	root  merkle.Hash
 	last  uint64
 	keyID uint32
+	proof []merkle.Hash
 	data  []byte // signature or note
 }
 
@@ -56,11 +63,19 @@ func (m message) marshal() []byte {
 		b = append(b, m.data...)
 	case kindAck:
 		b = binary.BigEndian.AppendUint64(b, m.size)
+	case kindShown:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = append(b, m.root[:]...)
+		b = append(b, byte(len(m.proof)))
+		for _, h := range m.proof {
+			b = append(b, h[:]...)
+		}
+		b = append(b, m.data...)
 	}
 	return b
 }
 
-// parseMessage decodes a message. Its data are a copy. What it accepts encodes back to the same bytes.
+// parseMessage decodes a message. Its data and proof are copies. What it accepts encodes back to the same bytes.
 func parseMessage(b []byte) (message, error) {
 	if len(b) < 2 || b[0] != messageVersion {
 		return message{}, errors.Newf("sealing message of %d bytes without version %d", len(b), messageVersion)
@@ -79,6 +94,8 @@ func parseMessage(b []byte) (message, error) {
 		limit = tlog.MaxNoteSize
 	case kindAck:
 		fixed = 8
+	case kindShown:
+		fixed, limit = 8+merkle.HashSize+1, tlog.MaxNoteSize+maxProofHashes*merkle.HashSize
 	default:
 		return message{}, errors.Newf("sealing message of unknown kind %d", m.kind)
 	}
@@ -86,7 +103,7 @@ func parseMessage(b []byte) (message, error) {
 		return message{}, errors.Newf("sealing message of kind %d with %d bytes, want %d to %d", m.kind, len(b), fixed, fixed+limit)
 	}
 	switch m.kind {
-	case kindRequest, kindCosignature, kindObjection:
+	case kindRequest, kindCosignature, kindObjection, kindShown:
 		m.size = binary.BigEndian.Uint64(b)
 		copy(m.root[:], b[8:])
 		if m.kind == kindCosignature {
@@ -96,6 +113,16 @@ func parseMessage(b []byte) (message, error) {
 		m.size, m.last = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	case kindAck:
 		m.size = binary.BigEndian.Uint64(b)
+	}
+	if m.kind == kindShown {
+		n := int(b[fixed-1])
+		if n > maxProofHashes || len(b)-fixed < n*merkle.HashSize {
+			return message{}, errors.Newf("sealing message of kind %d with a proof of %d hashes in %d bytes", m.kind, n, len(b))
+		}
+		for ; n > 0; n-- {
+			m.proof = append(m.proof, merkle.Hash(b[fixed:fixed+merkle.HashSize]))
+			fixed += merkle.HashSize
+		}
 	}
 	if limit > 0 {
 		m.data = append([]byte(nil), b[fixed:]...)

@@ -1,22 +1,11 @@
 package seal
 
 import (
-	"encoding/binary"
-	"hash/crc32"
-	"slices"
-
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
-
-// signed is the largest size that this node has promised to sign, with its root.
-type signed struct {
-	size uint64
-	root merkle.Hash
-}
 
 // replicaState is a voter's part.
 type replicaState struct {
@@ -29,9 +18,16 @@ type replicaState struct {
 	waiting *request
 	// request is the newest one that could not be answered yet: the size is not applied, or something is being written.
 	request *request
+	// unbacked is a request whose promise is durable and whose requester's own cosignature is missing.
+	unbacked *request
+	// backing is the last cosignature that each voter sent, the one on its own request among them.
+	backing map[uint64]*signedNote
+	// cosigned is the newest checkpoint that this voter signed: with the requester's cosignature, whose
+	// key therefore stands beside this voter's. Nil before the first signature of this process.
+	cosigned *signedNote
 }
 
-// request is somebody's wish for a cosignature, possibly our own.
+// request asks this voter for a cosignature; from is the requester, possibly this node.
 type request struct {
 	from uint64
 	size uint64
@@ -65,6 +61,7 @@ func (s *Sealer) answerRequest() {
 	switch p := s.replica.promised; {
 	case r.size > p.size:
 		s.replica.promised = signed{r.size, root}
+		s.replica.unbacked = nil
 		s.replica.waiting = r
 		s.replica.token++
 		s.emit(Persist{Token: s.replica.token, Data: s.replica.promised.marshal()})
@@ -87,21 +84,77 @@ func (s *Sealer) persisted(token uint64) {
 	s.answerRequest()
 }
 
-// cosign signs what is durable and hands it to whoever asked.
+// cosign signs what is durable and sends the signature to the requester, provided that the requester
+// has signed the same itself. So nobody can collect a cosignature without leaving the voter one that
+// names the collector's key.
 func (s *Sealer) cosign(r *request) {
 	if d := s.replica.durable; d.size != r.size || d.root != r.root {
 		panic("seal: about to sign what is not durable")
 	}
-	sig, err := s.cfg.NodeCosigner.Cosign(s.checkpoint(r.size, r.root), s.timestamp())
+	cp := s.checkpoint(r.size, r.root)
+	sigs := map[uint64]tlog.Signature{}
+	if r.from != s.cfg.Self {
+		backing := s.replica.backing[r.from]
+		if backing == nil || backing.cp != cp {
+			s.replica.unbacked = r
+			return
+		}
+		sigs[r.from] = backing.sigs[r.from]
+	}
+	s.replica.unbacked = nil
+	sig, err := s.cfg.NodeCosigner.Cosign(cp, s.timestamp())
 	if err != nil {
 		s.problem(errors.Wrapf(err, "cosign size %d", r.size))
 		return
 	}
+	sigs[s.cfg.Self] = sig
+	s.replica.cosigned = &signedNote{cp: cp, sigs: sigs}
 	if r.from == s.cfg.Self {
 		s.countOwn(r, sig)
 		return
 	}
-	s.send(r.from, message{kind: kindCosignature, size: r.size, root: r.root, keyID: sig.KeyID, data: sig.Data})
+	s.send(r.from, cosignatureMessage(cp, sig))
+}
+
+func cosignatureMessage(cp tlog.Checkpoint, sig tlog.Signature) message {
+	return message{kind: kindCosignature, size: cp.Size, root: cp.Root, keyID: sig.KeyID, data: sig.Data}
+}
+
+// receiveCosignature takes a voter's cosignature: on the round that this node leads, on a request of
+// that voter which this one answers then, or too late for both.
+func (s *Sealer) receiveCosignature(from uint64, m message) {
+	key := s.cfg.Voters[from]
+	if key == nil || from == s.cfg.Self || m.size == 0 {
+		return
+	}
+	cp := s.checkpoint(m.size, m.root)
+	r := s.leader.round
+	if r != nil && (m.size != r.size || m.root != r.root) {
+		r = nil
+	}
+	if r != nil {
+		if _, ok := r.sigs[from]; ok {
+			return
+		}
+	} else if known := s.replica.backing[from]; known != nil && known.cp == cp {
+		return
+	}
+	sig := tlog.Signature{Name: key.Name(), KeyID: m.keyID, Data: m.data}
+	if _, err := key.VerifyCheckpoint(cp, sig); err != nil {
+		s.problem(errors.Wrapf(ErrForged, "cosignature from node %d: %v", from, err))
+		return
+	}
+	n := &signedNote{cp: cp, sigs: map[uint64]tlog.Signature{from: sig}}
+	if !s.observe(from, n, nil) || s.seen.distrusts(from) {
+		return
+	}
+	s.replica.backing[from] = n
+	if r != nil {
+		s.count(r, from, sig)
+	}
+	if u := s.replica.unbacked; u != nil && u.from == from {
+		s.cosign(u)
+	}
 }
 
 func (s *Sealer) refuse(r *request) {
@@ -120,109 +173,3 @@ func (s *Sealer) checkpoint(size uint64, root merkle.Hash) tlog.Checkpoint {
 
 // timestamp returns the node's clock in seconds since the Unix epoch.
 func (s *Sealer) timestamp() uint64 { return uint64(max(s.now.Unix(), 0)) }
-
-// receiveSealed verifies a sealed checkpoint from the leader.
-func (s *Sealer) receiveSealed(from uint64, m message) {
-	cp, _, err := tlog.ParseCheckpoint(m.data)
-	if err != nil {
-		s.problem(errors.Wrapf(ErrForged, "sealed checkpoint from node %d: %v", from, err))
-		return
-	}
-	if cp.Size <= s.newestSize() {
-		s.send(from, message{kind: kindAck, size: cp.Size})
-		return
-	}
-	if p := s.pending; p != nil && cp.Size <= p.checkpoint.Size {
-		return
-	}
-	if s.policy == nil {
-		return
-	}
-	if _, err := s.policy.Verify(m.data); err != nil {
-		s.problem(errors.Wrapf(ErrForged, "sealed checkpoint from node %d: %v", from, err))
-		return
-	}
-	s.pending = &pendingSealed{from, &ledger.Sealed{Size: cp.Size, Root: cp.Root, Note: m.data}}
-	if cp.Size > s.applied {
-		if len(s.verified) == maxVerified {
-			s.verified = slices.Delete(s.verified, 0, 1)
-		}
-		s.verified = append(s.verified, signed{cp.Size, cp.Root})
-		s.checkContradicted()
-	}
-	s.adoptPending()
-}
-
-// maxVerified bounds the checkpoints that are kept for checkContradicted: enough that the one which a block names is
-// still there when the block has been committed.
-const maxVerified = 64
-
-// checkContradicted stops a replica that contradicts a checkpoint which a majority has signed. The blocks that name the
-// checkpoint have no effect on this replica, so it would never reach the checkpoint's size and compare roots there. A
-// false anchor of a lying proposer stops nobody: no majority has signed it.
-func (s *Sealer) checkContradicted() {
-	c := s.contradicted
-	if c.size == 0 || !slices.Contains(s.verified, c) {
-		return
-	}
-	ours, err := s.cfg.RootAt(c.size)
-	if err != nil {
-		ours = merkle.Hash{} // the size is beyond this replica's ledger
-	}
-	s.contradicted = signed{}
-	s.emit(Outvoted{Size: c.size, Ours: ours, Theirs: c.root})
-}
-
-// adoptPending takes over a verified checkpoint once its size is applied.
-func (s *Sealer) adoptPending() {
-	p := s.pending
-	if p == nil || p.checkpoint.Size > s.applied {
-		return
-	}
-	s.pending = nil
-	if p.checkpoint.Size <= s.newestSize() {
-		return
-	}
-	root, err := s.cfg.RootAt(p.checkpoint.Size)
-	if err != nil {
-		s.problem(errors.Wrapf(err, "check sealed size %d", p.checkpoint.Size))
-		return
-	}
-	if root != p.checkpoint.Root {
-		s.emit(Outvoted{Size: p.checkpoint.Size, Ours: root, Theirs: p.checkpoint.Root})
-		return
-	}
-	s.newest = p.checkpoint
-	s.emit(Sealed{p.checkpoint})
-	s.send(p.from, message{kind: kindAck, size: p.checkpoint.Size})
-}
-
-const (
-	stateVersion = 1
-	stateSize    = 1 + 8 + merkle.HashSize + 4
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// marshal returns the durable state: version, size, root, CRC-32C.
-func (p signed) marshal() []byte {
-	b := append(make([]byte, 0, stateSize), stateVersion)
-	b = binary.BigEndian.AppendUint64(b, p.size)
-	b = append(b, p.root[:]...)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-}
-
-func parseState(b []byte) (signed, error) {
-	if len(b) == 0 {
-		return signed{}, nil
-	}
-	if len(b) != stateSize || b[0] != stateVersion {
-		return signed{}, errors.Newf("parse sealing state: %d bytes of version %d, want %d of version %d", len(b), b[0], stateSize, stateVersion)
-	}
-	if crc32.Checksum(b[:stateSize-4], castagnoli) != binary.BigEndian.Uint32(b[stateSize-4:]) {
-		return signed{}, errors.New("parse sealing state: checksum mismatch")
-	}
-	p := signed{size: binary.BigEndian.Uint64(b[1:])}
-	copy(p.root[:], b[9:])
-	return p, nil
-}

@@ -1,5 +1,5 @@
 // Package seal turns a growing ledger into sealed checkpoints: the leader asks the voters to cosign (size, root), each
-// voter signs what it computed itself, and with a majority the checkpoint is sealed and sent to everybody.
+// voter signs what it computed itself, and with a quorum of cosignatures the checkpoint is sealed and sent to all.
 //
 // A Sealer is a pure state machine: no goroutines, no I/O, no clock, no locks. The node's shell and the simulator step
 // it with events and carry out the effects. Signing happens inside Step and costs about 0.25 ms.
@@ -10,20 +10,24 @@
 //   - A voter never signs two roots for one size, nor a smaller size after a larger one, across restarts too: what it is
 //     about to sign is durable before the signature leaves Step (Persist, then Persisted).
 //   - Every signature from elsewhere is verified before it counts. A forged, late or repeated one changes nothing.
+//   - A voter signs only what the requester has signed itself. So a voter can always show whose key collected its
+//     signature.
 //   - A replica with another root than a majority learns it, whether it leads or not: Outvoted.
-//   - The log's own line is made only for a checkpoint that a majority has cosigned, this voter among them.
-//   - A leader runs one seal at a time. It starts one at once when somebody waits (Wanted), at the latest Cadence after
+//   - Voters show each other the newest checkpoint that they sealed and the newest that they cosigned. A replica whose
+//     tree contradicts cosignatures of a majority stops with evidence (Outvoted), as on both sides of two sealed trees.
+//     Cosignatures of fewer keys are reported with evidence (Contradiction) and do not count any more.
+//   - A replica that is shown its own signature above its promise, or on another tree, stops: Restored.
+//   - The log's own line is made only for a checkpoint that a quorum has cosigned, this voter among them.
+//   - A leader runs one seal at a time. It starts one at once when a caller waits (Wanted), at the latest Cadence after
 //     the previous one while the ledger grows, and never sooner than MinInterval after the previous one.
 //
 // # What it assumes
 //
-// Payloads come from authenticated peers (package transport): a voter can withhold its signature, not borrow another's.
-// Persisted data come back as Config.State. A voter that lost its state is another voter and needs another key.
+// Payloads come from authenticated peers (package transport). Persisted data come back as Config.State. A voter that
+// lost its state is another voter and needs another key.
 package seal
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -39,9 +43,10 @@ const (
 	DefaultMinInterval = 10 * time.Millisecond
 	DefaultTimeout     = 250 * time.Millisecond
 	DefaultResend      = time.Second
+	DefaultShow        = time.Second
 )
 
-// Config of New. The keys and RootAt are required.
+// Config of New. The keys, RootAt and ConsistencyProof are required.
 type Config struct {
 	Origin string
 	Self   uint64
@@ -55,7 +60,13 @@ type Config struct {
 	NodeCosigner *tlog.Cosigner
 	// RootAt returns the root that this replica computed; ledger.Ledger.RootAt.
 	RootAt func(size uint64) (merkle.Hash, error)
+	// ConsistencyProof proves that this replica's tree of newSize begins with that of oldSize;
+	// ledger.Ledger.ConsistencyProof.
+	ConsistencyProof func(oldSize, newSize uint64) ([]merkle.Hash, error)
 
+	// Quorum is how many cosignatures seal: at least a majority of the voters, which is the default, and
+	// at most all.
+	Quorum int
 	// Cadence is how long after the start of a seal the next one starts without anybody waiting for it.
 	Cadence time.Duration
 	// MinInterval is how long after the start of a seal the next one starts at the earliest: it bounds the share of
@@ -65,6 +76,8 @@ type Config struct {
 	Timeout time.Duration
 	// Resend is how often the newest sealed checkpoint is offered again to a node that has not acknowledged it.
 	Resend time.Duration
+	// Show is how often a voter shows another one what it sealed and cosigned, while there is something new.
+	Show time.Duration
 
 	// State is the data of the last Persist that became durable, nil when there was none.
 	State []byte
@@ -82,7 +95,7 @@ type (
 	Leader struct{ Is bool }
 	// Applied says that the ledger has this size now, readable through RootAt.
 	Applied struct{ Size uint64 }
-	// Wanted says that somebody waits for the next growth to be sealed.
+	// Wanted says that a caller waits for the next growth to be sealed.
 	Wanted struct{}
 	// Received is a payload of Send from an authenticated node.
 	Received struct {
@@ -133,11 +146,29 @@ type (
 	}
 	// Sealed is a new sealed checkpoint, verified and equal to this replica's own root: ledger.SetSealed.
 	Sealed struct{ Checkpoint *ledger.Sealed }
-	// Outvoted says that a majority of the voters computed another root (Theirs) for a size than this replica (Ours):
-	// it has diverged, and the node must stop.
+	// Outvoted says that a majority of the voters has another root (Theirs) for a size than this replica (Ours): the node
+	// must stop. Either this replica has diverged, or two trees were cosigned with stolen keys. Evidence proves the
+	// latter; it is nil when this replica has signed nothing that the majority contradicts.
 	Outvoted struct {
 		Size         uint64
 		Ours, Theirs merkle.Hash
+		Evidence     *tlog.Contradiction
+	}
+	// Contradiction says that keys of fewer voters than a majority, named in By, cosigned another root (Theirs) than
+	// this replica computed, or than they cosigned before (Ours). The Sealer goes on without them. To be logged,
+	// counted and kept, Evidence above all, which is nil as in Outvoted.
+	Contradiction struct {
+		By           []string
+		Size         uint64
+		Ours, Theirs merkle.Hash
+		Evidence     *tlog.Contradiction
+	}
+	// Restored says that this node's own valid cosignature exists on a checkpoint that it does not know: above what it
+	// has promised (Promised), or with another root. The node must stop.
+	Restored struct {
+		Size     uint64
+		Root     merkle.Hash
+		Promised uint64
 	}
 	// Problem is something to log and count; the Sealer goes on.
 	Problem struct{ Err error }
@@ -145,14 +176,27 @@ type (
 
 // Err is why the node stops; at is the newest raft index that it has applied.
 func (o Outvoted) Err(at uint64) error {
-	return &ledger.DivergenceError{RaftIndex: at, Size: o.Size, Want: o.Theirs, Got: o.Ours, Reason: "a majority of the replicas has another root"}
+	err := error(&ledger.DivergenceError{RaftIndex: at, Size: o.Size, Want: o.Theirs, Got: o.Ours, Reason: "a majority of the replicas has another root"})
+	if o.Evidence != nil {
+		err = errors.Wrap(errors.Mark(err, ErrContradiction), "two histories of this ledger were cosigned")
+	}
+	return err
 }
 
-func (Send) effect()     {}
-func (Persist) effect()  {}
-func (Sealed) effect()   {}
-func (Outvoted) effect() {}
-func (Problem) effect()  {}
+// Err is why the node stops.
+func (r Restored) Err() error {
+	return errors.Wrapf(ErrRestored, "there is a cosignature by this node's key on size %d with root %s, and this node has promised no more than size %d: "+
+		"its data directory was lost or restored from an older copy, or its cosigner key is in other hands; "+
+		"do not start this node again with this directory, it has forgotten votes and entries", r.Size, r.Root, r.Promised)
+}
+
+func (Send) effect()          {}
+func (Persist) effect()       {}
+func (Sealed) effect()        {}
+func (Outvoted) effect()      {}
+func (Contradiction) effect() {}
+func (Restored) effect()      {}
+func (Problem) effect()       {}
 
 // Errors in Problem, to be matched with errors.Is.
 var (
@@ -161,37 +205,33 @@ var (
 	// ErrRootMismatch: another node has another root for a size. One of the two replicas has diverged: Outvoted says
 	// so to the one that is alone with its root.
 	ErrRootMismatch = errors.New("root mismatch")
+	// ErrContradiction: checkpoints of two histories were cosigned.
+	ErrContradiction = errors.New("contradicting cosignatures")
+	// ErrRestored: this node has forgotten what it signed. Also an error of New.
+	ErrRestored = errors.New("this node's data are older than its signatures")
 )
 
 // Sealer is one node's part in sealing one ledger. Not safe for concurrent use.
 type Sealer struct {
 	cfg    Config
 	quorum int
-	policy *tlog.Policy // what a sealed checkpoint from elsewhere must satisfy
 
 	now     time.Time
 	applied uint64
 	newest  *ledger.Sealed
-	pending *pendingSealed // verified, for a size that is not applied yet
-	// contradicted is the newest (size, root) of Contradicted; verified are the newest checkpoints that a majority has
-	// signed and that this replica could not adopt at once, at most maxVerified.
-	contradicted signed
-	verified     []signed
+	halted  bool // the node has to stop; nothing is done any more
 
 	replica replicaState
 	leader  leaderState
+	seen    seenState
+	anchors anchorState
 	effects []Effect
-}
-
-type pendingSealed struct {
-	from       uint64
-	checkpoint *ledger.Sealed
 }
 
 // New returns a Sealer that starts as a follower.
 func New(cfg Config) (*Sealer, error) {
-	if cfg.LogCosigner == nil || cfg.NodeCosigner == nil || cfg.RootAt == nil {
-		return nil, errors.New("make sealer: log cosigner, node cosigner and RootAt are required")
+	if cfg.LogCosigner == nil || cfg.NodeCosigner == nil || cfg.RootAt == nil || cfg.ConsistencyProof == nil {
+		return nil, errors.New("make sealer: log cosigner, node cosigner, RootAt and ConsistencyProof are required")
 	}
 	if name := cfg.LogCosigner.Key().Name(); name != cfg.Origin {
 		return nil, errors.Newf("make sealer: the log's key is named %q, want the origin %q", name, cfg.Origin)
@@ -200,6 +240,7 @@ func New(cfg Config) (*Sealer, error) {
 	setDefault(&cfg.MinInterval, DefaultMinInterval)
 	setDefault(&cfg.Timeout, DefaultTimeout)
 	setDefault(&cfg.Resend, DefaultResend)
+	setDefault(&cfg.Show, DefaultShow)
 	s := &Sealer{cfg: cfg, newest: cfg.Newest}
 	if err := s.setMembers(cfg.Voters, cfg.Learners); err != nil {
 		return nil, errors.Wrap(err, "make sealer")
@@ -212,7 +253,12 @@ func New(cfg Config) (*Sealer, error) {
 		return nil, errors.Wrap(err, "make sealer")
 	}
 	s.replica.promised = s.replica.durable
+	s.replica.backing = map[uint64]*signedNote{}
 	s.leader.init()
+	s.seen.init()
+	if err := s.recall(); err != nil {
+		return nil, errors.Wrap(err, "make sealer")
+	}
 	return s, nil
 }
 
@@ -222,23 +268,25 @@ func setDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
+// QuorumRange returns the smallest and the largest number of cosignatures that may be demanded of so
+// many voters: fewer than a majority could seal two trees without any stolen key.
+func QuorumRange(voters int) (least, most int) { return voters/2 + 1, voters }
+
 func (s *Sealer) setMembers(voters map[uint64]*tlog.VerifierKey, learners []uint64) error {
-	quorum := len(voters)/2 + 1
-	var policy *tlog.Policy
-	if len(voters) > 0 {
-		keys := make([]*tlog.VerifierKey, 0, len(voters))
-		for _, id := range slices.Sorted(maps.Keys(voters)) {
-			keys = append(keys, voters[id])
-		}
-		var err error
-		if policy, err = tlog.NewPolicy([]*tlog.VerifierKey{s.cfg.LogCosigner.Key()}, keys, quorum); err != nil {
-			return err
-		}
+	least, most := QuorumRange(len(voters))
+	quorum := s.cfg.Quorum
+	if quorum == 0 {
+		quorum = least
 	}
-	s.cfg.Voters, s.cfg.Learners = voters, learners
-	s.quorum, s.policy = quorum, policy
+	if len(voters) > 0 && (quorum < least || quorum > most) {
+		return errors.Newf("a quorum of %d out of %d voters, want %d to %d", quorum, len(voters), least, most)
+	}
+	s.cfg.Voters, s.cfg.Learners, s.quorum = voters, learners, quorum
 	return nil
 }
+
+// majority is how many voters outvote a replica. It does not depend on the quorum.
+func (s *Sealer) majority() int { return len(s.cfg.Voters)/2 + 1 }
 
 // Step takes one event at a moment of the node's clock, and returns what to do. The clock may stand still or jump:
 // that costs at most a delay. The effects are valid until the next Step.
@@ -246,6 +294,9 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	s.now = now
 	clear(s.effects)
 	s.effects = s.effects[:0]
+	if s.halted {
+		return nil
+	}
 	switch e := ev.(type) {
 	case Tick:
 	case Leader:
@@ -253,7 +304,7 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	case Applied:
 		s.applied = max(s.applied, e.Size)
 		s.answerRequest()
-		s.adoptPending()
+		s.applyPending()
 	case Wanted:
 		s.leader.wanted = true
 	case Received:
@@ -261,16 +312,33 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	case Persisted:
 		s.persisted(e.Token)
 	case PeerUp:
-		delete(s.leader.acked, e.ID)
-		delete(s.leader.offered, e.ID)
+		s.peerUp(e.ID)
 	case Contradicted:
-		s.contradicted = signed{e.Size, e.Root}
+		s.anchors.contradicted = signed{e.Size, e.Root}
 		s.checkContradicted()
 	case Members:
 		s.membersChanged(e)
 	}
-	s.lead()
+	if !s.halted {
+		s.lead()
+		s.show()
+	}
 	return s.effects
+}
+
+// Deadline returns when the next Tick is due; false when none is before another event.
+func (s *Sealer) Deadline() (time.Time, bool) {
+	var due time.Time
+	if !s.halted {
+		earlier := func(t time.Time) {
+			if due.IsZero() || t.Before(due) {
+				due = t
+			}
+		}
+		s.leaderDeadlines(earlier)
+		s.showDeadlines(earlier)
+	}
+	return due, !due.IsZero()
 }
 
 func (s *Sealer) membersChanged(e Members) {
@@ -304,8 +372,8 @@ func (s *Sealer) receive(from uint64, payload []byte) {
 		s.receiveCosignature(from, m)
 	case kindRefusal:
 		s.receiveRefusal(from, m)
-	case kindSealed:
-		s.receiveSealed(from, m)
+	case kindSealed, kindShown:
+		s.receiveNote(from, m)
 	case kindObjection:
 		s.receiveObjection(from, m)
 	case kindAck:

@@ -39,10 +39,57 @@ var testKeys = sync.OnceValue(func() (keys [6]*tlog.Cosigner) {
 	return keys
 })
 
-// trueRoot stands for the root of the one true ledger.
-func trueRoot(size uint64) merkle.Hash {
-	return merkle.LeafHash(binary.BigEndian.AppendUint64(nil, size))
+// history is a ledger of fixed contents: leaf i is i, and from the fork on the fork's name and i.
+type history struct {
+	mu     sync.Mutex
+	name   string
+	fork   uint64
+	leaves []merkle.Hash
+	roots  []merkle.Hash
 }
+
+func (h *history) grow(size uint64) {
+	tree := merkle.NewTree()
+	tree.Append(h.leaves)
+	for i := uint64(len(h.leaves)); i < size; i++ {
+		leaf := binary.BigEndian.AppendUint64(nil, i)
+		if i >= h.fork {
+			leaf = append(leaf, h.name...)
+		}
+		h.leaves = append(h.leaves, merkle.LeafHash(leaf))
+		tree.Append(h.leaves[i:])
+		h.roots = append(h.roots, tree.Root())
+	}
+}
+
+func (h *history) root(size uint64) merkle.Hash {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if size == 0 {
+		return merkle.EmptyRoot()
+	}
+	if size > uint64(len(h.leaves)) {
+		h.grow(size + 64)
+	}
+	return h.roots[size-1]
+}
+
+func (h *history) prove(oldSize, newSize uint64) ([]merkle.Hash, error) {
+	h.root(newSize)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return merkle.ConsistencyProof(merkle.TileReaderFunc(func(level uint8, index uint64, width int) ([]merkle.Hash, error) {
+		if level != 0 {
+			return nil, errors.New("histories have at most one tile")
+		}
+		return h.leaves[index*merkle.TileWidth:][:width], nil
+	}), oldSize, newSize)
+}
+
+// trueHistory is the one true ledger.
+var trueHistory = &history{}
+
+func trueRoot(size uint64) merkle.Hash { return trueHistory.root(size) }
 
 // cluster is some sealers with a network, disks and a clock, all under the test's control.
 type cluster struct {
@@ -59,10 +106,14 @@ type node struct {
 	*Sealer
 	cfg      Config
 	size     uint64    // applied
+	history  *history  // nil for the true one
 	disk     []byte    // durable state
 	persists []Persist // not yet durable
 	sealed   []*ledger.Sealed
-	outvoted []Outvoted // the last thing that a node does
+	// Outvoted and Restored are the last thing that a node does.
+	outvoted       []Outvoted
+	restored       []Restored
+	contradictions []Contradiction
 }
 
 type delivery struct {
@@ -84,6 +135,7 @@ func newCluster(t *testing.T, n int, learners ...uint64) *cluster {
 	}
 	for _, id := range append(slices.Sorted(maps.Keys(voters)), learners...) {
 		nd := &node{cfg: Config{Origin: origin, Self: id, Voters: voters, Learners: learners, LogCosigner: testKeys()[0], NodeCosigner: testKeys()[id]}}
+		nd.cfg.ConsistencyProof = trueHistory.prove
 		nd.cfg.RootAt = func(size uint64) (merkle.Hash, error) {
 			if size > nd.size {
 				return merkle.Hash{}, errors.New("not applied")
@@ -122,7 +174,11 @@ func (c *cluster) step(id uint64, ev Event) {
 			nd.persists = append(nd.persists, e)
 		case Sealed:
 			v, err := c.policy.Verify(e.Checkpoint.Note)
-			if err != nil || v.Size != e.Checkpoint.Size || v.Root != trueRoot(v.Size) || v.Root != e.Checkpoint.Root {
+			root := trueRoot
+			if nd.history != nil {
+				root = nd.history.root
+			}
+			if err != nil || v.Size != e.Checkpoint.Size || v.Root != root(v.Size) || v.Root != e.Checkpoint.Root {
 				c.t.Fatalf("node %d sealed %d, which does not verify: %v", id, e.Checkpoint.Size, err)
 			}
 			if k := len(nd.sealed); k > 0 && nd.sealed[k-1].Size >= v.Size || v.Size > nd.size {
@@ -131,10 +187,26 @@ func (c *cluster) step(id uint64, ev Event) {
 			nd.sealed = append(nd.sealed, e.Checkpoint)
 		case Outvoted:
 			nd.outvoted = append(nd.outvoted, e)
-			return
+			c.checkEvidence(id, e.Evidence)
+		case Restored:
+			nd.restored = append(nd.restored, e)
+		case Contradiction:
+			nd.contradictions = append(nd.contradictions, e)
+			c.checkEvidence(id, e.Evidence)
 		case Problem:
 			c.problems = append(c.problems, e.Err)
 		}
+	}
+}
+
+// checkEvidence wants evidence that a verifier with the policy accepts.
+func (c *cluster) checkEvidence(id uint64, e *tlog.Contradiction) {
+	c.t.Helper()
+	if e == nil {
+		return
+	}
+	if _, err := c.policy.VerifyContradiction(e); err != nil {
+		c.t.Errorf("node %d has evidence that does not verify: %v", id, err)
 	}
 }
 
@@ -167,6 +239,30 @@ func (c *cluster) sync(id uint64) {
 		nd.disk = p.Data
 		c.step(id, Persisted{p.Token})
 	}
+}
+
+// cosignature is a voter's cosignature, made by whoever holds the key.
+func (c *cluster) cosignature(id, size uint64, root merkle.Hash) message {
+	cp := tlog.Checkpoint{Origin: origin, Size: size, Root: root}
+	sig, err := testKeys()[id].Cosign(cp, 1)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return cosignatureMessage(cp, sig)
+}
+
+// sent returns the messages of some kinds that are on their way to a node.
+func (c *cluster) sent(to uint64, kinds ...kind) (found []message) {
+	for _, d := range c.wire {
+		m, err := parseMessage(d.payload)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if d.to == to && slices.Contains(kinds, m.kind) {
+			found = append(found, m)
+		}
+	}
+	return found
 }
 
 func (c *cluster) deliver(d delivery) {
@@ -360,16 +456,9 @@ func TestStateSurvivesRestart(t *testing.T) {
 	ask := func(size uint64, root merkle.Hash) []message {
 		c.wire = nil
 		c.step(2, Received{1, message{kind: kindRequest, size: size, root: root}.marshal()})
+		c.step(2, Received{1, c.cosignature(1, size, root).marshal()})
 		c.sync(2)
-		var answers []message
-		for _, d := range c.wire {
-			m, err := parseMessage(d.payload)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answers = append(answers, m)
-		}
-		return answers
+		return c.sent(1, kindCosignature, kindRefusal)
 	}
 	c.growAll(10)
 	if a := ask(8, trueRoot(8)); len(a) != 1 || a[0].kind != kindCosignature {
@@ -576,6 +665,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add(message{kind: kindSealed, data: []byte("note\n")}.marshal())
 	f.Add(message{kind: kindAck, size: 9}.marshal())
 	f.Add(message{kind: kindObjection, size: 9, root: trueRoot(9)}.marshal())
+	f.Add(message{kind: kindShown, data: []byte("note\n")}.marshal())
+	f.Add(message{kind: kindShown, size: 9, root: trueRoot(9), proof: []merkle.Hash{{1}, {2}}, data: []byte("note\n")}.marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMessage(b)
 		if err != nil {

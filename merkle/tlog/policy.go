@@ -121,6 +121,25 @@ func (p *Policy) Cosigners() []*VerifierKey {
 	return keys
 }
 
+// Quorum returns how many cosignatures the policy demands, when it demands them of one group of
+// witnesses or of one witness. It returns false for a policy with groups in its group, or none.
+func (p *Policy) Quorum() (k int, ok bool) {
+	m, known := p.byName[p.quorum]
+	if !known {
+		return 0, false
+	}
+	if !m.isGroup {
+		return 1, true
+	}
+	g := p.groups[m.position]
+	for _, name := range g.members {
+		if p.byName[name].isGroup {
+			return 0, false
+		}
+	}
+	return g.k, true
+}
+
 // String returns the policy's text, without the comments and the layout that
 // it may have been parsed from. Parsing it gives an equal policy.
 func (p *Policy) String() string { return string(p.Marshal()) }
