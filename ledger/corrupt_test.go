@@ -49,8 +49,9 @@ func checkTruth(t testing.TB, what string, h *history, l *ledger.Ledger) (refuse
 	return refused
 }
 
-// TestBadgerCorruption flips bits, zeroes sectors and truncates in every file of a cleanly closed store. Opening and
-// reading afterwards gives the right data or refuses; applying more gives the right results or refuses.
+// TestBadgerCorruption flips bits, zeroes sectors and truncates in every file of a cleanly closed
+// store. Opening and reading afterwards gives the right data or refuses; applying more gives the
+// right results or refuses.
 func TestBadgerCorruption(t *testing.T) {
 	t.Parallel()
 	h := newHistory(42)
@@ -183,7 +184,8 @@ func (f *flipper) Seek(key, prefix []byte) (ledger.Pair, error) {
 	return p, err
 }
 
-// TestEveryReadIsProved damages single answers of the store: every kind of value, flipped or missing.
+// TestEveryReadIsProved damages single answers of the store: every kind of value, flipped or
+// missing.
 func TestEveryReadIsProved(t *testing.T) {
 	t.Parallel()
 	h := newHistory(43)
@@ -230,8 +232,8 @@ func TestEveryReadIsProved(t *testing.T) {
 	}
 }
 
-// TestAppliedPositionIsChecked: the tree alone does not show that the store lost idempotency records, nor that replay
-// went another way than before; the position that the store holds does.
+// TestAppliedPositionIsChecked: the tree alone does not show that the store lost idempotency
+// records, nor that replay went another way than before; the position that the store holds does.
 func TestAppliedPositionIsChecked(t *testing.T) {
 	t.Parallel()
 	h := newHistory(44)
@@ -270,7 +272,8 @@ func TestAppliedPositionIsChecked(t *testing.T) {
 	}
 }
 
-// TestCheckKey: a record of an idempotency key that is gone, or tells of another entry, is found by whoever looks for it.
+// TestCheckKey: a record of an idempotency key that is gone, or tells of another entry, is found by
+// whoever looks for it.
 func TestCheckKey(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})
@@ -305,6 +308,21 @@ func TestCheckKey(t *testing.T) {
 	second, err := store.SeekLast(append(prefix, bytes.Repeat([]byte{0xff}, 33)...), prefix)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The right index with the digest of another payload.
+	other := bytes.Clone(first.Value)
+	other[len(other)-1] ^= 1
+	if err := store.Commit(98, []ledger.Pair{{Key: first.Key, Value: other}}); err != nil {
+		t.Fatal(err)
+	}
+	if bad := check(); len(bad) != 1 {
+		t.Errorf("one record has the digest of another payload: %v", bad)
+	}
+	if err := store.Commit(99, []ledger.Pair{first}); err != nil {
+		t.Fatal(err)
+	}
+	if bad := check(); len(bad) != 0 {
+		t.Errorf("entries %v of a restored ledger have no record", bad)
 	}
 	// One tells what the other should.
 	if err := store.Commit(100, []ledger.Pair{{Key: first.Key, Value: second.Value}}); err != nil {
