@@ -3,8 +3,10 @@ package badgerstore
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,33 +86,65 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 	}
 }
 
-// powerLoss opens a copy of an open store's directory after a power failure: of the value log files
-// what was synced is left, of the memtable files nothing.
+// powerLoss opens a copy of an open store's directory after a power failure. Of each value log file
+// the copy has what was synced, of the memtable files nothing.
 func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte, names map[string]bool) *Store {
 	t.Helper()
-	o.Dir = t.TempDir()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		name := e.Name()
-		b, ok := synced[name]
-		switch {
-		case strings.HasSuffix(name, ".mem"), name == "LOCK", strings.HasSuffix(name, ".vlog") && !(ok && names[name]):
-			continue
-		case !ok:
-			if b, err = os.ReadFile(filepath.Join(dir, name)); err != nil {
-				t.Fatal(err)
+	for o.Dir = ""; o.Dir == ""; { // again if a compaction replaced a table meanwhile
+		o.Dir = tryCopy(t, dir, func(name string) ([]byte, bool, error) {
+			switch filepath.Ext(name) {
+			case ".mem":
+				return nil, false, nil
+			case ".vlog":
+				return synced[name], names[name] && synced[name] != nil, nil
 			}
-		}
-		if err := os.WriteFile(filepath.Join(o.Dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			return b, name != "LOCK", err
+		})
 	}
 	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// tryCopy copies what read returns for the files of a directory. It returns "" when the files of the
+// directory changed while it copied.
+func tryCopy(t *testing.T, dir string, read func(name string) (b []byte, ok bool, err error)) string {
+	t.Helper()
+	list := func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err == nil {
+				names = append(names, fmt.Sprint(e.Name(), " ", info.Size()))
+			}
+		}
+		return names
+	}
+	to, before := t.TempDir(), list()
+	for _, line := range before {
+		name, _, _ := strings.Cut(line, " ")
+		b, ok, err := read(name)
+		if os.IsNotExist(err) {
+			return ""
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(to, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(before, list()) {
+		return ""
+	}
+	return to
 }
