@@ -161,13 +161,13 @@ func TestLibraryPanicStopsTheNode(t *testing.T) {
 // TestOwnPanicGoesOn: only what begins in etcd/raft is recovered; a broken invariant of this program is not hidden.
 func TestOwnPanicGoesOn(t *testing.T) {
 	t.Parallel()
-	try := func(f func()) (err error, crash any) {
+	try := func(f func()) (crash any, err error) {
 		defer func() { crash = recover() }()
 		func() {
 			defer recoverLibrary(&err)
 			f()
 		}()
-		return err, nil
+		return nil, err
 	}
 	l := newLone(t, nil)
 	term := lead(t, l)
@@ -178,7 +178,7 @@ func TestOwnPanicGoesOn(t *testing.T) {
 			_ = l.core.rn.Step(msg{typ: raftpb.MsgHeartbeatResp, from: 2, term: term, context: []byte("short")}.proto())
 		},
 	} {
-		if err, crash := try(f); !errors.As(err, &panicked) || crash != nil {
+		if crash, err := try(f); !errors.As(err, &panicked) || crash != nil {
 			t.Errorf("%s: error %v, crash %v; want a *LibraryPanic", name, err, crash)
 		}
 	}
@@ -186,7 +186,7 @@ func TestOwnPanicGoesOn(t *testing.T) {
 		"a panic of ours":         func() { panic("ours") },
 		"a runtime error of ours": func() { var s []int; _ = s[len(l.tags)] },
 	} {
-		if err, crash := try(f); err != nil || crash == nil {
+		if crash, err := try(f); err != nil || crash == nil {
 			t.Errorf("%s: error %v, crash %v; want a crash", name, err, crash)
 		}
 	}
