@@ -274,6 +274,8 @@ func TestInspectionOfAStoreInUse(t *testing.T) {
 // TestInspectionOfAStoreWithoutManifest: data without the MANIFEST that names it is damage and no
 // empty store.
 func TestInspectionOfAStoreWithoutManifest(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	dir := inspected(t)["closed"]
 	if err := os.Remove(filepath.Join(dir, badger.ManifestFilename)); err != nil {
 		t.Fatal(err)
@@ -281,6 +283,42 @@ func TestInspectionOfAStoreWithoutManifest(t *testing.T) {
 	var damaged *DamagedError
 	if _, err := Inspect(dir, nil); !errors.As(err, &damaged) || filepath.Base(damaged.File) != badger.ManifestFilename {
 		t.Errorf("inspect a store without its MANIFEST: %v, want a *DamagedError that names the file", err)
+	}
+	if left := glob(t, temp, "cairn-inspect-*"); len(left) != 0 {
+		t.Errorf("the refused inspection left %v", left)
+	}
+}
+
+// TestDamageInEveryPartOfATable: one flipped bit anywhere in a table, the blocks in its middle
+// included, is found when the store is opened or inspected, and the error names the file.
+func TestDamageInEveryPartOfATable(t *testing.T) {
+	dir := inspected(t)["closed"]
+	tables := glob(t, dir, "*.sst")
+	if len(tables) == 0 {
+		t.Fatal("the store has no tables: the test shows nothing")
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range 20 {
+		damaged := bytes.Clone(b)
+		damaged[len(b)*part/20] ^= 1
+		if err := os.WriteFile(tables[0], damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for how, open := range map[string]func() (*Store, error){
+			"open":    func() (*Store, error) { return Open(small(dir)) },
+			"inspect": func() (*Store, error) { return Inspect(dir, nil) },
+		} {
+			var found *DamagedError
+			if s, err := open(); !errors.As(err, &found) || found.File != tables[0] {
+				t.Errorf("%s with a flipped bit at %d of %d: %v, want a *DamagedError that names %s", how, len(b)*part/20, len(b), err, tables[0])
+				if s != nil {
+					_ = s.Close()
+				}
+			}
+		}
 	}
 }
 
