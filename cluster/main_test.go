@@ -48,6 +48,14 @@ func runNode(file string) int {
 // When the test fails the nodes' logs are shown.
 func startCluster(t *testing.T, nodes int, change ...func(*node.Config)) *local.Cluster {
 	t.Helper()
+	c := createCluster(t, nodes, change...)
+	start(t, c)
+	return c
+}
+
+// createCluster creates a cluster that the end of the test destroys, and starts nothing.
+func createCluster(t *testing.T, nodes int, change ...func(*node.Config)) *local.Cluster {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +87,7 @@ func startCluster(t *testing.T, nodes int, change ...func(*node.Config)) *local.
 			f(&cfg)
 		}
 		if cfg.DataDir != dir {
-			if err := node.Init(cfg); err != nil {
+			if err := node.Init(t.Context(), cfg); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -87,7 +95,6 @@ func startCluster(t *testing.T, nodes int, change ...func(*node.Config)) *local.
 			t.Fatal(err)
 		}
 	}
-	start(t, c)
 	return c
 }
 

@@ -77,6 +77,15 @@ func newRequest(data string) *request { return &request{data: data, result: make
 
 func (r *request) Size() int { return len(r.data) + 4 }
 
+// acquainted is the membership of nodes that have met before.
+type acquainted struct{}
+
+func (acquainted) Introduce() transport.Introduction {
+	return transport.Introduction{Cluster: testCluster}
+}
+func (acquainted) Meet(uint64, transport.Introduction) (bool, error) { return false, nil }
+func (acquainted) Formed() bool                                      { return true }
+
 // machine keeps every block it is given and answers requests with the block's index.
 type machine struct {
 	id uint64
@@ -286,7 +295,7 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 		c.t.Fatal(err)
 	}
 	n.machine = &machine{id: id, forgetful: c.forgetful}
-	n.transport = transport.New(transport.Config{Self: id, Peers: c.addrs, Dial: plainDial(id), Accept: plainAccept})
+	n.transport = transport.New(transport.Config{Self: id, Peers: c.addrs, Dial: plainDial(id), Accept: plainAccept, Membership: acquainted{}})
 	cfg := Config{ID: id, Group: testGroup, Log: n.log, Transport: n.transport, Machine: n.machine}
 	if testing.Verbose() {
 		cfg.Logf = func(f string, a ...any) {

@@ -2169,7 +2169,9 @@ type Peer struct {
 	Kind      string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	Connected bool   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
 	// Newest Raft index known to be on the peer; only the leader knows it.
-	Match         uint64 `protobuf:"varint,6,opt,name=match,proto3" json:"match,omitempty"`
+	Match uint64 `protobuf:"varint,6,opt,name=match,proto3" json:"match,omitempty"`
+	// Why the answering node refuses the peer, a sentence; empty if it does not.
+	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2244,6 +2246,13 @@ func (x *Peer) GetMatch() uint64 {
 		return x.Match
 	}
 	return 0
+}
+
+func (x *Peer) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 type TransferLeadershipRequest struct {
@@ -2928,14 +2937,15 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\fqueued_bytes\x18\x14 \x01(\x04R\vqueuedBytes\x12\x1f\n" +
 	"\vsealed_root\x18\x15 \x01(\fR\n" +
 	"sealedRoot\x12%\n" +
-	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\"\x8c\x01\n" +
+	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\"\xa6\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tconnected\x18\x05 \x01(\bR\tconnected\x12\x14\n" +
-	"\x05match\x18\x06 \x01(\x04R\x05match\"+\n" +
+	"\x05match\x18\x06 \x01(\x04R\x05match\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\"+\n" +
 	"\x19TransferLeadershipRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"4\n" +
 	"\x1aTransferLeadershipResponse\x12\x16\n" +

@@ -104,8 +104,13 @@ func (e *VerificationError) Error() string {
 // Unwrap returns what is wrong with it.
 func (e *VerificationError) Unwrap() error { return e.Err }
 
-// ForkError: two checkpoints that the policy accepts contradict each other. Whoever holds the ledger's keys showed different
-// histories to different people. Keep the evidence.
+// ForkAdvice says what to do about a ForkError, and names the likely causes, the likeliest first.
+// docs/operations.md quotes it.
+const ForkAdvice = "keep the evidence file and the state file, and stop writing; likely causes, the likeliest first: " +
+	"a member lost its disk and was made anew, a member was restored from an older copy, somebody else holds the ledger's keys"
+
+// ForkError: two checkpoints that the policy accepts contradict each other. The ledger's keys have
+// signed two histories. Keep the evidence, and see [ForkAdvice].
 type ForkError struct {
 	Known, Shown         tlog.Checkpoint
 	KnownNote, ShownNote []byte

@@ -30,7 +30,7 @@ func (s *Server) Status(_ context.Context, req *cairnv1.StatusRequest) (*cairnv1
 	}
 	for _, p := range st.Peers {
 		resp.Peers = append(resp.Peers, &cairnv1.Peer{
-			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match,
+			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem,
 		})
 	}
 	return resp, nil

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -315,7 +316,7 @@ func (b *bootstrap) config(n NodeInfo) error {
 	if err != nil {
 		return err
 	}
-	return node.Init(written)
+	return node.Init(context.Background(), written)
 }
 
 // profile makes a client's certificate, key and profile.

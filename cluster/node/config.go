@@ -339,6 +339,16 @@ func (c *Config) Self() Member {
 	panic("node: configuration was not validated")
 }
 
+// memberName names a member by its Raft id; what is no member has one name.
+func (c *Config) memberName(id uint64) string {
+	for _, m := range c.Members {
+		if m.ID == id {
+			return m.Name
+		}
+	}
+	return "unknown"
+}
+
 // logger writes lines of text that each name the node once.
 func (c *Config) logger(w io.Writer) *slog.Logger {
 	var level slog.Level

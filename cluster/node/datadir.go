@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -10,11 +11,15 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 const (
 	identityFile  = "IDENTITY"
 	identityMagic = "cairn identity v1"
+	membersFile   = "MEMBERS"
 	lockFile      = "LOCK"
 	walDir        = "wal"
 	ledgerDir     = "ledger"
@@ -24,9 +29,9 @@ const (
 // cluster or another ledger. Nothing in it was touched.
 var ErrForeignData = errors.New("the data directory belongs to another node")
 
-// ErrNotInitialised says that the data directory is not that of any node. A node
-// never makes one by itself: a voter that came back with an empty directory would
-// have forgotten its votes and the entries that it acknowledged.
+// ErrNotInitialised says that the data directory is not that of any node. A node never makes one by
+// itself: a voter that came back with an empty directory would have forgotten its votes and the
+// entries that it acknowledged.
 var ErrNotInitialised = errors.New("the data directory has not been initialised")
 
 // ErrInitialised says that the data directory is a node's already.
@@ -37,13 +42,16 @@ var ErrLocked = errors.New("the data directory is in use by another process")
 
 // dataDir is a node's directory on disk, locked for as long as it is open:
 //
-//	IDENTITY  whose data this is (text, checksummed)
+//	IDENTITY  whose data this is, and the directory's incarnation (text, checksummed)
+//	MEMBERS   the incarnations of all members, see package formation (text, checksummed)
 //	LOCK      flock(2) held by the running process
 //	wal/      the Raft log
 //	ledger/   the ledger's Badger store
 type dataDir struct {
 	path string
 	lock *os.File
+	// incarnation tells this directory from every other one that was ever made.
+	incarnation transport.Incarnation
 }
 
 // identity is what a data directory belongs to, for ever.
@@ -54,10 +62,9 @@ type identity struct {
 	origin  string
 }
 
-// openDataDir opens the directory of an initialised node, takes its lock and
-// compares its identity. It returns ErrNotInitialised, ErrLocked or
-// ErrForeignData, wrapped, without having changed anything, when the directory is
-// not ours to use.
+// openDataDir opens the directory of an initialised node, takes its lock and compares its identity.
+// It returns ErrNotInitialised, ErrLocked or ErrForeignData, wrapped, without having changed anything,
+// when the directory does not belong to this node.
 func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	file := filepath.Join(path, identityFile)
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
@@ -65,7 +72,7 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 			return nil, err
 		}
 		return nil, errors.Wrapf(ErrNotInitialised, "%s: a node of a new cluster is made with 'cairn node init'; "+
-			"never do that for a node whose data was lost", path)
+			"a node whose data was lost cannot be made again, the members that know it refuse it", path)
 	}
 	d, err := lockDataDir(path)
 	if err != nil {
@@ -75,7 +82,7 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	if err != nil {
 		return nil, errors.CombineErrors(errors.Wrap(err, "read identity"), d.close())
 	}
-	have, err := parseIdentity(raw)
+	have, incarnation, err := parseIdentity(raw)
 	if err != nil {
 		return nil, errors.CombineErrors(errors.Wrapf(err, "read %s", file), d.close())
 	}
@@ -83,11 +90,12 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 		return nil, errors.CombineErrors(errors.Wrapf(ErrForeignData,
 			"%s holds %s; this configuration is %s: correct data_dir or the configuration", path, have, id), d.close())
 	}
+	d.incarnation = incarnation
 	return d, nil
 }
 
-// createDataDir makes the directory of a new node and takes its lock. The identity
-// is written by adopt, last, so that an interrupted creation can be repeated.
+// createDataDir makes the directory of a new node, draws its incarnation and takes its lock. The
+// identity is written by adopt, last, so that an interrupted creation can be repeated.
 func createDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, errors.Wrap(err, "create data directory")
@@ -104,12 +112,16 @@ func createDataDir(path string) (*dataDir, error) {
 			return nil, errors.CombineErrors(errors.Wrap(err, "create data directory"), d.close())
 		}
 	}
+	_, _ = rand.Read(d.incarnation[:]) // never fails, says the package
 	return d, nil
 }
 
-// adopt makes the directory the node's, durably.
-func (d *dataDir) adopt(id identity) error {
-	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal()), "write identity")
+// adopt makes the directory the node's, durably, with what the node remembers of the members.
+func (d *dataDir) adopt(id identity, members []byte) error {
+	if err := writeFileSync(d.sub(membersFile), members); err != nil {
+		return errors.Wrap(err, "write members")
+	}
+	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal(d.incarnation)), "write identity")
 }
 
 func lockDataDir(path string) (*dataDir, error) {
@@ -159,34 +171,40 @@ func (id identity) String() string {
 	return fmt.Sprintf("node %s (%d) of cluster %016x, ledger %s", id.name, id.node, id.cluster, id.origin)
 }
 
-func (id identity) marshal() []byte {
+func (id identity) marshal(incarnation transport.Incarnation) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\ncluster %016x\nnode %d %s\norigin %s\n", identityMagic, id.cluster, id.node, id.name, id.origin)
+	fmt.Fprintf(&b, "%s\ncluster %016x\nnode %d %s\norigin %s\nincarnation %s\n",
+		identityMagic, id.cluster, id.node, id.name, id.origin, incarnation)
 	fmt.Fprintf(&b, "crc32c %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
 	return b.Bytes()
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func parseIdentity(raw []byte) (id identity, err error) {
+func parseIdentity(raw []byte) (id identity, incarnation transport.Incarnation, err error) {
 	body, sum, ok := strings.Cut(string(raw), "crc32c ")
 	if !ok || sum != fmt.Sprintf("%08x\n", crc32.Checksum([]byte(body), castagnoli)) {
-		return id, errors.New("the checksum does not match: the file is damaged")
+		return id, incarnation, errors.New("the checksum does not match: the file is damaged")
 	}
 	lines := strings.Split(body, "\n")
-	if len(lines) != 5 || lines[0] != identityMagic {
-		return id, errors.Newf("the file does not start with %q", identityMagic)
+	if len(lines) != 6 || lines[0] != identityMagic {
+		return id, incarnation, errors.Newf("the file does not start with %q", identityMagic)
 	}
 	if _, err := fmt.Sscanf(lines[1], "cluster %x", &id.cluster); err != nil {
-		return id, errors.Wrap(err, "parse the cluster line")
+		return id, incarnation, errors.Wrap(err, "parse the cluster line")
 	}
 	if _, err := fmt.Sscanf(lines[2], "node %d %s", &id.node, &id.name); err != nil {
-		return id, errors.Wrap(err, "parse the node line")
+		return id, incarnation, errors.Wrap(err, "parse the node line")
 	}
 	if _, err := fmt.Sscanf(lines[3], "origin %s", &id.origin); err != nil {
-		return id, errors.Wrap(err, "parse the origin line")
+		return id, incarnation, errors.Wrap(err, "parse the origin line")
 	}
-	return id, nil
+	digits, ok := strings.CutPrefix(lines[4], "incarnation ")
+	if !ok {
+		return id, incarnation, errors.New("the file names no incarnation")
+	}
+	incarnation, err = formation.ParseIncarnation(digits)
+	return id, incarnation, err
 }
 
 // writeFileSync writes a new file so that it is whole or absent after a power

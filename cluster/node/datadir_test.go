@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // create makes an initialised directory.
@@ -14,7 +16,7 @@ func create(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.adopt(testIdentity); err != nil {
+	if err := d.adopt(testIdentity, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.close(); err != nil {
@@ -38,6 +40,7 @@ func TestDataDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := d.incarnation
 	if _, err := openDataDir(path, testIdentity); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second process: %v, want ErrLocked", err)
 	}
@@ -59,6 +62,19 @@ func TestDataDir(t *testing.T) {
 	d, err = openDataDir(path, testIdentity)
 	if err != nil {
 		t.Fatalf("open again: %v", err)
+	}
+	if d.incarnation != first || first == (transport.Incarnation{}) {
+		t.Errorf("the incarnation is %s, then %s", first, d.incarnation)
+	}
+	d.close()
+	again := filepath.Join(t.TempDir(), "data")
+	create(t, again)
+	d, err = openDataDir(again, testIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.incarnation == first {
+		t.Error("two directories have one incarnation")
 	}
 	d.close()
 }

@@ -17,6 +17,8 @@ type metrics struct {
 	sealProblems  prometheus.Counter
 	handshakes    *prometheus.CounterVec
 	refused       *prometheus.CounterVec
+	// incarnationRefused counts connections, by member.
+	incarnationRefused *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -39,7 +41,10 @@ func newMetrics() *metrics {
 	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cairn_raft_refused_messages_total", Help: "Messages of members that no honest member sends, by sender and reason.",
 	}, []string{"member", "reason"})
-	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused,
+	m.incarnationRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cairn_peer_incarnation_refused_total", Help: "Connections with members whose data directory is not the one that is remembered, by member.",
+	}, []string{"member"})
+	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused, m.incarnationRefused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -75,6 +80,10 @@ func (m *metrics) counter(name, help string, read func() float64) {
 // register adds the figures of a running node.
 func (n *node) registerMetrics() {
 	m, r := n.metrics, n.replica
+	for _, p := range n.cfg.Members {
+		m.incarnationRefused.WithLabelValues(p.Name) // shown as 0 from the start
+	}
+	m.flag("cairn_members_met", "1 when all members have met, so that this node takes part in Raft.", n.members.Formed)
 	m.gauge("cairn_ledger_size", "Entries applied by this replica.", func() float64 { return float64(n.ledger.Head().Size) })
 	m.gauge("cairn_sealed_size", "Size of the newest sealed checkpoint.", func() float64 {
 		if s := n.ledger.Sealed(); s != nil {

@@ -51,6 +51,7 @@ type node struct {
 	started time.Time
 
 	dir       *dataDir
+	members   *membership
 	wal       *wal.Log
 	ledger    *ledger.Ledger
 	channel   *lpa.Config
@@ -206,7 +207,7 @@ func (n *node) start() (err error) {
 		return err
 	}
 	n.transport = transport.New(transport.Config{
-		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Logf: n.logf("transport"),
+		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Membership: n.members, Logf: n.logf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.replica.clocks.ledgerTime,
 	})
 	n.replica.raft, err = raftnode.Start(raftnode.Config{
@@ -220,7 +221,7 @@ func (n *node) start() (err error) {
 		Unfit:          n.replica.clocks.unfit,
 		Vet:            n.replica.clocks.vet,
 		Refused: func(r *raftnode.RefusedError) {
-			n.metrics.refused.WithLabelValues(n.replica.memberName(r.From), string(r.Reason)).Inc()
+			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
 		},
 		Fatal: n.fail,
 		Logf:  n.logf("raft"),
@@ -246,6 +247,9 @@ func (n *node) openStorage() (err error) {
 		return err
 	}
 	if err := n.checkSpace(); err != nil {
+		return err
+	}
+	if n.members, err = openMembership(n); err != nil {
 		return err
 	}
 	if n.wal, err = openLog(&n.cfg, n.dir, id, n.logf("wal")); err != nil {

@@ -91,18 +91,25 @@ func (p *peerChannel) accept(ctx context.Context, raw net.Conn) (uint64, net.Con
 // a member. Both directions use it.
 func (p *peerChannel) memberOf(c *pki.Certificate) (uint64, error) {
 	if !c.Roles.Has(pki.RolePeer) {
-		return 0, errors.Newf("%s lacks the role peer", c.ID)
+		return 0, noMember("%s lacks the role peer", c.ID)
 	}
 	id, ok := p.members[c.ID]
 	switch {
 	case c.ID == p.self:
-		return 0, errors.Newf("%s is this node itself", c.ID)
+		return 0, noMember("%s is this node itself", c.ID)
 	case !ok && clusterPath(c.ID) != clusterPath(p.self):
-		return 0, errors.Newf("%s is no node of this cluster, whose nodes are %s/…", c.ID, clusterPath(p.self))
+		return 0, noMember("%s is no node of this cluster, whose nodes are %s/…", c.ID, clusterPath(p.self))
 	case !ok:
-		return 0, errors.Newf("%s is no member of this cluster: the configuration names no such member", c.ID)
+		return 0, noMember("%s is no member of this cluster: the configuration names no such member", c.ID)
 	}
 	return id, nil
+}
+
+// errNoMember is matched by every error of memberOf.
+var errNoMember = errors.New("no other member of this cluster")
+
+func noMember(format string, args ...any) error {
+	return errors.Mark(errors.Newf(format, args...), errNoMember)
 }
 
 // idOf returns the SPIFFE ID of a member; "" for a stranger, whom no certificate names.

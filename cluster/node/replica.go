@@ -224,14 +224,6 @@ func (r *replica) notLeader(id uint64) *server.NotLeaderError {
 	return &server.NotLeaderError{LeaderName: m.Name, LeaderAddr: m.API}
 }
 
-// memberName names a member by its Raft id; what is not a member has one name.
-func (r *replica) memberName(id uint64) string {
-	if m, ok := r.names[id]; ok {
-		return m.Name
-	}
-	return "unknown"
-}
-
 // HandleApp takes a sealing message of another replica.
 func (r *replica) HandleApp(from uint64, payload []byte) { r.sealer.received(from, payload) }
 

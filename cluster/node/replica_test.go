@@ -13,12 +13,14 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // TestFailedApplyAnswersOnce: when a block cannot be applied, Raft fails its requests. An answer from Apply as well would
@@ -170,7 +172,9 @@ func TestSealMailboxIsBounded(t *testing.T) {
 func TestReadyWithoutLeader(t *testing.T) {
 	r := &replica{} // without Raft: whoever asked it would not get this far
 	r.state.Store(&raftnode.State{})
-	s := &services{node: &node{replica: r}, quit: make(chan struct{})}
+	n := &node{replica: r}
+	n.members = newMembership(n, formation.New(1, 1, transport.Incarnation{1}, []formation.Member{{ID: 1, Name: "n1"}}), nil)
+	s := &services{node: n, quit: make(chan struct{})}
 	var leader *server.NotLeaderError
 	if err := s.ready(); !errors.As(err, &leader) || leader.LeaderName != "" {
 		t.Errorf("ready without a leader: %v, want a *server.NotLeaderError that names nobody", err)

@@ -48,7 +48,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 		}
 		return nil
 	})
-	s.wg.Add(3)
+	s.wg.Add(4)
+	go func() {
+		defer s.wg.Done()
+		n.members.remind(s.quit)
+	}()
 	go func() {
 		defer s.wg.Done()
 		n.replica.keepMark(s.quit)
@@ -78,13 +82,16 @@ func (s *services) run(what string, f func() error) {
 // that probes commonly wait: an answer tells more than none.
 const readyTimeout = 700 * time.Millisecond
 
-// ready says whether the node can serve: it has a leader, and can confirm a read
-// with a quorum. Without a leader it says so at once, instead of waiting for one.
+// ready says whether the node can serve: all members have met, it has a leader, and it can confirm a
+// read with a quorum. What is missing is said at once, instead of waited for.
 func (s *services) ready() error {
 	select {
 	case <-s.quit:
 		return server.ErrStopped
 	default:
+	}
+	if err := s.node.members.obstacle(); err != nil {
+		return err
 	}
 	r := s.node.replica
 	if r.state.Load().Leader == 0 {

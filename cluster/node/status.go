@@ -41,7 +41,7 @@ func (r *replica) Status() server.Status {
 	}
 	for _, m := range n.cfg.Members {
 		s.Peers = append(s.Peers, server.PeerStatus{
-			ID: m.ID, Name: m.Name, Address: m.API, Kind: "voter", Connected: connected[m.ID], Match: match[m.ID],
+			ID: m.ID, Name: m.Name, Address: m.API, Kind: "voter", Connected: connected[m.ID], Match: match[m.ID], Problem: n.members.problem(m.ID),
 		})
 	}
 	return s

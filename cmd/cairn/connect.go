@@ -129,7 +129,7 @@ func classifyClient(err error) *failure {
 	switch {
 	case errors.As(err, &fork):
 		return &failure{code: exitRefused, reason: "FORK", err: err,
-			next: "keep the evidence and the state file, stop writing, and find out who holds the ledger's keys"}
+			next: client.ForkAdvice}
 	case errors.As(err, &proof):
 		return &failure{code: exitRefused, reason: "REFUSED", err: err,
 			next: "do not trust this answer; ask another node, and audit the ledger with `cairn audit`"}

@@ -75,6 +75,17 @@ func configError(err error) error {
 	return err
 }
 
+// initError gives a refusal to make a data directory its exit code.
+func initError(err error) error {
+	switch {
+	case errors.Is(err, node.ErrKnown):
+		return fail(exitRefused, "docs/operations.md, \"A lost disk\", says what to do", err)
+	case errors.Is(err, node.ErrNotAsked):
+		return fail(exitDenied, "correct the node's certificates and members, or stop what answers at that address", err)
+	}
+	return configError(err)
+}
+
 func (a *app) nodeInitCommand() *cobra.Command {
 	var config string
 	cmd := &cobra.Command{
@@ -82,11 +93,15 @@ func (a *app) nodeInitCommand() *cobra.Command {
 		Short: "Make the data directory of a node of a new cluster, once",
 		Long: `Make the data directory of a node: an empty ledger, and a Raft log whose members
 are those of the configuration. Do this once for every node when a cluster is
-made, and never again. A node whose data was lost has forgotten its votes and
-the entries that it acknowledged; starting it with an empty directory can lose
-entries.`,
+made, and never again: a node whose data was lost has forgotten its votes and
+the entries that it acknowledged.
+
+The command first asks the other members whether they know the node, and makes
+nothing if one does (exit code 3). Members that do not answer within two seconds
+do not stop it. If one of them knows the node after all, that member refuses the
+new directory when they meet.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config == "" {
 				return usagef("--config FILE is required")
 			}
@@ -94,8 +109,8 @@ entries.`,
 			if err != nil {
 				return fail(exitUsage, "docs/operations.md explains every key", err)
 			}
-			if err := node.Init(c); err != nil {
-				return err
+			if err := node.Init(cmd.Context(), c); err != nil {
+				return initError(err)
 			}
 			a.did(effect{text: "the data directory " + printable(c.DataDir) + " is made"})
 			return a.emit(struct {

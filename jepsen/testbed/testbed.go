@@ -171,7 +171,7 @@ func (t *Testbed) configure(i int) error {
 	if c, err = node.LoadConfig(path); err != nil {
 		return err
 	}
-	return node.Init(c)
+	return node.Init(context.Background(), c)
 }
 
 // Size returns the number of nodes.

@@ -17,6 +17,9 @@
 //   - Every length is checked against a bound before memory is allocated for it,
 //     and every message against the shape that etcd/raft expects (Validate). Whether
 //     a message fits the receiver's log and term is judged by package raftnode.
+//   - No message of Raft or the application is exchanged before both ends have introduced themselves
+//     and the caller's Membership has accepted the other end, nor as long as the Membership is not
+//     formed.
 //   - A peer whose process is gone is noticed at once: its connections break, the
 //     transport dials again, and when that is refused, PeerDown says so.
 //
@@ -39,12 +42,24 @@
 //	    20    4  CRC-32C of bytes 0..19 and the payload
 //	    24       payload
 //
-// The first frame of a connection, and no other, is a hello:
+// The first frame of a connection is a hello. The accepting side answers it with a hello of the same
+// class, and sends nothing else on this connection. On a control connection the dialling side says
+// hello again whenever it has learned something about the members. An inquiry ends with the answer.
 //
-//	 0    1  class: 1 control, 2 bulk
+//	 0    1  class: 1 control, 2 bulk, 3 inquiry
 //	 1    7  zero
 //	 8    8  sender's node id
 //	16    8  receiver's node id
+//	24    8  cluster id
+//	32   16  incarnation of the sender's data directory, zero in an inquiry
+//	48    8  number of members, at most 64
+//	56       members by ascending node id, the sender included; none in an inquiry
+//
+// Each member:
+//
+//	 0    8  node id
+//	 8   16  the incarnation that the sender remembers, zero if it has not heard of one
+//	24    8  flags: bit 0 = the member remembers the same incarnations as the sender, all of them
 //
 // Once a second each node asks each peer for its wall clock, over the control
 // connections; clock.go has the payload of these frames.

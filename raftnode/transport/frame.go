@@ -19,7 +19,6 @@ const (
 	frameMagic   = 0x466e7263 // "crnF"
 	frameVersion = 1
 	headerSize   = 24
-	helloSize    = 24
 )
 
 type frameKind uint8
@@ -31,22 +30,27 @@ const (
 	kindClock frameKind = 4
 )
 
-// class is one of the two connections between a pair of nodes in one direction.
+// class is what a connection is for. Between a pair of nodes there are, in each direction, a control
+// and a bulk connection. An inquiry ends after the answer to its hello.
 type class uint8
 
 const (
 	classControl class = 1
 	classBulk    class = 2
+	classInquiry class = 3
 )
 
 func (c class) String() string {
-	if c == classBulk {
+	switch c {
+	case classBulk:
 		return "bulk"
+	case classInquiry:
+		return "inquiry"
 	}
 	return "control"
 }
 
-// index makes arrays of two out of classes.
+// index makes arrays of two out of control and bulk.
 func (c class) index() int { return int(c) - 1 }
 
 func (c class) maxPayload() int {
@@ -133,22 +137,6 @@ func readFrame(r io.Reader, maxPayload int) (header, []byte, error) {
 	return h, payload, nil
 }
 
-// hello is the first frame of a connection.
-type hello struct {
-	class    class
-	from, to uint64
-}
-
-func (h hello) appendFrame(dst []byte) []byte {
-	start := len(dst)
-	dst = appendHeader(dst, kindHello, 0, helloSize)
-	dst = append(dst, byte(h.class), 0, 0, 0, 0, 0, 0, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, h.from)
-	dst = binary.LittleEndian.AppendUint64(dst, h.to)
-	sealFrame(dst[start:])
-	return dst
-}
-
 // appendPayloadFrame appends a whole frame.
 func appendPayloadFrame(dst []byte, kind frameKind, group uint64, payload []byte) []byte {
 	start := len(dst)
@@ -162,24 +150,4 @@ func appendPayloadFrame(dst []byte, kind frameKind, group uint64, payload []byte
 func sealFrame(frame []byte) {
 	crc := crc32.Update(crc32.Checksum(frame[:20], crcTable), crcTable, frame[headerSize:])
 	sealHeader(frame, crc)
-}
-
-func parseHello(h header, payload []byte) (hello, error) {
-	if h.kind != kindHello || h.group != 0 || len(payload) != helloSize {
-		return hello{}, malformed("first frame is not a hello")
-	}
-	out := hello{
-		class: class(payload[0]),
-		from:  binary.LittleEndian.Uint64(payload[8:]),
-		to:    binary.LittleEndian.Uint64(payload[16:]),
-	}
-	if out.class != classControl && out.class != classBulk {
-		return hello{}, malformed("unknown connection class %d", payload[0])
-	}
-	for _, b := range payload[1:8] {
-		if b != 0 {
-			return hello{}, malformed("reserved hello bytes are not zero")
-		}
-	}
-	return out, nil
 }

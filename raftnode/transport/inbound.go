@@ -12,9 +12,9 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// maxHandshakes bounds the connections that are being authenticated at one time. One
-// more drives the oldest out: whoever connects and says nothing cannot keep members out,
-// whose handshakes take milliseconds.
+// maxHandshakes bounds the connections that are being authenticated at one time. One more closes the
+// oldest. So a stranger that connects and says nothing cannot keep members out, whose handshakes take
+// milliseconds.
 const maxHandshakes = 64
 
 // handshakes are the connections that are being authenticated.
@@ -94,6 +94,10 @@ func (t *Transport) untrack(c net.Conn) {
 func (t *Transport) serve(raw net.Conn, authenticated func()) {
 	conn, p, class, r, err := t.handshake(raw)
 	authenticated()
+	if errors.Is(err, errInquiry) {
+		_ = raw.Close()
+		return
+	}
 	if err != nil {
 		if t.ctx.Err() == nil {
 			t.cfg.Logf("transport: connection from %s refused: %v", raw.RemoteAddr(), err)
@@ -153,21 +157,55 @@ func (t *Transport) handshake(raw net.Conn) (net.Conn, *peer, class, *bufio.Read
 		return fail(errors.Wrap(err, "set read deadline"))
 	}
 	r := bufio.NewReaderSize(conn, bufferSize)
-	h, payload, err := readFrame(r, helloSize)
-	if err != nil {
-		return fail(errors.Wrap(err, "read hello"))
-	}
-	hi, err := parseHello(h, payload)
+	hi, err := readHello(r, id, t.cfg.Self)
 	if err != nil {
 		return fail(err)
 	}
-	if hi.from != id || hi.to != t.cfg.Self {
-		return fail(malformed("node %d says hello as node %d to node %d", id, hi.from, hi.to))
+	if err := t.answer(conn, hi); err != nil {
+		return fail(err)
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return fail(errors.Wrap(err, "clear read deadline"))
 	}
 	return conn, p, hi.class, r, nil
+}
+
+// errInquiry ends a connection that has got its answer.
+var errInquiry = errors.New("the inquiry has been answered")
+
+// answer learns from a hello and answers it. The answer also goes to a member that is refused: the
+// member learns from it why.
+func (t *Transport) answer(conn net.Conn, hi hello) error {
+	var refusal error
+	if hi.class != classInquiry {
+		refusal = t.meet(hi.from, hi.Introduction)
+	}
+	if err := conn.SetWriteDeadline(time.Now().Add(t.cfg.HandshakeTimeout)); err != nil {
+		return errors.Wrap(err, "set write deadline")
+	}
+	answer := hello{hi.class, t.cfg.Self, hi.from, t.cfg.Membership.Introduce()}
+	if _, err := conn.Write(answer.appendFrame(nil)); err != nil && refusal == nil {
+		return errors.Wrap(err, "answer hello")
+	}
+	if hi.class == classInquiry {
+		return errInquiry
+	}
+	return refusal
+}
+
+// meet learns from an introduction, and tells the other members what is new.
+func (t *Transport) meet(peer NodeID, in Introduction) error {
+	changed, err := t.cfg.Membership.Meet(peer, in)
+	if err != nil {
+		return errors.Mark(err, ErrRefused)
+	}
+	if changed {
+		t.news.Add(1)
+		for _, p := range t.peers {
+			p.out[classControl.index()].signal()
+		}
+	}
+	return nil
 }
 
 // receive delivers frames until the connection breaks or carries a malformed one.
@@ -189,7 +227,19 @@ func (t *Transport) receive(r *bufio.Reader, p *peer, c class) error {
 
 func (t *Transport) deliver(h header, payload []byte, p *peer, c class) error {
 	handler := t.handler(h.group)
+	if !t.cfg.Membership.Formed() {
+		handler = nil
+	}
 	switch h.kind {
+	case kindHello:
+		hi, err := parseHello(h, payload)
+		if err != nil {
+			return err
+		}
+		if c != classControl || hi.class != c || hi.from != p.id || hi.to != t.cfg.Self {
+			return malformed("%s hello from node %d to node %d on a %s connection of node %d", hi.class, hi.from, hi.to, c, p.id)
+		}
+		return t.meet(p.id, hi.Introduction)
 	case kindApp:
 		if c != classControl {
 			return malformed("application frame on a %s connection", c)
@@ -221,7 +271,7 @@ func (t *Transport) deliver(h header, payload []byte, p *peer, c class) error {
 		}
 		handler.HandleRaft(h.group, p.id, m)
 	default:
-		return malformed("frame of kind %d behind the hello", h.kind)
+		return malformed("unknown frame kind %d", h.kind)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ const (
 	// the first attempt after a break is made without pause.
 	redialMin = 2 * time.Millisecond
 	redialMax = 250 * time.Millisecond
+	// redialRefused is the pause after an ErrRefused, which only an operator can mend.
+	redialRefused = 2 * time.Second
 	// waitingFrames is how many control frames wait for a connection that does not
 	// stand; newer ones displace older ones, and appends do not wait at all.
 	waitingFrames = 16
@@ -55,6 +57,7 @@ type outbound struct {
 	}
 
 	// Owned by run.
+	told  uint64 // Transport.news when the peer was last told what this node knows
 	spare []item // the slice that take gave out last, for reuse
 	buf   []byte
 	heads []byte
@@ -144,6 +147,9 @@ func (o *outbound) run() {
 				o.t.cfg.Logf("transport: %s connection to node %d at %s: %v", o.class, o.peer.id, o.peer.addr, err)
 			}
 			pause = min(max(2*pause, redialMin), redialMax)
+			if errors.Is(err, ErrRefused) {
+				pause = redialRefused
+			}
 			select {
 			case <-time.After(pause):
 			case <-o.redial:
@@ -185,12 +191,28 @@ func (o *outbound) connect() (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "connect")
 	}
-	h := hello{class: o.class, from: o.t.cfg.Self, to: o.peer.id}
-	if err := o.write(conn, h.appendFrame(nil)); err != nil {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // Close must not wait for the answer
+	defer stop()
+	o.told = o.t.news.Load() // before Introduce: what comes after it is told again
+	in, err := greet(conn, o.class, o.t.cfg.Self, o.peer.id, o.t.cfg.Membership.Introduce(), time.Now().Add(o.t.cfg.HandshakeTimeout))
+	if err == nil {
+		err = o.t.meet(o.peer.id, in)
+	}
+	if err != nil {
 		_ = conn.Close()
-		return nil, errors.Wrap(err, "say hello")
+		return nil, err
 	}
 	return conn, nil
+}
+
+// tellNews says hello again if this node knows more than when it last did.
+func (o *outbound) tellNews(conn net.Conn) error {
+	news := o.t.news.Load()
+	if o.class != classControl || news == o.told {
+		return nil
+	}
+	o.told = news
+	return o.write(conn, hello{o.class, o.t.cfg.Self, o.peer.id, o.t.cfg.Membership.Introduce()}.appendFrame(nil))
 }
 
 // send writes queued items until the connection breaks or the transport closes.
@@ -209,6 +231,9 @@ func (o *outbound) send(conn net.Conn) error {
 	stop := context.AfterFunc(o.t.ctx, func() { _ = conn.Close() })
 	defer stop()
 	for {
+		if err := o.tellNews(conn); err != nil {
+			return err
+		}
 		items := o.take()
 		if len(items) == 0 {
 			select {

@@ -43,6 +43,8 @@ type Config struct {
 	// Accept authenticates a connection that a peer has opened and says whose it
 	// is. It closes raw on error.
 	Accept func(ctx context.Context, raw net.Conn) (peer NodeID, c net.Conn, err error)
+	// Membership decides with whom messages are exchanged. Required.
+	Membership Membership
 	// Logf, when not nil, hears about connections.
 	Logf func(format string, args ...any)
 
@@ -105,6 +107,8 @@ type Transport struct {
 	wg      sync.WaitGroup
 	started time.Time        // of New; carries the monotonic clock
 	peers   map[NodeID]*peer // immutable
+	// news counts how often this node has learned something about members.
+	news atomic.Uint64
 	// handlers is replaced, never changed.
 	handlers atomic.Pointer[map[uint64]Handler]
 
@@ -234,9 +238,10 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 	}
 	c := classOf(m)
 	size := messageLength(m)
+	// A node that is not formed sends nothing; see Membership.
 	// From differs when Raft forwards another member's read after losing the
 	// lead; the receiver would refuse it, and the reader asks again by itself.
-	if m.GetFrom() != t.cfg.Self || size > c.maxPayload() || Validate(m) != nil {
+	if !t.cfg.Membership.Formed() || m.GetFrom() != t.cfg.Self || size > c.maxPayload() || Validate(m) != nil {
 		p.local.dropped.Add(1)
 		return
 	}
@@ -252,7 +257,7 @@ func (t *Transport) SendApp(group uint64, to NodeID, payload []byte) {
 	if p == nil {
 		return
 	}
-	if len(payload) > MaxControlPayload {
+	if !t.cfg.Membership.Formed() || len(payload) > MaxControlPayload {
 		p.local.dropped.Add(1)
 		return
 	}

@@ -1,0 +1,329 @@
+package formation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
+)
+
+const testCluster = 0xc1
+
+func directory(n byte) transport.Incarnation { return transport.Incarnation{15: n} }
+
+// cluster is members that meet in memory.
+type cluster struct {
+	members []Member
+	nodes   []State
+	drawn   byte
+}
+
+func newCluster(n int) *cluster {
+	c := &cluster{}
+	for i := range n {
+		c.members = append(c.members, Member{uint64(i + 1), fmt.Sprintf("n%d", i+1)})
+	}
+	c.nodes = make([]State, n)
+	for i := range n {
+		c.wipe(i)
+	}
+	return c
+}
+
+// wipe gives a node a new, empty directory.
+func (c *cluster) wipe(i int) {
+	c.drawn++
+	c.nodes[i] = New(testCluster, uint64(i+1), directory(c.drawn), c.members)
+}
+
+// dial is one exchange of hellos: the dialled node hears first, and answers with what it knows then.
+func (c *cluster) dial(from, to int) (dialled, accepted error) {
+	c.nodes[to], accepted = c.nodes[to].learn(uint64(from+1), c.nodes[from].introduction())
+	c.nodes[from], dialled = c.nodes[from].learn(uint64(to+1), c.nodes[to].introduction())
+	return dialled, accepted
+}
+
+func (c *cluster) mustDial(t *testing.T, from, to int) {
+	t.Helper()
+	if dialled, accepted := c.dial(from, to); dialled != nil || accepted != nil {
+		t.Fatalf("n%d dials n%d: %v; %v", from+1, to+1, dialled, accepted)
+	}
+}
+
+func (c *cluster) formed() (out []int) {
+	for i := range c.nodes {
+		if c.nodes[i].Formed() {
+			out = append(out, i+1)
+		}
+	}
+	return out
+}
+
+func TestFormation(t *testing.T) {
+	if c := newCluster(1); !c.nodes[0].Formed() || c.nodes[0].Waiting() != "" {
+		t.Error("a cluster of one waits for somebody")
+	}
+	c := newCluster(3)
+	if w := c.nodes[0].Waiting(); !strings.HasPrefix(w, "waiting for n2, n3 to be met once") {
+		t.Errorf("n1 says %q", w)
+	}
+	c.mustDial(t, 0, 1)
+	c.mustDial(t, 1, 0)
+	if got := c.formed(); got != nil {
+		t.Fatalf("%v are formed before anybody has met n3", got)
+	}
+	if w := c.nodes[1].Waiting(); !strings.HasPrefix(w, "waiting for n3 to be met once") {
+		t.Errorf("n2 says %q", w)
+	}
+	// n2 never meets n3 itself. n1 and n3 know everybody, and still wait for n2.
+	c.mustDial(t, 2, 0)
+	if got := c.formed(); got != nil {
+		t.Fatalf("%v are formed although n2 has not heard of n3", got)
+	}
+	if w := c.nodes[0].Waiting(); w != "waiting for n2, n3 to confirm that all members have met" {
+		t.Errorf("n1 says %q", w)
+	}
+	for range 2 {
+		c.mustDial(t, 2, 0)
+		c.mustDial(t, 1, 0)
+	}
+	c.mustDial(t, 2, 0)
+	if got := c.formed(); !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("%v are formed, want all: what n2 heard of n3 is enough", got)
+	}
+}
+
+// TestLostDisk: the cases of a member that comes back with another directory, seen from both ends.
+func TestLostDisk(t *testing.T) {
+	form := func(c *cluster) {
+		for range 3 {
+			c.mustDial(t, 0, 1)
+			c.mustDial(t, 1, 2)
+			c.mustDial(t, 2, 0)
+		}
+	}
+	want := func(err error, words ...string) {
+		t.Helper()
+		if !errors.Is(err, ErrIncarnation) {
+			t.Fatalf("got %v, want a refusal because of the incarnation", err)
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q does not say %q", err, w)
+			}
+		}
+	}
+	c := newCluster(3)
+	form(c)
+	c.wipe(1)
+	for range 2 { // whoever dials, and again
+		dialled, accepted := c.dial(1, 0)
+		want(accepted, "n2 comes with the data directory", "lost its disk", "leave n2 stopped", directory(2).String(), directory(4).String())
+		want(dialled, "n1 remembers this node with the data directory", "leave it stopped")
+		dialled, accepted = c.dial(2, 1)
+		want(dialled, "n2 comes with the data directory")
+		want(accepted, "n3 remembers this node")
+	}
+	if c.nodes[1].Formed() || c.nodes[1].Knows(1) != (transport.Incarnation{}) {
+		t.Error("the empty node has learned from those who refuse it")
+	}
+	if got := c.nodes[0].Knows(2); got != directory(2) {
+		t.Errorf("n1 remembers n2 with %s: the first one must stay", got)
+	}
+
+	// n1 has met the former n3, n2 the new one: nobody forms, and both say who it is about.
+	c = newCluster(3)
+	c.mustDial(t, 0, 2)
+	c.wipe(2)
+	c.mustDial(t, 1, 2)
+	dialled, accepted := c.dial(0, 1)
+	want(dialled, "n2 remembers n3", "made a second time before all members had met")
+	want(accepted, "n1 remembers n3")
+	if got := c.formed(); got != nil {
+		t.Errorf("%v are formed", got)
+	}
+}
+
+// TestOneMemory: whatever is lost in whatever order, as long as one member keeps its directory all
+// that ever form remember the same directories. Then two majorities of formed members share a member
+// that remembers what it acknowledged.
+func TestOneMemory(t *testing.T) {
+	formations := 0
+	for seed := range uint64(1000) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		n := 3 + 2*rng.IntN(2)
+		c := newCluster(n)
+		keeper := rng.IntN(n)
+		formedWith := "" // what the first formed member remembers
+		for step := range 60 {
+			a, b := rng.IntN(n), rng.IntN(n)
+			switch {
+			case a == b:
+			case rng.IntN(12) == 0 && a != keeper:
+				c.wipe(a)
+			case rng.IntN(3) == 0: // the answer is lost
+				c.nodes[b], _ = c.nodes[b].learn(uint64(a+1), c.nodes[a].introduction())
+			default:
+				_, _ = c.dial(a, b)
+			}
+			for i, s := range c.nodes {
+				if !s.Formed() {
+					continue
+				}
+				var all []string
+				for _, m := range c.members {
+					all = append(all, s.Knows(m.ID).String())
+				}
+				if got := strings.Join(all, " "); formedWith == "" {
+					formedWith = got
+					formations++
+				} else if got != formedWith {
+					t.Fatalf("seed %d step %d: n%d forms with\n%s\nothers with\n%s", seed, step, i+1, got, formedWith)
+				}
+			}
+		}
+	}
+	if formations < 100 {
+		t.Errorf("%d of 1000 clusters formed: the test shows little", formations)
+	}
+}
+
+func TestStrangeIntroductions(t *testing.T) {
+	c := newCluster(3)
+	good := c.nodes[1].introduction()
+	edit := func(f func(*transport.Introduction)) transport.Introduction {
+		in := good
+		in.Members = slices.Clone(good.Members)
+		f(&in)
+		return in
+	}
+	for name, x := range map[string]struct {
+		in   transport.Introduction
+		want string
+	}{
+		"another cluster": {edit(func(in *transport.Introduction) { in.Cluster++ }), "n2 says that it belongs to cluster 00000000000000c2"},
+		"fewer members":   {edit(func(in *transport.Introduction) { in.Members = in.Members[:2] }), "lists the members 1, 2, this node lists 1, 2, 3"},
+		"other members":   {edit(func(in *transport.Introduction) { in.Members[2].ID = 9 }), "lists the members 1, 2, 9"},
+		"two directories": {edit(func(in *transport.Introduction) { in.Incarnation = directory(99) }), "contradicts itself"},
+		"without its own": {edit(func(in *transport.Introduction) {
+			in.Incarnation, in.Members[1].Incarnation = transport.Incarnation{}, transport.Incarnation{}
+		}), "contradicts itself"},
+		"nobody's members": {edit(func(in *transport.Introduction) { in.Members = nil }), "lists the members"},
+	} {
+		before := string(c.nodes[0].Marshal())
+		next, err := c.nodes[0].learn(2, x.in)
+		if err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v, want an error with %q", name, err, x.want)
+		}
+		if string(next.Marshal()) != before {
+			t.Errorf("%s: something was learned", name)
+		}
+	}
+	// Who does not remember everybody cannot vouch for anybody.
+	next, err := c.nodes[0].learn(2, edit(func(in *transport.Introduction) {
+		for i := range in.Members {
+			in.Members[i].Complete = true
+		}
+	}))
+	if err != nil || strings.Contains(string(next.Marshal()), "complete") {
+		t.Errorf("a claim without ground was believed: %v\n%s", err, next.Marshal())
+	}
+}
+
+func TestFile(t *testing.T) {
+	c := newCluster(3)
+	c.mustDial(t, 0, 1)
+	const want = `cairn members v1
+cluster 00000000000000c1
+self 1
+member 1 n1 00000000000000000000000000000001 met
+member 2 n2 00000000000000000000000000000002 met
+member 3 n3 - unmet
+crc32c `
+	raw := c.nodes[0].Marshal()
+	if !strings.HasPrefix(string(raw), want) {
+		t.Errorf("the file is\n%swant\n%s…", raw, want)
+	}
+	back, err := Parse(raw)
+	if err != nil || string(back.Marshal()) != string(raw) {
+		t.Errorf("read back: %v\n%s", err, back.Marshal())
+	}
+	if err := back.Check(testCluster, 1, directory(1), c.members); err != nil {
+		t.Errorf("its own file: %v", err)
+	}
+	renamed := slices.Clone(c.members)
+	renamed[2].Name = "n9"
+	for name, err := range map[string]error{
+		"another cluster":   back.Check(testCluster+1, 1, directory(1), c.members),
+		"another node":      back.Check(testCluster, 2, directory(2), c.members),
+		"another directory": back.Check(testCluster, 1, directory(9), c.members),
+		"fewer members":     back.Check(testCluster, 1, directory(1), c.members[:2]),
+		"renamed":           back.Check(testCluster, 1, directory(1), renamed),
+	} {
+		if err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	for i := range raw {
+		damaged := slices.Clone(raw)
+		damaged[i] ^= 1
+		if _, err := Parse(damaged); err == nil {
+			t.Errorf("byte %d changed: taken", i)
+		}
+		if _, err := Parse(raw[:i]); err == nil {
+			t.Errorf("cut at %d: taken", i)
+		}
+	}
+}
+
+// TestMemory: what is told has been written before. A disk that fails ends all learning.
+func TestMemory(t *testing.T) {
+	c := newCluster(2)
+	var disk []byte
+	var broken error
+	var fatal []error
+	m := NewMemory(Options{
+		State:   c.nodes[0],
+		Persist: func(b []byte) error { disk = b; return broken },
+		Fatal:   func(err error) { fatal = append(fatal, err) },
+		Met:     func(uint64, error) {},
+	})
+	broken = errors.New("input/output error")
+	if changed, err := m.Meet(2, c.nodes[1].introduction()); changed || !errors.Is(err, broken) || len(fatal) != 1 {
+		t.Errorf("changed %t, %v, fatal %v; want the disk's error", changed, err, fatal)
+	}
+	if m.Formed() || m.State().Knows(2) != (transport.Incarnation{}) {
+		t.Error("something is known that may not be on the disk")
+	}
+	if _, err := m.Meet(2, c.nodes[1].introduction()); err == nil {
+		t.Error("learned after a failed write")
+	}
+
+	broken = nil
+	m = NewMemory(Options{State: c.nodes[0], Persist: func(b []byte) error {
+		if m.Formed() {
+			t.Error("formed before it was written")
+		}
+		disk = b
+		return nil
+	}, Met: func(uint64, error) {}})
+	c.nodes[1], _ = c.nodes[1].learn(1, m.Introduce())
+	if changed, err := m.Meet(2, c.nodes[1].introduction()); !changed || err != nil || !m.Formed() {
+		t.Errorf("changed %t, %v, formed %t", changed, err, m.Formed())
+	}
+	if string(disk) != string(m.State().Marshal()) {
+		t.Errorf("the disk holds\n%s", disk)
+	}
+	disk = nil
+	if changed, err := m.Meet(2, c.nodes[1].introduction()); changed || err != nil || disk != nil {
+		t.Errorf("nothing new: changed %t, %v, written %t", changed, err, disk != nil)
+	}
+	if again, err := Parse(m.State().Marshal()); err != nil || !NewMemory(Options{State: again}).Formed() {
+		t.Errorf("after a restart it has to form again: %v", err)
+	}
+}
