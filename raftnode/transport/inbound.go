@@ -5,52 +5,23 @@ import (
 	"context"
 	"io"
 	"net"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/errors"
 )
 
-// maxHandshakes bounds the connections that are being authenticated at one time. One more closes the
-// oldest. So a stranger that connects and says nothing cannot keep members out, whose handshakes take
-// milliseconds.
-const maxHandshakes = 64
-
-// handshakes are the connections that are being authenticated.
-type handshakes struct {
-	mu    sync.Mutex
-	conns []net.Conn // oldest first
-}
-
-// enter adds a connection and returns the one that has to go, if any.
-func (h *handshakes) enter(c net.Conn) (oldest net.Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.conns = append(h.conns, c); len(h.conns) > maxHandshakes {
-		oldest = h.conns[0]
-		h.conns = slices.Delete(h.conns, 0, 1)
-	}
-	return oldest
-}
-
-func (h *handshakes) leave(c net.Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if i := slices.Index(h.conns, c); i >= 0 {
-		h.conns = slices.Delete(h.conns, i, i+1)
-	}
-}
-
 func (t *Transport) acceptLoop(ln net.Listener) {
-	var pending handshakes
+	failing := false // one line says that Accept fails, until it succeeds
 	for {
 		raw, err := ln.Accept()
 		if err != nil {
 			if t.ctx.Err() != nil {
 				return
 			}
-			t.cfg.Logf("transport: accept: %v", err)
+			if !failing {
+				failing = true
+				t.cfg.Logf("transport: accept: %v", err)
+			}
 			select {
 			case <-time.After(10 * time.Millisecond):
 				continue
@@ -58,17 +29,14 @@ func (t *Transport) acceptLoop(ln net.Listener) {
 				return
 			}
 		}
+		failing = false
 		if !t.track(raw) {
 			_ = raw.Close()
 			return
 		}
-		if oldest := pending.enter(raw); oldest != nil {
-			t.cfg.Logf("transport: %d handshakes under way, closing the oldest, from %s", maxHandshakes, oldest.RemoteAddr())
-			_ = oldest.Close()
-		}
 		t.wg.Go(func() {
 			defer t.untrack(raw)
-			t.serve(raw, func() { pending.leave(raw) })
+			t.serve(raw)
 		})
 	}
 }
@@ -90,17 +58,16 @@ func (t *Transport) untrack(c net.Conn) {
 }
 
 // serve authenticates a connection and delivers what arrives on it until it
-// breaks. authenticated is called once, when the handshake is over either way.
-func (t *Transport) serve(raw net.Conn, authenticated func()) {
+// breaks.
+func (t *Transport) serve(raw net.Conn) {
 	conn, p, class, r, err := t.handshake(raw)
-	authenticated()
 	if errors.Is(err, errInquiry) {
 		_ = raw.Close()
 		return
 	}
 	if err != nil {
 		if t.ctx.Err() == nil {
-			t.cfg.Logf("transport: connection from %s refused: %v", raw.RemoteAddr(), err)
+			t.cfg.Refused(raw, err)
 		}
 		_ = raw.Close()
 		return

@@ -132,19 +132,16 @@ func (o *outbound) setConnected(on bool) {
 
 // run connects, sends until the connection breaks, and connects again.
 func (o *outbound) run() {
-	var (
-		pause    time.Duration
-		reported bool // the current outage has been logged
-	)
+	var pause time.Duration
+	out := outage{o: o, since: time.Now()}
 	for o.t.ctx.Err() == nil {
 		conn, err := o.connect()
 		if err != nil {
 			if o.class == classControl && errors.Is(err, syscall.ECONNREFUSED) && o.peer.refused() {
 				o.t.eachHandler(func(h Handler) { h.PeerDown(o.peer.id, true) })
 			}
-			if !reported && o.t.ctx.Err() == nil {
-				reported = true
-				o.t.cfg.Logf("transport: %s connection to node %d at %s: %v", o.class, o.peer.id, o.peer.addr, err)
+			if o.t.ctx.Err() == nil {
+				out.failed(err)
 			}
 			pause = min(max(2*pause, redialMin), redialMax)
 			if errors.Is(err, ErrRefused) {
@@ -158,8 +155,8 @@ func (o *outbound) run() {
 			}
 			continue
 		}
-		pause, reported = 0, false
-		o.t.cfg.Logf("transport: %s connection to node %d at %s is up", o.class, o.peer.id, o.peer.addr)
+		pause = 0
+		out.ended()
 		o.setConnected(true)
 		o.stats.connects.Add(1)
 		if o.class == classControl {
@@ -173,13 +170,45 @@ func (o *outbound) run() {
 		if o.t.ctx.Err() != nil {
 			return
 		}
-		o.t.cfg.Logf("transport: %s connection to node %d broke: %v", o.class, o.peer.id, err)
+		o.t.cfg.Debugf("transport: %s connection to node %d broke: %v", o.class, o.peer.id, err)
+		out = outage{o: o, since: time.Now()}
 		o.t.eachHandler(func(h Handler) {
 			if o.class == classControl {
 				h.PeerDown(o.peer.id, false)
 			}
 			h.Unreachable(o.peer.id)
 		})
+	}
+}
+
+// outage is the time without a connection. It is owned by run. Short ones, as at a
+// start, are of interest to nobody: only a long one is logged, once, and its end.
+type outage struct {
+	o        *outbound
+	since    time.Time
+	tried    bool
+	reported bool
+}
+
+// failed notes an attempt to connect that failed.
+func (u *outage) failed(err error) {
+	cfg, p := &u.o.t.cfg, u.o.peer
+	if !u.tried {
+		u.tried = true
+		cfg.Debugf("transport: %s connection to node %d at %s: %v", u.o.class, p.id, p.addr, err)
+	}
+	if lasts := time.Since(u.since); u.o.class == classControl && !u.reported && lasts >= cfg.ReportAfter {
+		u.reported = true
+		cfg.Logf("transport: node %d at %s has been unreachable for %v: %v", p.id, p.addr, lasts.Round(time.Millisecond), err)
+	}
+}
+
+// ended notes that the connection stands.
+func (u *outage) ended() {
+	cfg, p := &u.o.t.cfg, u.o.peer
+	cfg.Debugf("transport: %s connection to node %d at %s is up", u.o.class, p.id, p.addr)
+	if u.reported {
+		cfg.Logf("transport: node %d at %s is reachable again after %v", p.id, p.addr, time.Since(u.since).Round(time.Millisecond))
 	}
 }
 

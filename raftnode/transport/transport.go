@@ -41,12 +41,22 @@ type Config struct {
 	// nobody listens.
 	Dial func(ctx context.Context, id NodeID, addr string) (net.Conn, error)
 	// Accept authenticates a connection that a peer has opened and says whose it
-	// is. It closes raw on error.
+	// is. It closes raw on error. How many connections may wait in Accept at one time
+	// is up to the listener.
 	Accept func(ctx context.Context, raw net.Conn) (peer NodeID, c net.Conn, err error)
 	// Membership decides with whom messages are exchanged. Required.
 	Membership Membership
-	// Logf, when not nil, hears about connections.
+	// Logf, when not nil, gets what an operator should know: a peer that has been
+	// unreachable for ReportAfter, and its return.
 	Logf func(format string, args ...any)
+	// Debugf, when not nil, gets every connection that is made, breaks or fails.
+	Debugf func(format string, args ...any)
+	// Refused, when not nil, gets every inbound connection that was refused, and
+	// why; nil: Logf gets it.
+	Refused func(raw net.Conn, err error)
+	// ReportAfter is how long a peer is unreachable before that is worth a line;
+	// 0 means 5 s.
+	ReportAfter time.Duration
 
 	// QueueFrames bounds each queue to a peer; 0 means 4096.
 	QueueFrames int
@@ -95,6 +105,17 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ClockInterval == 0 {
 		c.ClockInterval = time.Second
+	}
+	if c.Debugf == nil {
+		c.Debugf = func(string, ...any) {}
+	}
+	if c.Refused == nil {
+		c.Refused = func(raw net.Conn, err error) {
+			c.Logf("transport: connection from %s refused: %v", raw.RemoteAddr(), err)
+		}
+	}
+	if c.ReportAfter == 0 {
+		c.ReportAfter = 5 * time.Second
 	}
 	return c
 }

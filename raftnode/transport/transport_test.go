@@ -472,27 +472,35 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
-// TestSilentStrangers: connections that never prove who they are do not keep a member out.
-func TestSilentStrangers(t *testing.T) {
+// TestOutages: a peer that is away for a moment is of interest to nobody, a longer absence has one line, and so has its end.
+func TestOutages(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, func(c *Config) { c.HandshakeTimeout = time.Hour })
-	p.nodes[1].Close()
-	for range 2 * maxHandshakes {
-		conn, err := net.Dial("tcp", p.addrs[2])
-		if err != nil {
-			t.Fatal(err)
+	p := newPair(t, func(c *Config) { c.ReportAfter = 300 * time.Millisecond })
+	said := func(what string) (n int) {
+		p.logs.mu.Lock()
+		defer p.logs.mu.Unlock()
+		for _, e := range p.logs.events {
+			if strings.Contains(e, what) {
+				n++
+			}
 		}
-		defer conn.Close()
+		return n
 	}
-	ln, err := net.Listen("tcp", p.addrs[1])
+	if n := said("unreachable") + said("connection refused"); n != 0 {
+		t.Errorf("%d lines about a start", n)
+	}
+	p.nodes[2].Close()
+	eventually(t, "the outage has a line", func() bool { return said("node 2 at "+p.addrs[2]+" has been unreachable for") > 0 })
+	time.Sleep(400 * time.Millisecond)
+	ln, err := net.Listen("tcp", p.addrs[2])
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.start(1, ln)
-	eventually(t, "the member is heard", func() bool {
-		p.nodes[1].SendApp(1, 2, []byte("let in"))
-		return p.recorders[2].has("app 1 let in")
-	})
+	p.start(2, ln)
+	eventually(t, "its end has a line", func() bool { return said("node 2 at "+p.addrs[2]+" is reachable again after") > 0 })
+	if n := said("has been unreachable"); n != 1 {
+		t.Errorf("%d lines about one outage", n)
+	}
 }
 
 // helloSized is a valid frame of a hello's length that is none.
