@@ -37,6 +37,7 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 		}
 	}
 	s.metrics.refused(info.FullMethodName, err)
+	s.note(ctx, info.FullMethodName, true, err, 0)
 	short, cancel := context.WithTimeout(ctx, refusedLifetime)
 	context.AfterFunc(ctx, cancel)
 	return context.WithValue(short, verdictKey{}, err), nil
@@ -161,6 +162,9 @@ type counted struct {
 	free semaphore
 	once sync.Once
 }
+
+// NetConn returns the connection that is counted.
+func (c *counted) NetConn() net.Conn { return c.Conn }
 
 func (c *counted) Close() error {
 	err := c.Conn.Close()

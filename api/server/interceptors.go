@@ -17,7 +17,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		return nil, err
 	}
 	start := time.Now()
-	defer func() { s.metrics.done(info.FullMethod, err, time.Since(start)) }()
+	defer func() { s.done(ctx, info.FullMethod, err, time.Since(start)) }()
 	defer s.recover(info.FullMethod, &err)
 	resp, err = handler(ctx, req)
 	return resp, s.finish(info.FullMethod, err)
@@ -29,7 +29,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 		return err
 	}
 	start := time.Now()
-	defer func() { s.metrics.done(info.FullMethod, err, time.Since(start)) }()
+	defer func() { s.done(ss.Context(), info.FullMethod, err, time.Since(start)) }()
 	defer s.recover(info.FullMethod, &err)
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()

@@ -39,6 +39,7 @@ var roles = map[string]pki.Role{
 // Peer is the authenticated other end of a call.
 type Peer struct {
 	Principal string // SPIFFE ID
+	Serial    string // of its certificate, hexadecimal; for logs
 	Roles     pki.Role
 }
 
@@ -48,7 +49,7 @@ func peerFromChannel(ctx context.Context) (Peer, bool) {
 	if !ok {
 		return Peer{}, false
 	}
-	return Peer{Principal: string(cert.ID), Roles: cert.Roles}, true
+	return Peer{Principal: string(cert.ID), Serial: cert.SerialNumber.Text(16), Roles: cert.Roles}, true
 }
 
 // authorise decides whether the peer of ctx may call a method.

@@ -30,6 +30,7 @@ type Config struct {
 	Peer        func(context.Context) (Peer, bool)
 	Limits      Limits
 	Metrics     prometheus.Registerer // nil: no metrics
+	Access      func(Call)            // called with every call that was refused or has ended; nil: nobody asks
 	Logf        func(format string, args ...any)
 }
 
@@ -75,6 +76,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Peer == nil {
 		cfg.Peer = peerFromChannel
+	}
+	if cfg.Access == nil {
+		cfg.Access = func(Call) {}
 	}
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,7 +33,7 @@ type Config struct {
 	Live    func() error        // nil error: the process works; a nil function: always
 	Ready   func() error        // nil error: the node can serve; a nil function: always
 	Metrics prometheus.Gatherer // nil: no /metrics
-	Logf    func(format string, args ...any)
+	Access  func(Request)       // called with every request that has been answered; nil: nobody asks
 }
 
 // Limits of the read path. A bundle of 256 entries of 64 KiB takes 16 MiB.
@@ -43,12 +46,18 @@ const (
 	maxPathSize = 256
 )
 
+// A client may take longer to read an answer than grace if it reads at least minRate bytes a second on average.
+const (
+	grace   = 10 * time.Second
+	minRate = 50_000
+)
+
 // Handler serves everything of the package documentation.
 func Handler(cfg Config) http.Handler {
-	if cfg.Logf == nil {
-		cfg.Logf = func(string, ...any) {}
+	if cfg.Access == nil {
+		cfg.Access = func(Request) {}
 	}
-	h := &handler{cfg: cfg, bundles: make(chan struct{}, maxBundles), tiles: make(chan struct{}, maxTiles)}
+	h := &handler{cfg: cfg, bundles: newTurns(maxBundles), tiles: newTurns(maxTiles)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/checkpoint", read(h.checkpoint))
 	mux.HandleFunc("/tile/", read(h.tile))
@@ -58,10 +67,11 @@ func Handler(cfg Config) http.Handler {
 		metrics := promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetrics, Timeout: 10 * time.Second})
 		mux.HandleFunc("/metrics", getOnly(metrics.ServeHTTP))
 	}
-	return &canonical{mux}
+	return &canonical{mux: mux, access: cfg.Access}
 }
 
-// NewServer returns an HTTP server for the handler with limits on what a client can hold.
+// NewServer returns an HTTP server for the handler with limits on what a client can hold. Tiles and bundles have a deadline that
+// moves with their progress instead of WriteTimeout.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -75,13 +85,18 @@ func NewServer(h http.Handler) *http.Server {
 
 type handler struct {
 	cfg            Config
-	bundles, tiles chan struct{} // tokens of requests that hold memory
+	bundles, tiles *turns // of requests that hold memory
 }
 
 // canonical refuses paths that a cache would keep apart from the one they mean, before ServeMux redirects them.
-type canonical struct{ mux *http.ServeMux }
+type canonical struct {
+	mux    *http.ServeMux
+	access func(Request)
+}
 
-func (c *canonical) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *canonical) ServeHTTP(response http.ResponseWriter, r *http.Request) {
+	w := &answer{ResponseWriter: response, start: time.Now()}
+	defer func() { c.access(w.request(r)) }()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	p := r.URL.Path
 	if len(p) > maxPathSize || r.URL.EscapedPath() != p || strings.Contains(p, "//") || strings.Contains(p, "/.") {
@@ -112,6 +127,9 @@ func read(f http.HandlerFunc) http.HandlerFunc {
 }
 
 func fail(w http.ResponseWriter, code int, why string) {
+	if a, ok := w.(*answer); ok {
+		a.why = why
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, why, code)
 }
@@ -165,17 +183,15 @@ func (h *handler) tile(w http.ResponseWriter, r *http.Request) {
 	}
 	wait, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-wait.Done():
+	done, ok := turn.take(wait, clientOf(r))
+	if !ok {
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
 		return
 	}
+	defer done()
 	body, err := get()
 	if err != nil {
-		h.cfg.Logf("serve %s: %+v", r.URL.Path, err)
 		var missing *ledger.NotFoundError
 		if errors.As(err, &missing) {
 			fail(w, http.StatusNotFound, err.Error())
@@ -185,5 +201,9 @@ func (h *handler) tile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	send(w, "application/octet-stream", body)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	sum := sha256.Sum256(body)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	// ServeContent answers Range, If-Range and If-None-Match.
+	http.ServeContent(paced(w), r, "", time.Time{}, bytes.NewReader(body))
 }

@@ -215,15 +215,24 @@ func (s slow) Tile(level uint8, index uint64, width int) ([]byte, error) {
 func TestTooManyRequests(t *testing.T) {
 	l := slow{newLedger(t), make(chan struct{}), make(chan struct{})}
 	h := web.Handler(web.Config{Ledger: l})
-	get := func(path string) *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	from := func(address, path string) *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", path, nil)
+		r.RemoteAddr = address + ":1"
+		h.ServeHTTP(w, r)
 		return w
 	}
+	get := func(path string) *httptest.ResponseRecorder { return from("192.0.2.3", path) }
 	const turns = 64
 	answers := make(chan int, turns)
-	for range turns {
-		go func() { answers <- get("/tile/0/000").Code }()
+	for i := range turns {
+		// One client has half of the turns at most: it waits for more in vain, another one does not.
+		address := fmt.Sprintf("192.0.2.%d", 2*i/turns)
+		if i == turns/2 {
+			if w := from("192.0.2.0", "/tile/0/001"); w.Code != 503 {
+				t.Errorf("more than the share of a client: %d", w.Code)
+			}
+		}
+		go func() { answers <- from(address, "/tile/0/000").Code }()
 		<-l.entered
 	}
 	if w := get("/tile/0/001"); w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "no-store" {
@@ -238,6 +247,52 @@ func TestTooManyRequests(t *testing.T) {
 	for range turns {
 		if code := <-answers; code != 200 {
 			t.Errorf("a tile that had its turn: %d", code)
+		}
+	}
+}
+
+// TestRanges: a download that broke off goes on where it stopped, and a cache asks whether it has the same bytes.
+func TestRanges(t *testing.T) {
+	s := serve(t, web.Config{Ledger: newLedger(t)})
+	get := func(path string, header ...string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(body)
+	}
+	for _, path := range []string{"/tile/0/000", "/tile/entries/000"} {
+		whole, all := get(path)
+		tag := whole.Header.Get("ETag")
+		if whole.Header.Get("Accept-Ranges") != "bytes" || len(tag) < 18 || tag[0] != '"' {
+			t.Errorf("%s: %v", path, whole.Header)
+		}
+		resp, rest := get(path, "Range", "bytes=100-", "If-Range", tag)
+		if resp.StatusCode != 206 || rest != all[100:] || resp.Header.Get("Content-Range") != fmt.Sprintf("bytes 100-%d/%d", len(all)-1, len(all)) ||
+			resp.Header.Get("Cache-Control") != whole.Header.Get("Cache-Control") {
+			t.Errorf("%s: the rest: %d, %d bytes of %d, %v", path, resp.StatusCode, len(rest), len(all), resp.Header)
+		}
+		if resp, body := get(path, "Range", "bytes=100-", "If-Range", `"another"`); resp.StatusCode != 200 || body != all {
+			t.Errorf("%s: the rest of something else: %d, %d bytes", path, resp.StatusCode, len(body))
+		}
+		if resp, body := get(path, "If-None-Match", tag); resp.StatusCode != 304 || body != "" {
+			t.Errorf("%s: unchanged: %d, %d bytes", path, resp.StatusCode, len(body))
+		}
+		if resp, _ := get(path, "Range", "bytes=100000000-"); resp.StatusCode != 416 || strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: beyond the end: %d, %v", path, resp.StatusCode, resp.Header)
 		}
 	}
 }
