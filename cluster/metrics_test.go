@@ -34,7 +34,7 @@ func scrape(t *testing.T, c *local.Cluster) string {
 
 // TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing else.
 func TestMetricsAreDocumented(t *testing.T) {
-	c := startCluster(t, 1)
+	c := startCluster(t, 3)
 	if _, err := dial(t, c, "writer").Append(t.Context(), client.Entry{Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestDurabilityUnknown takes the store's directory away from a running node, which goes on with the files that it has
 // open: it must tell that it does not know any more what is durable, and that it does again.
 func TestDurabilityUnknown(t *testing.T) {
-	c := startCluster(t, 1)
+	c := startCluster(t, 3)
 	cl := dial(t, c, "writer")
 	tells := func(want int) {
 		t.Helper()

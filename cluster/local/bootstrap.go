@@ -303,7 +303,7 @@ func (b *bootstrap) config(n NodeInfo) error {
 			KEMCertificate: "kem.crt", KEMKey: "kem.key",
 			Cosigner: "cosigner.key", Sealing: "sealing.key", LogKey: "log.key.sealed",
 		},
-		Policy: "../policy", LogLevel: b.opts.LogLevel, Seal: node.Seal{Quorum: strconv.Itoa(b.state.SealQuorum)},
+		Policy: "../policy", LogLevel: b.opts.LogLevel, Seal: node.Seal{Quorum: strconv.Itoa(b.state.SealQuorum)}, LogFile: "log",
 	}
 	for i, m := range b.state.Nodes {
 		c.Members = append(c.Members, node.Member{ID: m.ID, Name: m.Name, Peer: m.Peer, API: m.API, Cosigner: b.cosigners[i].String()})

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -57,6 +58,18 @@ type Config struct {
 	Clock Clock `yaml:"clock,omitempty"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `yaml:"log_level,omitempty"`
+	// LogFormat is text or json.
+	LogFormat string `yaml:"log_format,omitempty"`
+	// LogFile is where the log goes; empty: standard error.
+	LogFile string `yaml:"log_file,omitempty"`
+	// LogFileBytes is how large the file becomes before the next one begins, LogFiles how many
+	// of the former ones are kept.
+	LogFileBytes int64 `yaml:"log_file_bytes,omitempty"` // 64 MiB
+	LogFiles     int   `yaml:"log_files,omitempty"`      // 4
+	// AccessLog is refused, or all: successful calls, requests and handshakes are logged, too.
+	AccessLog string `yaml:"access_log,omitempty"`
+
+	path string // of the file that the configuration was read from; "" if from none
 
 	// now is the node's wall clock; nil means time.Now. Tests give a node another one.
 	now func() time.Time
@@ -79,6 +92,7 @@ type Keys struct {
 	Cosigner       string `yaml:"cosigner"`        // this replica's ML-DSA-44 cosigner key, PKCS#8
 	Sealing        string `yaml:"sealing"`         // this node's X-Wing sealing key, PKCS#8
 	LogKey         string `yaml:"log_key"`         // the cluster's ML-DSA-44 log key, sealed to Sealing
+	Deny           string `yaml:"deny,omitempty"`  // certificates that are refused; "" refuses none
 }
 
 // Member is one voter as every node knows it.
@@ -151,7 +165,7 @@ func LoadConfig(path string) (Config, error) {
 	}
 	for _, p := range []*string{
 		&c.DataDir, &c.Policy, &c.Keys.Roots, &c.Keys.Certificate, &c.Keys.Key, &c.Keys.KEMCertificate,
-		&c.Keys.KEMKey, &c.Keys.Cosigner, &c.Keys.Sealing, &c.Keys.LogKey,
+		&c.Keys.KEMKey, &c.Keys.Cosigner, &c.Keys.Sealing, &c.Keys.LogKey, &c.Keys.Deny, &c.LogFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -160,6 +174,7 @@ func LoadConfig(path string) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return c, errors.Wrapf(err, "%s", path)
 	}
+	c.path = filepath.Join(dir, filepath.Base(path))
 	return c, nil
 }
 
@@ -167,6 +182,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Suite, "default")
 	setDefault(&c.LogLevel, "info")
 	setDefault(&c.Seal.Quorum, "majority")
+	setDefault(&c.LogFormat, "text")
+	setDefault(&c.AccessLog, "refused")
 	c.presetNumbers()
 }
 
@@ -224,10 +241,17 @@ func (c *Config) Validate() error {
 	case s.SegmentBytes > s.RetainBytes:
 		return errors.Newf("storage.segment_bytes: %d is above storage.retain_bytes (%d)", s.SegmentBytes, s.RetainBytes)
 	}
-	switch c.LogLevel {
-	case "debug", "info", "warn", "error":
-	default:
-		return errors.Newf("log_level: %q is not debug, info, warn or error", c.LogLevel)
+	for _, w := range []struct {
+		key, value string
+		words      []string
+	}{
+		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
+		{"log_format", c.LogFormat, []string{"text", "json"}},
+		{"access_log", c.AccessLog, []string{"refused", "all"}},
+	} {
+		if !slices.Contains(w.words, w.value) {
+			return errors.Newf("%s: %q is none of %s", w.key, w.value, strings.Join(w.words, ", "))
+		}
 	}
 	return nil
 }
@@ -347,15 +371,6 @@ func (c *Config) memberName(id uint64) string {
 		}
 	}
 	return "unknown"
-}
-
-// logger writes lines of text that each name the node once.
-func (c *Config) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		panic("node: configuration was not validated")
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})).With("node", c.Name)
 }
 
 func (c *Config) clusterID() (pki.ClusterID, error) {

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"log/slog"
 	"time"
 
+	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
@@ -15,11 +17,17 @@ func SetClock(c *Config, now func() time.Time) { c.now = now }
 // ImpostorTransport returns a transport that speaks for a node, with that node's real keys and
 // certificate, for a test that plays the node.
 func ImpostorTransport(c Config, now func() time.Time) (*transport.Transport, error) {
-	n, err := prepare(c)
+	n, err := prepare(c, &logs{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
+	id, err := n.cfg.identity()
+	if err != nil {
+		return nil, err
+	}
+	state := formation.New(id.cluster, id.node, transport.Incarnation{1}, n.cfg.formationMembers())
 	return transport.New(transport.Config{
 		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Now: now,
+		Membership: newMembership(n, state, func([]byte) error { return nil }),
 	}), nil
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,7 +41,7 @@ const inquiryTimeout = 2 * time.Second
 // Other errors match ErrConfig, ErrNotAsked, and ErrInitialised, ErrLocked or ErrForeignData when the
 // directory is in use. An interrupted Init can be repeated.
 func Init(ctx context.Context, c Config) (err error) {
-	n, err := prepare(c)
+	n, err := prepare(c, &logs{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -28,19 +28,12 @@ type keyring struct {
 func loadKeys(c *Config) (*keyring, error) {
 	k := &keyring{voters: map[uint64]*tlog.VerifierKey{}, members: map[pki.ID]uint64{}}
 	var err error
-	if k.identity, err = pki.LoadIdentity(c.Keys.Certificate, c.Keys.Key, c.Keys.KEMCertificate, c.Keys.KEMKey); err != nil {
-		return nil, errors.Wrap(err, "load the node's identity")
-	}
 	cluster, err := c.clusterID()
 	if err != nil {
 		return nil, err
 	}
-	want := pki.NodeID(c.TrustDomain, cluster, c.Name)
-	if got := k.identity.Leaf().ID; got != want {
-		return nil, errors.Newf("keys.certificate: it is for %s, this node is %s", got, want)
-	}
-	if !k.identity.Leaf().Roles.Has(pki.RolePeer) {
-		return nil, errors.Newf("keys.certificate: %s lacks the role peer", want)
+	if k.identity, err = loadIdentity(c); err != nil {
+		return nil, err
 	}
 	if k.roots, err = pki.LoadPool(c.Keys.Roots); err != nil {
 		return nil, errors.Wrap(err, "keys.roots")
@@ -79,6 +72,26 @@ func loadKeys(c *Config) (*keyring, error) {
 		}
 	}
 	return k, nil
+}
+
+// loadIdentity reads what the node authenticates with.
+func loadIdentity(c *Config) (*pki.Identity, error) {
+	id, err := pki.LoadIdentity(c.Keys.Certificate, c.Keys.Key, c.Keys.KEMCertificate, c.Keys.KEMKey)
+	if err != nil {
+		return nil, errors.Wrap(err, "load the node's identity")
+	}
+	cluster, err := c.clusterID()
+	if err != nil {
+		return nil, err
+	}
+	want := pki.NodeID(c.TrustDomain, cluster, c.Name)
+	if got := id.Leaf().ID; got != want {
+		return nil, errors.Newf("keys.certificate: it is for %s, this node is %s", got, want)
+	}
+	if !id.Leaf().Roles.Has(pki.RolePeer) {
+		return nil, errors.Newf("keys.certificate: %s lacks the role peer", want)
+	}
+	return id, nil
 }
 
 // loadPolicy reads the policy and makes sure that it demands as many cosignatures as seal a checkpoint:

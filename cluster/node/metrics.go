@@ -6,6 +6,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/raftnode"
 )
 
 // metrics are the node's own figures; docs/operations.md lists them. They never
@@ -19,6 +20,7 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	// incarnationRefused counts connections, by member.
 	incarnationRefused *prometheus.CounterVec
+	displaced          *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -44,17 +46,40 @@ func newMetrics() *metrics {
 	m.incarnationRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cairn_peer_incarnation_refused_total", Help: "Connections with members whose data directory is not the one that is remembered, by member.",
 	}, []string{"member"})
-	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused, m.incarnationRefused,
+	m.displaced = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cairn_strangers_displaced_total", Help: "Connections of strangers that were closed because others waited.",
+	}, []string{"port"})
+	for _, port := range []string{"api", "peer", "http"} {
+		m.displaced.WithLabelValues(port)
+	}
+	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused, m.incarnationRefused, m.displaced,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-func (m *metrics) observeHandshake(e lpa.Event) {
+// observeHandshake counts and notes the outcome of a handshake.
+func (n *node) observeHandshake(e lpa.Event) {
 	outcome := e.Reason
 	if outcome == "" {
 		outcome = "ok"
 	}
-	m.handshakes.WithLabelValues(e.Side.String(), outcome).Inc()
+	n.metrics.handshakes.WithLabelValues(e.Side.String(), outcome).Inc()
+	v := visitorOf(e.Raw)
+	if v == nil {
+		return // this node dialled
+	}
+	if e.Err == nil {
+		v.known()
+	}
+	n.logs.access.handshake(v.crowd.port, v.heard.Load(), e)
+}
+
+// displaced counts and notes a connection that had to go for another one.
+func (n *node) displaced(v *visitor) {
+	n.metrics.displaced.WithLabelValues(v.crowd.port).Inc()
+	if v.heard.Load() {
+		n.logs.access.note(access{port: v.crowd.port, remote: v.RemoteAddr(), reason: "displaced", detail: "too many connections of strangers"})
+	}
 }
 
 // gauge registers a figure that is read when somebody asks.
@@ -84,6 +109,11 @@ func (n *node) registerMetrics() {
 		m.incarnationRefused.WithLabelValues(p.Name) // shown as 0 from the start
 	}
 	m.flag("cairn_members_met", "1 when all members have met, so that this node takes part in Raft.", n.members.Formed)
+	for _, member := range n.cfg.Members {
+		if member.Name != n.cfg.Name {
+			m.refused.WithLabelValues(member.Name, string(raftnode.ReasonTerm)) // 0 is a figure, too
+		}
+	}
 	m.gauge("cairn_ledger_size", "Entries applied by this replica.", func() float64 { return float64(n.ledger.Head().Size) })
 	m.gauge("cairn_sealed_size", "Size of the newest sealed checkpoint.", func() float64 {
 		if s := n.ledger.Sealed(); s != nil {
@@ -126,6 +156,6 @@ func (n *node) registerMetrics() {
 		return float64(free)
 	})
 	m.gauge("cairn_certificate_expiry_seconds", "Unix time at which the node's certificate expires.", func() float64 {
-		return float64(n.keys.identity.Leaf().NotAfter.Unix())
+		return float64(n.channel.Current().Leaf().NotAfter.Unix())
 	})
 }

@@ -9,7 +9,7 @@ package node
 
 import (
 	"context"
-	"fmt"
+	"crypto/sha256"
 	"log/slog"
 	"net"
 	"os"
@@ -43,10 +43,15 @@ var ErrConfig = errors.New("node configuration")
 // node is a running node. Fields are set once by start and closed in the reverse
 // order by stop; whoever fails reports to fatal.
 type node struct {
-	cfg     Config
-	log     *slog.Logger
-	keys    *keyring
-	policy  *tlog.Policy
+	cfg    Config
+	log    *slog.Logger
+	logs   *logs
+	keys   *keyring
+	deny   denyHook
+	policy *tlog.Policy
+	// signing are the digests of the key files that only a start reads.
+	signing map[string][sha256.Size]byte
+	hangup  <-chan os.Signal
 	metrics *metrics
 	started time.Time
 
@@ -68,17 +73,26 @@ type node struct {
 // certificates, policy. It returns an error that matches ErrConfig unless they belong
 // together.
 func Check(c Config) error {
-	_, err := prepare(c)
+	// What is said in passing is not part of the verdict.
+	_, err := prepare(c, &logs{log: slog.New(slog.DiscardHandler)})
 	return err
 }
 
 // prepare makes a node that has read its configuration and touched nothing else.
-func prepare(c Config) (*node, error) {
+// l is where it logs; nil: as the configuration says.
+func prepare(c Config, l *logs) (*node, error) {
 	c.setDefaults()
 	if err := c.Validate(); err != nil {
 		return nil, errors.Mark(errors.Wrap(err, ErrConfig.Error()), ErrConfig)
 	}
-	n := &node{cfg: c, log: c.logger(os.Stderr), metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	n := &node{cfg: c, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	if l == nil {
+		var err error
+		if l, err = openLogs(&c); err != nil {
+			return nil, errors.Mark(err, ErrConfig)
+		}
+	}
+	n.logs, n.log = l, l.log
 	return n, errors.Mark(n.load(), ErrConfig)
 }
 
@@ -90,33 +104,49 @@ func (n *node) load() (err error) {
 	if n.policy, err = loadPolicy(&n.cfg); err != nil {
 		return err
 	}
+	deny, err := loadDenyList(n.cfg.Keys.Deny)
+	if err != nil {
+		return err
+	}
+	n.deny.list.Store(deny)
+	n.signing = signingFiles(&n.cfg)
 	suite, err := lpa.ParseSuite(n.cfg.Suite)
 	if err != nil {
 		return errors.Wrap(err, "suite")
 	}
-	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Observe: n.metrics.observeHandshake}
+	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Deny: n.deny.check, Observe: n.observeHandshake}
 	n.peers = &peerChannel{channel: n.channel, self: n.keys.identity.Leaf().ID, members: n.keys.members}
 	return errors.Wrap(n.channel.Validate(), "prepare authenticated channel")
 }
 
-// Run starts the node and blocks until ctx is cancelled or the node has to stop.
+// Run starts the node and blocks until ctx is cancelled or the node has to stop. SIGHUP makes it read again what reload
+// names; from the call of Run on the signal does not end the process.
 // It returns nil only after a clean stop, and an error that matches ErrConfig before
 // it has tried anything.
 func Run(ctx context.Context, c Config) error {
-	n, err := prepare(c)
+	hangup := hangups()
+	n, err := prepare(c, nil)
 	if err != nil {
 		return err
 	}
+	n.hangup = hangup
 	err = n.start()
 	if err == nil {
 		n.logUp()
 		err = n.wait(ctx)
 	}
-	if err == nil {
-		return n.stop(nil)
+	if err != nil {
+		n.giveUp(err)
+		return err
 	}
-	n.giveUp(err)
-	return err
+	began := time.Now()
+	n.log.Info("the node stops", "reason", context.Cause(ctx).Error())
+	if err := n.stop(nil); err != nil {
+		n.log.Error("the node has not stopped cleanly", "reason", err.Error())
+		return err
+	}
+	n.log.Info("the node has stopped cleanly", "took", time.Since(began).Round(time.Millisecond).String())
+	return nil
 }
 
 // abandonAfter is how long the parts of a node that cannot go on may take to end.
@@ -137,10 +167,6 @@ func (n *node) giveUp(reason error) {
 	case <-time.After(abandonAfter):
 		n.log.Error("the node does not end by itself; leaving the rest to the end of the process", "waited", abandonAfter.String())
 	}
-}
-
-func (n *node) logUp() {
-	n.log.Info("node is up", "api", n.cfg.Listen.API, "http", n.cfg.Listen.HTTP, "took", time.Since(n.started).Round(time.Millisecond).String())
 }
 
 // fail asks the node to stop. Only the first reason counts.
@@ -167,6 +193,8 @@ func (n *node) wait(ctx context.Context) error {
 			return nil
 		case err := <-n.fatal:
 			return err
+		case <-n.hangup:
+			n.reload()
 		case <-full.C:
 			if err := n.checkSpace(); err != nil {
 				return err
@@ -203,11 +231,13 @@ func (n *node) start() (err error) {
 			l.close()
 		}
 	}()
+	l.bound(n.displaced)
 	if n.replica, err = newReplica(n); err != nil {
 		return err
 	}
 	n.transport = transport.New(transport.Config{
-		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Membership: n.members, Logf: n.logf("transport"),
+		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
+		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.replica.clocks.ledgerTime,
 	})
 	n.replica.raft, err = raftnode.Start(raftnode.Config{
@@ -361,14 +391,15 @@ func (n *node) finalMark() error {
 	return n.wal.Append([]wal.Record{{Group: group, Mark: &mark}}, true)
 }
 
-// logf adapts the printf-style loggers of the parts.
-func (n *node) logf(part string) func(string, ...any) {
-	log := n.log.With("part", part)
-	return func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) }
-}
-
-// listeners are the three addresses of a node.
+// listeners are the three addresses of a node. Each bounds the connections of strangers.
 type listeners struct{ api, peer, http net.Listener }
+
+// bound puts the budgets for strangers in front of the listeners.
+func (l *listeners) bound(displaced func(*visitor)) {
+	l.api = newCrowd(l.api, "api", apiStrangers, displaced)
+	l.peer = newCrowd(l.peer, "peer", peerStrangers, displaced)
+	l.http = newCrowd(l.http, "http", httpStrangers, displaced)
+}
 
 func (l *listeners) open(c Listen) error {
 	var g errgroup.Group

@@ -71,6 +71,24 @@ func (p *peerChannel) dial(ctx context.Context, id uint64, addr string) (net.Con
 	return conn, nil
 }
 
+// noMemberError says that an authenticated peer is no member.
+type noMemberError struct {
+	cert *pki.Certificate
+	err  error
+}
+
+func (e *noMemberError) Error() string { return e.err.Error() }
+func (e *noMemberError) Unwrap() error { return e.err }
+
+// refusedPeer notes that the transport refused a connection to the peer port. A handshake that
+// failed has been noted already, with more about it.
+func (n *node) refusedPeer(raw net.Conn, err error) {
+	var handshake *lpa.HandshakeError
+	if !errors.As(err, &handshake) {
+		n.logs.access.peer(raw.RemoteAddr(), err)
+	}
+}
+
 // accept takes a connection of a member and says which member has dialled.
 func (p *peerChannel) accept(ctx context.Context, raw net.Conn) (uint64, net.Conn, error) {
 	conn, err := p.channel.Server(ctx, raw)
@@ -81,6 +99,7 @@ func (p *peerChannel) accept(ctx context.Context, raw net.Conn) (uint64, net.Con
 	id, err := p.memberOf(conn.Peer())
 	if err != nil {
 		_ = conn.Close()
+		err = &noMemberError{conn.Peer(), err}
 		return 0, nil, err
 	}
 	return id, conn, nil

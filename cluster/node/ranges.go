@@ -49,6 +49,8 @@ var ranges = []numberRange{
 	{"storage.queue_bytes", size, 2 * mib, 16 * gib, 64 * mib},
 	{"storage.min_free_bytes", size, mib, 1024 * tib, 256 * mib},
 	{"clock.max_offset", duration, ms(100), ms(3_600_000), ms(10_000)},
+	{"log_file_bytes", size, mib, tib, 64 * mib},
+	{"log_files", count, 1, 1000, 4},
 	{"seal.cadence", duration, ms(1), ms(3_600_000), ms(50)},
 }
 

@@ -61,6 +61,8 @@ func TestNumbersOutOfRange(t *testing.T) {
 		var text string
 		if strings.HasPrefix(key, "members") {
 			text = fmt.Sprintf("members: [{id: %s, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n", value)
+		} else if len(base) == 1 {
+			text = fmt.Sprintf("members: [{id: 1, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n%s: %s\n", key, value)
 		} else {
 			text = fmt.Sprintf("members: [{id: 1, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n%s: {%s: %s}\n", base[0], base[1], value)
 		}

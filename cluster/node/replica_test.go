@@ -189,9 +189,8 @@ func TestReadyWithoutLeader(t *testing.T) {
 func TestLogNamesTheNodeOnce(t *testing.T) {
 	var out bytes.Buffer
 	c := Config{Name: "n1", LogLevel: "info", DataDir: t.TempDir()}
-	log := c.logger(&out)
+	log := newLogger(&c, &out, slog.LevelInfo)
 	n := &node{cfg: c, log: log}
-	n.logUp()
 	n.logf("raft")("leader of term %d", 3)
 	log.With("part", "seal").LogAttrs(context.Background(), slog.LevelWarn, "sealing")
 	for _, line := range bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n")) {

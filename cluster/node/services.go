@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"log"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -23,9 +25,6 @@ type services struct {
 	once sync.Once
 }
 
-// maxHTTPConnections bounds the connections of anybody to listen.http.
-const maxHTTPConnections = 512
-
 // serve starts the services on their listeners.
 func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
@@ -33,17 +32,23 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s.grpc, err = server.New(server.Config{
 		Backend: n.replica, Origin: n.cfg.Origin, Policy: n.policy,
 		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
-		Metrics:     n.metrics.registry, Logf: n.logf("api"),
+		Metrics:     n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.http = web.NewServer(web.Handler(web.Config{
-		Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Logf: n.logf("http"),
+		Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
 	}))
+	s.http.ErrorLog = log.New(n.logs.access, "", 0)
+	s.http.ConnState = func(c net.Conn, state http.ConnState) {
+		if v := visitorOf(c); v != nil {
+			v.busy.Store(state == http.StateActive)
+		}
+	}
 	s.run("serve API", func() error { return s.grpc.Serve(l.api) })
 	s.run("serve HTTP", func() error {
-		if err := s.http.Serve(server.LimitListener(l.http, maxHTTPConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(l.http); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

@@ -104,6 +104,7 @@ func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {
 type nodeLog struct {
 	name, path, prefix string
 	offset             int64
+	file               os.FileInfo // what offset counts in
 }
 
 // read returns the complete lines that were written since the last call.
@@ -116,6 +117,30 @@ func (l *nodeLog) read() ([][]byte, error) {
 		return nil, errors.Wrap(err, "open node log")
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Wrap(err, "read node log")
+	}
+	var lines [][]byte
+	if l.file != nil && !os.SameFile(info, l.file) {
+		// The node has begun a new file. The rest of the former one comes first.
+		if old, err := os.Open(l.path + ".1"); err == nil {
+			defer old.Close()
+			if was, err := old.Stat(); err == nil && os.SameFile(was, l.file) {
+				if lines, err = l.lines(old); err != nil {
+					return nil, err
+				}
+			}
+		}
+		l.offset = 0
+	}
+	l.file = info
+	more, err := l.lines(f)
+	return append(lines, more...), err
+}
+
+// lines returns the complete lines from the offset on, and moves it behind them.
+func (l *nodeLog) lines(f *os.File) ([][]byte, error) {
 	if _, err := f.Seek(l.offset, io.SeekStart); err != nil {
 		return nil, errors.Wrap(err, "read node log")
 	}

@@ -20,9 +20,10 @@ func (a *app) nodeCommand() *cobra.Command {
 		Use:   "node --config FILE",
 		Short: "Run one member of a cluster",
 		Long: `Run one member of a cluster until SIGINT or SIGTERM, which hand leadership over
-and stop cleanly. The configuration file holds addresses, members and the names
-of the key files; docs/operations.md explains every key. Logs go to standard
-error.`,
+and stop cleanly. SIGHUP makes it read certificates, their keys, trust roots, the
+deny list and the log level again. The configuration file holds addresses, members
+and the names of the key files; docs/operations.md explains every key. Logs go to
+standard error, or to log_file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config == "" {
@@ -45,14 +46,14 @@ error.`,
 			}
 			ctx := cmd.Context()
 			if lifeline {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithCancel(ctx)
-				defer cancel()
+				var cancel context.CancelCauseFunc
+				ctx, cancel = context.WithCancelCause(ctx)
+				defer cancel(nil)
 				go func() {
 					// Nothing is ever written: this returns when the other end
 					// closes, at the latest when its process dies.
 					_, _ = io.Copy(io.Discard, a.in)
-					cancel()
+					cancel(errors.New("standard input has ended"))
 				}()
 			}
 			node.Version = buildVersion().Version

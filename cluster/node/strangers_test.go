@@ -1,0 +1,113 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"testing"
+)
+
+// pipeListener accepts what the test gives it.
+type pipeListener struct {
+	net.Listener
+	next net.Conn
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) { return l.next, nil }
+
+// fromConn is a connection from an address.
+type fromConn struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (c *fromConn) RemoteAddr() net.Addr       { return textAddr(c.from) }
+func (c *fromConn) Close() error               { c.closed = true; return nil }
+func (c *fromConn) Read(b []byte) (int, error) { return copy(b, "x"), nil }
+
+type crowdWorld struct {
+	*crowd
+	ln        *pipeListener
+	displaced []*visitor
+}
+
+func newCrowdWorld(port string, b budget) *crowdWorld {
+	w := &crowdWorld{ln: &pipeListener{}}
+	w.crowd = newCrowd(w.ln, port, b, func(v *visitor) { w.displaced = append(w.displaced, v) })
+	return w
+}
+
+func (w *crowdWorld) connect(t *testing.T, from string) *visitor {
+	t.Helper()
+	w.ln.next = &fromConn{from: from}
+	c, err := w.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return visitorOf(c)
+}
+
+func (v *visitor) gone() bool { return v.Conn.(*fromConn).closed }
+
+func speak(v *visitor) { _, _ = v.Read(make([]byte, 1)) }
+
+// TestCrowd: a flood drives out its own connections: the silent ones first, and never one that is known.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	w := newCrowdWorld("api", budget{total: 8, each: 4})
+	friend, known := w.connect(t, "192.0.2.1:1"), w.connect(t, "192.0.2.66:1")
+	speak(friend)
+	known.known()
+	handshake := w.connect(t, "192.0.2.66:2")
+	speak(handshake)
+	var silent []*visitor
+	for i := range 20 {
+		silent = append(silent, w.connect(t, fmt.Sprintf("192.0.2.66:%d", 10+i)))
+	}
+	if friend.gone() || known.gone() || handshake.gone() {
+		t.Errorf("gone: another address %v, a known one %v, one in its handshake %v", friend.gone(), known.gone(), handshake.gone())
+	}
+	if !silent[0].gone() || silent[19].gone() || len(w.displaced) != 17 {
+		t.Errorf("of the silent ones: the oldest gone %v, the newest gone %v, %d displaced", silent[0].gone(), silent[19].gone(), len(w.displaced))
+	}
+	// Many addresses: the total holds, and who has most loses first.
+	for i := range 100 {
+		w.connect(t, fmt.Sprintf("198.51.100.%d:1", i))
+	}
+	if w.mu.count != 8 || friend.gone() || known.gone() {
+		t.Errorf("%d connections, the friend gone %v, the known one gone %v", w.mu.count, friend.gone(), known.gone())
+	}
+	// One machine has a /64.
+	before := len(w.displaced)
+	w2 := newCrowdWorld("api", budget{total: 8, each: 4})
+	for i := range 6 {
+		w2.connect(t, fmt.Sprintf("[2001:db8::%d]:1", i+1))
+	}
+	if len(w2.displaced) != 2 || len(w.displaced) != before {
+		t.Errorf("%d of 6 addresses of one /64 were displaced, want 2", len(w2.displaced))
+	}
+}
+
+// TestCrowdForgets: a connection that was closed takes no place.
+func TestCrowdForgets(t *testing.T) {
+	t.Parallel()
+	w := newCrowdWorld("http", budget{total: 2, each: 2})
+	for i := range 10 {
+		v := w.connect(t, fmt.Sprintf("192.0.2.%d:1", i))
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.mu.count != 0 || len(w.mu.visitors) != 0 || len(w.displaced) != 0 {
+		t.Errorf("%d connections, %d addresses, %d displaced", w.mu.count, len(w.mu.visitors), len(w.displaced))
+	}
+	// A request that is being served outlives connections that wait.
+	busy, idle := w.connect(t, "192.0.2.1:1"), w.connect(t, "192.0.2.1:2")
+	speak(busy)
+	speak(idle)
+	busy.busy.Store(true)
+	w.connect(t, "192.0.2.1:3")
+	if busy.gone() || !idle.gone() {
+		t.Errorf("gone: the busy one %v, the idle one %v", busy.gone(), idle.gone())
+	}
+}
