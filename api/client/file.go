@@ -3,6 +3,7 @@ package client
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/cockroachdb/errors"
 )
@@ -37,7 +38,11 @@ func writeFileAtomic(path string, content []byte, mode os.FileMode) (err error) 
 	return errors.Wrap(syncDir(filepath.Dir(path)), "sync folder")
 }
 
+// syncDir makes a rename in dir durable. Windows has no such call and needs none.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

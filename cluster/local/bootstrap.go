@@ -53,6 +53,9 @@ type Options struct {
 
 // Create makes the directory of a new cluster and starts nothing.
 func Create(o Options) (*Cluster, error) {
+	if node.Platform != nil {
+		return nil, node.Platform
+	}
 	if o.Nodes < 1 || o.Nodes > MaxNodes {
 		return nil, errors.Newf("a local cluster has 1 to %d nodes, not %d", MaxNodes, o.Nodes)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cairnledger/cairn/cluster/node"
 )
 
 // stopTimeout is how long Stop waits for a node to hand over and flush.
@@ -21,6 +23,9 @@ const stopTimeout = 15 * time.Second
 // that runs already is left alone. A paused node is ErrPaused, and then nothing is started:
 // a paused process answers nobody, and only Resume or Kill helps.
 func (c *Cluster) Start(ctx context.Context, names ...string) error {
+	if node.Platform != nil {
+		return node.Platform
+	}
 	names, err := c.resolve(names)
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func (c *Cluster) Stop(ctx context.Context, names ...string) error {
 				return errors.Wrapf(err, "stop %s", name)
 			}
 			// A paused process takes the signal only when it is continued.
-			if _, err := c.process(name).signal(syscall.SIGCONT); err != nil && !errors.Is(err, ErrNotRunning) {
+			if _, err := c.process(name).signal(sigContinue); err != nil && !errors.Is(err, ErrNotRunning) {
 				return errors.Wrapf(err, "stop %s", name)
 			}
 			if err := c.process(name).wait(ctx, id); err != nil {
@@ -118,10 +123,10 @@ func (c *Cluster) Kill(ctx context.Context, names ...string) error {
 }
 
 // Pause stops the named processes where they are (SIGSTOP), until Resume.
-func (c *Cluster) Pause(names ...string) error { return c.signalAll("pause", syscall.SIGSTOP, names) }
+func (c *Cluster) Pause(names ...string) error { return c.signalAll("pause", sigPause, names) }
 
 // Resume continues paused processes.
-func (c *Cluster) Resume(names ...string) error { return c.signalAll("resume", syscall.SIGCONT, names) }
+func (c *Cluster) Resume(names ...string) error { return c.signalAll("resume", sigContinue, names) }
 
 func (c *Cluster) signalAll(verb string, sig syscall.Signal, names []string) error {
 	names, err := c.resolve(names)

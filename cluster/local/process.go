@@ -72,7 +72,7 @@ func (p process) start(argv, env []string, dir string, lifeline *os.File) (<-cha
 		cmd.Stdin = lifeline
 	}
 	cmd.Env = env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Wrap(err, "start node process")
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/errors"
-	"golang.org/x/sys/unix"
 
 	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/raftnode/transport"
@@ -129,10 +128,10 @@ func lockDataDir(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "open lock file")
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockExclusive(lock); err != nil {
 		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Wrapf(ErrLocked, "%s: stop that process first", path)
+		if errors.Is(err, ErrLocked) {
+			return nil, errors.Wrapf(err, "%s: stop that process first", path)
 		}
 		return nil, errors.Wrap(err, "lock data directory")
 	}
@@ -160,11 +159,8 @@ func (d *dataDir) sub(name string) string { return filepath.Join(d.path, name) }
 // freeBytes returns what a user process can still write to the directory's
 // file system, in bytes.
 func (d *dataDir) freeBytes() (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(d.path, &st); err != nil {
-		return 0, errors.Wrap(err, "read free disk space")
-	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	n, err := freeSpace(d.path)
+	return n, errors.Wrap(err, "read free disk space")
 }
 
 func (id identity) String() string {

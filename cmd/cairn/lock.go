@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/errors"
-	"golang.org/x/sys/unix"
 )
 
 // holdStopped fails if a node runs on the data directory, and keeps a node from
@@ -20,7 +19,7 @@ func holdStopped(dataDir string) (release func(), err error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "open lock file")
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	if err := lockShared(f); err != nil {
 		_ = f.Close()
 		return nil, failf(exitFailed, stoppedOnly, "a node is running on this data directory")
 	}

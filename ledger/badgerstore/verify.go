@@ -16,7 +16,6 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -131,11 +130,11 @@ func verifyTable(name string) (err error) {
 	if size < 16 || size > 1<<30 {
 		return damaged("%d bytes", size)
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	data, unmap, err := mapFile(f, int(size))
 	if err != nil {
 		return errors.Wrapf(err, "map table %s", name)
 	}
-	defer unix.Munmap(data)
+	defer unmap()
 
 	sum, rest, err := cutChecksum(data)
 	if err != nil {
