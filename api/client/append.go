@@ -83,7 +83,7 @@ func (c *Client) inCallersWords(ctx context.Context, err error) error {
 	if ctx.Err() == nil || !errors.As(err, &e) || e.Reason != ReasonDeadline {
 		return err
 	}
-	return c.ended(ctx, e.Definite)
+	return c.ended(ctx, e.Definite).because(e.last)
 }
 
 // answerGrace is how long a caller whose time is up waits for the sender's last word.
@@ -140,9 +140,9 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 			c.nodes.leads(n)
 			return resp, n, nil
 		}
-		e := errorFrom(err, n.Name, sent.Load())
+		e := errorFrom(err, n.Endpoint, sent.Load())
 		if ctx.Err() != nil {
-			return nil, n, c.ended(ctx, e.Definite && !maybe)
+			return nil, n, c.ended(ctx, e.Definite && !maybe).because(e)
 		}
 		again := e.passing() && (e.Definite || repeatable)
 		maybe = maybe || !e.Definite
@@ -162,7 +162,7 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 		hops = 0
 		sleep(ctx, pause(attempt, e.RetryAfter))
 		if ctx.Err() != nil {
-			return nil, n, c.ended(ctx, !maybe)
+			return nil, n, c.ended(ctx, !maybe).because(e)
 		}
 	}
 }

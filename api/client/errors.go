@@ -46,6 +46,7 @@ type Error struct {
 	Metadata     map[string]string // of the ErrorInfo
 
 	resume *uint64 // where a stream that ended early continues
+	last   *Error  // with reason DEADLINE: why the last attempt failed, nil if nothing is known
 	cause  error
 }
 
@@ -127,8 +128,8 @@ func (e *ForkError) Error() string {
 	return msg
 }
 
-// errorFrom turns the error of a call into *Error. sent tells whether any part of the request may have left this process.
-func errorFrom(err error, node string, sent bool) *Error {
+// errorFrom turns the error of a call to a node into *Error. sent says whether any part of the request may have left this process.
+func errorFrom(err error, node Endpoint, sent bool) *Error {
 	var already *Error
 	if errors.As(err, &already) {
 		return already
@@ -137,7 +138,10 @@ func errorFrom(err error, node string, sent bool) *Error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		st = status.FromContextError(err)
 	}
-	e := &Error{Code: st.Code(), Message: st.Message(), Node: node, Definite: !sent, cause: err}
+	e := &Error{Code: st.Code(), Message: st.Message(), Node: node.Name, Definite: !sent, cause: err}
+	if text := noAnswer(node.Name, node.Address, e.Message); text != "" && len(st.Details()) == 0 {
+		e.Message, e.Node = text, ""
+	}
 	switch st.Code() {
 	case codes.DeadlineExceeded, codes.Canceled:
 		e.Reason = ReasonDeadline

@@ -45,18 +45,18 @@ func (ns *nodes) hopeless(attempt int) *Error {
 	defer ns.mu.Unlock()
 	refused := 0
 	var why error
-	var who string
+	var who Endpoint
 	for _, n := range ns.mu.list {
 		if err := n.refusal.why.Load(); err != nil {
 			refused++
-			why, who = *err, n.Name
+			why, who = *err, n.Endpoint
 		}
 	}
 	if refused == 0 || refused < len(ns.mu.list) && attempt < 3*len(ns.mu.list) {
 		return nil
 	}
 	return &Error{
-		Code: codes.Unauthenticated, Reason: ReasonHandshake, Node: who, Definite: true, cause: why,
-		Message: "the handshake failed: " + why.Error(),
+		Code: codes.Unauthenticated, Reason: ReasonHandshake, Node: who.Name, Definite: true, cause: why,
+		Message: handshakeFailed(who.Name, who.Address, why.Error()),
 	}
 }

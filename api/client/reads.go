@@ -36,7 +36,7 @@ func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, 
 		if err == nil {
 			return resp, n, nil
 		}
-		e := errorFrom(err, n.Name, true)
+		e := errorFrom(err, n.Endpoint, true)
 		e.Definite = true
 		if ctx.Err() != nil {
 			return zero, n, c.ended(ctx, true).because(e)
@@ -61,7 +61,16 @@ func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, 
 
 // because adds the failure of the last attempt, which says more than that time ran out.
 func (e *Error) because(last *Error) *Error {
-	if e.Reason == ReasonDeadline && last.Reason != ReasonDeadline {
+	if last == nil || e.Reason != ReasonDeadline || last.Node == "" && last.Message == e.Message {
+		return e
+	}
+	if last.Reason == ReasonDeadline && last.last != nil {
+		last = last.last
+	}
+	e.last = last
+	if last.Node == "" {
+		e.Message += "; " + last.Message // no node answered: the sentence says all
+	} else if last.Reason != ReasonDeadline {
 		e.Message += "; the last attempt failed: " + last.Error()
 	}
 	return e

@@ -28,7 +28,7 @@ func (c *Client) status(ctx context.Context, name string, rootSize uint64) (*cai
 	defer cancel()
 	resp, err := call(ctx, n)
 	if err != nil {
-		e := errorFrom(err, n.Name, true)
+		e := errorFrom(err, n.Endpoint, true)
 		e.Definite = true
 		return nil, e
 	}
@@ -50,7 +50,7 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (string, err
 			}
 			return resp.Leader, nil
 		}
-		e := errorFrom(err, n.Name, sent.Load())
+		e := errorFrom(err, n.Endpoint, sent.Load())
 		if !e.passing() || !e.Definite || ctx.Err() != nil {
 			return "", e
 		}
@@ -58,7 +58,7 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (string, err
 			sleep(ctx, pause(attempt, e.RetryAfter))
 		}
 		if ctx.Err() != nil {
-			return "", c.ended(ctx, true)
+			return "", c.ended(ctx, true).because(e)
 		}
 	}
 }

@@ -202,7 +202,7 @@ func (t *tracker) prove(ctx context.Context, n *node, last, cp, older, newer *Ch
 		resp, err := asked.ledger.ConsistencyProof(attempt, req)
 		cancel()
 		if err != nil {
-			e := errorFrom(err, asked.Name, true)
+			e := errorFrom(err, asked.Endpoint, true)
 			if asked == n && e.passing() {
 				away = e
 			}

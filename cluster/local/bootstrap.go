@@ -27,7 +27,10 @@ const (
 	TrustDomain = "cairn.local"
 
 	rootValidity = 10 * 365 * 24 * time.Hour
-	leafValidity = 365 * 24 * time.Hour
+
+	// LeafValidity is for how long the certificates of nodes and clients are issued. It is the default
+	// of `cairn pki issue`, too: a renewal as documented changes nothing.
+	LeafValidity = 365 * 24 * time.Hour
 
 	// creatingMarker is there while Create works; a directory that has it is
 	// the rest of an interrupted Create and is made anew.
@@ -228,7 +231,7 @@ func (b *bootstrap) identity(id pki.ID, roles pki.Role, certPath, keyPath string
 	if err != nil {
 		return nil, err
 	}
-	cert, err := b.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: leafValidity})
+	cert, err := b.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: LeafValidity})
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +255,7 @@ func (b *bootstrap) nodeKeys(n NodeInfo) error {
 	if err != nil {
 		return err
 	}
-	kemCert, err := b.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: leafValidity})
+	kemCert, err := b.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: LeafValidity})
 	if err != nil {
 		return err
 	}

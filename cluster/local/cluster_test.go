@@ -314,7 +314,7 @@ func TestSealQuorum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := policy.Quorum(); got != want || !ok || c.SealQuorum() != want {
+		if got, _ := policy.Threshold(); got != want || c.SealQuorum() != want {
 			t.Errorf("quorum %d: the policy demands %d, the cluster says %d, want %d", quorum, got, c.SealQuorum(), want)
 		}
 		cfg, err := node.LoadConfig(filepath.Join(c.NodeDir("n1"), "node.yaml"))

@@ -109,7 +109,7 @@ func loadPolicy(c *Config) (*tlog.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if got, ok := policy.Quorum(); ok && got != want {
+	if got, _ := policy.Threshold(); got > 0 && got != want {
 		return nil, errors.Newf("policy: %s demands %d cosignatures, seal.quorum of %d members is %s, which is %d: make them agree, on every node",
 			c.Policy, got, len(c.Members), c.Seal.Quorum, want)
 	}

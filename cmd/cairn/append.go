@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"syscall"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ type appendFlags struct {
 	lines    string
 	receipt  string
 	force    bool
+	empty    bool // --allow-empty
+	digest   bool
 }
 
 func (a *app) appendCommand() *cobra.Command {
@@ -35,6 +38,14 @@ on a quorum; with --sealed when a majority of the replicas has cosigned it, with
 the receipt. If that takes longer than --timeout the entry is in the ledger all
 the same: its index is printed, and the exit code is 10.
 
+An input without a byte is refused, since it mostly comes from a command that
+failed; --allow-empty accepts it.
+
+With --digest the entry holds the SHA-256 digest and the size of the input, of
+which there may be any amount: one line, "cairn-digest v1 sha256 DIGEST SIZE".
+The document itself does not leave this machine; cairn verify --payload FILE
+compares it.
+
 With --lines FILE each line (without its newline) becomes an entry, in order;
 - is standard input. One result is printed for each, in order, as soon as it is
 acknowledged. Lines that arrive while a request is in flight leave together in
@@ -45,7 +56,8 @@ node dies in the middle, the entry is sent again under the same key and appended
 once. With --lines the keys are KEY-1, KEY-2, ...: the same command with the
 same --key continues where it was interrupted.`,
 		Example: `  echo hello | cairn append
-  cairn append --key invoice-17 --sealed -o invoice-17.tlog-proof invoice-17.pdf
+  cairn append --key invoice-17 --sealed -o invoice-17.tlog-proof \
+      --digest invoice-17.pdf
   cairn append --lines /var/log/dpkg.log --output json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,6 +68,8 @@ same --key continues where it was interrupted.`,
 				return usagef("--lines FILE takes no other argument")
 			case f.lines != "" && (f.receipt != "" || cmd.Flags().Changed("expected-size")):
 				return usagef("--out and --expected-size are for one entry, not for --lines")
+			case f.lines != "" && f.digest:
+				return usagef("--digest is for one document, --lines appends each line")
 			case f.receipt != "" && !f.sealed:
 				return usagef("--out writes the receipt, which needs --sealed")
 			}
@@ -73,9 +87,9 @@ same --key continues where it was interrupted.`,
 					return err
 				}
 			}
-			payload, err := a.readInput(cmd.Context(), name, ledger.MaxLeafSize)
+			payload, err := a.readEntry(cmd.Context(), name, f)
 			if err != nil {
-				return inputError(err)
+				return err
 			}
 			return a.appendOne(cmd, f, payload, cmd.Flags().Changed("expected-size"), out)
 		},
@@ -88,16 +102,48 @@ same --key continues where it was interrupted.`,
 	fl.StringVar(&f.lines, "lines", "", "append each line of this `file`")
 	fl.StringVarP(&f.receipt, "out", "o", "", "with --sealed: write the receipt to this new `file`; - is standard output")
 	fl.BoolVar(&f.force, "force", false, "with --out: replace the file if it exists")
+	fl.BoolVar(&f.empty, "allow-empty", false, "accept an input without a byte: an empty entry, or with --lines none")
+	fl.BoolVar(&f.digest, "digest", false, "append the SHA-256 digest and the size of the input, which may be of any size")
 	return cmd
 }
 
-// inputError explains why the entry could not be read.
-func inputError(err error) error {
-	wrapped := errors.Wrap(err, "read entry")
-	if errors.Is(err, errTooLong) {
-		return fail(exitInvalid, "an entry holds less than 64 KiB: append a digest of a larger document", wrapped)
+// readEntry reads the payload of an entry.
+func (a *app) readEntry(ctx context.Context, name string, f appendFlags) (payload []byte, err error) {
+	size := int64(0)
+	if f.digest {
+		var d digest
+		if d, err = a.digestInput(ctx, name); err == nil {
+			payload, size = d.marshal(), d.size
+		}
+	} else if payload, err = a.readInput(ctx, name, ledger.MaxLeafSize); err == nil {
+		size = int64(len(payload))
 	}
-	return wrapped // no such file, no permission, interrupted: as everywhere
+	switch {
+	case errors.Is(err, errTooLong):
+		return nil, fail(exitInvalid, tooLargeNext, errors.Wrap(err, "read entry"))
+	case errors.Is(err, syscall.EISDIR):
+		return nil, fail(exitUsage, "an entry is one file; nothing was appended", errors.Wrap(err, "read entry"))
+	case err != nil:
+		return nil, errors.Wrap(err, "read entry") // no such file, no permission, interrupted: as everywhere
+	case size == 0 && !f.empty:
+		return nil, emptyInput(inputName(name))
+	}
+	return payload, nil
+}
+
+const tooLargeNext = "an entry holds less than 64 KiB: `cairn append --digest FILE` appends the digest of a larger document"
+
+// emptyInput refuses an input without a byte: it mostly comes from a command that failed.
+func emptyInput(name string) error {
+	return failf(exitUsage, "look at where the input comes from; --allow-empty accepts it", "%s is empty: nothing was appended", name)
+}
+
+// inputName names an input in a message.
+func inputName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return printable(name)
 }
 
 // appendedResult is one acknowledged entry.
@@ -144,6 +190,9 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 		opts = append(opts, client.ExpectedSize(f.expected))
 	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+		if most := ledger.MaxPayload(c.Principal(), len(e.Key)); len(payload) > most {
+			return failf(exitInvalid, tooLargeNext, "the payload has %d bytes, at most %d fit into an entry of this writer", len(payload), most)
+		}
 		a.did(effect{keyJSON: newKeyJSON(e.Key)}) // from here on every error names the key
 		appended, err := c.AppendBatch(ctx, []client.Entry{e}, opts...)
 		if len(appended) == 1 {

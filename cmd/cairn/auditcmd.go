@@ -167,7 +167,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		}
 	}
 	bar := &progress{}
-	opts.Begin = func(n uint64) { bar = a.progress(int64(n), "audit") }
+	opts.Begin = func(n uint64) { bar = a.progress(int64(n), "audit", "entries") }
 	opts.Progress = func(n int) { bar.add(n) }
 	start := time.Now()
 	report, err := audit.Run(ctx, src, opts)
@@ -190,7 +190,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		}
 		return errors.Wrapf(err, "audit %s", name)
 	}
-	if err := a.printReport(name, report, time.Since(start)); err != nil {
+	if err := a.printReport(name, policy, report, time.Since(start)); err != nil {
 		return err
 	}
 	if n := plural(len(report.Findings), "finding", "findings"); report.BlamesLedger() {
@@ -247,7 +247,7 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(sa, sb)
 }
 
-func (a *app) printReport(name string, r *audit.Report, took time.Duration) error {
+func (a *app) printReport(name string, policy *tlog.Policy, r *audit.Report, took time.Duration) error {
 	result := auditResult{
 		OK: r.OK() && !r.Behind, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Empty: r.Empty, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
 		Cosigners: cosignerInfos(r.Cosigners), Findings: r.Findings, Seconds: took.Seconds(),
@@ -265,15 +265,11 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 		if r.Note == nil {
 			switch {
 			case r.Behind:
-				fmt.Fprintf(w, "BEHIND what was audited before: %s says that its ledger is empty\n", name)
+				fmt.Fprintf(w, "%s what was audited before: %s says that its ledger is empty\n", doubtful("BEHIND"), name)
 			case r.Empty:
 				fmt.Fprintf(w, "empty: %s says that its ledger has no entries yet; nothing is signed, so nothing is proved\n", name)
 			}
 			return
-		}
-		var names []string
-		for _, c := range r.Cosigners {
-			names = append(names, strings.TrimPrefix(c.Name, r.Origin+"/"))
 		}
 		tiles := count(r.Tiles)
 		if !r.Tiled {
@@ -285,7 +281,8 @@ func (a *app) printReport(name string, r *audit.Report, took time.Duration) erro
 		case r.OK():
 			fmt.Fprintf(w, "%s with %s\n", good("nothing wrong"), name)
 		}
-		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String(), "  cosigned", strings.Join(names, ", ")}
+		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String()}
+		pairs = append(pairs, cosignedFields(newQuorumInfo(policy, r.Cosigners), r.Origin, result.Cosigners)...)
 		if r.Since > 0 {
 			pairs = append(pairs, "  since", count(r.Since)+" (audited before, unchanged)")
 		}

@@ -20,7 +20,7 @@ import (
 func (a *app) benchCommand() *cobra.Command {
 	var o benchOptions
 	var nodes int
-	var out string
+	var out, ledgerName string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -28,17 +28,26 @@ func (a *app) benchCommand() *cobra.Command {
 		Long: `Append random entries from several clients and measure. The latency is that of a
 request (a batch), from the call to its acknowledgement, verification included.
 
-The ledger is that of the profile (its entries stay!), or with --local N that of
-a cluster of N nodes which is made for the purpose and deleted afterwards.`,
-		Example: `  cairn bench --local 3 --clients 16 --batch 500 --size 256
-  cairn bench --local 3 --clients 1 --batch 1 --duration 10s`,
+The ledger is that of a cluster of three nodes, or of --local N, which is made
+for the measurement and deleted afterwards. The random entries go into the
+ledger of the profile only if --ledger spells out its origin: they stay in that
+ledger for ever.`,
+		Example: `  cairn bench --clients 16 --batch 500 --size 256
+  cairn bench --local 5 --clients 1 --batch 1 --duration 10s
+  cairn bench --ledger example.org/test --count 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := o.validate(); err != nil {
 				return err
 			}
-			if nodes < 0 {
-				return usagef("--local takes a number of nodes")
+			if cmd.Flags().Changed("ledger") {
+				if cmd.Flags().Changed("local") {
+					return usagef("--local and --ledger exclude each other")
+				}
+				if err := a.mayFill(ledgerName); err != nil {
+					return err
+				}
+				nodes = 0
 			}
 			var file *target
 			if out != "" {
@@ -63,8 +72,6 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 					return err
 				}
 				profile = t.Profile("writer")
-			} else if _, err := a.profile(); err != nil {
-				return fail(exitUsage, needProfile+"; or measure a throw-away cluster with --local 3", err)
 			}
 			r, err := a.bench(cmd.Context(), profile, o)
 			if err != nil {
@@ -94,10 +101,24 @@ a cluster of N nodes which is made for the purpose and deleted afterwards.`,
 	numberFlag(f, &o.Duration, "duration", "", 10*time.Second, 0, maxWait, "measure for this long")
 	numberFlag(f, &o.Warmup, "warmup", "", 2*time.Second, 0, maxWait, "append for this long before")
 	numberFlag(f, &o.Count, "count", "", 0, 0, math.MaxInt64, "stop after `n` entries (0: after --duration)")
-	numberFlag(f, &nodes, "local", "", 0, 0, local.MaxNodes, "measure a throw-away cluster of `n` nodes on this machine")
+	numberFlag(f, &nodes, "local", "", defaultNodes, 1, local.MaxNodes, "measure a throw-away cluster of `n` nodes on this machine")
+	f.StringVar(&ledgerName, "ledger", "", "fill the profile's ledger instead, whose `origin` this is: the entries stay for ever")
 	f.StringVarP(&out, "out", "o", "", "also write the result to this new `file`, as JSON; - is standard output, and then it is all that is written there")
 	f.BoolVar(&force, "force", false, "with --out: replace the file if it exists")
 	return cmd
+}
+
+// mayFill makes sure that whoever wants random entries in the profile's ledger has named that ledger.
+func (a *app) mayFill(origin string) error {
+	p, err := a.profile()
+	if err != nil {
+		return err
+	}
+	if origin != p.Origin {
+		return failf(exitUsage, "without --ledger a throw-away cluster is measured", "--ledger names %s, the profile's ledger is %s: nothing was appended",
+			printable(origin), printable(p.Origin))
+	}
+	return nil
 }
 
 // benchOptions are part of the result, so that a number never stands alone.
@@ -174,7 +195,7 @@ func (a *app) bench(ctx context.Context, profilePath string, o benchOptions) (*b
 		defer c.Close()
 		b.clients = append(b.clients, c)
 	}
-	bar := a.progress(int64((o.Warmup+o.Duration)/(100*time.Millisecond)), "measure")
+	bar := a.progress(int64((o.Warmup+o.Duration)/(100*time.Millisecond)), "measure", "")
 	if o.Count > 0 {
 		bar.done()
 		bar = &progress{}
@@ -231,7 +252,7 @@ func (r *benchResult) text(w *page) {
 	if o.Keys {
 		what[2] = "with keys"
 	}
-	where := "the ledger of the profile"
+	where := "the profile's ledger"
 	if r.LocalNodes > 0 {
 		where = plural(r.LocalNodes, "local node", "local nodes")
 	}

@@ -203,24 +203,33 @@ func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
-			nodes, roots, err := c.StatusAndRoots(ctx)
+			all, err := settled(ctx, func() ([]nodeStatus, error) { return clusterStatus(ctx, c) })
 			if err != nil {
 				return err
 			}
-			all := make([]nodeStatus, len(nodes))
-			for i, n := range nodes {
-				all[i] = nodeStatus{Node: n.Name, Address: n.API, Process: n.Process, PID: n.PID}
-				if n.Status != nil {
-					all[i].fill(n.Status)
-				}
-				if n.Err != nil {
-					all[i].Error = firstLine(n.Err)
-				}
-			}
-			markRoots(all, roots)
 			return a.printStatus(all)
 		},
 	}
+}
+
+// clusterStatus asks every node of a local cluster for its state.
+func clusterStatus(ctx context.Context, c *local.Cluster) ([]nodeStatus, error) {
+	nodes, roots, err := c.StatusAndRoots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]nodeStatus, len(nodes))
+	for i, n := range nodes {
+		all[i] = nodeStatus{Node: n.Name, Address: n.API, Process: n.Process, PID: n.PID}
+		if n.Status != nil {
+			all[i].fill(n.Status)
+		}
+		if n.Err != nil {
+			all[i].Error = statusError(n.Err)
+		}
+	}
+	markRoots(all, roots)
+	return all, nil
 }
 
 // clusterNodeCommand is a command that does one thing to one node after the other.

@@ -281,7 +281,7 @@ func eachLeaf(l *ledger.Ledger, from, limit uint64, f func(uint64, []byte) error
 
 func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 	tree, size := merkle.NewTree(), l.Head().Size
-	bar := a.progress(int64(size), "verify")
+	bar := a.progress(int64(size), "verify", "entries")
 	var pending [][]byte
 	err := eachLeaf(l, 0, 0, func(i uint64, leaf []byte) error {
 		if err := l.CheckKey(i, leaf); err != nil {

@@ -38,13 +38,17 @@ func TestHelpFits(t *testing.T) {
 	walk(root)
 }
 
-// checkWidth fails for a line that is too wide. The only exception is one word on a line of its
-// own that cannot be broken.
+// tooWide says that a line does not fit. The only exception is one word that cannot be broken, on a
+// line of its own.
+func tooWide(line string, width int) bool {
+	return columns(line) > width && strings.Contains(strings.TrimSpace(line), " ")
+}
+
+// checkWidth fails for a line that is too wide.
 func checkWidth(t *testing.T, what, text string, width int) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if columns(line) > width && strings.Contains(strings.TrimSpace(line), " ") {
+		if line = strings.TrimSuffix(line, "\n"); tooWide(line, width) {
 			t.Errorf("%s: a line of %d columns, at most %d fit:\n%s", what, columns(line), width, line)
 		}
 	}

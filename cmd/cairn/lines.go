@@ -224,9 +224,9 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 	return a.withClientContext(ctx, func(ctx context.Context, c *client.Client) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		bar := &progress{}
+		m := &meter{bar: &progress{}, begin: start}
 		if !isTerminal(a.out) { // results on the terminal are progress enough
-			bar = a.progress(-1, "append")
+			m.bar = a.progress(inputSize(in), "append", "")
 		}
 		o := linesOptions{key: key, sealed: f.sealed, timeout: a.timeout}
 		o.acked = func(lines []line, entries []client.Entry, results []client.Appended) error {
@@ -242,17 +242,19 @@ func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 					return err
 				}
 			}
-			bar.add(len(results))
+			m.add(lines, time.Now())
 			return out.Flush()
 		}
 		err := appendAll(ctx, c, readLines(ctx, in, name), o)
-		bar.done()
+		m.bar.done()
 		if err != nil {
 			return o.afterLines(err, n)
 		}
+		if n == 0 && !f.empty {
+			return emptyInput(name)
+		}
 		took := time.Since(start)
-		a.note("appended %s in %s (%s/s)%s", plural(n, "entry", "entries"), latencyString(took),
-			count(float64(n)/took.Seconds()), duplicatesText(duplicates))
+		a.note("appended %s in %s (%s)%s", plural(n, "entry", "entries"), latencyString(took), rate(float64(n), took), duplicatesText(duplicates))
 		return nil
 	})
 }

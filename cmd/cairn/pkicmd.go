@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
 
+	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
@@ -97,17 +99,39 @@ func (a *app) pkiInitCommand() *cobra.Command {
 }
 
 func (a *app) pkiIssueCommand() *cobra.Command {
-	var dir, ca, nodeName, cluster, service, roles, suite string
+	var dir, ca, nodeName, cluster, service, roles, suite, renew string
 	var validity time.Duration
 	cmd := &cobra.Command{
-		Use:   "issue (--node NAME --cluster ID | --service NAME --roles R,R)",
+		Use:   "issue (--node NAME --cluster ID | --service NAME --roles R,R | --renew OLD.crt)",
 		Short: "Make a key and issue its certificate; for a node two of each",
+		Long: `Make a key and issue its certificate; a node gets a second pair, for ML-KEM.
+
+With --renew OLD.crt the new certificate has the name, the roles, the algorithms
+and the validity of the old one; what --validity changes is printed.`,
 		Example: `  cairn pki issue --ca ca --node n1 --cluster 9f2c11d05e7ab364 --dir n1
-  cairn pki issue --ca ca --service billing --roles writer --dir billing`,
+  cairn pki issue --ca ca --service billing --roles writer --dir billing
+  cairn pki issue --ca ca --renew n1/node.crt --dir renewed`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if (nodeName == "") == (service == "") {
-				return usagef("pass either --node NAME or --service NAME")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if renew != "" {
+				for _, name := range []string{"node", "cluster", "service", "roles", "suite"} {
+					if cmd.Flags().Changed(name) {
+						return usagef("--renew takes everything from the old certificate but --validity: --%s does not go with it", name)
+					}
+				}
+			} else if (nodeName == "") == (service == "") {
+				return usagef("pass either --node NAME, --service NAME or --renew OLD.crt")
+			}
+			var old *pki.Certificate
+			if renew != "" {
+				var err error
+				if old, err = readIdentity(renew); err != nil {
+					return err
+				}
+				if !cmd.Flags().Changed("validity") {
+					validity = old.Validity()
+				}
+				suite = suiteOf(old)
 			}
 			sig, kem, err := suiteParams(suite)
 			if err != nil {
@@ -121,7 +145,13 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 			var name string
 			var role pki.Role
 			var id pki.ID
-			if service != "" {
+			if old != nil {
+				if old.TrustDomain != domain {
+					return usagef("%s is of the trust domain %s, the authority in --ca of %s", printable(renew), old.TrustDomain, domain)
+				}
+				id, role = old.ID, old.Roles
+				name = path.Base(id.Path())
+			} else if service != "" {
 				if cluster != "" {
 					return usagef("--cluster is for --node: a client belongs to no cluster")
 				}
@@ -146,7 +176,7 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 				return fail(exitUsage, "", err)
 			}
 			i := issuance{authority: authority, dir: dir, name: name, validity: validity}
-			certs, err := i.issue(id, role, sig, kem, nodeName != "")
+			certs, err := i.issue(id, role, sig, kem, role.Has(pki.RolePeer))
 			if errors.Is(err, os.ErrExist) {
 				return fail(exitFailed, "a key or certificate is never overwritten: issue into another --dir, then put the files in place of the old ones", err)
 			}
@@ -159,6 +189,9 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 					return err
 				}
 			}
+			if old != nil && old.Validity() != certs[0].Validity() {
+				a.note("The old certificate was valid for %s, the new ones are for %s.", validityString(old.Validity()), validityString(certs[0].Validity()))
+			}
 			return nil
 		},
 	}
@@ -170,8 +203,37 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 	f.StringVar(&service, "service", "", "`name` of a client")
 	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin; separated by commas")
 	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")
-	numberFlag(f, &validity, "validity", "", 90*24*time.Hour, time.Second, maxValidity, "validity")
+	f.StringVar(&renew, "renew", "", "take name, roles, algorithms and validity from this old certificate `file`")
+	numberFlag(f, &validity, "validity", "", local.LeafValidity, time.Second, maxValidity, "validity")
 	return cmd
+}
+
+// readIdentity reads the identity certificate that a file begins with.
+func readIdentity(file string) (*pki.Certificate, error) {
+	certs, err := pki.ReadCertificates(file)
+	if err != nil {
+		return nil, fail(exitUsage, "--renew names a certificate, as `cairn pki issue` writes it", err)
+	}
+	if c := certs[0]; !c.IsCA && !c.IsKEM {
+		return c, nil
+	}
+	return nil, failf(exitUsage, "for a node name its node.crt, not its kem.crt: both pairs are renewed", "%s holds no identity", printable(file))
+}
+
+// suiteOf names the suite that a certificate's key belongs to.
+func suiteOf(c *pki.Certificate) string {
+	if k := c.VerifyingKey(); k != nil && k.Params() == pqcrypto.MLDSA87 {
+		return "cat5"
+	}
+	return "default"
+}
+
+// validityString writes how long a certificate is valid, in days where they are whole.
+func validityString(d time.Duration) string {
+	if days := d / (24 * time.Hour); days > 0 && d%(24*time.Hour) == 0 {
+		return plural(int(days), "day", "days")
+	}
+	return d.String()
 }
 
 // issuance makes what one identity needs, as files next to one another.
@@ -320,6 +382,7 @@ type certificateInfo struct {
 	SignedWith  string `json:"signed_with"`
 	NotBefore   string `json:"not_before"`
 	NotAfter    string `json:"not_after"`
+	ValidFor    string `json:"valid_for"`
 	Expired     bool   `json:"expired"`
 	Serial      string `json:"serial"`
 	Subject     string `json:"subject,omitempty"`
@@ -330,7 +393,7 @@ type certificateInfo struct {
 func newCertificateInfo(file string, c *pki.Certificate) certificateInfo {
 	i := certificateInfo{
 		File: file, Kind: "identity", ID: string(c.ID), TrustDomain: c.TrustDomain, Roles: c.Roles.String(),
-		SignedWith: c.SignedWith.String(), NotBefore: c.NotBefore.UTC().Format(time.RFC3339), NotAfter: c.NotAfter.UTC().Format(time.RFC3339),
+		SignedWith: c.SignedWith.String(), NotBefore: c.NotBefore.UTC().Format(time.RFC3339), NotAfter: c.NotAfter.UTC().Format(time.RFC3339), ValidFor: validityString(c.Validity()),
 		Expired: time.Now().After(c.NotAfter), Serial: c.SerialNumber.Text(16), Subject: c.Subject, Issuer: c.Issuer,
 	}
 	fp := c.Fingerprint()
@@ -357,7 +420,7 @@ func (a *app) printCertificates(file string, certs []*pki.Certificate) error {
 			if name == "" {
 				name = "spiffe://" + i.TrustDomain
 			}
-			until := i.NotAfter
+			until := i.NotAfter + ", for " + i.ValidFor
 			if i.Expired {
 				until += "  " + bad("EXPIRED")
 			}

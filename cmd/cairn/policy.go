@@ -34,7 +34,8 @@ func (a *app) policyCommand() *cobra.Command {
 		Use:   "show [FILE]",
 		Short: "Print which keys a policy trusts and how many of them must sign",
 		Long: `Print which keys a policy trusts and how many of them must sign. Compare the key
-ids with what the operators of the nodes tell you, over another channel.`,
+ids, or the SHA-256 of the whole policy, with what the operators of the nodes
+tell you, over another channel.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -55,18 +56,19 @@ ids with what the operators of the nodes tell you, over another channel.`,
 				Cosigners []keyInfo `json:"cosigners"`
 				Quorum    string    `json:"quorum"`
 				Text      string    `json:"text"`
-			}{keyInfos(p.Logs()), keyInfos(p.Cosigners()), strings.TrimSpace(quorum), p.String()}
+				SHA256    string    `json:"sha256"` // of Text
+			}{keyInfos(p.Logs()), keyInfos(p.Cosigners()), strings.TrimSpace(quorum), p.String(), policyFingerprint(p)}
 			return a.emit(r, func(w *page) {
-				t := newTable("key", "name", "type", "id")
+				t := newTable("key", "type", "id", "name")
 				for _, k := range r.Logs {
-					t.row("log", k.Name, k.Type, k.ID)
+					t.row("log", k.Type, k.ID, k.Name)
 				}
 				for _, k := range r.Cosigners {
-					t.row("cosigner", k.Name, k.Type, k.ID)
+					t.row("cosigner", k.Type, k.ID, k.Name)
 				}
 				t.write(w)
-				fmt.Fprintln(w)
-				fmt.Fprintln(w, r.Quorum)
+				fmt.Fprintf(w, "\n%s\n\n", r.Quorum)
+				fields(w, "sha256", r.SHA256)
 			})
 		},
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/cockroachdb/errors"
@@ -160,15 +159,4 @@ one node says what it has.`,
 	}
 	cmd.Flags().BoolVar(&local, "local", false, "what one node has, without asking a quorum")
 	return cmd
-}
-
-// firstLine is for tables: an error in one line.
-func firstLine(err error) string {
-	s := fmt.Sprint(err)
-	for i, c := range s {
-		if c == '\n' {
-			return s[:i]
-		}
-	}
-	return s
 }

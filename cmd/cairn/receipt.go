@@ -1,8 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -88,7 +89,51 @@ type verdict struct {
 	Root      string         `json:"root,omitempty"`
 	Entry     *entryResult   `json:"entry,omitempty"`
 	Cosigners []cosignerInfo `json:"cosigners,omitempty"`
-	Online    string         `json:"online,omitempty"`
+	Quorum    *quorumInfo    `json:"quorum,omitempty"`
+	// PayloadSHA256 is of the payload's bytes, PolicySHA256 of the policy's canonical text.
+	PayloadSHA256 string `json:"payload_sha256,omitempty"`
+	PolicySHA256  string `json:"policy_sha256,omitempty"`
+	Online        string `json:"online,omitempty"`
+}
+
+// quorumInfo says how many cosigned, and how many of how many the policy needs. Needed is 0 where the
+// policy's rule is not one number.
+type quorumInfo struct {
+	Have   int `json:"have"`
+	Of     int `json:"of"`
+	Needed int `json:"needed,omitempty"`
+}
+
+func newQuorumInfo(p *tlog.Policy, by []tlog.CosignedBy) *quorumInfo {
+	needed, of := p.Threshold()
+	return &quorumInfo{Have: len(by), Of: of, Needed: needed}
+}
+
+func (q *quorumInfo) String() string {
+	if q.Needed == 0 {
+		return fmt.Sprintf("%d of %d, which the policy's groups accept", q.Have, q.Of)
+	}
+	return fmt.Sprintf("%d of %d, %d needed", q.Have, q.Of, q.Needed)
+}
+
+// cosignedFields are the lines of a text that say who cosigned and when.
+func cosignedFields(q *quorumInfo, origin string, by []cosignerInfo) []string {
+	pairs := []string{"  cosigned", q.String()}
+	for _, c := range by {
+		line := strings.TrimPrefix(c.Name, origin+"/")
+		if c.Time != "" {
+			line += " at " + c.Time
+		}
+		pairs = append(pairs, "", line)
+	}
+	return pairs
+}
+
+// policyFingerprint is the SHA-256 of a policy's canonical text: two people with one fingerprint have
+// one policy, however their files are laid out.
+func policyFingerprint(p *tlog.Policy) string {
+	sum := sha256.Sum256(p.Marshal())
+	return hex.EncodeToString(sum[:])
 }
 
 type cosignerInfo struct {
@@ -120,18 +165,20 @@ func (a *app) verifyCommand() *cobra.Command {
 the log's signature, the quorum of cosignatures, and that the entry is in the
 Merkle tree that they sign. Exits with 3 if one is refused, and says why.
 
-With --payload FILE the entry's payload must also be exactly that file.
+With --payload FILE the entry's payload must also be exactly that file, or the
+digest of it (see cairn append --digest).
 With --online the ledger is asked as well: does its history of today contain it?`,
-		Example: "  cairn verify --policy policy invoice-17.tlog-proof --payload invoice-17.pdf",
-		Args:    cobra.MinimumNArgs(1),
+		Example: `  cairn verify --policy policy invoice-17.tlog-proof \
+      --payload invoice-17.pdf`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			policy, err := a.policy()
 			if err != nil {
 				return err
 			}
-			var want []byte
+			var want digest
 			if payload != "" {
-				if want, err = readFile(payload, ledger.MaxLeafSize); err != nil {
+				if want, err = digestFile(payload); err != nil {
 					return errors.Wrap(err, "read payload to compare with")
 				}
 			}
@@ -172,7 +219,7 @@ With --online the ledger is asked as well: does its history of today contain it?
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&payload, "payload", "", "the entry must hold exactly this `file`")
+	cmd.Flags().StringVar(&payload, "payload", "", "the entry must hold exactly this `file`, or its digest")
 	cmd.Flags().BoolVar(&online, "online", false, "also ask the ledger of the profile")
 	return cmd
 }
@@ -193,13 +240,20 @@ func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error
 	if err != nil {
 		return verdict{}, fail(exitRefused, refusedNext, err)
 	}
+	leaf, err := ledger.ParseLeaf(r.Extra)
+	if err != nil {
+		return verdict{}, fail(exitRefused, refusedNext, err)
+	}
+	sum := sha256.Sum256(leaf.Payload)
 	return verdict{
 		Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Root: cp.Root.String(),
-		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners),
+		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(policy, cp.Cosigners),
+		PayloadSHA256: hex.EncodeToString(sum[:]), PolicySHA256: policyFingerprint(policy),
 	}, nil
 }
 
-func comparePayload(receipt, want []byte, name string) error {
+// comparePayload makes sure that an entry holds the document of a digest, or that digest.
+func comparePayload(receipt []byte, want digest, name string) error {
 	r, err := tlog.ParseReceipt(receipt)
 	if err != nil {
 		return err
@@ -208,10 +262,11 @@ func comparePayload(receipt, want []byte, name string) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(e.Payload, want) {
-		return failf(exitRefused, "", "the receipt is valid, but for another payload than %s", name)
+	have := digest{sum: sha256.Sum256(e.Payload), size: int64(len(e.Payload))}
+	if d, ok := parseDigest(e.Payload); ok && d == want || have == want {
+		return nil
 	}
-	return nil
+	return failf(exitRefused, "", "the receipt is valid, but for another payload than %s", printable(name))
 }
 
 // askLedger gets the verdict of a node.
@@ -236,10 +291,6 @@ func (v verdict) text(w *page) {
 		fmt.Fprintf(w, "%s  %s\n", bad("REFUSED"), v.File)
 		return
 	}
-	var names []string
-	for _, c := range v.Cosigners {
-		names = append(names, strings.TrimPrefix(c.Name, v.Origin+"/"))
-	}
 	fmt.Fprintf(w, "%s %s\n", good("verified"), v.File)
 	pairs := []string{
 		"  ledger", v.Origin,
@@ -250,7 +301,13 @@ func (v verdict) text(w *page) {
 	if key := v.Entry.keyText(); key != "" {
 		pairs = append(pairs, "  key", loose+key)
 	}
-	pairs = append(pairs, "  payload", loose+v.Entry.payloadText(), "  root", v.Root, "  cosigned", strings.Join(names, ", "))
+	payload := v.Entry.payloadText()
+	if v.Entry.Payload == nil || !strings.HasPrefix(*v.Entry.Payload, digestPrefix) {
+		payload = loose + payload
+	}
+	pairs = append(pairs, "  payload", payload, "  sha256", v.PayloadSHA256, "  root", v.Root)
+	pairs = append(pairs, cosignedFields(v.Quorum, v.Origin, v.Cosigners)...)
+	pairs = append(pairs, "  policy", v.PolicySHA256)
 	if v.Online != "" {
 		pairs = append(pairs, "  ledger says", v.Online)
 	}

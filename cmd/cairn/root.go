@@ -106,13 +106,18 @@ Append and prove:  echo hello | cairn append --sealed -o r.tlog-proof
 Verify offline:    cairn verify r.tlog-proof`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			switch a.format {
 			case "text":
 			case "json":
 				a.json = true
 			default:
 				return usagef("--output must be text or json, not %q", a.format)
+			}
+			for n, arg := range args {
+				if arg == "" {
+					return usagef("argument %d of %s is empty", n+1, cmd.CommandPath())
+				}
 			}
 			a.started = true
 			return nil
@@ -141,10 +146,13 @@ Verify offline:    cairn verify r.tlog-proof`,
 		}
 	}
 	a.addCommands(add)
-	root.AddCommand(a.versionCommand(), &cobra.Command{
+	root.AddCommand(a.versionCommand(), a.manCommand(), &cobra.Command{
 		Use:   "exit-codes",
 		Short: "What the exit codes mean",
 		Long:  exitCodesHelp,
 	})
+	root.Version = buildVersion().Version
+	root.SetVersionTemplate("cairn {{.Version}}\n")
+	a.completeValues(root)
 	return root
 }

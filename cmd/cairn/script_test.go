@@ -83,6 +83,7 @@ func runScripts(t *testing.T, p testscript.Params, c *local.Cluster) {
 			env.Setenv(v[0], v[1])
 		}
 		env.Setenv("CLUSTER", c.Dir())
+		env.Setenv("ORIGIN", c.Origin())
 		for i, url := range e.HTTP {
 			env.Setenv(fmt.Sprintf("HTTP%d", i+1), url)
 		}
@@ -97,7 +98,7 @@ func runScripts(t *testing.T, p testscript.Params, c *local.Cluster) {
 
 // scriptCmds are the commands of our own; files of one platform add theirs.
 var scriptCmds = map[string]func(*testscript.TestScript, bool, []string){
-	"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat,
+	"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat, "fits": cmdFits,
 }
 
 // cmdExits runs a command and wants its exit code: exits 3 cairn verify FILE
@@ -183,6 +184,23 @@ func cmdJSONL(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if n != want {
 		ts.Fatalf("%d objects, want %d", n, want)
+	}
+}
+
+// cmdFits wants no line of the last command to be wider than N columns, except for one word that
+// cannot be broken: fits N
+func cmdFits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fits N")
+	}
+	width, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for _, stream := range []string{"stdout", "stderr"} {
+		for line := range strings.Lines(ts.ReadFile(stream)) {
+			if line = strings.TrimSuffix(line, "\n"); tooWide(line, width) {
+				ts.Fatalf("%s: a line of %d columns: %s", stream, columns(line), line)
+			}
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"io"
 	"strconv"
 	"time"
 
@@ -18,18 +17,18 @@ const statusTimeout = 3 * time.Second
 
 // nodeStatus is one node as it is printed.
 type nodeStatus struct {
-	Node       string `json:"node"`
-	Address    string `json:"address,omitempty"`
-	Process    string `json:"process,omitempty"` // local clusters only
-	PID        int    `json:"pid,omitempty"`
-	Error      string `json:"error,omitempty"`
-	Role       string `json:"role,omitempty"`
-	Leader     string `json:"leader,omitempty"`
-	Term       uint64 `json:"term,omitempty"`
-	Commit     uint64 `json:"commit,omitempty"`
-	Applied    uint64 `json:"applied,omitempty"`
-	Size       uint64 `json:"size"`
-	SealedSize uint64 `json:"sealed_size"`
+	Node     string `json:"node"`
+	Address  string `json:"address,omitempty"`
+	Process  string `json:"process,omitempty"` // local clusters only
+	PID      int    `json:"pid,omitempty"`
+	Error    string `json:"error,omitempty"`
+	Role     string `json:"role,omitempty"`
+	Leader   string `json:"leader,omitempty"`
+	Term     uint64 `json:"term,omitempty"`
+	Commit   uint64 `json:"commit,omitempty"`
+	Applied  uint64 `json:"applied,omitempty"`
+	Electing bool   `json:"electing,omitempty"` // no node leads, and a majority is there to elect one
+	*figures
 	Root       string `json:"root,omitempty"`
 	SealedRoot string `json:"sealed_root,omitempty"`
 	// ComparedSize is the size at which the nodes' roots were compared, ComparedRoot this node's. Both
@@ -40,11 +39,18 @@ type nodeStatus struct {
 	Origin       string       `json:"origin,omitempty"`
 	Version      string       `json:"version,omitempty"`
 	Started      string       `json:"started,omitempty"`
-	Queued       uint64       `json:"queued_requests"`
-	WALBytes     uint64       `json:"wal_bytes"`
-	StoreBytes   uint64       `json:"store_bytes"`
-	DiskFree     uint64       `json:"disk_free_bytes"`
 	Peers        []peerStatus `json:"peers,omitempty"`
+}
+
+// figures are the numbers that a node gives about itself. They are absent, not zero, when the node
+// does not answer.
+type figures struct {
+	Size       uint64 `json:"size"`
+	SealedSize uint64 `json:"sealed_size"`
+	Queued     uint64 `json:"queued_requests"`
+	WALBytes   uint64 `json:"wal_bytes"`
+	StoreBytes uint64 `json:"store_bytes"`
+	DiskFree   uint64 `json:"disk_free_bytes"`
 }
 
 type peerStatus struct {
@@ -56,10 +62,11 @@ type peerStatus struct {
 
 func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
-	s.Size, s.SealedSize = r.Size, r.SealedSize
+	s.figures = &figures{
+		Size: r.Size, SealedSize: r.SealedSize, Queued: r.QueuedRequests, WALBytes: r.WalBytes, StoreBytes: r.StoreBytes, DiskFree: r.DiskFreeBytes,
+	}
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
-	s.Origin, s.Version, s.Started, s.Queued = r.Origin, r.Version, timeString(r.Started), r.QueuedRequests
-	s.WALBytes, s.StoreBytes, s.DiskFree = r.WalBytes, r.StoreBytes, r.DiskFreeBytes
+	s.Origin, s.Version, s.Started = r.Origin, r.Version, timeString(r.Started)
 	for _, p := range r.Peers {
 		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match})
 	}
@@ -70,8 +77,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
 		Long: `Ask every node of the profile for its state, and compare their roots at a size
-that all of them have sealed. Exits with 3 if the roots differ, with 6 if no
-node knows a leader, with 0 otherwise, even if some nodes are down.`,
+that all of them have sealed. An election that goes on is waited for, up to
+three seconds. Exits with 3 if the roots differ, with 6 if no node leads, with 0
+otherwise, even if some nodes are down.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.profile()
@@ -79,28 +87,37 @@ node knows a leader, with 0 otherwise, even if some nodes are down.`,
 				return err
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				all, answers := make([]nodeStatus, len(p.Endpoints)), make([]*cairnv1.StatusResponse, len(p.Endpoints))
-				done := make(chan struct{})
-				for i, e := range p.Endpoints {
-					go func() {
-						defer func() { done <- struct{}{} }()
-						all[i], answers[i] = askStatus(ctx, c, e)
-					}()
+				all, err := settled(ctx, func() ([]nodeStatus, error) { return askAll(ctx, c, p.Endpoints), nil })
+				if err != nil {
+					return err
 				}
-				for range all {
-					<-done
-				}
-				answered := map[string]*cairnv1.StatusResponse{}
-				for i, e := range p.Endpoints {
-					if answers[i] != nil {
-						answered[e.Name] = answers[i]
-					}
-				}
-				markRoots(all, c.CompareRoots(ctx, answered))
 				return a.printStatus(all)
 			})
 		},
 	}
+}
+
+// askAll asks the nodes for their state at the same time, and compares their roots.
+func askAll(ctx context.Context, c *client.Client, nodes []client.Endpoint) []nodeStatus {
+	all, answers := make([]nodeStatus, len(nodes)), make([]*cairnv1.StatusResponse, len(nodes))
+	done := make(chan struct{})
+	for i, e := range nodes {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			all[i], answers[i] = askStatus(ctx, c, e)
+		}()
+	}
+	for range all {
+		<-done
+	}
+	answered := map[string]*cairnv1.StatusResponse{}
+	for i, e := range nodes {
+		if answers[i] != nil {
+			answered[e.Name] = answers[i]
+		}
+	}
+	markRoots(all, c.CompareRoots(ctx, answered))
+	return all
 }
 
 func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeStatus, *cairnv1.StatusResponse) {
@@ -109,7 +126,7 @@ func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeSt
 	defer cancel()
 	r, err := c.Status(ctx, e.Name)
 	if err != nil {
-		s.Error = firstLine(err)
+		s.Error = statusError(err)
 		return s, nil
 	}
 	s.fill(r)
@@ -118,11 +135,7 @@ func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeSt
 
 // printStatus prints a table or one object per node.
 func (a *app) printStatus(all []nodeStatus) error {
-	leader := ""
 	for _, s := range all {
-		if s.Leader != "" {
-			leader = s.Leader
-		}
 		if a.json {
 			if err := a.emit(s, nil); err != nil {
 				return err
@@ -137,10 +150,7 @@ func (a *app) printStatus(all []nodeStatus) error {
 	if err := rootsDiffer(all); err != nil {
 		return err
 	}
-	if leader == "" {
-		return failf(exitUnavailable, "see that a majority of the nodes runs (`cairn cluster status`, their logs)", "no node knows a leader")
-	}
-	return nil
+	return noLeader(all)
 }
 
 func statusTable(w *page, all []nodeStatus) {
@@ -148,22 +158,24 @@ func statusTable(w *page, all []nodeStatus) {
 	for _, s := range all {
 		withProcess = withProcess || s.Process != ""
 	}
-	header := []string{"node", "role", "term", "applied", "size", "sealed", "root", "wal", "store", "up", "address"}
+	header := []string{"node", "role", "term", "applied", "size", "sealed", "root", "up", "wal", "store", "free", "version", "address"}
 	if withProcess {
 		header = append(header, "process")
 	}
-	t := newTable(header...).alignRight(2, 3, 4, 5, 7, 8, 9)
+	t := newTable(header...).alignRight(2, 3, 4, 5, 7, 8, 9, 10)
 	for _, s := range all {
-		row := []string{s.Node, s.Role, "-", "-", "-", "-", "-", "-", "-", "-", s.Address}
-		if s.Role == "" {
-			row[1] = "(no answer)"
-		} else {
+		row := []string{s.Node, "(no answer)", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", s.Address}
+		if f := s.figures; f != nil {
 			up := "-"
 			if started, err := time.Parse(time.RFC3339Nano, s.Started); err == nil {
 				up = time.Since(started).Truncate(time.Second).String()
 			}
-			row = []string{s.Node, s.Role, strconv.FormatUint(s.Term, 10), count(s.Applied), count(s.Size), count(s.SealedSize), s.rootMark(),
-				bytesString(s.WALBytes), bytesString(s.StoreBytes), up, s.Address}
+			role := s.Role
+			if s.Electing {
+				role = doubtful("electing")
+			}
+			row = []string{s.Node, role, strconv.FormatUint(s.Term, 10), count(s.Applied), count(f.Size), count(f.SealedSize), s.rootMark(), up,
+				bytesString(f.WALBytes), bytesString(f.StoreBytes), bytesString(f.DiskFree), s.Version, s.Address}
 		}
 		if withProcess {
 			process := s.Process
@@ -177,7 +189,7 @@ func statusTable(w *page, all []nodeStatus) {
 	t.write(w)
 	for _, s := range all {
 		if s.Error != "" {
-			_, _ = io.WriteString(w, s.Node+": "+s.Error+"\n")
+			w.hang("", s.Error)
 		}
 	}
 }

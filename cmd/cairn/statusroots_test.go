@@ -13,7 +13,10 @@ import (
 func TestStatusMarksAnotherRoot(t *testing.T) {
 	one, two := merkle.LeafHash([]byte("one")), merkle.LeafHash([]byte("two"))
 	nodes := func() []nodeStatus {
-		return []nodeStatus{{Node: "n1", Role: "leader", Leader: "n1"}, {Node: "n2", Role: "follower"}, {Node: "n3", Role: "follower"}, {Node: "n4"}}
+		return []nodeStatus{
+			{Node: "n1", Role: "leader", Leader: "n1", figures: &figures{}}, {Node: "n2", Role: "follower", figures: &figures{}},
+			{Node: "n3", Role: "follower", figures: &figures{}}, {Node: "n4"},
+		}
 	}
 	show := func(cmp client.RootComparison) (string, error) {
 		all := nodes()

@@ -113,7 +113,7 @@ func TestPolicyQuorum(t *testing.T) {
 	t.Parallel()
 	l := newTestLedger(t, 3)
 	for k := 1; k <= 3; k++ {
-		if got, ok := l.policy(t, k).Quorum(); got != k || !ok {
+		if got, of := l.policy(t, k).Threshold(); got != k || of == 0 {
 			t.Errorf("a policy of %d of 3: %d, %v", k, got, ok)
 		}
 	}
@@ -129,7 +129,7 @@ func TestPolicyQuorum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := p.Quorum(); got != want || ok != (want > 0) {
+		if got, _ := p.Threshold(); got != want {
 			t.Errorf("%s: %d, %v; want %d", text, got, ok, want)
 		}
 	}

@@ -121,23 +121,26 @@ func (p *Policy) Cosigners() []*VerifierKey {
 	return keys
 }
 
-// Quorum returns how many cosignatures the policy demands, when it demands them of one group of
-// witnesses or of one witness. It returns false for a policy with groups in its group, or none.
-func (p *Policy) Quorum() (k int, ok bool) {
-	m, known := p.byName[p.quorum]
-	if !known {
-		return 0, false
+// Threshold says how many cosigners the policy needs, and of how many. Where the quorum is a group of
+// groups, no single number says it, and needed is 0; of is then the number of all cosigners.
+func (p *Policy) Threshold() (needed, of int) {
+	if p.quorum == noQuorum {
+		return 0, 0
 	}
-	if !m.isGroup {
-		return 1, true
+	m, ok := p.byName[p.quorum]
+	switch {
+	case !ok:
+		return 0, len(p.witnesses)
+	case !m.isGroup:
+		return 1, 1
 	}
 	g := p.groups[m.position]
 	for _, name := range g.members {
 		if p.byName[name].isGroup {
-			return 0, false
+			return 0, len(p.witnesses)
 		}
 	}
-	return g.k, true
+	return g.k, len(g.members)
 }
 
 // String returns the policy's text, without the comments and the layout that

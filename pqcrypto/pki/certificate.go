@@ -59,6 +59,9 @@ func (c *Certificate) EncapsulationKey() *pqcrypto.EncapsulationKey {
 	return k
 }
 
+// Validity returns for how long the certificate was issued: the Validity of its request.
+func (c *Certificate) Validity() time.Duration { return c.NotAfter.Sub(c.NotBefore) - skew }
+
 // Fingerprint returns the SHA-256 hash of the DER. A KEM certificate names its identity certificate by it.
 func (c *Certificate) Fingerprint() [sha256.Size]byte { return sha256.Sum256(c.Raw) }
 
