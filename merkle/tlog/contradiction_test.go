@@ -109,12 +109,12 @@ func TestNoContradiction(t *testing.T) {
 	}
 }
 
-func TestPolicyQuorum(t *testing.T) {
+func TestPolicyThreshold(t *testing.T) {
 	t.Parallel()
 	l := newTestLedger(t, 3)
 	for k := 1; k <= 3; k++ {
-		if got, of := l.policy(t, k).Threshold(); got != k || of == 0 {
-			t.Errorf("a policy of %d of 3: %d, %v", k, got, ok)
+		if got, of := l.policy(t, k).Threshold(); got != k || of != 3 {
+			t.Errorf("a policy of %d of 3: %d of %d", k, got, of)
 		}
 	}
 	w := fmt.Sprintf("log %s\nwitness a %s\nwitness b %s\n", l.log.Key(), l.nodes[0].Key(), l.nodes[1].Key())
@@ -130,7 +130,7 @@ func TestPolicyQuorum(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, _ := p.Threshold(); got != want {
-			t.Errorf("%s: %d, %v; want %d", text, got, ok, want)
+			t.Errorf("%s: %d, want %d", text, got, want)
 		}
 	}
 }
