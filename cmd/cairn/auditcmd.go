@@ -63,8 +63,8 @@ is busy is waited for as it asks (Retry-After), up to --timeout for each file.
 
 Each finding says whom it blames: the copy, whose files are not those that were
 signed, or the ledger, whose keys signed what is wrong. A ledger without entries
-is in order: the code is 0, and nothing is proved, since nothing is signed yet. A
-source without a checkpoint that does not say so either is no ledger: 4.
+is in order: the code is 0, and nothing is proved, since nothing is signed yet.
+A source without a checkpoint that does not say so either is no ledger: 4.
 
 With --state FILE an audit that found nothing wrong is remembered, and the next
 one reads only what is new, and proves that the old part has not changed. A

@@ -130,13 +130,10 @@ func TestBenchOptions(t *testing.T) {
 		t.Errorf("got %+v, %v", ok, err)
 	}
 	for name, change := range map[string]func(*benchOptions){
-		"no clients":   func(o *benchOptions) { o.Clients = 0 },
-		"no entries":   func(o *benchOptions) { o.Batch = 0 },
-		"large":        func(o *benchOptions) { o.Size = 65536 },
-		"large batch":  func(o *benchOptions) { o.Batch, o.Size = 8192, 256 },
-		"other mode":   func(o *benchOptions) { o.Mode = "x" },
-		"no in flight": func(o *benchOptions) { o.Mode, o.InFlight = "stream", 0 },
-		"no end":       func(o *benchOptions) { o.Duration = 0 },
+		"large":       func(o *benchOptions) { o.Size = 65536 },
+		"large batch": func(o *benchOptions) { o.Batch, o.Size = 8192, 256 },
+		"other mode":  func(o *benchOptions) { o.Mode = "x" },
+		"no end":      func(o *benchOptions) { o.Duration = 0 },
 	} {
 		o := ok
 		change(&o)

@@ -115,7 +115,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 				return usagef("--output must be text or json, not %q", a.format)
 			}
 			for n, arg := range args {
-				if arg == "" {
+				if arg == "" && !strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) { // the shell asks for words that begin with nothing
 					return usagef("argument %d of %s is empty", n+1, cmd.CommandPath())
 				}
 			}
