@@ -48,7 +48,7 @@ func TestCompletion(t *testing.T) {
 		"cluster up ":              "1 3 5 :4",
 		"append --key ":            ":4",
 		"append ":                  ":0",
-		"verify --payload ":        ":8",
+		"verify --payload ":        ":0",
 		"pki issue --dir ":         ":16",
 		"cluster ki":               "kill :4",
 	} {

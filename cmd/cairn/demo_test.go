@@ -130,7 +130,6 @@ func TestBenchOptions(t *testing.T) {
 		t.Errorf("got %+v, %v", ok, err)
 	}
 	for name, change := range map[string]func(*benchOptions){
-		"large":       func(o *benchOptions) { o.Size = 65536 },
 		"large batch": func(o *benchOptions) { o.Batch, o.Size = 8192, 256 },
 		"other mode":  func(o *benchOptions) { o.Mode = "x" },
 		"no end":      func(o *benchOptions) { o.Duration = 0 },
