@@ -560,3 +560,22 @@ func TestTooManyCalls(t *testing.T) {
 		}
 	}
 }
+
+// TestTimeOfAnAttempt: a node that is paused must not hold up what can be repeated elsewhere; what cannot be repeated gets longer, since
+// giving it up makes its outcome unknown.
+func TestTimeOfAnAttempt(t *testing.T) {
+	t.Parallel()
+	for key, most := range map[string]time.Duration{"k": 3 * time.Second, "": 10 * time.Second} {
+		cluster, c := start(t, 1)
+		var left time.Duration
+		cluster.Nodes[0].Before = func(ctx context.Context, _ ledger.Batch) error {
+			deadline, _ := ctx.Deadline()
+			left = time.Until(deadline)
+			return nil
+		}
+		mustAppend(t, c, entry(key, "x"))
+		if left > most || left <= 0 || key == "" && left <= 3*time.Second {
+			t.Errorf("key %q: an attempt may take %s, want up to %s", key, left, most)
+		}
+	}
+}

@@ -33,7 +33,12 @@ type scripted struct {
 	consistency *cairnv1.ConsistencyProofResponse
 	receipt     *cairnv1.ReceiptResponse
 	checkpoint  *cairnv1.CheckpointResponse
+	stream      func(appends) error
 }
+
+type appends = grpc.BidiStreamingServer[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]
+
+func (s *scripted) AppendStream(stream appends) error { return s.stream(stream) }
 
 func (s *scripted) Append(context.Context, *cairnv1.AppendRequest) (*cairnv1.AppendResponse, error) {
 	return s.append_, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
 )
@@ -117,5 +118,30 @@ func TestReceiptOfAnotherIndex(t *testing.T) {
 	}
 	if _, err := c.receiptOf(want{index: 2}, r.Receipt, cp); err == nil {
 		t.Error("the receipt of entry 1 was accepted for entry 2")
+	}
+}
+
+// TestLeavesAndEntries: an answer with another number of leaves than of entries is refused, though each of its receipts is right.
+func TestLeavesAndEntries(t *testing.T) {
+	t.Parallel()
+	_, c := inside(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	n := c.nodes.forLeader()
+	req := &cairnv1.AppendRequest{Entries: []*cairnv1.NewEntry{{Payload: []byte("x")}, {Payload: []byte("y")}}, Wait: cairnv1.Wait_WAIT_SEALED}
+	resp, err := n.ledger.Append(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.check(ctx, n, req, 0, resp); err != nil || a[1].Receipt == nil {
+		t.Fatalf("the honest answer: %+v, %v", a, err)
+	}
+	leaves := resp.Leaves
+	for _, other := range [][]*cairnv1.ProvedLeaf{leaves[:1], nil, append(leaves[:2:2], leaves[1])} {
+		resp.Leaves = other
+		var v *VerificationError
+		if a, err := c.check(ctx, n, req, 0, resp); !errors.As(err, &v) {
+			t.Errorf("%d leaves for 2 entries: got %+v, %v, want a verification error", len(other), a, err)
+		}
 	}
 }

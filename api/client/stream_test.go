@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
@@ -202,6 +204,97 @@ func TestStreamClosedWhileConnecting(t *testing.T) {
 		s.Close()
 		if _, err := p.Wait(within(t)); err != nil {
 			t.Errorf("client %d: %v", i, err)
+		}
+	}
+}
+
+// silent takes batches and answers none.
+func silent(stream appends) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+// TestStreamSilentNode: a node that takes a batch and says nothing more is given up, and the outcome is unknown.
+func TestStreamSilentNode(t *testing.T) {
+	t.Parallel()
+	c := against(t, &scripted{stream: silent})
+	s := c.OpenStream(within(t))
+	p, err := s.Append(within(t), []client.Entry{entry("", "x")})
+	must(t, err)
+	_, err = p.Wait(within(t))
+	wantError(t, err, client.ReasonUnreachable, false)
+	s.Close()
+}
+
+// TestStreamWindow: no more than 64 batches are on their way; the next one waits, and was never sent if its caller gives up.
+func TestStreamWindow(t *testing.T) {
+	t.Parallel()
+	c := against(t, &scripted{stream: silent})
+	ctx, cancel := context.WithCancel(within(t))
+	s := c.OpenStream(ctx)
+	for i := range 64 {
+		if _, err := s.Append(within(t), []client.Entry{entry("", fmt.Sprint(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	short, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer end()
+	_, err := s.Append(short, []client.Entry{entry("", "one more")})
+	wantError(t, err, client.ReasonDeadline, true)
+	cancel()
+	s.Close()
+}
+
+// TestStreamAnswerToNobody: an answer to a batch that is not on its way, on this connection, is no answer.
+func TestStreamAnswerToNobody(t *testing.T) {
+	t.Parallel()
+	at := func(id, index uint64) *cairnv1.AppendStreamResponse {
+		return &cairnv1.AppendStreamResponse{RequestId: id, Result: &cairnv1.AppendStreamResponse_Response{
+			Response: &cairnv1.AppendResponse{Indexes: []uint64{index}, Size: 9},
+		}}
+	}
+	noLeader := &cairnv1.AppendStreamResponse{RequestId: 1, Result: &cairnv1.AppendStreamResponse_Error{Error: &cairnv1.StreamError{
+		Code: int32(codes.Unavailable), Reason: "NO_LEADER", Detail: &cairnv1.ErrorDetail{Outcome: cairnv1.Outcome_OUTCOME_DEFINITE},
+	}}}
+	var connections atomic.Int32
+	c := against(t, &scripted{stream: func(stream appends) error {
+		first := connections.Add(1) == 1
+		if first { // both batches are here, so the second one is still on its way when the first one has been refused
+			for range 2 {
+				if _, err := stream.Recv(); err != nil {
+					return err
+				}
+			}
+			for _, answer := range []*cairnv1.AppendStreamResponse{at(77, 6), noLeader, at(1, 7), at(2, 1)} {
+				if err := stream.Send(answer); err != nil {
+					return err
+				}
+			}
+		}
+		for {
+			req, err := stream.Recv()
+			if err != nil {
+				return err
+			}
+			if err := stream.Send(at(req.RequestId, 5)); err != nil {
+				return err
+			}
+		}
+	}})
+	s := c.OpenStream(within(t))
+	var pending []*client.Pending
+	for _, payload := range []string{"refused, then repeated", "answered"} {
+		p, err := s.Append(within(t), []client.Entry{entry("", payload)})
+		must(t, err)
+		pending = append(pending, p)
+	}
+	s.Close()
+	for i, want := range []uint64{5, 1} {
+		if a, err := pending[i].Wait(within(t)); err != nil || a[0].Index != want {
+			t.Errorf("batch %d: got %+v, %v, want index %d", i+1, a, err, want)
 		}
 	}
 }
