@@ -1,0 +1,356 @@
+package cluster_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/local"
+	"github.com/cairnledger/cairn/cluster/node"
+	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/seal"
+)
+
+// threats holds, for every row of the table of stolen keys in docs/threat-model.md, the tests that try what the row says
+// with the stolen thing in hand. A test is a package of this module and a name.
+var threats = map[string][]string{
+	"one node's cosigner key": {
+		"cluster TestThreatForgedCheckpoints", "ledger/seal TestOneStolenKeyStopsNobody", "ledger/seal TestTwoSealedTrees", "ledger/seal TestRestored",
+	},
+	"cosigner keys of a quorum **and** the log key": {"cluster TestThreatForgedCheckpoints", "api/client TestFork", "api/client TestForkBehind"},
+	"the log key alone":                             {"cluster TestThreatForgedCheckpoints"},
+	"a whole node: its cosigner, log and identity keys": {
+		"ledger/seal TestTwoSealedTrees", "ledger/seal TestEquivocation", "ledger/seal TestNoSignatureWithoutTheRequesters", "cluster/node TestLiarForks",
+	},
+	"one node's ML-DSA identity key": {
+		"cluster TestThreatIdentityKey", "pqcrypto/lpa TestSignaturesOfOtherKinds", "pqcrypto/lpa TestRelayByMemberWithItsOwnCertificate",
+		"pqcrypto/lpa TestMemberAnswersForAnother", "ledger/seal TestForgeries",
+	},
+	"one node's ML-KEM key":            {"pqcrypto/lpa TestThiefOfKEMKey"},
+	"a writer's key":                   {"cluster TestThreatClientKeys", "api/server TestAppendPrincipalComesFromTheChannel"},
+	"an admin's key":                   {"cluster TestThreatClientKeys", "cluster TestThreatNoCallRewrites"},
+	"the root key":                     {"cluster TestThreatForgedCheckpoints"},
+	"a node's disk":                    {"ledger TestEveryReadIsProved", "ledger TestTilesOfEveryLevelAreProved", "api/client TestHostileServer"},
+	"a node's disk, with write access": {"ledger TestBadgerCorruption", "ledger TestStoredCheckpointWithAnotherRoot", "api/client TestLies", "raftnode TestDamagedLogStopsTheNode"},
+	"the network": {
+		"pqcrypto/lpa TestReplayOnAnotherConnection", "pqcrypto/lpa TestReplayedFinished", "pqcrypto/lpa TestTerminatingMITM",
+		"pqcrypto/lpa TestFlippedBytesOnTheWire", "pqcrypto/lpa TestWrongServerIdentity",
+	},
+}
+
+// TestThreatTable holds the page to the tests: a row without a test, or a test without a row, is a fault.
+func TestThreatTable(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "threat-model.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(page), "| stolen |")
+	if !ok {
+		t.Fatal("docs/threat-model.md has no table of stolen keys")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]bool{}
+	for _, line := range strings.Split(table, "\n")[2:] {
+		if row, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |"); ok {
+			rows[row] = true
+		}
+	}
+	for row := range rows {
+		if len(threats[row]) == 0 {
+			t.Errorf("no test tries what docs/threat-model.md says of %q", row)
+		}
+	}
+	for row, tests := range threats {
+		if !rows[row] {
+			t.Errorf("docs/threat-model.md has no row %q", row)
+		}
+		for _, test := range tests {
+			folder, name, _ := strings.Cut(test, " ")
+			if !hasTest(t, filepath.Join("..", filepath.FromSlash(folder)), name) {
+				t.Errorf("%q: package %s has no test %s", row, folder, name)
+			}
+		}
+	}
+}
+
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`(?m)^func ` + name + `\(t \*testing\.T\)`)
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return declared.Match(text)
+	})
+}
+
+// loot is what can be stolen from a cluster that was made and not started.
+type loot struct {
+	cluster *local.Cluster
+	policy  *tlog.Policy
+}
+
+func makeLoot(t *testing.T, quorum int) *loot {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := local.Create(local.Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, SealQuorum: quorum, Executable: exe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(c.PolicyPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := tlog.ParsePolicy(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &loot{cluster: c, policy: policy}
+}
+
+func (l *loot) signingKey(t *testing.T, path ...string) *pqcrypto.SigningKey {
+	t.Helper()
+	key, err := pqcrypto.ReadKeyFile(filepath.Join(append([]string{l.cluster.Dir()}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(*pqcrypto.SigningKey)
+}
+
+// logKey opens the log key with what lies on a node's disk.
+func (l *loot) logKey(t *testing.T) *pqcrypto.SigningKey {
+	t.Helper()
+	sealing, err := seal.ReadKeyFile(filepath.Join(l.cluster.NodeDir("n1"), "sealing.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := seal.OpenKeyFile(sealing, node.LogKeyLabel(l.cluster.Origin()), filepath.Join(l.cluster.NodeDir("n1"), "log.key.sealed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(*pqcrypto.SigningKey)
+}
+
+// TestThreatForgedCheckpoints tries to make a checkpoint that verifies, with the keys of a real cluster.
+func TestThreatForgedCheckpoints(t *testing.T) {
+	t.Parallel()
+	for _, quorum := range []int{2, 3} {
+		l := makeLoot(t, quorum)
+		origin := l.cluster.Origin()
+		cp := tlog.Checkpoint{Origin: origin, Size: 1000, Root: merkle.LeafHash([]byte("forged"))}
+		line := func(name string, key *pqcrypto.SigningKey) tlog.Signature {
+			t.Helper()
+			c, err := tlog.NewCosigner(name, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sig, err := c.Cosign(cp, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sig
+		}
+		var cosigned []tlog.Signature
+		for _, name := range l.cluster.Names() {
+			cosigned = append(cosigned, line(origin+"/"+name, l.signingKey(t, name, "cosigner.key")))
+		}
+		log := line(origin, l.logKey(t))
+		// A certificate's key in place of a cosigner's, with the name and id of the key that is trusted.
+		as := func(trusted tlog.Signature, key *pqcrypto.SigningKey) tlog.Signature {
+			raw, err := key.SignStandard([]byte(cp.Text()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return tlog.Signature{Name: trusted.Name, KeyID: trusted.KeyID, Data: append(make([]byte, 8), raw...)}
+		}
+		root, identity := l.signingKey(t, "pki", "root.key"), l.signingKey(t, "n2", "node.key")
+		for name, x := range map[string]struct {
+			sigs []tlog.Signature
+			want error
+		}{
+			"one cosigner key":                          {cosigned[:1], tlog.ErrNoLogSignature},
+			"one cosigner key and the log key":          {[]tlog.Signature{log, cosigned[0]}, tlog.ErrQuorum},
+			"one cosigner key, three times":             {[]tlog.Signature{log, cosigned[0], cosigned[0], cosigned[0]}, tlog.ErrQuorum},
+			"the log key alone":                         {[]tlog.Signature{log}, tlog.ErrQuorum},
+			"one key fewer than the quorum":             {append([]tlog.Signature{log}, cosigned[:quorum-1]...), tlog.ErrQuorum},
+			"all cosigner keys without the log key":     {cosigned, tlog.ErrNoLogSignature},
+			"the root key as the log":                   {append([]tlog.Signature{as(log, root)}, cosigned...), tlog.ErrBadSignature},
+			"the root key as a cosigner":                {append([]tlog.Signature{log, as(cosigned[quorum-1], root)}, cosigned[:quorum-1]...), tlog.ErrBadSignature},
+			"an identity key as a cosigner":             {append([]tlog.Signature{log, as(cosigned[quorum-1], identity)}, cosigned[:quorum-1]...), tlog.ErrBadSignature},
+			"a quorum of cosigner keys and the log key": {append([]tlog.Signature{log}, cosigned[:quorum]...), nil},
+		} {
+			note := tlog.Note{Text: cp.Text(), Signatures: x.sigs}
+			if _, err := l.policy.Verify(note.Marshal()); !errors.Is(err, x.want) || x.want == nil && err != nil {
+				t.Errorf("%d of 3 seal, %s: %v, want %v", quorum, name, err, x.want)
+			}
+		}
+	}
+}
+
+// TestThreatIdentityKey: with a node's identity the API gives nothing, and the name on the certificate stays the node's.
+func TestThreatIdentityKey(t *testing.T) {
+	c := startCluster(t, 1)
+	p, err := client.LoadProfile(c.Profile("writer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.State, p.Certificate, p.Key = "", filepath.Join(c.NodeDir("n1"), "node.crt"), filepath.Join(c.NodeDir("n1"), "node.key")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cl, err := client.Dial(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := cl.Append(ctx, client.Entry{Payload: []byte("x")}); err == nil || !strings.Contains(err.Error(), "role") {
+		t.Errorf("a node's identity appends: %v, want a refusal that names the role", err)
+	}
+	if _, err := cl.Get(ctx, 0); err == nil || !strings.Contains(err.Error(), "role") {
+		t.Errorf("a node's identity reads: %v, want a refusal that names the role", err)
+	}
+	// The certificate of a client with the key of a node: the client's session needs the client's key.
+	p.Certificate = strings.TrimSuffix(c.Profile("writer"), ".yaml") + ".crt"
+	if other, err := client.Dial(ctx, p); err == nil {
+		short, stop := context.WithTimeout(ctx, 3*time.Second)
+		defer stop()
+		if _, err = other.Append(short, client.Entry{Payload: []byte("x")}); err == nil {
+			t.Error("a node's key opens a writer's session")
+		}
+		other.Close()
+	}
+	if h, err := dial(t, c, "reader").Head(ctx); err != nil || h.Size != 0 {
+		t.Errorf("afterwards the ledger has %d entries, %v; want none", h.Size, err)
+	}
+}
+
+// TestThreatClientKeys: a writer's key appends as that writer only, and an admin's key changes nothing that is there.
+func TestThreatClientKeys(t *testing.T) {
+	c := startCluster(t, 1)
+	writer, admin, reader := dial(t, c, "writer"), dial(t, c, "admin"), dial(t, c, "reader")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	append := func(cl *client.Client, payload string) (client.Appended, error) {
+		return cl.Append(ctx, client.Entry{Key: []byte("invoice-17"), Payload: []byte(payload)})
+	}
+	first, err := append(admin, "the admin's")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same idempotency key under another principal is another key: it neither reads nor replaces the entry.
+	second, err := append(writer, "the writer's")
+	if err != nil || second.Index == first.Index {
+		t.Fatalf("the writer's append with the admin's key: %+v, %v; want an entry of its own", second, err)
+	}
+	for _, x := range []struct {
+		index              uint64
+		principal, payload string
+	}{{first.Index, "/svc/admin", "the admin's"}, {second.Index, "/svc/writer", "the writer's"}} {
+		e, err := reader.Get(ctx, x.index)
+		if err != nil || !strings.HasSuffix(e.Principal, x.principal) || string(e.Payload) != x.payload {
+			t.Errorf("entry %d is %q by %s, %v; want %q by …%s", x.index, e.Payload, e.Principal, err, x.payload, x.principal)
+		}
+	}
+	if _, err := append(admin, "rewritten"); err == nil || !client.IsDefinite(err) {
+		t.Errorf("the admin replaces a payload: %v, want a definite refusal", err)
+	}
+	if e, err := reader.Get(ctx, first.Index); err != nil || string(e.Payload) != "the admin's" {
+		t.Errorf("entry %d is now %q, %v", first.Index, e.Payload, err)
+	}
+	for name, cl := range map[string]*client.Client{"writer": writer, "reader": reader} {
+		if _, err := cl.TransferLeadership(ctx, "n1"); err == nil || !strings.Contains(err.Error(), "role") {
+			t.Errorf("a %s moves leadership: %v, want a refusal that names the role", name, err)
+		}
+	}
+}
+
+// TestThreatNoCallRewrites: the API has no call that changes or removes what is there. A new call is judged here first.
+func TestThreatNoCallRewrites(t *testing.T) {
+	t.Parallel()
+	harmless := map[string]string{
+		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership",
+		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
+		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Status": "reads",
+	}
+	for _, service := range []grpc.ServiceDesc{cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc} {
+		var names []string
+		for _, m := range service.Methods {
+			names = append(names, m.MethodName)
+		}
+		for _, s := range service.Streams {
+			names = append(names, s.StreamName)
+		}
+		for _, name := range names {
+			if harmless[name] == "" {
+				t.Errorf("%s has a call %s: does it add, read, or change what is there?", service.ServiceName, name)
+			}
+		}
+	}
+}
+
+// TestThreatQuorumTable computes the table of quorums in docs/threat-model.md by trying every way in which honest
+// replicas can be divided between two trees.
+func TestThreatQuorumTable(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "threat-model.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| (\d+) \| (\d+)( \(majority\))? \| (\d+) stolen keys? \| (\d+) \| (\d+) \|$`).FindAllSubmatch(page, -1)
+	if len(rows) != 13 {
+		t.Fatalf("docs/threat-model.md has %d rows of quorums, want 13", len(rows))
+	}
+	number := func(b []byte) int {
+		n, err := strconv.Atoi(string(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, row := range rows {
+		n, q := number(row[1]), number(row[2])
+		stolen := n
+		for f := n; f >= 0; f-- {
+			for one := 0; one <= n-f; one++ { // honest replicas on the first tree
+				if one+f >= q && n-f-one+f >= q {
+					stolen = f
+				}
+			}
+		}
+		least, most := ledgerseal.QuorumRange(n)
+		if q < least || q > most || (len(row[3]) > 0) != (q == least && n > 2) {
+			t.Errorf("%s: the quorum is not one of %d to %d, or the word majority is wrong", row[0], least, most)
+		}
+		if got := number(row[4]); got != stolen {
+			t.Errorf("%s: two sealed trees need %d stolen keys", row[0], stolen)
+		}
+		if got := number(row[5]); got != n-q {
+			t.Errorf("%s: sealing goes on with %d nodes down", row[0], n-q)
+		}
+		if got := number(row[6]); got != n-least {
+			t.Errorf("%s: appends go on with %d nodes down", row[0], n-least)
+		}
+	}
+}
