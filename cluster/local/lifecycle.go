@@ -18,6 +18,9 @@ import (
 // stopTimeout is how long Stop waits for a node to hand over and flush.
 const stopTimeout = 15 * time.Second
 
+// killTimeout is how long the end of a killed process is waited for: its disk may hang.
+const killTimeout = 5 * time.Second
+
 // Start starts the named nodes, all without a name, and returns when they are
 // ready (or, with too few processes for a quorum, when they are live). A node
 // that runs already is left alone. A paused node is ErrPaused, and then nothing is started:
@@ -206,7 +209,10 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return c.killAll(ctx)
 }
 
+// killAll ends all nodes. It does so even if ctx has ended, which it may have while Down waited.
 func (c *Cluster) killAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
+	defer cancel()
 	for _, name := range c.Names() {
 		if err := c.Kill(ctx, name); err != nil && !errors.Is(err, ErrNotRunning) {
 			return err

@@ -57,7 +57,7 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 				if last >= 0 {
 					lines = lines[len(lines)-min(len(lines), last):]
 				}
-				if err := a.printLog(l, lines); err != nil {
+				if err := a.printNodeLog(l, lines); err != nil {
 					return err
 				}
 				logs = append(logs, l)
@@ -93,7 +93,7 @@ func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {
 			if err != nil {
 				return err
 			}
-			if err := a.printLog(l, lines); err != nil {
+			if err := a.printNodeLog(l, lines); err != nil {
 				return err
 			}
 		}
@@ -159,7 +159,7 @@ func (l *nodeLog) lines(f *os.File) ([][]byte, error) {
 	}
 }
 
-func (a *app) printLog(l *nodeLog, lines [][]byte) error {
+func (a *app) printNodeLog(l *nodeLog, lines [][]byte) error {
 	for _, line := range lines {
 		v := struct {
 			Node string          `json:"node"`

@@ -64,6 +64,11 @@ func (a *app) logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
 		Short: "Print entries in order, and with --follow every new one",
+		Long: `Print entries in order, up to the end of the ledger as it is now. When no
+entry has come for --timeout, the command gives up.
+
+With --follow it then waits for new entries, without a limit of time, and says
+on standard error whom it waits for.`,
 		Example: `  cairn log --last 10
   cairn log --follow --output json | jq .payload`,
 		Args: cobra.NoArgs,
@@ -82,27 +87,7 @@ func (a *app) logCommand() *cobra.Command {
 					}
 					first = h.Size - min(h.Size, last)
 				}
-				printed := uint64(0)
-				show := func(e client.StoredEntry) error {
-					r := storedResult(e)
-					if err := a.emit(r, r.line); err != nil {
-						return err
-					}
-					if printed++; limit > 0 && printed == limit {
-						return errLimit
-					}
-					return nil
-				}
-				var err error
-				if follow {
-					err = c.Watch(ctx, first, show)
-				} else {
-					_, err = c.Range(ctx, first, limit, show, readOptions(local)...)
-				}
-				if errors.Is(err, errLimit) {
-					return nil
-				}
-				return err
+				return a.printLog(ctx, c, logRange{first: first, limit: limit, follow: follow, local: local})
 			})
 		},
 	}
@@ -114,9 +99,6 @@ func (a *app) logCommand() *cobra.Command {
 	f.BoolVar(&local, "local", false, "ask one node without a quorum")
 	return cmd
 }
-
-// errLimit ends a log that printed as much as it was asked to.
-var errLimit = errors.New("limit reached")
 
 func (a *app) headCommand() *cobra.Command {
 	var local bool

@@ -107,17 +107,15 @@ Verify offline:    cairn verify r.tlog-proof`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkValues(cmd, args); err != nil {
+				return err
+			}
 			switch a.format {
 			case "text":
 			case "json":
 				a.json = true
 			default:
 				return usagef("--output must be text or json, not %q", a.format)
-			}
-			for n, arg := range args {
-				if arg == "" && !strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) { // the shell asks for words that begin with nothing
-					return usagef("argument %d of %s is empty", n+1, cmd.CommandPath())
-				}
 			}
 			a.started = true
 			return nil
@@ -130,7 +128,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")
 	f.StringVar(&a.profilePath, "profile", os.Getenv("CAIRN_PROFILE"), "client profile `file` [$CAIRN_PROFILE]")
 	f.StringVar(&a.policyPath, "policy", os.Getenv("CAIRN_POLICY"), "tlog-policy `file` that receipts and checkpoints must meet [$CAIRN_POLICY]")
-	numberFlag(f, &a.timeout, "timeout", "", 30*time.Second, time.Millisecond, maxWait, "give up after this `duration`")
+	numberFlag(f, &a.timeout, "timeout", "", 30*time.Second, time.Millisecond, maxWait, "give up after this `duration`, or when nothing has come for it")
 	// The defaults above come from the environment: help shows the variable, not the value.
 	f.Lookup("profile").DefValue, f.Lookup("policy").DefValue = "", ""
 

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/cairnledger/cairn/cluster/local"
+)
+
+// everyCommand calls f for every command that can be run, with the words that call it.
+func everyCommand(f func(cmd *cobra.Command, words []string)) {
+	var walk func(*cobra.Command, []string)
+	walk = func(c *cobra.Command, words []string) {
+		if c.Runnable() {
+			f(c, words)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub, append(slices.Clone(words), sub.Name()))
+		}
+	}
+	root := (&app{}).rootCommand()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	walk(root, nil)
+}
+
+// try runs a command line and returns its exit code and what it wrote to standard error.
+func try(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	var errs bytes.Buffer
+	code := execute(t.Context(), args, streams{in: strings.NewReader("x"), out: &bytes.Buffer{}, err: &errs})
+	return code, errs.String()
+}
+
+// TestEmptyValues: in every command, an empty value of any flag is a usage error, and so is an empty argument.
+func TestEmptyValues(t *testing.T) {
+	t.Parallel()
+	n := 0
+	everyCommand(func(cmd *cobra.Command, words []string) {
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		flags.AddFlagSet(cmd.NonInheritedFlags())
+		flags.AddFlagSet(cmd.InheritedFlags())
+		flags.VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() == "bool" {
+				return
+			}
+			n++
+			args := append(append(slices.Clone(words), arguments(cmd)...), "--"+f.Name+"=")
+			if code, says := try(t, args...); code != exitUsage || !strings.Contains(says, f.Name) {
+				t.Errorf("%v: exit code %d, %s", args, code, says)
+			}
+		})
+		if given := arguments(cmd); len(given) > 0 {
+			n++
+			given[len(given)-1] = ""
+			args := append(slices.Clone(words), given...)
+			if code, says := try(t, args...); code != exitUsage || !strings.Contains(says, "is empty") {
+				t.Errorf("%q: exit code %d, %s", args, code, says)
+			}
+		}
+	})
+	if n < 200 {
+		t.Errorf("only %d values were tried", n)
+	}
+}
+
+// arguments are as many arguments as a command takes.
+func arguments(cmd *cobra.Command) []string {
+	var args []string
+	for _, word := range strings.Fields(cmd.Use)[1:] {
+		word = strings.Trim(word, "[]().|")
+		if strings.HasPrefix(word, "-") {
+			break // a flag, and its value
+		}
+		if word == "" || word != strings.ToUpper(word) {
+			continue
+		}
+		args = append(args, "1")
+		if cmd.Args != nil && cmd.Args(cmd, append(slices.Clone(args), "1")) != nil {
+			break
+		}
+	}
+	return args
+}
+
+// downProfile returns the profile of a cluster of which no node runs, and its directory.
+func downProfile(t *testing.T) (profile, dir string) {
+	t.Helper()
+	exe, err := os.Executable()
+	check(t, err)
+	c, err := local.Create(local.Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3, Executable: exe})
+	check(t, err)
+	return c.Profile("admin"), c.Dir()
+}
+
+// TestTimeoutIsKept runs every command that talks to a ledger with no node there: each ends when --timeout says so, and
+// with the code for it. A command that is not listed is one that does not talk to a ledger.
+func TestTimeoutIsKept(t *testing.T) {
+	t.Parallel()
+	profile, dir := downProfile(t)
+	entry := filepath.Join(dir, "policy")
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
+	check(t, err)
+	defer deaf.Close()
+	network := map[string][]string{
+		"append":         {entry},
+		"get":            {"0"},
+		"log":            nil,
+		"head":           nil,
+		"receipt":        {"0"},
+		"audit":          nil,
+		"consistency":    {"1", "2"},
+		"status":         nil,
+		"move-leader":    {"n1"},
+		"cluster status": {"--dir", dir},
+		"cluster logs":   {"leader", "--dir", dir},
+		"cluster kill":   {"leader", "--dir", dir},
+		"cluster stop":   {"leader", "--dir", dir},
+		"cluster start":  {"leader", "--dir", dir},
+		"cluster pause":  {"leader", "--dir", dir},
+		"cluster resume": {"leader", "--dir", dir},
+	}
+	more := map[string][]string{ // other ways through the same commands
+		"append --lines " + entry:                     nil,
+		"append --sealed " + entry:                    nil,
+		"append --expected-size 0 " + entry:           nil,
+		"log --last 3":                                nil,
+		"log --last 3 --follow":                       nil,
+		"log --local":                                 nil,
+		"log --limit 2 --output json":                 nil,
+		"head --local":                                nil,
+		"audit --save " + filepath.Join(dir, "saved"): nil,
+		"audit http://" + deaf.Addr().String():        nil,
+		"cluster logs leader --follow --dir " + dir:   nil,
+	}
+	others := []string{ // no ledger, or a limit of their own
+		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
+		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "ledger", "ledger dump", "ledger verify", "man", "node", "node init", "pki", "pki init",
+		"pki inspect", "pki issue", "pki show", "policy", "policy show", "verify", "version", "wal", "wal dump", "wal verify",
+	}
+	run := func(t *testing.T, words []string) {
+		t.Helper()
+		args := append(words, "--timeout", "300ms", "--profile", profile)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var errs bytes.Buffer
+		code := execute(ctx, args, streams{in: strings.NewReader("x"), out: &bytes.Buffer{}, err: &errs})
+		if ctx.Err() != nil {
+			t.Errorf("%v has not ended after %v", words, time.Since(start))
+		}
+		// Nothing was sent to a node, so nothing is unknown.
+		if code != exitUnavailable {
+			t.Errorf("%v: exit code %d, want %d: %s", words, code, exitUnavailable, errs.String())
+		}
+	}
+	found := map[string]bool{}
+	everyCommand(func(_ *cobra.Command, words []string) {
+		name := strings.Join(words, " ")
+		args, ok := network[name]
+		if found[name] = ok; !ok {
+			if !slices.Contains(others, name) {
+				t.Errorf("does %q talk to a ledger? Add it to this test", name)
+			}
+			return
+		}
+		t.Run(name, func(t *testing.T) { run(t, append(words, args...)) })
+	})
+	for name := range network {
+		if !found[name] {
+			t.Errorf("there is no command %q", name)
+		}
+	}
+	for line := range more {
+		t.Run(line, func(t *testing.T) { run(t, strings.Fields(line)) })
+	}
+}
+
+// TestFollowSaysForWhom: log --follow has no end, and says what it waits for.
+func TestFollowSaysForWhom(t *testing.T) {
+	t.Parallel()
+	profile, _ := downProfile(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := &signalling{text: make(chan string, 100)}
+	done := make(chan int, 1)
+	go func() {
+		done <- execute(ctx, []string{"log", "--follow", "--from", "7", "--timeout", "200ms", "--profile", profile}, streams{out: &bytes.Buffer{}, err: errs})
+	}()
+	var said string
+	late := time.After(time.Minute)
+	for !strings.Contains(said, "still waiting") {
+		select {
+		case <-late:
+			t.Fatalf("it says only %q", said)
+		case text := <-errs.text:
+			said += text
+		case code := <-done:
+			t.Fatalf("it ended with %d: %s", code, said)
+		}
+	}
+	for _, part := range []string{"waiting for entry 7", "n1", "n2", "n3", "until interrupted"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("%q does not say %q", said, part)
+		}
+	}
+	cancel()
+	if code := <-done; code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// signalling passes on what is written.
+type signalling struct{ text chan string }
+
+func (s *signalling) Write(p []byte) (int, error) {
+	select {
+	case s.text <- string(p):
+	default:
+	}
+	return len(p), nil
+}
