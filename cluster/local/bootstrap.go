@@ -32,8 +32,9 @@ const (
 	// of `cairn pki issue`, too: a renewal as documented changes nothing.
 	LeafValidity = 365 * 24 * time.Hour
 
-	// creatingMarker is there while Create works; a directory that has it is
-	// the rest of an interrupted Create and is made anew.
+	// creatingMarker is there while Create works. A directory that has it holds the
+	// rest of an interrupted Create, in which no node was ever started: it is no
+	// cluster, and Create makes it anew.
 	creatingMarker = ".creating"
 )
 
@@ -77,18 +78,14 @@ func Create(o Options) (*Cluster, error) {
 		return nil, err
 	}
 	b := &bootstrap{opts: o, dir: dir}
-	if err := b.run(); err != nil {
-		return nil, err
+	for _, step := range b.steps() {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
 	c, err := Open(dir)
 	if err != nil {
 		return nil, err
-	}
-	if err := writeFile(c.EnvPath(), []byte(c.Environment().Shell()), 0o644); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(filepath.Join(dir, creatingMarker)); err != nil {
-		return nil, errors.Wrap(err, "finish cluster directory")
 	}
 	c.lifeline = o.Lifeline
 	return c, nil
@@ -104,10 +101,10 @@ func claim(dir string) error {
 	if err != nil {
 		return errors.Wrap(err, "read cluster directory")
 	}
-	if _, err := os.Stat(filepath.Join(dir, creatingMarker)); err == nil {
-		exe := filepath.Join(dir, "bin")
+	if creating(dir) {
+		// The marker stays to the end: clearing may be interrupted, too.
 		for _, e := range entries {
-			if path := filepath.Join(dir, e.Name()); path != exe && ownName(e.Name()) {
+			if path := filepath.Join(dir, e.Name()); e.Name() != "bin" && e.Name() != creatingMarker && ownName(e.Name()) {
 				if err := os.RemoveAll(path); err != nil {
 					return errors.Wrap(err, "clear the rest of an interrupted start")
 				}
@@ -115,7 +112,7 @@ func claim(dir string) error {
 		}
 	} else {
 		for _, e := range entries {
-			if e.Name() != "bin" {
+			if e.Name() != "bin" && e.Name() != creatingMarker+asideSuffix {
 				return errors.Newf("%s is neither empty nor a cluster (it holds %s): choose another directory", dir, e.Name())
 			}
 		}
@@ -137,39 +134,54 @@ type bootstrap struct {
 	cosigners []*tlog.VerifierKey
 }
 
-func (b *bootstrap) run() error {
-	if err := b.identify(); err != nil {
-		return err
+// steps make the directory complete, one after the other. An interruption after any of them leaves
+// the marker, which the last step removes.
+func (b *bootstrap) steps() []func() error {
+	steps := []func() error{
+		b.identify,
+		func() error {
+			_, err := installExecutable(b.opts.Executable, filepath.Join(b.dir, "bin"))
+			return err
+		},
+		func() error { return errors.Wrap(b.root(), "make root authority") },
 	}
-	if _, err := installExecutable(b.opts.Executable, filepath.Join(b.dir, "bin")); err != nil {
-		return err
+	for i := range b.opts.Nodes {
+		steps = append(steps, func() error {
+			n := b.state.Nodes[i]
+			return errors.Wrapf(b.nodeKeys(n), "make keys of %s", n.Name)
+		})
 	}
-	if err := b.root(); err != nil {
-		return errors.Wrap(err, "make root authority")
-	}
-	for _, n := range b.state.Nodes {
-		if err := b.nodeKeys(n); err != nil {
-			return errors.Wrapf(err, "make keys of %s", n.Name)
-		}
-	}
-	if err := b.policy(); err != nil {
-		return errors.Wrap(err, "write policy")
-	}
-	for _, n := range b.state.Nodes {
-		if err := b.config(n); err != nil {
-			return errors.Wrapf(err, "write configuration of %s", n.Name)
-		}
+	steps = append(steps, func() error { return errors.Wrap(b.policy(), "write policy") })
+	for i := range b.opts.Nodes {
+		steps = append(steps, func() error {
+			n := b.state.Nodes[i]
+			return errors.Wrapf(b.config(n), "write configuration of %s", n.Name)
+		})
 	}
 	for _, role := range []pki.Role{pki.RoleWriter, pki.RoleReader, pki.RoleAdmin} {
-		if err := b.profile(role); err != nil {
-			return errors.Wrapf(err, "make %s's profile", role)
-		}
+		steps = append(steps, func() error { return errors.Wrapf(b.profile(role), "make %s's profile", role) })
 	}
+	return append(steps, b.description, b.environment, func() error {
+		return errors.Wrap(os.Remove(filepath.Join(b.dir, creatingMarker)), "finish cluster directory")
+	})
+}
+
+// description writes cluster.json.
+func (b *bootstrap) description() error {
 	raw, err := json.MarshalIndent(b.state, "", "  ")
 	if err != nil {
 		return errors.Wrap(err, "encode cluster.json")
 	}
 	return writeFile(filepath.Join(b.dir, "cluster.json"), append(raw, '\n'), 0o644)
+}
+
+// environment writes the file that a shell sources.
+func (b *bootstrap) environment() error {
+	c, err := open(b.dir)
+	if err != nil {
+		return err
+	}
+	return writeFile(c.EnvPath(), []byte(c.Environment().Shell()), 0o644)
 }
 
 // identify chooses names, numbers and ports.

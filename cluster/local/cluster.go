@@ -30,8 +30,7 @@ type NodeInfo struct {
 // HTTPURL returns the base URL of the node's HTTP side.
 func (n NodeInfo) HTTPURL() string { return "http://" + n.HTTP }
 
-// state is cluster.json. It is written last, so its presence says that the
-// directory is complete.
+// state is cluster.json. A directory that has it and no creatingMarker is complete.
 type state struct {
 	Version   int    `json:"version"` // 1
 	ClusterID string `json:"cluster_id"`
@@ -57,12 +56,25 @@ type Cluster struct {
 	}
 }
 
-// Open returns the cluster in dir, or ErrNoCluster.
+// Open returns the cluster in dir, or ErrNoCluster. The rest of an interrupted Create is no cluster.
 func Open(dir string) (*Cluster, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, errors.Wrap(err, "find cluster directory")
 	}
+	if creating(abs) {
+		return nil, errors.Wrapf(ErrNoCluster, "open %s, which an interrupted 'up' left unfinished", abs)
+	}
+	return open(abs)
+}
+
+// creating says whether the directory holds the rest of an interrupted Create.
+func creating(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, creatingMarker))
+	return err == nil
+}
+
+func open(abs string) (*Cluster, error) {
 	raw, err := os.ReadFile(filepath.Join(abs, "cluster.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errors.Wrapf(ErrNoCluster, "open %s", abs)

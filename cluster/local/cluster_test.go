@@ -175,6 +175,62 @@ func TestInterruptedCreate(t *testing.T) {
 	}
 }
 
+// TestCreateInterruptedAnywhere cuts Create off after each of its steps, with a half-written file beside each that is
+// there: no cluster is found then, and the next Create makes one, with nothing left over.
+func TestCreateInterruptedAnywhere(t *testing.T) {
+	t.Parallel()
+	names := func(dir string) string {
+		var all []string
+		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			all = append(all, strings.TrimPrefix(path, dir))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(all, " ")
+	}
+	whole := create(t, Options{Dir: t.TempDir(), Nodes: 1})
+	o := Options{Nodes: 1, Executable: fakeBinary(t)}
+	for done := 0; ; done++ {
+		dir := t.TempDir()
+		if err := claim(dir); err != nil {
+			t.Fatal(err)
+		}
+		b := &bootstrap{opts: o, dir: dir}
+		steps := b.steps()
+		if done == len(steps) {
+			break
+		}
+		for _, step := range steps[:done] {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range []string{creatingMarker, "policy", "env", "cluster.json", "log.vkey"} {
+			if err := os.WriteFile(filepath.Join(dir, name+asideSuffix), []byte("half"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Open(dir); !errors.Is(err, ErrNoCluster) {
+			t.Errorf("after %d steps: %v, want no cluster", done, err)
+		}
+		c, err := Create(Options{Dir: dir, Nodes: 1, Executable: o.Executable})
+		if err != nil {
+			t.Fatalf("after %d steps: %v", done, err)
+		}
+		if got, want := names(c.Dir()), names(whole.Dir()); got != want {
+			t.Errorf("after %d steps: %s\nwant %s", done, got, want)
+		}
+	}
+	// Before the first step: only the marker's own file is half there.
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, creatingMarker+asideSuffix), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	create(t, Options{Dir: dir, Nodes: 1})
+}
+
 func TestDestroyLeavesOtherFiles(t *testing.T) {
 	t.Parallel()
 	c := create(t, Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 3})

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -255,8 +256,9 @@ func removeContents(dir string) error {
 	return nil
 }
 
-// ownName says whether Create makes a file or directory of this name.
+// ownName says whether Create makes a file or directory of this name, complete or not.
 func ownName(name string) bool {
+	name = strings.TrimSuffix(name, asideSuffix)
 	switch name {
 	case "env", "policy", "log.vkey", "pki", "profiles", "bin", "cluster.json", creatingMarker:
 		return true
