@@ -33,11 +33,12 @@ type evidenceResult struct {
 func (a *app) evidenceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "evidence FILE",
-		Short: "Verify a node's evidence that two histories were cosigned, and name the keys",
+		Short: "Verify the evidence that two histories were cosigned",
 		Long: `Verify a file contradiction-*.txt that a node wrote into its data directory: two
-signed checkpoints of one ledger that cannot both be true. It needs the policy and
-no network. The keys that signed both are in the wrong hands, or their replica lost
-its data. Exits with 0 when the contradiction is proved, with 3 when it is not.`,
+signed checkpoints of one ledger that cannot both be true. It needs the policy
+and no network, and names the keys that signed both: they are in the wrong
+hands, or their replica lost its data. Exits with 0 when the contradiction is
+proved, with 3 when it is not.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			policy, err := a.policy()
