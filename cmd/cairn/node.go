@@ -20,10 +20,10 @@ func (a *app) nodeCommand() *cobra.Command {
 		Use:   "node --config FILE",
 		Short: "Run one member of a cluster",
 		Long: `Run one member of a cluster until SIGINT or SIGTERM, which hand leadership over
-and stop cleanly. SIGHUP makes it read certificates, their keys, trust roots, the
-deny list and the log level again. The configuration file holds addresses, members
-and the names of the key files; docs/operations.md explains every key. Logs go to
-standard error, or to log_file.`,
+and stop cleanly. SIGHUP makes it read certificates, their keys, trust roots,
+the deny list and the log level again. The configuration file holds addresses,
+members and the names of the key files; docs/operations.md explains every key.
+Logs go to standard error, or to log_file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config == "" {
