@@ -67,6 +67,68 @@ func TestFullDisk(t *testing.T) {
 	l.verify(t, c)
 }
 
+// TestLedgerOnAnotherDisk: the directory of the ledger is a link to a small disk. The node measures that disk, stops when it is
+// full although there is space beside it, and does not start while it is.
+func TestLedgerOnAnotherDisk(t *testing.T) {
+	small, ok := smallDisk(t)
+	if !ok {
+		t.Skip("needs root to mount a disk; TestEveryDiskIsGuarded in cluster/node pretends to have one")
+	}
+	t.Log("level: a file system of 256 MiB behind a link")
+	c := startCluster(t, 3, func(cfg *node.Config) {
+		if cfg.Name != "n1" {
+			return
+		}
+		cfg.Storage.MinFreeBytes = 24 << 20
+		ledger, moved := filepath.Join(cfg.DataDir, "ledger"), filepath.Join(small, "ledger")
+		if err := os.Mkdir(moved, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(ledger); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(moved, ledger); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, err := dial(t, c, "writer").Append(t.Context(), client.Entry{Payload: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	figure := func(name string) float64 { return metric(t, scrape(t, c), name) }
+	if free := figure("cairn_disk_free_bytes"); free <= 0 || free > 256<<20 {
+		t.Errorf("%.0f bytes are free on a disk of 256 MiB", free)
+	}
+	if size := figure("cairn_store_bytes"); size <= 0 {
+		t.Errorf("the store has %.0f bytes", size)
+	}
+	filler := filepath.Join(small, "filler")
+	fill(t, filler, 20<<20)
+	waitStopped(t, c, "n1")
+	if log := string(readFile(t, c.LogPath("n1"))); !strings.Contains(log, node.ErrDiskFull.Error()) || !strings.Contains(log, "data/ledger: ") {
+		t.Error("n1 stopped without saying which disk is full")
+	}
+	said := tryNode(t, c, "n1", func(*node.Config) {})
+	if !strings.Contains(said, node.ErrDiskFull.Error()) || !strings.Contains(said, "data/ledger") {
+		t.Errorf("a start with a full disk says\n%s", said)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, "n1")
+}
+
+// TestNoStartWithoutSpace: a node looks at its disk before it opens anything.
+func TestNoStartWithoutSpace(t *testing.T) {
+	c := startCluster(t, 1)
+	if err := c.Stop(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	said := tryNode(t, c, "n1", func(cfg *node.Config) { cfg.Storage.MinFreeBytes = 1 << 50 })
+	if !strings.Contains(said, node.ErrDiskFull.Error()) || !strings.Contains(said, "storage.min_free_bytes is 1.0 PiB") {
+		t.Errorf("the node says\n%s", said)
+	}
+}
+
 // TestBrokenDiskEndsTheProcess: a node that has to stop because of its disk ends, although
 // the store cannot be closed on that disk, so that a supervisor sees it.
 func TestBrokenDiskEndsTheProcess(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,23 @@ func scrape(t *testing.T, c *local.Cluster) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// metric returns the value of a figure, the sum over its labels.
+func metric(t *testing.T, text, name string) (sum float64) {
+	t.Helper()
+	found := false
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
+		v, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, found = sum+v, true
+	}
+	if !found {
+		t.Fatalf("there is no %s", name)
+	}
+	return sum
 }
 
 // TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing else.

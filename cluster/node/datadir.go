@@ -156,12 +156,33 @@ func (d *dataDir) close() error { return d.lock.Close() }
 
 func (d *dataDir) sub(name string) string { return filepath.Join(d.path, name) }
 
-// freeBytes returns what a user process can still write to the directory's
-// file system, in bytes.
-func (d *dataDir) freeBytes() (int64, error) {
-	n, err := freeSpace(d.path)
-	return n, errors.Wrap(err, "read free disk space")
+// tightest returns the directory with the least free space, and what a user process can still
+// write to its file system, in bytes. The Raft log and the ledger may lie on file systems of
+// their own, as links or mounts: each counts.
+func (d *dataDir) tightest() (path string, free int64, err error) {
+	for _, p := range []string{d.path, d.sub(walDir), d.sub(ledgerDir)} {
+		n, err := statFree(p)
+		if p != d.path && errors.Is(err, os.ErrNotExist) {
+			continue // the store and the log notice by themselves that their directory is gone
+		}
+		if err != nil {
+			return "", 0, errors.Wrap(err, "read free disk space")
+		}
+		if path == "" || n < free {
+			path, free = p, n
+		}
+	}
+	return path, free, nil
 }
+
+// freeBytes returns the least free space of the file systems that hold the node's data.
+func (d *dataDir) freeBytes() (int64, error) {
+	_, free, err := d.tightest()
+	return free, err
+}
+
+// statFree is freeSpace, or what a test says.
+var statFree = freeSpace
 
 func (id identity) String() string {
 	return fmt.Sprintf("node %s (%d) of cluster %016x, ledger %s", id.name, id.node, id.cluster, id.origin)

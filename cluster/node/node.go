@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -175,7 +176,7 @@ func (n *node) fail(err error) {
 	if errors.As(err, &library) {
 		n.log.Error("the Raft library panicked", "text", library.Text, "stack", library.Stack)
 	}
-	if errors.Is(err, wal.ErrNoSpace) {
+	if errors.IsAny(err, wal.ErrNoSpace, syscall.ENOSPC) {
 		err = errors.Mark(errors.Wrap(err, ErrDiskFull.Error()), ErrDiskFull)
 	}
 	select {
@@ -206,13 +207,13 @@ func (n *node) wait(ctx context.Context) error {
 // checkSpace stops the node while there is still space: Badger maps its files
 // into memory, and a mapped page that finds no space kills the process.
 func (n *node) checkSpace() error {
-	free, err := n.dir.freeBytes()
+	path, free, err := n.dir.tightest()
 	if err != nil {
 		return err
 	}
 	if free < n.cfg.Storage.MinFreeBytes {
 		return errors.Wrapf(ErrDiskFull, "%s: %s free, storage.min_free_bytes is %s: make space and start the node again",
-			n.dir.path, humanize.IBytes(uint64(free)), humanize.IBytes(uint64(n.cfg.Storage.MinFreeBytes)))
+			path, humanize.IBytes(uint64(free)), humanize.IBytes(uint64(n.cfg.Storage.MinFreeBytes)))
 	}
 	return nil
 }

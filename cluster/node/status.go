@@ -62,7 +62,12 @@ func roleName(r raftnode.Role) string {
 func measureStore(dir string, size *atomic.Int64, done <-chan struct{}) {
 	for {
 		var sum int64
-		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		// WalkDir does not follow a link: the ledger's directory may be one.
+		root, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			root = dir
+		}
+		_ = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return nil // a file that has just been removed
 			}
