@@ -2170,7 +2170,7 @@ type Peer struct {
 	Connected bool   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
 	// Newest Raft index known to be on the peer; only the leader knows it.
 	Match uint64 `protobuf:"varint,6,opt,name=match,proto3" json:"match,omitempty"`
-	// Why the answering node refuses the peer, a sentence; empty if it does not.
+	// Why the answering node exchanges no Raft message with the peer, a sentence; empty if it does.
 	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -124,5 +124,5 @@ type PeerStatus struct {
 	Kind      string // "voter", "learner", "witness"
 	Connected bool
 	Match     uint64 // newest Raft index known to be there; 0 unless this node leads
-	Problem   string // why this node refuses it; "" if it does not
+	Problem   string // why this node exchanges no Raft message with it; "" if it does
 }

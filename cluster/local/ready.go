@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -53,7 +54,11 @@ func newHTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 1}}
 }
 
-// ask makes one request; status is "" if there was no answer in time.
+// maxReason bounds what is read of the reason that a node gives for not being ready.
+const maxReason = 1 << 10
+
+// ask makes one request. status is the status line with the reason that the node gives, or "" if there
+// was no answer in time.
 func ask(ctx context.Context, hc *http.Client, url string, patience time.Duration) (ok bool, status string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -66,7 +71,8 @@ func ask(ctx context.Context, hc *http.Client, url string, patience time.Duratio
 		return false, "", nil
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode == http.StatusOK, resp.Status, nil
+	why, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason)) // what is read is enough
+	return resp.StatusCode == http.StatusOK, strings.TrimSpace(resp.Status + ": " + string(why)), nil
 }
 
 // waitHTTP asks a node again and again until it answers a path with 200.

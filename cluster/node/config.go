@@ -19,6 +19,7 @@ import (
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // Config is a node's configuration file, node.yaml. Relative paths are
@@ -259,6 +260,9 @@ func (c *Config) Validate() error {
 func (c *Config) validateMembers() error {
 	if len(c.Members) == 0 {
 		return errors.New("members: list every voter, this node included")
+	}
+	if n := len(c.Members); n > transport.MaxMembers {
+		return errors.Newf("members: %d voters, at most %d are allowed", n, transport.MaxMembers)
 	}
 	ids, names, self := map[uint64]bool{}, map[string]bool{}, false
 	addresses := map[string]string{} // address -> key

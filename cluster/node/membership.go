@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // remindInterval is how often a lasting problem with a member is logged again.
@@ -140,12 +141,15 @@ func (s *membership) obstacle() error {
 	return errors.New(s.mu.waiting)
 }
 
-// problem says what is wrong between this node and a member; "" if nothing is known.
+// problem says why this node exchanges no Raft message with a member; "" if it does.
 func (s *membership) problem(member uint64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.mu.refused[member]; r != nil {
 		return r.err.Error()
+	}
+	if s.State().Knows(member) == (transport.Incarnation{}) {
+		return "never met: a cluster begins when all members have met"
 	}
 	return ""
 }

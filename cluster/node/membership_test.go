@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -60,5 +62,61 @@ func TestRefusedMember(t *testing.T) {
 	}
 	if err := meet(2); err != nil || m.problem(2) != "" {
 		t.Errorf("the former directory: %v, problem %q", err, m.problem(2))
+	}
+}
+
+// TestMembersFile: a node that has lost its memory of the members, or has another one's, does not start.
+func TestMembersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := createDataDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	n := &node{dir: d, metrics: newMetrics(), log: slog.New(slog.DiscardHandler), fatal: make(chan error, 1)}
+	n.cfg = Config{Name: "n1", ClusterID: "0000000000000007", Members: []Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}}}
+	good := formation.New(7, 1, d.incarnation, n.cfg.formationMembers()).Marshal()
+	file := filepath.Join(path, membersFile)
+	for _, x := range []struct {
+		name, want string
+		content    []byte
+	}{
+		{"its own", "", good},
+		{"damaged", "checksum", append([]byte("x"), good...)},
+		{"of a former directory", "another data directory", formation.New(7, 1, transport.Incarnation{9}, n.cfg.formationMembers()).Marshal()},
+		{"of another cluster", "another data directory", formation.New(8, 1, d.incarnation, n.cfg.formationMembers()).Marshal()},
+		{"of other members", "members cannot be added", formation.New(7, 1, d.incarnation, []formation.Member{{ID: 1, Name: "n1"}}).Marshal()},
+		{"absent", "restore that file", nil},
+	} {
+		_ = os.Remove(file)
+		if x.content != nil {
+			if err := writeFileSync(file, x.content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch _, err := openMembership(n); {
+		case x.want == "" && err != nil:
+			t.Errorf("%s: %v", x.name, err)
+		case x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)):
+			t.Errorf("%s: %v, want an error with %q", x.name, err, x.want)
+		}
+	}
+	// What is learned is in the file.
+	if err := writeFileSync(file, good); err != nil {
+		t.Fatal(err)
+	}
+	m, err := openMembership(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.problem(2) == "" || m.problem(1) != "" {
+		t.Errorf("before n2 was met its problem is %q, that of this node %q", m.problem(2), m.problem(1))
+	}
+	own := transport.Incarnation{2}
+	if _, err := m.Meet(2, transport.Introduction{Cluster: 7, Incarnation: own, Members: []transport.Acquaintance{{ID: 1}, {ID: 2, Incarnation: own}}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = openMembership(n); err != nil || m.State().Knows(2) != own {
+		t.Errorf("after a restart n2 is remembered with %v, %v", m, err)
 	}
 }

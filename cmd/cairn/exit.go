@@ -37,7 +37,8 @@ meaning.
     0  everything held
     1  failed, for a reason without a code of its own
     2  usage: the command line or a file named by it is wrong; nothing was tried
-    3  refused: a receipt, checkpoint, proof or ledger does not verify
+    3  refused: a receipt, checkpoint, proof or ledger does not verify, or a
+       member that the others know was to be made again
     4  not found: no such entry, file or cluster
     5  conflict: the key was used with another payload, or the ledger does not
        have the expected size

@@ -58,6 +58,7 @@ type peerStatus struct {
 	Kind      string `json:"kind"`
 	Connected bool   `json:"connected"`
 	Match     uint64 `json:"match,omitempty"`
+	Problem   string `json:"problem,omitempty"` // why the node exchanges nothing with this peer
 }
 
 func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
@@ -68,7 +69,7 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
 	s.Origin, s.Version, s.Started = r.Origin, r.Version, timeString(r.Started)
 	for _, p := range r.Peers {
-		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match})
+		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem})
 	}
 }
 
@@ -190,6 +191,11 @@ func statusTable(w *page, all []nodeStatus) {
 	for _, s := range all {
 		if s.Error != "" {
 			w.hang("", s.Error)
+		}
+		for _, p := range s.Peers {
+			if p.Problem != "" {
+				w.hang("", s.Node+" and "+p.Name+": "+p.Problem)
+			}
 		}
 	}
 }
