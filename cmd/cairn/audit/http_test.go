@@ -126,13 +126,15 @@ func TestNotALedgersFile(t *testing.T) {
 	}{
 		"a web page":                    {send("Content-Type", "text/html; charset=utf-8", []byte(page)), "web page"},
 		"a web page under another type": {send("Content-Type", "text/plain", []byte("\n  "+page)), "web page"},
-		"a redirect to another host":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+r.URL.Path, 302) }, "redirects to another host"},
-		"a redirect in circles":         {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, "redirects more than"},
-		"cut off":                       {cut, "broke after 4 bytes"},
-		"a gzip bomb":                   {send("Content-Encoding", "gzip", bomb), "larger than"},
-		"gzip that is none":             {send("Content-Encoding", "gzip", []byte("not gzip")), "decode gzip"},
-		"gzip, cut off":                 {send("Content-Encoding", "gzip", bomb[:20]), "broke after"},
-		"an unknown encoding":           {send("Content-Encoding", "br", []byte("x")), `encoded as "br"`},
+		"a redirect to another host": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusFound)
+		}, "redirects to another host"},
+		"a redirect in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirects more than"},
+		"cut off":               {cut, "broke after 4 bytes"},
+		"a gzip bomb":           {send("Content-Encoding", "gzip", bomb), "larger than"},
+		"gzip that is none":     {send("Content-Encoding", "gzip", []byte("not gzip")), "decode gzip"},
+		"gzip, cut off":         {send("Content-Encoding", "gzip", bomb[:20]), "broke after"},
+		"an unknown encoding":   {send("Content-Encoding", "br", []byte("x")), `encoded as "br"`},
 		"more than announced fits": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "99999999999")
 			w.WriteHeader(200)
