@@ -21,7 +21,13 @@ import (
 // scrape returns what the first node measures.
 func scrape(t *testing.T, c *local.Cluster) string {
 	t.Helper()
-	resp, err := http.Get(c.Nodes()[0].HTTPURL() + "/metrics")
+	return scrapeFrom(t, c.Nodes()[0].HTTPURL())
+}
+
+// scrapeFrom returns what the node with a base URL measures.
+func scrapeFrom(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
