@@ -81,12 +81,15 @@ func attack(ctx context.Context, from, to string, do func(net.Conn), made *atomi
 }
 
 // TestStrangersKeepNobodyOut floods all ports of the leader from many addresses and from the one that the clients have.
-// Meanwhile a client that is connected and clients that connect append, /livez answers within a second, and the members stay
-// connected: there is no election.
+// Meanwhile a client that is connected and clients that connect append, /livez answers within a second on listen.probe, and the
+// members stay connected: there is no election.
 func TestStrangersKeepNobodyOut(t *testing.T) {
+	probe := map[string]string{}
 	c := startCluster(t, 3, func(cfg *node.Config) {
 		// The machine of a test may be busy: what starves a heartbeat for 300 ms is not the flood.
 		cfg.Raft.Election, cfg.Raft.Stall = 2*time.Second, 4*time.Second
+		cfg.Listen.Probe = freeAddress(t)
+		probe[cfg.Name] = "http://" + cfg.Listen.Probe
 	})
 	leader, err := c.Leader(t.Context())
 	if err != nil {
@@ -124,7 +127,7 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 			}
 		}
 	})
-	probes := probeUntil(t, ctx, n.HTTPURL()+"/livez")
+	probes := probeUntil(t, ctx, probe[leader]+"/livez")
 	wg.Wait()
 	t.Logf("%d connections of strangers; %d appends on the old connection, %d on new ones, %d probes answered", made.Load(), old.Load(), fresh.Load(), probes)
 	if made.Load() < 500 || old.Load() == 0 || fresh.Load() == 0 || probes == 0 {
@@ -185,6 +188,32 @@ func probeUntil(t *testing.T, ctx context.Context, url string) (answered int) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return answered
+}
+
+// freeAddress is an address of this machine that nobody listens on.
+func freeAddress(t *testing.T) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// TestProbeListener: listen.probe serves health and metrics, and nothing of the ledger.
+func TestProbeListener(t *testing.T) {
+	probe := ""
+	startCluster(t, 1, func(cfg *node.Config) { cfg.Listen.Probe = freeAddress(t); probe = "http://" + cfg.Listen.Probe })
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/metrics": 200, "/checkpoint": 404, "/tile/0/000": 404} {
+		resp, err := http.Get(probe + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s answers %d, want %d", path, resp.StatusCode, want)
+		}
+	}
 }
 
 // TestSilenceForProbes: connections to the peer port that send nothing have no line in the log.

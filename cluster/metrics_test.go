@@ -59,9 +59,19 @@ func metric(t *testing.T, text, name string) (sum float64) {
 // TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing else.
 func TestMetricsAreDocumented(t *testing.T) {
 	c := startCluster(t, 3)
-	if _, err := dial(t, c, "writer").Append(t.Context(), client.Entry{Payload: []byte("x")}); err != nil {
+	name, err := c.Leader(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
+	leader, err := c.Node(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dial(t, c, "writer").Append(t.Context(), client.Entry{Payload: []byte("x")}, client.Sealed()); err != nil {
+		t.Fatal(err)
+	}
+	// A call counts once it has ended, a moment after its answer.
+	eventually(t, "count the call", func() bool { return strings.Contains(scrapeFrom(t, leader.HTTPURL()), "cairn_api_calls_total{") })
 	names := func(text, pattern string) []string {
 		all := map[string]bool{}
 		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
@@ -69,10 +79,19 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 		return slices.Sorted(maps.Keys(all))
 	}
-	measured := names(scrape(t, c), `(?m)^# TYPE (cairn_\w+) `)
+	measured := names(scrapeFrom(t, leader.HTTPURL()), `(?m)^# TYPE (cairn_\w+) `)
 	documented := names(string(readFile(t, filepath.Join("..", "docs", "operations.md"))), "`(cairn_\\w+)")
 	if len(measured) == 0 || !slices.Equal(measured, documented) {
 		t.Errorf("measured\n%q\ndocumented\n%q", measured, documented)
+	}
+	text := scrapeFrom(t, leader.HTTPURL())
+	for name, want := range map[string]float64{
+		"cairn_ledger_size": 1, "cairn_sealed_size": 1, "cairn_sealed_checkpoints_total": 1, "cairn_append_seconds_count": 1,
+		"cairn_api_appended_entries_total": 1, "cairn_seal_problems_total": 0, "cairn_api_panics_total": 0, "cairn_members_met": 1,
+	} {
+		if got := metric(t, text, name); got != want {
+			t.Errorf("after one sealed append %s is %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -58,16 +58,30 @@ func Handler(cfg Config) http.Handler {
 		cfg.Access = func(Request) {}
 	}
 	h := &handler{cfg: cfg, bundles: newTurns(maxBundles), tiles: newTurns(maxTiles)}
-	mux := http.NewServeMux()
+	mux := probes(cfg)
 	mux.HandleFunc("/checkpoint", read(h.checkpoint))
 	mux.HandleFunc("/tile/", read(h.tile))
+	return &canonical{mux: mux, access: cfg.Access}
+}
+
+// Probes serves /livez, /readyz and /metrics and nothing of the ledger, for a listener that only an
+// orchestrator and monitoring reach.
+func Probes(cfg Config) http.Handler {
+	if cfg.Access == nil {
+		cfg.Access = func(Request) {}
+	}
+	return &canonical{mux: probes(cfg), access: cfg.Access}
+}
+
+func probes(cfg Config) *http.ServeMux {
+	mux := http.NewServeMux()
 	mux.HandleFunc("/livez", read(probe(cfg.Live)))
 	mux.HandleFunc("/readyz", read(probe(cfg.Ready)))
 	if cfg.Metrics != nil {
 		metrics := promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxMetrics, Timeout: 10 * time.Second})
 		mux.HandleFunc("/metrics", getOnly(metrics.ServeHTTP))
 	}
-	return &canonical{mux: mux, access: cfg.Access}
+	return mux
 }
 
 // NewServer returns an HTTP server for the handler with limits on what a client can hold. Tiles and bundles have a deadline that

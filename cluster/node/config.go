@@ -81,6 +81,8 @@ type Listen struct {
 	API  string `yaml:"api"`  // gRPC over LPA/1, for clients
 	Peer string `yaml:"peer"` // Raft over LPA/1, for the other members
 	HTTP string `yaml:"http"` // plain HTTP: public read path, health, metrics
+	// Probe is a listener of its own for health and metrics; empty: listen.http alone serves them.
+	Probe string `yaml:"probe,omitempty"`
 }
 
 // Keys names files.
@@ -302,8 +304,11 @@ func (c *Config) validateListen() error {
 	type address struct{ key, host, port string }
 	var seen []address
 	for _, a := range []struct{ key, value string }{
-		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP},
+		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP}, {"listen.probe", c.Listen.Probe},
 	} {
+		if a.key == "listen.probe" && a.value == "" {
+			continue
+		}
 		host, port, err := splitAddress(a.value)
 		if err != nil {
 			return errors.Wrap(err, a.key)

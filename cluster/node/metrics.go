@@ -49,7 +49,7 @@ func newMetrics() *metrics {
 	m.displaced = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cairn_strangers_displaced_total", Help: "Connections of strangers that were closed because others waited.",
 	}, []string{"port"})
-	for _, port := range []string{"api", "peer", "http"} {
+	for _, port := range []string{"api", "peer", "http", "probe"} {
 		m.displaced.WithLabelValues(port)
 	}
 	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused, m.incarnationRefused, m.displaced,

@@ -392,14 +392,18 @@ func (n *node) finalMark() error {
 	return n.wal.Append([]wal.Record{{Group: group, Mark: &mark}}, true)
 }
 
-// listeners are the three addresses of a node. Each bounds the connections of strangers.
-type listeners struct{ api, peer, http net.Listener }
+// listeners are the addresses of a node; probe is nil without listen.probe. Each bounds the connections of
+// strangers.
+type listeners struct{ api, peer, http, probe net.Listener }
 
 // bound puts the budgets for strangers in front of the listeners.
 func (l *listeners) bound(displaced func(*visitor)) {
 	l.api = newCrowd(l.api, "api", apiStrangers, displaced)
 	l.peer = newCrowd(l.peer, "peer", peerStrangers, displaced)
 	l.http = newCrowd(l.http, "http", httpStrangers, displaced)
+	if l.probe != nil {
+		l.probe = newCrowd(l.probe, "probe", probeStrangers, displaced)
+	}
 }
 
 func (l *listeners) open(c Listen) error {
@@ -407,7 +411,10 @@ func (l *listeners) open(c Listen) error {
 	for _, x := range []struct {
 		key, addr string
 		ln        *net.Listener
-	}{{"listen.api", c.API, &l.api}, {"listen.peer", c.Peer, &l.peer}, {"listen.http", c.HTTP, &l.http}} {
+	}{{"listen.api", c.API, &l.api}, {"listen.peer", c.Peer, &l.peer}, {"listen.http", c.HTTP, &l.http}, {"listen.probe", c.Probe, &l.probe}} {
+		if x.addr == "" {
+			continue // listen.probe, the only one that may be absent
+		}
 		g.Go(func() (err error) {
 			*x.ln, err = net.Listen("tcp", x.addr)
 			return errors.Wrapf(err, "%s: is another process using the address?", x.key)
@@ -421,7 +428,7 @@ func (l *listeners) open(c Listen) error {
 }
 
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.api, l.peer, l.http} {
+	for _, ln := range []net.Listener{l.api, l.peer, l.http, l.probe} {
 		if ln != nil {
 			ln.Close()
 		}

@@ -17,12 +17,13 @@ import (
 
 // services are what clients reach: gRPC over LPA/1, and plain HTTP.
 type services struct {
-	node *node
-	grpc *server.Server
-	http *http.Server
-	wg   sync.WaitGroup
-	quit chan struct{}
-	once sync.Once
+	node  *node
+	grpc  *server.Server
+	http  *http.Server
+	probe *http.Server // nil without listen.probe
+	wg    sync.WaitGroup
+	quit  chan struct{}
+	once  sync.Once
 }
 
 // serve starts the services on their listeners.
@@ -37,22 +38,28 @@ func (n *node) serve(l *listeners) (*services, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.http = web.NewServer(web.Handler(web.Config{
-		Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
-	}))
-	s.http.ErrorLog = log.New(n.logs.access, "", 0)
-	s.http.ConnState = func(c net.Conn, state http.ConnState) {
-		if v := visitorOf(c); v != nil {
-			v.busy.Store(state == http.StateActive)
-		}
-	}
 	s.run("serve API", func() error { return s.grpc.Serve(l.api) })
-	s.run("serve HTTP", func() error {
-		if err := s.http.Serve(l.http); !errors.Is(err, http.ErrServerClosed) {
-			return err
+	serveHTTP := func(h http.Handler, ln net.Listener) *http.Server {
+		server := web.NewServer(h)
+		server.ErrorLog = log.New(n.logs.access, "", 0)
+		server.ConnState = func(c net.Conn, state http.ConnState) {
+			if v := visitorOf(c); v != nil {
+				v.busy.Store(state == http.StateActive)
+			}
 		}
-		return nil
-	})
+		s.run("serve HTTP", func() error {
+			if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		return server
+	}
+	pages := web.Config{Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request}
+	s.http = serveHTTP(web.Handler(pages), l.http)
+	if l.probe != nil {
+		s.probe = serveHTTP(web.Probes(pages), l.probe)
+	}
 	s.wg.Add(4)
 	go func() {
 		defer s.wg.Done()
@@ -137,9 +144,11 @@ func (s *services) drain() {
 func (s *services) stop(ctx context.Context) error {
 	s.drain()
 	s.grpc.Stop(ctx)
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = s.http.Close()
+	var err error
+	for _, server := range []*http.Server{s.http, s.probe} {
+		if server != nil && server.Shutdown(ctx) != nil {
+			err = errors.CombineErrors(err, server.Close())
+		}
 	}
 	s.wg.Wait()
 	return err

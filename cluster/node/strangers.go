@@ -13,11 +13,12 @@ import (
 type budget struct{ total, each int }
 
 // On listen.api and listen.peer a connection is a stranger's until its handshake has succeeded, on
-// listen.http for as long as it lives.
+// listen.http and listen.probe for as long as it lives.
 var (
-	apiStrangers  = budget{total: 256, each: 64}
-	peerStrangers = budget{total: 256, each: 64}
-	httpStrangers = budget{total: 512, each: 128}
+	apiStrangers   = budget{total: 256, each: 64}
+	peerStrangers  = budget{total: 256, each: 64}
+	httpStrangers  = budget{total: 512, each: 128}
+	probeStrangers = budget{total: 64, each: 32}
 )
 
 // crowd is a listener that bounds the connections of strangers. A new connection always enters.
@@ -111,7 +112,7 @@ func (v *visitor) class() int {
 	switch {
 	case !v.heard.Load():
 		return 0
-	case v.crowd.port == "http" && !v.busy.Load():
+	case (v.crowd.port == "http" || v.crowd.port == "probe") && !v.busy.Load():
 		return 1
 	}
 	return 2
