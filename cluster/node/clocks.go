@@ -35,9 +35,10 @@ type clocks struct {
 	samples func() map[uint64]transport.ClockSample
 	// ledgerTime is the time of the newest entry here, µs since the Unix epoch.
 	ledgerTime func() int64
-	// stored is the newest time of a block that this node has stored or built, µs since the
-	// Unix epoch. Owned by Raft's loop.
-	stored int64
+	// stored is the newest time of a block that this node has stored or built, and stamped that
+	// of the blocks which it has built since it began to lead, µs since the Unix epoch. Both are
+	// owned by Raft's loop.
+	stored, stamped int64
 }
 
 // offsets returns how far the clocks of the members that are known are ahead of this
@@ -74,7 +75,7 @@ func (c *clocks) ahead() time.Duration {
 }
 
 // unfit says why this node is not to lead: the clocks of a majority of the voters are
-// known, and each is more than maxOffset away from this node's. While fewer are known,
+// known, each is more than maxOffset away from this node's, and so is their median. While fewer are known,
 // nobody can say whose clock is wrong, and the ceiling keeps the time in order.
 func (c *clocks) unfit() error {
 	far := 0
@@ -83,10 +84,10 @@ func (c *clocks) unfit() error {
 			far++
 		}
 	}
-	if far < c.quorum() {
-		return nil
-	}
 	ahead, direction := c.ahead(), "ahead of"
+	if far < c.quorum() || ahead.Abs() <= c.maxOffset {
+		return nil // of clocks that all differ, the one in the middle leads
+	}
 	if ahead < 0 {
 		direction = "behind"
 	}
@@ -104,9 +105,14 @@ func (c *clocks) stamp() int64 {
 	majority := o[max(0, len(o)-c.quorum())]
 	now := c.now().UnixMicro()
 	ceiling := now + majority.Microseconds() + (c.maxOffset / 2).Microseconds()
-	c.stored = max(c.stored, c.ledgerTime(), min(now, ceiling))
-	return c.stored
+	c.stamped = max(c.stamped, c.ledgerTime(), min(now, ceiling))
+	c.stored = max(c.stored, c.stamped)
+	return c.stamped
 }
+
+// lead says that this node begins to lead: it has applied everything before its term, so the
+// ledger's time covers what it stamped in earlier terms.
+func (c *clocks) lead() { c.stamped = 0 }
 
 // vet judges a block that another leader wants this node to store. It reads the first
 // bytes of the block only. A malformed block may be stored: it has no effect.

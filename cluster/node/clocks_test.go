@@ -41,6 +41,7 @@ func TestClocks(t *testing.T) {
 		{"two of five are behind", 5, []time.Duration{0, 0, -year, -year}, -year, "", 0},
 		{"three of five are behind", 5, []time.Duration{0, -year, -year, -year}, -2 * year, "ahead of", -year + 5*time.Second},
 		{"the ledger is ahead of all", 3, []time.Duration{-time.Minute, 0}, year, "", year},
+		{"all differ, this one is in the middle", 3, []time.Duration{-11 * time.Second, 11 * time.Second}, -year, "", 0},
 		{"lies at both ends of time", 5, []time.Duration{0, 0, math.MaxInt64, math.MinInt64}, -year, "", 0},
 		{"two lies at one end of time", 5, []time.Duration{0, 0, math.MinInt64, math.MinInt64}, -year, "", 0},
 	} {

@@ -99,6 +99,10 @@ func createDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, errors.Wrap(err, "create data directory")
 	}
+	// The other members remember this directory for ever, so its name must outlive a power failure.
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
 	d, err := lockDataDir(path)
 	if err != nil {
 		return nil, err
@@ -117,10 +121,10 @@ func createDataDir(path string) (*dataDir, error) {
 
 // adopt makes the directory the node's, durably, with what the node remembers of the members.
 func (d *dataDir) adopt(id identity, members []byte) error {
-	if err := writeFileSync(d.sub(membersFile), members); err != nil {
+	if err := writeFileSync(d.sub(membersFile), members, 0o600); err != nil {
 		return errors.Wrap(err, "write members")
 	}
-	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal(d.incarnation)), "write identity")
+	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal(d.incarnation), 0o600), "write identity")
 }
 
 func lockDataDir(path string) (*dataDir, error) {
@@ -226,9 +230,9 @@ func parseIdentity(raw []byte) (id identity, incarnation transport.Incarnation, 
 
 // writeFileSync writes a new file so that it is whole or absent after a power
 // failure: write aside, sync, rename, sync the directory.
-func writeFileSync(path string, data []byte) error {
+func writeFileSync(path string, data []byte, mode os.FileMode) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -22,8 +21,7 @@ func writeEvidence(dir string, c *tlog.Contradiction, comments ...string) (strin
 	sum := sha256.Sum256(c.Marshal())
 	path := filepath.Join(dir, "contradiction-"+hex.EncodeToString(sum[:6])+".txt")
 	comments = append(comments, "cairn evidence FILE verifies this file: it needs the policy and no network.")
-	err := os.WriteFile(path, c.Marshal(comments...), 0o644)
-	return path, errors.Wrap(err, "write evidence")
+	return path, errors.Wrap(writeFileSync(path, c.Marshal(comments...), 0o644), "write evidence")
 }
 
 // withEvidence adds to a reason to stop where the evidence is.

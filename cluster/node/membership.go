@@ -59,7 +59,7 @@ func openMembership(n *node) (*membership, error) {
 	if err := state.Check(id.cluster, id.node, n.dir.incarnation, n.cfg.formationMembers()); err != nil {
 		return nil, errors.Wrapf(err, "%s", path)
 	}
-	return newMembership(n, state, func(content []byte) error { return writeFileSync(path, content) }), nil
+	return newMembership(n, state, func(content []byte) error { return writeFileSync(path, content, 0o600) }), nil
 }
 
 func newMembership(n *node, state formation.State, persist func([]byte) error) *membership {

@@ -90,7 +90,7 @@ func TestMembersFile(t *testing.T) {
 	} {
 		_ = os.Remove(file)
 		if x.content != nil {
-			if err := writeFileSync(file, x.content); err != nil {
+			if err := writeFileSync(file, x.content, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -102,7 +102,7 @@ func TestMembersFile(t *testing.T) {
 		}
 	}
 	// What is learned is in the file.
-	if err := writeFileSync(file, good); err != nil {
+	if err := writeFileSync(file, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := openMembership(n)

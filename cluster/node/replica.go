@@ -230,6 +230,9 @@ func (r *replica) HandleApp(from uint64, payload []byte) { r.sealer.received(fro
 // StateChanged learns who leads.
 func (r *replica) StateChanged(s raftnode.State) {
 	old := r.state.Swap(&s)
+	if s.Serving && (old == nil || !old.Serving || old.Term != s.Term) {
+		r.clocks.lead()
+	}
 	if old == nil || old.Serving != s.Serving || old.Term != s.Term {
 		r.sealer.leading(s.Serving)
 	}

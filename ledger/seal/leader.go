@@ -48,9 +48,7 @@ func (s *Sealer) leaderChanged(is bool) {
 	// A new leader starts its own round: what an earlier leader had in progress is lost with it.
 	s.leader = leaderState{is: is, wanted: s.leader.wanted && is}
 	s.leader.init()
-	if r := s.replica.request; r != nil && r.from == s.cfg.Self {
-		s.replica.request = nil
-	}
+	delete(s.replica.requests, s.cfg.Self)
 }
 
 // lead does what is due after every event.
@@ -125,8 +123,8 @@ func (s *Sealer) start(earlier *round) {
 	if own, ok := r.sigs[s.cfg.Self]; ok {
 		s.back(r, own)
 	} else {
-		s.replica.request = &request{from: s.cfg.Self, size: r.size, root: r.root}
-		s.answerRequest()
+		s.replica.requests[s.cfg.Self] = &request{from: s.cfg.Self, size: r.size, root: r.root}
+		s.answerRequests()
 	}
 }
 

@@ -1,6 +1,9 @@
 package seal
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle"
@@ -16,10 +19,12 @@ type replicaState struct {
 	token    uint64 // of the newest Persist
 	// waiting is answered when promised becomes durable; nil when nothing is being written.
 	waiting *request
-	// request is the newest one that could not be answered yet: the size is not applied, or something is being written.
-	request *request
-	// unbacked is a request whose promise is durable and whose requester's own cosignature is missing.
-	unbacked *request
+	// requests are the newest ones of each voter that could not be answered yet: the size is not applied,
+	// or something is being written. One of each, so that no voter displaces another's.
+	requests map[uint64]*request
+	// unbacked are the requests, by voter, for the durable promise whose requester's own cosignature is
+	// missing.
+	unbacked map[uint64]*request
 	// backing is the last cosignature that each voter sent, the one on its own request among them.
 	backing map[uint64]*signedNote
 	// cosigned is the newest checkpoint that this voter signed: with the requester's cosignature, whose
@@ -34,13 +39,25 @@ type request struct {
 	root merkle.Hash
 }
 
-// answerRequest answers the newest request when that is possible by now.
-func (s *Sealer) answerRequest() {
-	r := s.replica.request
-	if r == nil || r.size > s.applied || s.replica.waiting != nil {
-		return
+// answerRequests answers what can be answered by now, smaller sizes first: after a larger one a smaller
+// one is refused.
+func (s *Sealer) answerRequests() {
+	for s.replica.waiting == nil {
+		var next *request
+		for _, id := range slices.Sorted(maps.Keys(s.replica.requests)) {
+			if r := s.replica.requests[id]; r.size <= s.applied && (next == nil || r.size < next.size) {
+				next = r
+			}
+		}
+		if next == nil {
+			return
+		}
+		delete(s.replica.requests, next.from)
+		s.answer(next)
 	}
-	s.replica.request = nil
+}
+
+func (s *Sealer) answer(r *request) {
 	if s.cfg.Voters[s.cfg.Self] == nil || s.cfg.Voters[r.from] == nil || r.size == 0 {
 		return
 	}
@@ -61,7 +78,7 @@ func (s *Sealer) answerRequest() {
 	switch p := s.replica.promised; {
 	case r.size > p.size:
 		s.replica.promised = signed{r.size, root}
-		s.replica.unbacked = nil
+		clear(s.replica.unbacked)
 		s.replica.waiting = r
 		s.replica.token++
 		s.emit(Persist{Token: s.replica.token, Data: s.replica.promised.marshal()})
@@ -81,7 +98,7 @@ func (s *Sealer) persisted(token uint64) {
 	s.replica.waiting = nil
 	s.replica.durable = s.replica.promised
 	s.cosign(r)
-	s.answerRequest()
+	s.answerRequests()
 }
 
 // cosign signs what is durable and sends the signature to the requester, provided that the requester
@@ -96,12 +113,12 @@ func (s *Sealer) cosign(r *request) {
 	if r.from != s.cfg.Self {
 		backing := s.replica.backing[r.from]
 		if backing == nil || backing.cp != cp {
-			s.replica.unbacked = r
+			s.replica.unbacked[r.from] = r
 			return
 		}
 		sigs[r.from] = backing.sigs[r.from]
 	}
-	s.replica.unbacked = nil
+	delete(s.replica.unbacked, r.from)
 	sig, err := s.cfg.NodeCosigner.Cosign(cp, s.timestamp())
 	if err != nil {
 		s.problem(errors.Wrapf(err, "cosign size %d", r.size))
@@ -152,7 +169,7 @@ func (s *Sealer) receiveCosignature(from uint64, m message) {
 	if r != nil {
 		s.count(r, from, sig)
 	}
-	if u := s.replica.unbacked; u != nil && u.from == from {
+	if u := s.replica.unbacked[from]; u != nil {
 		s.cosign(u)
 	}
 }

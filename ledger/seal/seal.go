@@ -254,6 +254,7 @@ func New(cfg Config) (*Sealer, error) {
 	}
 	s.replica.promised = s.replica.durable
 	s.replica.backing = map[uint64]*signedNote{}
+	s.replica.requests, s.replica.unbacked = map[uint64]*request{}, map[uint64]*request{}
 	s.leader.init()
 	s.seen.init()
 	if err := s.recall(); err != nil {
@@ -303,7 +304,7 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 		s.leaderChanged(e.Is)
 	case Applied:
 		s.applied = max(s.applied, e.Size)
-		s.answerRequest()
+		s.answerRequests()
 		s.applyPending()
 	case Wanted:
 		s.leader.wanted = true
@@ -366,8 +367,10 @@ func (s *Sealer) receive(from uint64, payload []byte) {
 	}
 	switch m.kind {
 	case kindRequest:
-		s.replica.request = &request{from: from, size: m.size, root: m.root}
-		s.answerRequest()
+		if s.cfg.Voters[from] != nil {
+			s.replica.requests[from] = &request{from: from, size: m.size, root: m.root}
+		}
+		s.answerRequests()
 	case kindCosignature:
 		s.receiveCosignature(from, m)
 	case kindRefusal:

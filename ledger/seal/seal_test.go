@@ -677,3 +677,29 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// TestNoVoterDisplacesAnothersRequest: a voter that asks for sizes which do not exist, or for what it never signs itself,
+// does not keep the leader's request from its answer.
+func TestNoVoterDisplacesAnothersRequest(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	ask := func(from, size uint64) {
+		c.step(2, Received{From: from, Payload: message{kind: kindRequest, size: size, root: trueRoot(min(size, 100))}.marshal()})
+	}
+	c.step(1, Leader{true})
+	c.grow(2, 5)
+	c.grow(1, 6)
+	c.sync(1)
+	c.wire = slices.DeleteFunc(c.wire, func(d delivery) bool { // node 3 answers nobody, and the request to node 2 comes by hand
+		return d.to == 3 || kind(d.payload[1]) == kindRequest
+	})
+	ask(1, 6) // waits: node 2 has applied 5
+	ask(3, 1<<40)
+	c.grow(2, 6)
+	c.sync(2) // the promise is durable; the cosignature of node 1 is on its way
+	ask(3, 6)
+	c.settle()
+	if newest := c.nodes[1].Newest(); newest == nil || newest.Size != 6 {
+		t.Errorf("node 1 has sealed %+v, want size 6 with the cosignature of node 2", newest)
+	}
+}

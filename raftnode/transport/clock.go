@@ -42,21 +42,25 @@ type peerClock struct {
 	asked time.Duration
 	token uint64
 	open  bool
-	// at is when sample was taken; 0 before the first.
-	at     time.Duration
-	sample ClockSample
+	// at is when the newest answer came; 0 before the first. wall is what the peer's clock showed
+	// then, give or take half of the round trip.
+	at        time.Duration
+	wall      time.Time
+	roundTrip time.Duration
+	mark      int64
 }
 
 // Clocks returns the newest sample of each peer that has answered.
 func (t *Transport) Clocks() map[NodeID]ClockSample {
 	out := make(map[NodeID]ClockSample, len(t.peers))
-	now := time.Since(t.started)
+	now, wall := time.Since(t.started), t.cfg.Now()
 	for id, p := range t.peers {
 		p.clock.Lock()
-		if p.clock.at != 0 {
-			s := p.clock.sample
-			s.Age = now - p.clock.at
-			out[id] = s
+		if c := &p.clock; c.at != 0 {
+			age := now - c.at
+			// The offset is that of this moment: this node's clock may have jumped since the answer.
+			// Sub saturates: a lying clock does not overflow.
+			out[id] = ClockSample{Offset: c.wall.Add(age).Sub(wall), RoundTrip: c.roundTrip, Age: age, Mark: c.mark}
 		}
 		p.clock.Unlock()
 	}
@@ -119,7 +123,7 @@ func (t *Transport) handleClock(p *peer, b []byte) error {
 		p.out[classControl.index()].push(item{clock: appendClock(nil, clockAnswer, token, t.cfg.Now().UnixMicro(), t.cfg.Mark()), size: clockSize})
 		return nil
 	}
-	now, wall := time.Since(t.started), t.cfg.Now()
+	now := time.Since(t.started)
 	p.clock.Lock()
 	defer p.clock.Unlock()
 	if !p.clock.open || token != p.clock.token {
@@ -131,10 +135,7 @@ func (t *Transport) handleClock(p *peer, b []byte) error {
 		return nil
 	}
 	theirs := time.UnixMicro(int64(binary.LittleEndian.Uint64(b[16:])))
-	p.clock.at = now
-	p.clock.sample = ClockSample{
-		// Sub saturates: a lying clock does not overflow.
-		Offset: theirs.Sub(wall.Add(-trip / 2)), RoundTrip: trip, Mark: int64(binary.LittleEndian.Uint64(b[24:])),
-	}
+	p.clock.at, p.clock.wall, p.clock.roundTrip = now, theirs.Add(trip/2), trip
+	p.clock.mark = int64(binary.LittleEndian.Uint64(b[24:]))
 	return nil
 }

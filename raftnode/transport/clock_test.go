@@ -60,3 +60,23 @@ func TestClockAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestClockOffsetFollowsAJump: when this node's clock jumps between two answers, the offset says so at once. A leader
+// that stamped with an offset from before the jump would put a time into its log that nobody else stores.
+func TestClockOffsetFollowsAJump(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	wall := noon
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Now: func() time.Time { return wall }})
+	p := tr.peers[2]
+	p.clock.token, p.clock.open, p.clock.asked = 1, true, time.Since(tr.started)
+	if err := tr.handleClock(p, appendClock(nil, clockAnswer, 1, noon.UnixMicro(), 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, jump := range []time.Duration{0, time.Hour, -time.Hour} {
+		wall = noon.Add(jump)
+		if s := tr.Clocks()[2]; (s.Offset + jump).Abs() > time.Minute {
+			t.Errorf("this clock jumped by %s, the sample says that the peer's is %s ahead", jump, s.Offset)
+		}
+	}
+}
