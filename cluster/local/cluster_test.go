@@ -191,7 +191,7 @@ func TestCreateInterruptedAnywhere(t *testing.T) {
 		return strings.Join(all, " ")
 	}
 	whole := create(t, Options{Dir: t.TempDir(), Nodes: 1})
-	o := Options{Nodes: 1, Executable: fakeBinary(t)}
+	o := Options{Nodes: 1, SealQuorum: 1, Executable: fakeBinary(t)}
 	for done := 0; ; done++ {
 		dir := t.TempDir()
 		if err := claim(dir); err != nil {
