@@ -158,7 +158,7 @@ func (a *app) clusterDownCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Down(ctx); err != nil {
-				return err
+				return begun(err)
 			}
 			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is stopped"})
 			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w *page) {
@@ -181,7 +181,7 @@ func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Destroy(ctx); err != nil {
-				return err
+				return begun(err)
 			}
 			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is deleted"})
 			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w *page) {
@@ -245,6 +245,15 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
+			// A name that does not exist is told before anything is done to the others.
+			for _, arg := range args {
+				if arg == "leader" {
+					continue // whoever leads when its turn comes
+				}
+				if _, err := resolveNode(ctx, c, arg); err != nil {
+					return err
+				}
+			}
 			var finished []string
 			for i, arg := range args {
 				name, err := resolveNode(ctx, c, arg)
