@@ -116,6 +116,7 @@ func (p *process) begin() {
 	p.traceStart()
 	p.Wake(raftnode.TaskTurn)
 	p.ticker()
+	p.keepMark()
 	for _, other := range p.w.nodes[1:] {
 		if q := other.proc; other != p.n && q != nil && q.running {
 			p.peerUp(other.id)

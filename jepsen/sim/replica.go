@@ -22,9 +22,8 @@ type replica struct {
 	contradicted *ledger.Anchor // the newest that the sealer was told of
 	ignored      map[ledger.IgnoreReason]uint64
 
-	stamped  int64 // µs; newest ledger time given to a block
-	marked   uint64
-	markedAt int64
+	stamped int64 // µs; newest ledger time given to a block
+	marked  uint64
 
 	events    []seal.Event
 	sealSize  uint64 // newest applied size, told once for many blocks
@@ -45,7 +44,6 @@ func (r *request) Size() int { return r.size }
 
 func (p *process) beginReplica() (err error) {
 	p.marked = p.group.Mark().Index
-	p.markedAt = p.w.now
 	p.ignored = map[ledger.IgnoreReason]uint64{}
 	keys := simKeys()
 	p.sealer, err = seal.New(seal.Config{
@@ -99,10 +97,6 @@ func (p *process) Apply(e *raftnode.Committed) error {
 		p.wakeSealer()
 		p.deliver()
 	}
-	if time.Duration(p.w.now-p.markedAt) >= p.w.cfg.markInterval {
-		p.markedAt = p.w.now
-		p.mark()
-	}
 	return nil
 }
 
@@ -132,12 +126,15 @@ func (p *process) StateChanged(s raftnode.State) {
 	}
 }
 
-// mark tells the log how far it need not reach back any more.
-func (p *process) mark() {
-	s, ok := p.ledger.Durable()
-	if ok && s.RaftIndex > p.marked && p.driver.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
-		p.marked = s.RaftIndex
-	}
+// keepMark tells the log now and then how far it need not reach back any more.
+func (p *process) keepMark() {
+	p.after(p.w.cfg.markInterval, func() {
+		s, ok := p.ledger.Durable()
+		if ok && s.RaftIndex > p.marked && p.driver.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
+			p.marked = s.RaftIndex
+		}
+		p.keepMark()
+	})
 }
 
 // barrier calls do when this replica has applied everything that was
