@@ -51,7 +51,7 @@ type Shell interface {
 // # Order
 //
 //   - A turn takes everything that the inbox holds: finished writes and applies first, because they
-//     free what messages may need; then dead peers, messages, at most one tick, transfers, reads.
+//     free what messages may need; then messages, dead peers, at most one tick, transfers, reads.
 //     Then it does what the core asks for, and then it makes blocks of what waits.
 //   - Messages of Effects.Send leave during the turn. Messages that vouch for a write leave in
 //     Written, after the write (and its sync, if one was asked for) has succeeded.

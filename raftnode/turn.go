@@ -57,18 +57,20 @@ func (d *Driver) react() {
 			d.applied.Store(w.Entries[k-1].Index)
 		}
 	}
-	for _, id := range m.peersDown {
-		d.core.PeerDown(id)
-	}
-	for _, id := range m.unreachable {
-		d.core.Unreachable(id)
-	}
 	for _, msg := range m.messages {
 		// Another error means that Raft has no use for the message.
 		var refused *RefusedError
 		if err := d.core.Step(msg); errors.As(err, &refused) {
 			d.noteRefusal(refused)
 		}
+	}
+	// After the messages: they left a dead peer while it lived. In the other order its last heartbeat
+	// would make it the leader again, and this node would wait for it.
+	for _, id := range m.peersDown {
+		d.core.PeerDown(id)
+	}
+	for _, id := range m.unreachable {
+		d.core.Unreachable(id)
 	}
 	if m.tick {
 		d.core.Tick()
