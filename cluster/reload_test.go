@@ -52,7 +52,8 @@ func hangup(t *testing.T, c *local.Cluster, name, words string) string {
 	}
 }
 
-// shownSerial connects to a node's address as the client of a profile and returns the serial number that the node shows.
+// shownSerial connects to a node's address as the client of a profile and returns the serial
+// number that the node shows.
 func shownSerial(t *testing.T, c *local.Cluster, address, name string) string {
 	t.Helper()
 	p, err := client.LoadProfile(c.Profile("writer"))
@@ -80,7 +81,8 @@ func shownSerial(t *testing.T, c *local.Cluster, address, name string) string {
 	return conn.Peer().SerialNumber.Text(16)
 }
 
-// reissue puts new keys and certificates of a node in the place of the old ones, and returns the new serial number.
+// reissue puts new keys and certificates of a node in the place of the old ones, and returns the
+// new serial number.
 func reissue(t *testing.T, c *local.Cluster, authority *pki.Authority, name string) string {
 	t.Helper()
 	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA65)
@@ -128,8 +130,9 @@ func writeKey(path string, k any) error {
 	return fmt.Errorf("no key: %T", k)
 }
 
-// TestHangupReloads: SIGHUP gives new connections the new certificate, on both authenticated ports, without an election
-// and without an error for a client that is connected. A file that is wrong changes nothing. A deny list closes what is open.
+// TestHangupReloads: SIGHUP gives new connections the new certificate, on both authenticated
+// ports, without an election and without an error for a client that is connected. A file that is
+// wrong changes nothing. A deny list closes what is open.
 func TestHangupReloads(t *testing.T) {
 	c := startCluster(t, 3, func(cfg *node.Config) {
 		cfg.Keys.Deny = filepath.Join(filepath.Dir(cfg.DataDir), "deny")

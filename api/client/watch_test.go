@@ -13,7 +13,8 @@ import (
 	"github.com/cairnledger/cairn/api/server"
 )
 
-// TestWatchAcrossFailures: every entry once, in order, while nodes come and go and the stream is broken again and again.
+// TestWatchAcrossFailures: every entry once, in order, while nodes come and go and the stream is
+// broken again and again.
 func TestWatchAcrossFailures(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 3, fakecluster.Options{Limits: server.Limits{RangeEntries: 3, WatchAlive: 20 * time.Millisecond}})

@@ -15,8 +15,8 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
-// refusedLifetime is how long a refused call may take to hear so. Refusing it before it starts would be simpler, but gRPC then
-// keeps the timer of its deadline, which the client chooses.
+// refusedLifetime is how long a refused call may take to hear so. Refusing it before it starts
+// would be simpler, but gRPC then keeps the timer of its deadline, which the client chooses.
 const refusedLifetime = time.Second
 
 // tooManyRetry is what a client is told to wait when it has too many calls.
@@ -24,7 +24,8 @@ const tooManyRetry = 50 * time.Millisecond
 
 type verdictKey struct{}
 
-// admit sees each call before any of its message is read, decides whether the peer may make it, and counts it.
+// admit sees each call before any of its message is read, decides whether the peer may make it,
+// and counts it.
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	peer, err := s.authorise(ctx, info.FullMethodName)
 	if err == nil {
@@ -43,9 +44,10 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	return context.WithValue(short, verdictKey{}, err), nil
 }
 
-// meant refuses a call that does not name this node's ledger; see cairnv1.OriginHeader. It sees unary calls and streams alike. Only
-// methods of grpc.health.v1 and of reflection may leave the name out: they say nothing about a ledger, and the programs that call
-// them often cannot send metadata.
+// meant refuses a call that does not name this node's ledger; see cairnv1.OriginHeader. It sees
+// unary calls and streams alike. Only methods of grpc.health.v1 and of reflection may leave the
+// name out: they say nothing about a ledger, and the programs that call them often cannot send
+// metadata.
 func (s *Server) meant(method string, header metadata.MD) error {
 	named := header.Get(cairnv1.OriginHeader)
 	switch {
@@ -138,7 +140,8 @@ type limited struct {
 	free semaphore
 }
 
-// LimitListener returns a listener that has at most so many connections at a time and closes further ones at once.
+// LimitListener returns a listener that has at most so many connections at a time and closes
+// further ones at once.
 func LimitListener(ln net.Listener, most int) net.Listener {
 	return &limited{ln, make(semaphore, most)}
 }

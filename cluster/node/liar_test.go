@@ -53,7 +53,8 @@ type liar struct {
 	}
 }
 
-// newLiar starts n1 and n2 as real nodes, and n3 as the liar. A node's wall clock is the one in clocks, if there is one.
+// newLiar starts n1 and n2 as real nodes, and n3 as the liar. A node's wall clock is the one in
+// clocks, if there is one.
 func newLiar(t *testing.T, clocks map[string]func() time.Time) *liar {
 	t.Helper()
 	exe, err := os.Executable()
@@ -294,8 +295,8 @@ func (l *liar) followed() (term, last uint64) {
 	return term, last
 }
 
-// elect makes the liar the leader of a new term, with an entry of that term that both honest nodes store. It does
-// what a hand-over does, which no lease prevents.
+// elect makes the liar the leader of a new term, with an entry of that term that both honest nodes
+// store. It does what a hand-over does, which no lease prevents.
 func (l *liar) elect() {
 	l.t.Helper()
 	for range 50 {
@@ -324,8 +325,8 @@ func (l *liar) elect() {
 	l.t.Fatal("n3 was never elected")
 }
 
-// replicate appends one entry with this data to both honest nodes and has it committed. It reports whether both
-// stored it.
+// replicate appends one entry with this data to both honest nodes and has it committed. It reports
+// whether both stored it.
 func (l *liar) replicate(data []byte) bool { return l.replicateEach(data, data) }
 
 // replicateEach gives n1 and n2 different data in one position.
@@ -381,8 +382,9 @@ func ahead(d time.Duration) func() time.Time { return func() time.Time { return 
 
 var noAnchor = ledger.Anchor{Root: merkle.EmptyRoot()}
 
-// TestLiarFollows: a follower that sends terms without successor, acknowledges what does not exist, acts as a second
-// leader, asks for cosignatures of false roots and has a clock a year ahead changes nothing; the honest two serve.
+// TestLiarFollows: a follower that sends terms without successor, acknowledges what does not
+// exist, acts as a second leader, asks for cosignatures of false roots and has a clock a year
+// ahead changes nothing; the honest two serve.
 func TestLiarFollows(t *testing.T) {
 	t.Parallel()
 	l := newLiar(t, map[string]func() time.Time{"n3": ahead(365 * 24 * time.Hour)})
@@ -395,7 +397,8 @@ func TestLiarFollows(t *testing.T) {
 	}
 	l.lie(&raftpb.Message{Type: raftpb.MsgPreVoteResp.Enum(), Term: &huge, Reject: &reject})
 	l.refused("term")
-	// A second leader in the term, with a commit index beyond every log: the leader of the term and its follower refuse.
+	// A second leader in the term, with a commit index beyond every log: the leader of the term
+	// and its follower refuse.
 	l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &beyond})
 	l.refused("leader")
 	// Acknowledgements and confirmations of what does not exist. Only the leader looks at them.
@@ -427,8 +430,9 @@ func TestLiarFollows(t *testing.T) {
 	}
 }
 
-// TestLiarLeads: a leader that proposes a block from the future, a malformed one, one with a false anchor and one from
-// the past, and that counts on entries which nobody has, stops nobody, loses nothing and does not move the ledger's time.
+// TestLiarLeads: a leader that proposes a block from the future, a malformed one, one with a false
+// anchor and one from the past, and that counts on entries which nobody has, stops nobody, loses
+// nothing and does not move the ledger's time.
 func TestLiarLeads(t *testing.T) {
 	t.Parallel()
 	l := newLiar(t, nil)
@@ -470,8 +474,8 @@ func TestLiarLeads(t *testing.T) {
 	l.unharmed("first", "after 1 entries")
 }
 
-// TestLiarForks: a leader gives the honest two different blocks in one position. What was sealed before stays as it is,
-// both go on, and nothing is sealed any more: no majority has one root.
+// TestLiarForks: a leader gives the honest two different blocks in one position. What was sealed
+// before stays as it is, both go on, and nothing is sealed any more: no majority has one root.
 func TestLiarForks(t *testing.T) {
 	t.Parallel()
 	l := newLiar(t, nil)
@@ -498,8 +502,8 @@ func TestLiarForks(t *testing.T) {
 	l.alive()
 }
 
-// TestNodeWithWrongClock: n3 is honest here, and n1's clock is an hour ahead. n1 does not lead, and the ledger's time is
-// that of the others.
+// TestNodeWithWrongClock: n3 is honest here, and n1's clock is an hour ahead. n1 does not lead,
+// and the ledger's time is that of the others.
 func TestNodeWithWrongClock(t *testing.T) {
 	t.Parallel()
 	l := newLiar(t, map[string]func() time.Time{"n1": ahead(time.Hour)})
@@ -514,8 +518,8 @@ func TestNodeWithWrongClock(t *testing.T) {
 	}
 }
 
-// TestClockFarBehind: n3 is honest here, and n2's clock is an hour behind. n2 stores no block, says so, and lags alone;
-// when its clock is right it catches up.
+// TestClockFarBehind: n3 is honest here, and n2's clock is an hour behind. n2 stores no block,
+// says so, and lags alone; when its clock is right it catches up.
 func TestClockFarBehind(t *testing.T) {
 	t.Parallel()
 	var behind atomic.Int64

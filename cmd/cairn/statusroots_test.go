@@ -9,7 +9,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// TestStatusMarksAnotherRoot: the table marks the node with another root, and the command ends with exit code 3.
+// TestStatusMarksAnotherRoot: the table marks the node with another root, and the command ends
+// with exit code 3.
 func TestStatusMarksAnotherRoot(t *testing.T) {
 	one, two := merkle.LeafHash([]byte("one")), merkle.LeafHash([]byte("two"))
 	nodes := func() []nodeStatus {

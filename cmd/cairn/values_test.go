@@ -42,7 +42,8 @@ func try(t *testing.T, args ...string) (int, string) {
 	return code, errs.String()
 }
 
-// TestEmptyValues: in every command, an empty value of any flag is a usage error, and so is an empty argument.
+// TestEmptyValues: in every command, an empty value of any flag is a usage error, and so is an
+// empty argument.
 func TestEmptyValues(t *testing.T) {
 	t.Parallel()
 	n := 0
@@ -103,8 +104,9 @@ func downProfile(t *testing.T) (profile, dir string) {
 	return c.Profile("admin"), c.Dir()
 }
 
-// TestTimeoutIsKept runs every command that talks to a ledger with no node there: each ends when --timeout says so, and
-// with the code for it. A command that is not listed is one that does not talk to a ledger.
+// TestTimeoutIsKept runs every command that talks to a ledger with no node there: each ends when
+// --timeout says so, and with the code for it. A command that is not listed is one that does not
+// talk to a ledger.
 func TestTimeoutIsKept(t *testing.T) {
 	t.Parallel()
 	profile, dir := downProfile(t)

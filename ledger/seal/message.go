@@ -75,7 +75,8 @@ func (m message) marshal() []byte {
 	return b
 }
 
-// parseMessage decodes a message. Its data and proof are copies. What it accepts encodes back to the same bytes.
+// parseMessage decodes a message. Its data and proof are copies. What it accepts encodes back to
+// the same bytes.
 func parseMessage(b []byte) (message, error) {
 	if len(b) < 2 || b[0] != messageVersion {
 		return message{}, errors.Newf("sealing message of %d bytes without version %d", len(b), messageVersion)

@@ -43,7 +43,8 @@ func TestReloadChangesNewHandshakes(t *testing.T) {
 	}
 }
 
-// TestReloadTakesARootAway: Recheck closes the connections whose peers do not lead to the new trust anchors, on both sides.
+// TestReloadTakesARootAway: Recheck closes the connections whose peers do not lead to the new
+// trust anchors, on both sides.
 func TestReloadTakesARootAway(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -288,8 +288,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestBehind: a checkpoint that is smaller than the one of an earlier audit accuses nobody, unless those who signed both
-// signed it later.
+// TestBehind: a checkpoint that is smaller than the one of an earlier audit accuses nobody, unless
+// those who signed both signed it later.
 func TestBehind(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
