@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 )
@@ -44,5 +45,21 @@ func TestGate(t *testing.T) {
 	}
 	if g.all != 0 || len(g.each) != 0 {
 		t.Errorf("everybody left, and %d places are taken, of %v", g.all, g.each)
+	}
+}
+
+// TestDefaultLimits: the limits of a node that sets none are those of docs/operations.md, "Sizes
+// and limits", and of Limits.
+func TestDefaultLimits(t *testing.T) {
+	want := Limits{
+		BatchEntries: 8192, BatchBytes: 1 << 20, RequestBytes: 2 << 20,
+		Connections: 1024, StreamsPerConn: 128, Streams: 1024, StreamsPerPrincipal: 512, Watches: 256, WatchesPerPrincipal: 128,
+		StreamBatches: 64, StreamBytes: 8 << 20, RangeEntries: 1024, RangeBytes: 256 << 10,
+		SealWait: 2 * time.Second, BehindWait: time.Second, SendStall: 10 * time.Second,
+		WatchAlive: time.Second, WatchAlone: 3 * time.Second,
+	}
+	var got Limits
+	if err := got.fill(); err != nil || got != want {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 }

@@ -116,6 +116,64 @@ func split(t testing.TB, proof []byte) []merkle.Hash {
 	return out
 }
 
+// TestAppendNamesItsOwnSize: the size in the answer is that of the ledger right after the batch,
+// not after what came later.
+func TestAppendNamesItsOwnSize(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	n := c.Nodes[0]
+	n.After = func(ctx context.Context, b ledger.Batch) error {
+		if string(b.Entries[0].Payload) == "later" {
+			return nil
+		}
+		_, err := n.Append(ctx, ledger.Batch{Principal: b.Principal, Entries: []ledger.NewEntry{{Payload: []byte("later")}}})
+		return err
+	}
+	if got := mustAppend(t, a, batch("x", "y")); got.Size != 2 || n.Ledger().Head().Size != 3 {
+		t.Errorf("size %d in the answer, want 2 of a ledger with 3 entries by now (it has %d)", got.Size, n.Ledger().Head().Size)
+	}
+}
+
+// unprovable is a ledger that cannot make proofs of one kind.
+type unprovable struct {
+	server.Ledger
+	tiles, consistency bool
+}
+
+func (u unprovable) Tile(level uint8, index uint64, width int) ([]byte, error) {
+	if u.tiles {
+		return nil, errors.New("no tile")
+	}
+	return u.Ledger.Tile(level, index, width)
+}
+
+func (u unprovable) ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error) {
+	if u.consistency {
+		return nil, errors.New("no proof")
+	}
+	return u.Ledger.ConsistencyProof(oldSize, newSize)
+}
+
+// TestAppendWithoutProof: a committed batch whose proofs fail has its indexes, and neither leaves
+// nor a checkpoint.
+func TestAppendWithoutProof(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	mustAppend(t, a, batch("x"))
+	c.SealNow()
+	n := c.Nodes[0]
+	l := n.Ledger()
+	for i, replica := range []unprovable{{l, true, false}, {l, false, true}} {
+		n.Replica = replica
+		req := batch("a")
+		req.Wait, req.KnownSize = cairnv1.Wait_WAIT_SEALED, 1
+		got := mustAppend(t, a, req)
+		if !slices.Equal(got.Indexes, []uint64{uint64(i) + 1}) || len(got.Leaves) != 0 || got.Sealed != nil {
+			t.Errorf("%+v: got %v, want index %d alone", replica, got, i+1)
+		}
+	}
+}
+
 // TestAppendNotSealedInTime: the batch is committed, so the answer is success with indexes, never an error.
 func TestAppendNotSealedInTime(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -28,10 +29,15 @@ var narrow = []grpc.DialOption{grpc.WithInitialWindowSize(1 << 16), grpc.WithIni
 
 func dial(t testing.TB, n *fakecluster.Node, opts ...grpc.DialOption) api {
 	t.Helper()
+	return dialAddress(t, n.Address, opts...)
+}
+
+func dialAddress(t testing.TB, address string, opts ...grpc.DialOption) api {
+	t.Helper()
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(fakecluster.Insecure("")), cairnv1.ForLedger(fakecluster.Origin), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
 	}, opts...)
-	conn, err := grpc.NewClient("passthrough:///"+n.Address, opts...)
+	conn, err := grpc.NewClient("passthrough:///"+address, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +51,23 @@ func start(t testing.TB, limits server.Limits) (*fakecluster.Cluster, api) {
 	return c, dial(t, c.Nodes[0])
 }
 
+// serve runs a server of a test's own. What cfg leaves out is as in the fake cluster.
+func serve(t testing.TB, cfg server.Config) (*server.Server, api) {
+	t.Helper()
+	cfg.Origin, cfg.Credentials, cfg.Peer = fakecluster.Origin, fakecluster.Insecure(""), fakecluster.PeerFromMetadata
+	s, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(ln) }()
+	t.Cleanup(func() { s.Stop(within(t)) })
+	return s, dialAddress(t, ln.Addr().String())
+}
+
 // within bounds a test's calls, so that a hang is a failure with a name.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -55,20 +78,9 @@ func within(t testing.TB) context.Context {
 // awaitStall waits until the node has ended a stream because its client does not read.
 func awaitStall(t testing.TB, n *fakecluster.Node) {
 	t.Helper()
-	for ctx := within(t); ; time.Sleep(time.Millisecond) {
-		families, err := n.Metrics.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			if f.GetName() == "cairn_api_stalled_streams_total" && f.Metric[0].Counter.GetValue() > 0 {
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			t.Fatal("the node waits for a client that does not read")
-		}
-	}
+	eventually(t, "the node ends the stream of a client that does not read", func() bool {
+		return metric(t, n, "cairn_api_stalled_streams_total") > 0
+	})
 }
 
 func as(ctx context.Context, principal, roles string) context.Context {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
@@ -251,7 +252,8 @@ func TestHostileNumbers(t *testing.T) {
 
 func TestNothingIsSealedYet(t *testing.T) {
 	t.Parallel()
-	_, a := start(t, server.Limits{})
+	c, a := start(t, server.Limits{SealWait: 20 * time.Millisecond})
+	c.SealByHand()
 	ctx := within(t)
 	_, err := a.Checkpoint(ctx, &cairnv1.CheckpointRequest{})
 	demand(t, err, codes.FailedPrecondition, server.ReasonNotSealed, sure)
@@ -259,6 +261,14 @@ func TestNothingIsSealedYet(t *testing.T) {
 	demand(t, err, codes.FailedPrecondition, server.ReasonNotSealed, sure)
 	_, err = a.Get(ctx, &cairnv1.GetRequest{})
 	demand(t, err, codes.NotFound, server.ReasonNotFound, sure)
+	mustAppend(t, a, batch("committed"))
+	_, err = a.InclusionProof(ctx, &cairnv1.InclusionProofRequest{})
+	demand(t, err, codes.FailedPrecondition, server.ReasonNotSealed, sure)
+	_, err = a.Receipt(ctx, &cairnv1.ReceiptRequest{})
+	demand(t, err, codes.FailedPrecondition, server.ReasonNotSealed, sure)
+	// The caller has time left: the reason is the missing seal, not a deadline.
+	_, err = a.Receipt(ctx, &cairnv1.ReceiptRequest{Wait: true})
+	demand(t, err, codes.Unavailable, server.ReasonNotSealed, sure)
 }
 
 // TestFreshness: a linearizable read on a node that lags catches up first; a local one does not, unless the client has seen more.
@@ -345,6 +355,14 @@ func TestVerify(t *testing.T) {
 		if err != nil || got.Verdict != tc.verdict || got.Valid != tc.valid || got.Reason == "" {
 			t.Errorf("%s: got %v (error %v), want %s", tc.name, got, err, tc.verdict)
 		}
+		if tc.valid && len(got.Cosigners) == 0 {
+			t.Errorf("%s: no cosigner is named", tc.name)
+		}
+		for _, by := range got.Cosigners {
+			if at := time.Unix(int64(by.Time), 0); by.Name == "" || time.Since(at).Abs() > 10*time.Minute {
+				t.Errorf("%s: cosigned by %q at %v, want a moment of this test", tc.name, by.Name, at)
+			}
+		}
 	}
 }
 
@@ -378,6 +396,73 @@ func TestTransferLeadership(t *testing.T) {
 	demand(t, err, codes.FailedPrecondition, server.ReasonNotTransferred, sure)
 }
 
+// TestTransferOutcomes: once a transfer has begun, leadership may move later: only what was not
+// begun is definite.
+func TestTransferOutcomes(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err     error
+		code    codes.Code
+		reason  string
+		outcome cairnv1.Outcome
+	}{
+		{server.ErrNotTransferred, codes.FailedPrecondition, server.ReasonNotTransferred, unsure},
+		{context.DeadlineExceeded, codes.DeadlineExceeded, server.ReasonDeadline, unsure},
+		{context.Canceled, codes.Canceled, server.ReasonDeadline, unsure},
+		{errors.New("the disk is on fire"), codes.Internal, server.ReasonInternal, unsure},
+		{server.ErrNoSuccessor, codes.FailedPrecondition, server.ReasonNotTransferred, sure},
+		{server.ErrUnknownNode, codes.NotFound, server.ReasonUnknownNode, sure},
+		{&server.NotLeaderError{}, codes.Unavailable, server.ReasonNoLeader, sure},
+		{server.ErrStopped, codes.Unavailable, server.ReasonStopping, sure},
+	} {
+		_, a := serve(t, server.Config{Backend: described{transfer: tc.err}})
+		_, err := a.TransferLeadership(as(within(t), "spiffe://fake.example/svc/op", "admin"), &cairnv1.TransferLeadershipRequest{})
+		demand(t, err, tc.code, tc.reason, tc.outcome)
+	}
+}
+
+// described is a node that says about itself what a test wants.
+type described struct {
+	server.Backend
+	status   server.Status
+	transfer error
+}
+
+func (d described) Status() server.Status                            { return d.status }
+func (d described) TransferLeadership(context.Context, string) error { return d.transfer }
+
+// TestStatusSaysAll: whatever a node knows about itself and its peers is in its status.
+func TestStatusSaysAll(t *testing.T) {
+	t.Parallel()
+	c, _ := start(t, server.Limits{})
+	head := c.Nodes[0].Ledger().Head()
+	_, a := serve(t, server.Config{Backend: described{Backend: c.Nodes[0], status: server.Status{
+		Node: "n7", ID: 7, Version: "v7", Role: "candidate", LeaderName: "n8", LeaderAddr: "10.0.0.8:1",
+		Term: 3, Commit: 4, Applied: 5, Started: time.UnixMicro(1_700_000_000_123_456),
+		WALBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		Peers: []server.PeerStatus{
+			{ID: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
+			{ID: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},
+		},
+	}}})
+	want := &cairnv1.StatusResponse{
+		Node: "n7", Id: 7, Origin: fakecluster.Origin, Version: "v7", Role: "candidate", Leader: "n8", LeaderAddress: "10.0.0.8:1",
+		Term: 3, Commit: 4, Applied: 5, Root: head.Root[:], Started: 1_700_000_000_123_456,
+		WalBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		Peers: []*cairnv1.Peer{
+			{Id: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
+			{Id: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},
+		},
+	}
+	if got, err := a.Status(within(t), &cairnv1.StatusRequest{}); err != nil || !proto.Equal(got, want) {
+		t.Errorf("got  %v, %v\nwant %v", got, err, want)
+	}
+	h, err := a.Head(within(t), &cairnv1.HeadRequest{Consistency: cairnv1.Consistency_CONSISTENCY_LOCAL})
+	if err != nil || h.Node != "n7" || h.Leader != "n8" || h.Term != 3 {
+		t.Errorf("Head: %v, %v", h, err)
+	}
+}
+
 func TestRolesOverTheWire(t *testing.T) {
 	t.Parallel()
 	_, a := start(t, server.Limits{})
@@ -404,16 +489,20 @@ func TestHealthAndReflection(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{})
 	health := healthv1.NewHealthClient(a.conn)
-	check := func(want healthv1.HealthCheckResponse_ServingStatus) {
+	check := func(health healthv1.HealthClient, want healthv1.HealthCheckResponse_ServingStatus) {
 		t.Helper()
-		got, err := health.Check(within(t), &healthv1.HealthCheckRequest{Service: "cairn.v1.Ledger"})
-		if err != nil || got.Status != want {
-			t.Errorf("health: %v, %v, want %v", got, err, want)
+		for _, service := range []string{"", "cairn.v1.Ledger", "cairn.v1.Admin"} {
+			got, err := health.Check(within(t), &healthv1.HealthCheckRequest{Service: service})
+			if err != nil || got.Status != want {
+				t.Errorf("health of %q: %v, %v, want %v", service, got, err, want)
+			}
 		}
 	}
-	check(healthv1.HealthCheckResponse_SERVING)
+	check(health, healthv1.HealthCheckResponse_SERVING)
 	c.Nodes[0].Server.SetServing(false)
-	check(healthv1.HealthCheckResponse_NOT_SERVING)
+	check(health, healthv1.HealthCheckResponse_NOT_SERVING)
+	_, fresh := serve(t, server.Config{Backend: c.Nodes[0]}) // nobody has told it that it may serve
+	check(healthv1.NewHealthClient(fresh.conn), healthv1.HealthCheckResponse_NOT_SERVING)
 	r, err := reflectionv1.NewServerReflectionClient(a.conn).ServerReflectionInfo(within(t))
 	if err != nil {
 		t.Fatal(err)

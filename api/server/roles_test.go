@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,6 +34,35 @@ func TestEveryMethodHasARole(t *testing.T) {
 		if !served[method] {
 			t.Errorf("the table of roles has a row for %s, which is not served", method)
 		}
+	}
+}
+
+// TestRolesAreThoseOfTheProto: a method needs the role that its comment in cairn.proto names.
+func TestRolesAreThoseOfTheProto(t *testing.T) {
+	raw, err := os.ReadFile("../proto/cairn/v1/cairn.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented, role, service := 0, "", ""
+	for line := range strings.Lines(string(raw)) {
+		if m := regexp.MustCompile(`^service (\w+) `).FindStringSubmatch(line); m != nil {
+			service = m[1]
+		}
+		if m := regexp.MustCompile(`^  // .*\bRole: (\w+)\.$`).FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+			role = m[1]
+		}
+		m := regexp.MustCompile(`^  rpc (\w+)\(`).FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		method := "/cairn.v1." + service + "/" + m[1]
+		if got := roles[method].String(); got != role {
+			t.Errorf("%s needs the role %s, want %q as its comment says", method, got, role)
+		}
+		documented, role = documented+1, ""
+	}
+	if documented < 13 {
+		t.Errorf("found %d methods in cairn.proto, want all", documented)
 	}
 }
 

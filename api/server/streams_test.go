@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/errors"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
@@ -178,15 +177,47 @@ func TestStopEndsStreams(t *testing.T) {
 	if _, err := appends.Recv(); err != nil {
 		t.Fatal(err)
 	}
+	next := uint64(0)
+	for next == 0 {
+		resp, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next += uint64(len(resp.Leaves))
+	}
 	c.Nodes[0].Server.Stop(within(t))
 	for {
-		if _, err = watch.Recv(); err != nil {
+		resp, recvErr := watch.Recv()
+		if err = recvErr; err != nil {
 			break
 		}
+		next += uint64(len(resp.Leaves))
 	}
-	demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
+	f := demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
+	if resume := f.detail.GetResume(); resume == nil || resume.Next != next {
+		t.Errorf("resume %v after %d entries", resume, next)
+	}
 	_, err = appends.Recv()
 	demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
+}
+
+// TestStopEndsHealthWatches: whoever watches the health of a node does not hold up its stop.
+func TestStopEndsHealthWatches(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{})
+	watch, err := healthv1.NewHealthClient(a.conn).Watch(within(t), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	patient, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c.Nodes[0].Server.Stop(patient)
+	if patient.Err() != nil {
+		t.Error("the server waited for a health watch")
+	}
 }
 
 func TestWatchesAreLimited(t *testing.T) {
@@ -207,6 +238,9 @@ func TestWatchesAreLimited(t *testing.T) {
 		}
 	}
 	demand(t, watch("c"), codes.ResourceExhausted, server.ReasonTooMany, sure)
+	cancel()
+	ctx = within(t)
+	eventually(t, "the places of watchers that went are free", func() bool { return watch("c") == nil })
 }
 
 // TestOnePrincipalsWatches: nobody takes all of them.
@@ -228,23 +262,51 @@ func TestOnePrincipalsWatches(t *testing.T) {
 	}
 }
 
-// racingBackend is a node whose ledger grows right after every look at its head.
-type racingBackend struct {
-	server.Backend
-	grow func()
-}
-
+// racingLedger grows right after every look at its head.
 type racingLedger struct {
 	server.Ledger
 	grow func()
 }
 
-func (b racingBackend) Ledger() server.Ledger { return racingLedger{b.Backend.Ledger(), b.grow} }
-
 func (l racingLedger) Head() ledger.Head {
 	h := l.Ledger.Head()
 	l.grow()
 	return h
+}
+
+// TestRangeNamesOneSize: every message of a range names the size that bounds the range, however the
+// ledger grows meanwhile.
+func TestRangeNamesOneSize(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{RangeEntries: 3})
+	fill(t, c, a, 10)
+	n := c.Nodes[0]
+	n.Replica = racingLedger{n.Ledger(), func() {
+		b := ledger.Batch{Principal: fakecluster.Principal, Entries: []ledger.NewEntry{{Payload: []byte("more")}}}
+		if _, err := n.Append(context.Background(), b); err != nil {
+			t.Error(err)
+		}
+	}}
+	s, err := a.Range(within(t), &cairnv1.RangeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := uint64(0)
+	for {
+		resp, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next += uint64(len(resp.Leaves)); resp.Size != 10 {
+			t.Errorf("a message up to index %d names size %d, want 10", next, resp.Size)
+		}
+	}
+	if next != 10 {
+		t.Errorf("the range has %d entries, want 10", next)
+	}
 }
 
 // TestWatchNamesASizeThatCoversItsEntries: the ledger grows between the look at its
@@ -263,26 +325,8 @@ func TestWatchNamesASizeThatCoversItsEntries(t *testing.T) {
 			}
 		}
 	}
-	s, err := server.New(server.Config{
-		Backend: racingBackend{c.Nodes[0], grow}, Origin: fakecluster.Origin,
-		Credentials: fakecluster.Insecure(""), Peer: fakecluster.PeerFromMetadata,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = s.Serve(ln) }()
-	t.Cleanup(func() { s.Stop(within(t)) })
-	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(fakecluster.Insecure("")),
-		cairnv1.ForLedger(fakecluster.Origin))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	watch, err := cairnv1.NewLedgerClient(conn).Watch(as(within(t), "spiffe://fake.example/svc/w", "writer"), &cairnv1.WatchRequest{})
+	c.Nodes[0].Replica = racingLedger{c.Nodes[0].Ledger(), grow}
+	watch, err := a.Watch(within(t), &cairnv1.WatchRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
