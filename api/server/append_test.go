@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
@@ -293,6 +295,24 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	demand(t, err, codes.Internal, server.ReasonInternal, unsure)
 	if _, err := a.Head(within(t), &cairnv1.HeadRequest{}); err != nil {
 		t.Errorf("after a panic: %v", err)
+	}
+}
+
+// TestPanicsAreLoggedBounded: a panic is logged with its stack, and what a client sent cannot make
+// the line long.
+func TestPanicsAreLoggedBounded(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{})
+	lines := make(chan string, 1)
+	_, a := serve(t, server.Config{Backend: c.Nodes[0], Logf: func(format string, args ...any) { lines <- fmt.Sprintf(format, args...) }})
+	c.Nodes[0].Before = func(_ context.Context, b ledger.Batch) error {
+		panic(strings.Repeat(string(b.Entries[0].Payload), 1000))
+	}
+	_, err := a.Append(within(t), batch(strings.Repeat("é", 1000)))
+	demand(t, err, codes.Internal, server.ReasonInternal, unsure)
+	line := <-lines
+	if len(line) > 20_000 || !utf8.ValidString(line) || !strings.Contains(line, "(2000000 bytes)") || !strings.Contains(line, "TestPanicsAreLoggedBounded") {
+		t.Errorf("the line has %d bytes: %.200s", len(line), line)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -80,11 +81,28 @@ func (s *Server) finish(method string, err error) error {
 	return r
 }
 
+// maxLogLine bounds what one Logf writes, in bytes: a panic or an error may repeat what a client
+// sent.
+const maxLogLine = 16 << 10
+
+// bounded is a Logf that writes at most about maxLogLine.
+func bounded(logf func(string, ...any)) func(string, ...any) {
+	return func(format string, args ...any) { logf("%s", cut(fmt.Sprintf(format, args...), maxLogLine)) }
+}
+
+// cut shortens a text to so many bytes, and then says how long it was.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:most], ""), len(text))
+}
+
 // recover turns a panic of a handler into an error. The invariants that a panic stands for are those of one request; whatever
 // concerns the ledger panics on the ledger's own goroutines and ends the process.
 func (s *Server) recover(method string, err *error) {
 	if p := recover(); p != nil {
-		s.cfg.Logf("%s: panic: %v\n%s", method, p, debug.Stack())
+		s.cfg.Logf("%s: panic: %s\n%s", method, cut(fmt.Sprint(p), maxLogLine/4), debug.Stack())
 		r := refuse(codes.Internal, ReasonInternal, "internal error; the node's log says more")
 		r.indefinite = true
 		*err = r

@@ -83,6 +83,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}
 	}
+	cfg.Logf = bounded(cfg.Logf)
 	s := &Server{cfg: cfg, limits: cfg.Limits, health: health.NewServer(), stopping: make(chan struct{})}
 	s.metrics = newMetrics(cfg.Metrics)
 	s.admitted.init("calls", s.limits.Streams, s.limits.StreamsPerPrincipal)
