@@ -23,7 +23,8 @@ type Stream struct {
 		sync.Mutex
 		queue  []*Pending // not answered, in order of Append
 		nextID uint64
-		closed bool
+		closed bool // by Close: no batch comes any more
+		ended  bool // the stream's goroutine has gone: nobody would answer
 	}
 	wake     chan struct{} // capacity 1: queue or closed changed
 	finished chan struct{}
@@ -78,21 +79,39 @@ func (s *Stream) Append(ctx context.Context, entries []Entry, opts ...AppendOpti
 	case <-ctx.Done():
 		return nil, s.c.ended(ctx, true)
 	case <-s.ctx.Done():
-		return nil, s.c.ended(s.ctx, true)
+		return nil, s.over()
 	}
 	p := &Pending{call: call, sealed: o.sealed, deadline: time.Now().Add(s.c.opts.timeout), done: make(chan struct{})}
 	p.request = &cairnv1.AppendRequest{Entries: call.entries, ExpectedSize: o.expectedSize}
+	if !s.enqueue(p) {
+		<-s.window
+		return nil, s.over()
+	}
+	s.signal()
+	return p, nil
+}
+
+// enqueue reports whether the stream takes the batch: if so, it will be answered.
+func (s *Stream) enqueue(p *Pending) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.closed {
-		<-s.window
-		return nil, &Error{Reason: ReasonClosed, Message: "the stream is closed", Definite: true}
+	if s.mu.closed || s.mu.ended {
+		return false
 	}
 	s.mu.nextID++
 	p.id = s.mu.nextID
 	s.mu.queue = append(s.mu.queue, p)
-	s.signal()
-	return p, nil
+	return true
+}
+
+// over says why the stream takes no batch.
+func (s *Stream) over() *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return &Error{Reason: ReasonClosed, Message: "the stream is closed", Definite: true}
+	}
+	return s.c.ended(s.ctx, true)
 }
 
 func (s *Stream) signal() {
@@ -147,14 +166,14 @@ func (s *Stream) answer(p *Pending, a []Appended, err error) {
 func (s *Stream) run() {
 	defer close(s.finished)
 	for attempt := 0; ; {
+		s.expire()
 		queue, closed := s.snapshot()
 		if s.ctx.Err() != nil {
-			for _, p := range queue {
+			for _, p := range s.end() {
 				s.answer(p, nil, s.c.ended(s.ctx, !p.maybe))
 			}
 			return
 		}
-		s.expire(queue)
 		switch {
 		case len(queue) > 0:
 			progress, hint := s.connected()
@@ -166,7 +185,7 @@ func (s *Stream) run() {
 				s.giveUp(no)
 			}
 			if attempt > 1 || hint > 0 {
-				sleep(s.ctx, pause(attempt, hint))
+				s.rest(pause(attempt, hint))
 			}
 		case closed:
 			return
@@ -179,16 +198,51 @@ func (s *Stream) run() {
 	}
 }
 
-// expire answers batches whose time is up and which are not on the present connection.
-func (s *Stream) expire(queue []*Pending) {
+// expire answers the batches whose time is up. It returns how long nothing more can be due, and
+// whether a node has left one of them without an answer on the present connection.
+func (s *Stream) expire() (idle time.Duration, unanswered bool) {
+	queue, _ := s.snapshot()
 	now := time.Now()
+	idle = s.c.opts.timeout // no batch that comes now is due earlier
 	for _, p := range queue {
-		if !p.sent && now.After(p.deadline) {
-			ctx, cancel := context.WithDeadline(context.Background(), p.deadline)
-			s.answer(p, nil, s.c.ended(ctx, !p.maybe))
-			cancel()
+		if left := p.deadline.Sub(now); left > 0 {
+			idle = min(idle, left)
+			continue
+		}
+		unanswered = unanswered || p.sent
+		ctx, cancel := context.WithDeadline(context.Background(), p.deadline)
+		s.answer(p, nil, s.c.ended(ctx, !p.maybe && !p.sent))
+		cancel()
+	}
+	return max(idle, time.Millisecond), unanswered
+}
+
+// rest waits as long as there may be something to send, and expires batches meanwhile.
+func (s *Stream) rest(d time.Duration) {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
+		idle, _ := s.expire()
+		if queue, closed := s.snapshot(); closed && len(queue) == 0 {
+			return
+		}
+		select {
+		case <-over.C:
+			return
+		case <-s.ctx.Done():
+			return
+		case <-time.After(idle):
+		case <-s.wake:
 		}
 	}
+}
+
+// end makes Append refuse, and returns what is not answered.
+func (s *Stream) end() []*Pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.ended = true
+	return append([]*Pending(nil), s.mu.queue...)
 }
 
 // giveUp answers everything with one error, which says that nothing more will be sent.
@@ -233,10 +287,17 @@ func (s *Stream) connected() (progress bool, retryAfter time.Duration) {
 	} else {
 		responses <- received{nil, err}
 	}
-	silence := time.NewTimer(attemptTimeout)
+	silence, due := time.NewTimer(attemptTimeout), time.NewTimer(attemptTimeout)
 	defer silence.Stop()
+	defer due.Stop()
 	draining := false // nothing more is sent here: answers that are under way are awaited, then another leader is looked for
 	for {
+		idle, unanswered := s.expire()
+		due.Reset(idle)
+		if unanswered {
+			s.c.nodes.failed(n, nil)
+			draining = true
+		}
 		queue, closed := s.snapshot()
 		outstanding := 0
 		for _, p := range queue {
@@ -268,6 +329,7 @@ func (s *Stream) connected() (progress bool, retryAfter time.Duration) {
 				return s.broken(n, &Error{Reason: ReasonUnreachable, Message: "the node does not answer", Node: n.Name}, true) || progress, 0
 			}
 			silence.Reset(attemptTimeout)
+		case <-due.C:
 		case <-s.wake:
 			if outstanding == 0 {
 				silence.Reset(attemptTimeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,8 +42,9 @@ func TestStreamKeepsOrder(t *testing.T) {
 			t.Errorf("batch %d: got %+v, %v", i, a, err)
 		}
 	}
-	if _, err := s.Append(within(t), []client.Entry{entry("", "late")}); err == nil {
-		t.Error("a closed stream took a batch")
+	for range 50 {
+		_, err := s.Append(within(t), []client.Entry{entry("", "late")})
+		wantError(t, err, client.ReasonClosed, true)
 	}
 	if n := size(t, cluster.Nodes[0]); n != 200 {
 		t.Errorf("the ledger has %d entries", n)
@@ -227,6 +229,94 @@ func TestStreamSilentNode(t *testing.T) {
 	_, err = p.Wait(within(t))
 	wantError(t, err, client.ReasonUnreachable, false)
 	s.Close()
+}
+
+// TestStreamEnds: when the context of a stream has ended, a batch is refused or answered: nobody
+// waits for one in vain.
+func TestStreamEnds(t *testing.T) {
+	t.Parallel()
+	_, c := start(t, 1)
+	for range 20 {
+		ctx, cancel := context.WithCancel(within(t))
+		s := c.OpenStream(ctx)
+		go cancel()
+		for range 20 {
+			p, err := s.Append(within(t), []client.Entry{entry("", "x")})
+			if err == nil {
+				_, err = p.Wait(within(t))
+			}
+			if err != nil {
+				var e *client.Error
+				if !errors.As(err, &e) || e.Reason != client.ReasonDeadline {
+					t.Fatalf("got %v, want an error with the reason %s", err, client.ReasonDeadline)
+				}
+			}
+		}
+		s.Close()
+	}
+}
+
+// TestStreamTimeout: each batch has the client's timeout, whatever the node does.
+func TestStreamTimeout(t *testing.T) {
+	t.Parallel()
+	var taken sync.Map // payloads that a node has received
+	take := func(stream appends) (*cairnv1.AppendStreamRequest, error) {
+		req, err := stream.Recv()
+		for _, e := range req.GetAppend().GetEntries() {
+			taken.Store(string(e.Payload), true)
+		}
+		return req, err
+	}
+	unasked := &cairnv1.AppendStreamResponse{RequestId: 77, Result: &cairnv1.AppendStreamResponse_Response{Response: &cairnv1.AppendResponse{}}}
+	for name, node := range map[string]func(appends) error{
+		"silent": func(stream appends) error {
+			for {
+				if _, err := take(stream); err != nil {
+					return err
+				}
+			}
+		},
+		"answers something else": func(stream appends) error {
+			_, err := take(stream)
+			for ; err == nil; time.Sleep(20 * time.Millisecond) {
+				err = stream.Send(unasked)
+			}
+			return err
+		},
+		"asks to wait": func(stream appends) error {
+			for {
+				req, err := stream.Recv()
+				if err != nil {
+					return err
+				}
+				err = stream.Send(&cairnv1.AppendStreamResponse{RequestId: req.RequestId, Result: &cairnv1.AppendStreamResponse_Error{
+					Error: &cairnv1.StreamError{Code: int32(codes.ResourceExhausted), Reason: server.ReasonOverloaded, Detail: &cairnv1.ErrorDetail{
+						Outcome: cairnv1.Outcome_OUTCOME_DEFINITE, RetryAfterMs: 60_000,
+					}},
+				}})
+				if err != nil {
+					return err
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := against(t, &scripted{stream: node}, client.WithTimeout(500*time.Millisecond)).OpenStream(within(t))
+			for i := range 2 { // the second one finds the stream as the first one left it
+				payload := fmt.Sprint(name, i)
+				p, err := s.Append(within(t), []client.Entry{entry("", payload)})
+				must(t, err)
+				_, err = p.Wait(within(t))
+				_, received := taken.Load(payload)
+				var e *client.Error
+				if !errors.As(err, &e) || e.Reason != client.ReasonDeadline || e.Definite && received {
+					t.Errorf("got %v, want %s, of unknown outcome if the node has the batch: %t", err, client.ReasonDeadline, received)
+				}
+			}
+			s.Close()
+		})
+	}
 }
 
 // TestStreamWindow: no more than 64 batches are on their way; the next one waits, and was never sent if its caller gives up.
