@@ -11,7 +11,11 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
@@ -79,18 +83,21 @@ func (s *scripted) Range(_ *cairnv1.RangeRequest, stream grpc.ServerStreamingSer
 	return nil
 }
 
-func against(t *testing.T, s *scripted) *client.Client {
+func against(t *testing.T, s cairnv1.LedgerServer, opts ...client.Option) *client.Client {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	g := grpc.NewServer()
 	cairnv1.RegisterLedgerServer(g, s)
+	if admin, ok := s.(cairnv1.AdminServer); ok {
+		cairnv1.RegisterAdminServer(g, admin)
+	}
 	go func() { _ = g.Serve(ln) }()
 	t.Cleanup(g.Stop)
 	cluster := fakecluster.New(t, 1, fakecluster.Options{}) // for its policy
 	p := profile(t, cluster, "")
 	p.Endpoints = []client.Endpoint{{Name: "n1", Address: ln.Addr().String()}}
-	return connect(t, p)
+	return connect(t, p, opts...)
 }
 
 // TestHostileServer: malformed and contradictory answers are errors, never results and never panics.
@@ -127,6 +134,7 @@ func TestHostileServer(t *testing.T) {
 		"range from elsewhere":    {scripted{range_: []*cairnv1.RangeResponse{{First: 1, Leaves: [][]byte{leaf}, Size: 3}}}, two},
 		"range with too many":     {scripted{range_: []*cairnv1.RangeResponse{{First: 0, Leaves: three, Size: 3}}}, two},
 		"range beyond its size":   {scripted{range_: []*cairnv1.RangeResponse{{First: 0, Leaves: three[:2], Size: 1}}}, two},
+		"range from beyond size":  {scripted{range_: []*cairnv1.RangeResponse{{First: 5, Leaves: three[:2], Size: 3}}}, func(c *client.Client) error { _, err := c.Range(within(t), 5, 2, none); return err }},
 		"inclusion, odd proof":    {scripted{inclusion: &cairnv1.InclusionProofResponse{Index: 1, Size: 3, LeafHash: hash, Root: hash, Proof: make([]byte, 33)}}, func(c *client.Client) error { _, err := c.InclusionProof(within(t), 1, 3); return err }},
 		"inclusion, huge proof":   {scripted{inclusion: &cairnv1.InclusionProofResponse{Index: 1, Size: 3, LeafHash: hash, Root: hash, Proof: make([]byte, 32<<10)}}, func(c *client.Client) error { _, err := c.InclusionProof(within(t), 1, 3); return err }},
 		"inclusion, other index":  {scripted{inclusion: &cairnv1.InclusionProofResponse{Index: 0, Size: 1, LeafHash: hash, Root: hash}}, func(c *client.Client) error { _, err := c.InclusionProof(within(t), 1, 3); return err }},
@@ -143,6 +151,69 @@ func TestHostileServer(t *testing.T) {
 				t.Errorf("got %v, want a verification error that is not definite", err)
 			}
 		})
+	}
+}
+
+// proxied is a node behind a proxy that refuses the first call with a bare status, which says no
+// more than when to try again.
+type proxied struct {
+	scripted
+	refusal *status.Status
+	calls   []time.Time
+}
+
+func (p *proxied) refuse() error {
+	if p.calls = append(p.calls, time.Now()); len(p.calls) == 1 {
+		return p.refusal.Err()
+	}
+	return nil
+}
+
+func (p *proxied) Append(ctx context.Context, req *cairnv1.AppendRequest) (*cairnv1.AppendResponse, error) {
+	if err := p.refuse(); err != nil {
+		return nil, err
+	}
+	return p.scripted.Append(ctx, req)
+}
+
+func (p *proxied) Head(ctx context.Context, req *cairnv1.HeadRequest) (*cairnv1.HeadResponse, error) {
+	if err := p.refuse(); err != nil {
+		return nil, err
+	}
+	return p.scripted.Head(ctx, req)
+}
+
+// TestBareRefusals: what may pass is tried again also if a proxy refused it, and not before the
+// time that the proxy names.
+func TestBareRefusals(t *testing.T) {
+	t.Parallel()
+	const asked = 300 * time.Millisecond
+	later, err := status.New(codes.ResourceExhausted, "too many").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(asked)})
+	must(t, err)
+	for name, tc := range map[string]struct {
+		refusal *status.Status
+		wait    time.Duration
+	}{
+		"wait": {later, asked}, "unavailable": {status.New(codes.Unavailable, "no"), 0}, "aborted": {status.New(codes.Aborted, "no"), 0},
+	} {
+		for method, call := range map[string]func(*client.Client) error{
+			"read":   func(c *client.Client) error { _, err := c.Head(within(t)); return err },
+			"append": func(c *client.Client) error { _, err := c.Append(within(t), entry("k", "x")); return err },
+		} {
+			t.Run(name+", "+method, func(t *testing.T) {
+				t.Parallel()
+				p := &proxied{refusal: tc.refusal, scripted: scripted{
+					head:    &cairnv1.HeadResponse{Size: 1, Root: make([]byte, 32)},
+					append_: &cairnv1.AppendResponse{Size: 1, Indexes: []uint64{0}},
+				}}
+				if err := call(against(t, p)); err != nil || len(p.calls) != 2 {
+					t.Fatalf("%d calls, %v; want two, and success", len(p.calls), err)
+				}
+				if waited := p.calls[1].Sub(p.calls[0]); waited < tc.wait {
+					t.Errorf("tried again after %v, want %v", waited, tc.wait)
+				}
+			})
+		}
 	}
 }
 

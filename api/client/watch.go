@@ -37,10 +37,10 @@ func (c *Client) Watch(ctx context.Context, from uint64, f func(StoredEntry) err
 			if resp.First != next {
 				return progress, &stop{&VerificationError{What: "watch", Node: n.Name, Err: errors.Newf("index %d instead of %d", resp.First, next)}}
 			}
+			c.sawSize(resp.Size) // before f shows the entries to the caller
 			if err := c.hand(&next, resp.Leaves, f); err != nil {
 				return progress, err
 			}
-			c.sawSize(resp.Size)
 		}
 	})
 }
@@ -77,9 +77,9 @@ func (c *Client) Range(ctx context.Context, first, limit uint64, f func(StoredEn
 				end = min(end, size)
 				c.sawSize(size)
 			}
-			if resp.First != next || uint64(len(resp.Leaves)) > end-next {
+			if resp.First != next || next > end || uint64(len(resp.Leaves)) > end-next {
 				return progress, &stop{&VerificationError{What: "range", Node: n.Name, Err: errors.Newf(
-					"%d entries from index %d instead of at most %d from %d", len(resp.Leaves), resp.First, end-next, next)}}
+					"%d entries from index %d instead of those from %d to below %d", len(resp.Leaves), resp.First, next, end)}}
 			}
 			if err := c.hand(&next, resp.Leaves, f); err != nil {
 				return progress, err

@@ -3,14 +3,18 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 // TestWatchAcrossFailures: every entry once, in order, while nodes come and go and the stream is
@@ -109,6 +113,84 @@ func TestRange(t *testing.T) {
 	}
 	_, err := c.Range(within(t), 41, 0, func(client.StoredEntry) error { return nil })
 	wantError(t, err, "NOT_FOUND", true)
+}
+
+// mute says nothing in the first stream, and what it should in the second.
+type mute struct {
+	scripted
+	streams atomic.Int32
+}
+
+func (m *mute) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingServer[cairnv1.WatchResponse]) error {
+	if m.streams.Add(1) == 1 {
+		<-stream.Context().Done()
+		return nil
+	}
+	return m.scripted.Watch(req, stream)
+}
+
+func (m *mute) Range(req *cairnv1.RangeRequest, stream grpc.ServerStreamingServer[cairnv1.RangeResponse]) error {
+	if m.streams.Add(1) == 1 {
+		<-stream.Context().Done()
+		return nil
+	}
+	return m.scripted.Range(req, stream)
+}
+
+// TestSilentNode: a node that lets a reader wait in silence is given up.
+func TestSilentNode(t *testing.T) {
+	t.Parallel()
+	leaf := (&ledger.Entry{Time: 1, Principal: fakecluster.Principal, Payload: []byte("x")}).AppendLeaf(nil)
+	enough := errors.New("enough")
+	for name, read := range map[string]func(*client.Client, func(client.StoredEntry) error) error{
+		"watch": func(c *client.Client, f func(client.StoredEntry) error) error { return c.Watch(within(t), 0, f) },
+		"range": func(c *client.Client, f func(client.StoredEntry) error) error {
+			_, err := c.Range(within(t), 0, 0, f)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := against(t, &mute{scripted: scripted{
+				watch:  []*cairnv1.WatchResponse{{Leaves: [][]byte{leaf}, Size: 1}},
+				range_: []*cairnv1.RangeResponse{{Leaves: [][]byte{leaf}, Size: 1}},
+			}})
+			err := read(c, func(client.StoredEntry) error { return enough })
+			if !errors.Is(err, enough) {
+				t.Errorf("got %v, want the entry that the node shows in the next stream", err)
+			}
+		})
+	}
+}
+
+// TestRangeKeepsItsEnd: a range that goes on elsewhere ends where it would have ended, although the
+// ledger has grown.
+func TestRangeKeepsItsEnd(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{RangeEntries: 4}})
+	n := cluster.Nodes[0]
+	c := connect(t, profile(t, cluster, ""))
+	fill(t, c, 20)
+	for _, tc := range []struct{ first, limit, want, of uint64 }{{0, 0, 20, 20}, {2, 13, 13, 50}} {
+		next := tc.first
+		of, err := c.Range(within(t), tc.first, tc.limit, func(e client.StoredEntry) error {
+			if e.Index != next {
+				t.Errorf("%+v: got index %d, want %d", tc, e.Index, next)
+			}
+			if next++; next == tc.first+1 {
+				more := ledger.Batch{Principal: fakecluster.Principal, Entries: make([]ledger.NewEntry, 30)}
+				if _, err := n.Append(context.Background(), more); err != nil {
+					t.Error(err)
+				}
+				n.Kill()
+				n.Start()
+			}
+			return nil
+		})
+		if err != nil || of != tc.of || next-tc.first != tc.want {
+			t.Errorf("%+v: got %d entries of %d, %v", tc, next-tc.first, of, err)
+		}
+	}
 }
 
 func TestReads(t *testing.T) {
