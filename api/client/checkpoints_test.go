@@ -355,6 +355,54 @@ func TestNoEvidenceWithoutState(t *testing.T) {
 	}
 }
 
+// TestWithoutVerification: a client that believes the nodes remembers nothing, and leaves no state
+// file.
+func TestWithoutVerification(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 1, fakecluster.Options{})
+	p := profile(t, cluster, "state")
+	c := connect(t, p, client.WithoutVerification())
+	a := mustAppend(t, c, entry("", "x"), client.Sealed())
+	if a.Receipt == nil || string(a.Receipt.Entry().Payload) != "x" {
+		t.Errorf("got %+v, want a receipt that was parsed", a)
+	}
+	if cp, err := c.Checkpoint(within(t)); err != nil || cp.Size != 1 {
+		t.Errorf("got %+v, %v, want the checkpoint of size 1", cp, err)
+	}
+	if cp := c.LastCheckpoint(); cp != nil {
+		t.Errorf("%+v is remembered as if it had been verified", cp)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(p.State); !os.IsNotExist(err) {
+		t.Errorf("the state file: %v, want none", err)
+	}
+}
+
+// TestStateCannotBeWritten: a client whose state file could not be written says so when it is
+// closed.
+func TestStateCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	cluster := fakecluster.New(t, 1, fakecluster.Options{})
+	p := profile(t, cluster, "state")
+	c, err := client.Dial(t.Context(), p, client.WithCredentials(fakecluster.Principal, fakecluster.Insecure))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, c, entry("", "x")) // nothing that would be written
+	if err := os.Remove(filepath.Dir(p.State)); err != nil {
+		t.Fatal(err)
+	}
+	cluster.SealNow()
+	if _, err := c.Checkpoint(within(t)); err != nil {
+		t.Errorf("the checkpoint itself: %v", err)
+	}
+	if err := c.Close(); err == nil || !strings.Contains(err.Error(), "state") {
+		t.Errorf("close: %v, want an error about the state file", err)
+	}
+}
+
 // TestTwoProcessesOneState: a slower process does not put an older checkpoint over a newer one.
 func TestTwoProcessesOneState(t *testing.T) {
 	t.Parallel()
