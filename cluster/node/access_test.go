@@ -2,12 +2,14 @@ package node
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/cockroachdb/errors"
 
@@ -81,19 +83,99 @@ func TestAccessLogBounds(t *testing.T) {
 	}
 }
 
-// TestAccessLogText: nothing that a stranger chose breaks a line or is long.
+// TestAccessLogCauses: whatever tells two causes apart gives each a line of its own, and so does the port when there are
+// too many causes to tell apart.
+func TestAccessLogCauses(t *testing.T) {
+	t.Parallel()
+	one := access{port: "api", remote: tcp("192.0.2.1:1"), principal: "spiffe://a", reason: "denied"}
+	for name, change := range map[string]func(*access){
+		"port":         func(x *access) { x.port = "peer" },
+		"address":      func(x *access) { x.remote = tcp("192.0.2.2:1") },
+		"another /64":  func(x *access) { x.remote = tcp("[2001:db8:0:1::1]:1") },
+		"principal":    func(x *access) { x.principal = "spiffe://b" },
+		"reason":       func(x *access) { x.reason = "tls" },
+		"no principal": func(x *access) { x.principal = "" },
+	} {
+		w := newAccessWorld()
+		w.note(one)
+		other := one
+		change(&other)
+		w.note(other)
+		if got := w.lines(); len(got) != 2 {
+			t.Errorf("two refusals that differ in %s: %q", name, got)
+		}
+	}
+	for name, change := range map[string]func(*access){
+		"client's port": func(x *access) { x.remote = tcp("192.0.2.1:2") },
+		"method":        func(x *access) { x.method = "GET /checkpoint" },
+		"detail":        func(x *access) { x.detail = "another" },
+		"serial":        func(x *access) { x.serial = "17" },
+	} {
+		w := newAccessWorld()
+		w.note(one)
+		other := one
+		change(&other)
+		w.note(other)
+		if got := w.lines(); len(got) != 1 {
+			t.Errorf("two refusals that differ in the %s only: %q", name, got)
+		}
+	}
+	w := newAccessWorld()
+	fill := func() {
+		for i := range 2 * maxAccessCauses {
+			w.note(access{port: "api", remote: tcp(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)), reason: "tls"})
+		}
+	}
+	fill()
+	if got := w.lines(); len(got) != maxAccessCauses+1 {
+		t.Errorf("%d causes have %d lines, want %d and one for the rest", 2*maxAccessCauses, len(got), maxAccessCauses)
+	}
+	for _, port := range []string{"peer", "http"} {
+		w.note(access{port: port, remote: tcp("192.0.2.1:1"), reason: "tls"})
+		w.note(access{port: port, remote: tcp("192.0.2.2:1"), reason: "tls"})
+		if got := w.lines(); len(got) != 1 || !strings.Contains(got[0], "port="+port) {
+			t.Errorf("the first of the rest of %s: %q, want a line of its own", port, got)
+		}
+	}
+	w.endWindows()
+	rest := map[string]bool{}
+	for _, line := range w.lines() {
+		for _, want := range []string{"port=api", "port=peer", "port=http"} {
+			rest[want] = rest[want] || strings.Contains(line, want) && strings.Contains(line, "more_like_it=")
+		}
+	}
+	if !rest["port=api"] || !rest["port=peer"] || !rest["port=http"] {
+		t.Errorf("after a minute the rest of these ports has been counted: %v", rest)
+	}
+}
+
+// TestAccessLogText: nothing that a stranger chose breaks a line, is hidden in it, or is long. JSON shows what the
+// handler of text lines would escape by itself.
 func TestAccessLogText(t *testing.T) {
 	t.Parallel()
-	w := newAccessWorld()
-	evil := "a\nnode=n1 msg=forged\x1b[2J\u009b\u202e" + strings.Repeat("x", 1000) + "\xff"
-	w.note(access{port: "api", remote: textAddr(evil), principal: evil, serial: evil, method: evil, reason: evil, detail: evil})
-	got := w.lines()
-	if len(got) != 1 || len(got[0]) > 6*(maxStrangerText+50)*2 {
-		t.Fatalf("%d lines", len(got))
+	var out bytes.Buffer
+	log := newAccessLog(slog.New(slog.NewJSONHandler(&out, nil)))
+	evil := "a\nnode=n1 msg=forged\x1b[2J\x7f\u009b\u202e\u200b" + strings.Repeat("x", 1000) + "\xff"
+	log.note(access{port: "api", remote: textAddr(evil), principal: evil, serial: evil, method: evil, reason: evil, detail: evil})
+	log.note(access{port: "api", remote: textAddr(evil), principal: evil, claimed: true, reason: "denied"})
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("%d lines, want 2:\n%s", len(lines), out.String())
 	}
-	for _, r := range got[0] {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x202e {
-			t.Errorf("%q has the character %U", got[0], r)
+	for _, line := range lines {
+		var attrs map[string]string
+		if err := json.Unmarshal([]byte(line), &attrs); err != nil {
+			t.Fatal(err)
+		}
+		for key, text := range attrs {
+			if len(text) > 2*maxStrangerText {
+				t.Errorf("%s has %d bytes", key, len(text))
+			}
+			for _, r := range text {
+				if !unicode.IsPrint(r) {
+					t.Errorf("%s is %q and has the character %U", key, text, r)
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -36,11 +37,47 @@ func TestConfigRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(dir, "keys.d"); got.DataDir != filepath.Join(dir, "data") || got.Keys.Roots != filepath.Join(dir, "roots.pem") {
-		t.Errorf("relative paths are not taken from the file's directory (like %s): %+v", want, got)
-	}
 	if got.Raft != c.Raft || got.Storage != c.Storage || len(got.Members) != 2 || got.Self().ID != 1 {
 		t.Errorf("loaded %+v, want %+v", got, c)
+	}
+}
+
+// TestPathsAreRelativeToTheFile: every key that names a file or a directory, also one that may be absent.
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	t.Parallel()
+	paths := func(c *Config) map[string]*string {
+		all := map[string]*string{"data_dir": &c.DataDir, "policy": &c.Policy, "log_file": &c.LogFile}
+		for i, keys := 0, reflect.ValueOf(&c.Keys).Elem(); i < keys.NumField(); i++ {
+			all["keys."+yamlName(keys.Type().Field(i))] = keys.Field(i).Addr().Interface().(*string)
+		}
+		return all
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "node.yaml")
+	load := func(write func(key string) string) map[string]*string {
+		t.Helper()
+		c := validConfig()
+		for key, path := range paths(&c) {
+			*path = write(key)
+		}
+		if err := c.Write(file); err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadConfig(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return paths(&got)
+	}
+	for key, got := range load(func(key string) string { return filepath.Join("sub", key) }) {
+		if want := filepath.Join(dir, "sub", key); *got != want {
+			t.Errorf("%s: sub/%s is %s, want %s", key, key, *got, want)
+		}
+	}
+	for key, got := range load(func(key string) string { return filepath.Join("/elsewhere", key) }) {
+		if want := filepath.Join("/elsewhere", key); *got != want {
+			t.Errorf("%s: the absolute path %s became %s", key, want, *got)
+		}
 	}
 }
 

@@ -94,3 +94,24 @@ func TestStoreBehindALink(t *testing.T) {
 		measureStore(link, &size, done)
 	}
 }
+
+// TestStoreOfSparseFiles: the size of the store is what it occupies. Badger's files are sparse: their lengths say nothing.
+func TestStoreOfSparseFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "000001.vlog"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(1 << 30); err != nil {
+		t.Fatal(err)
+	}
+	var size atomic.Int64
+	done := make(chan struct{})
+	close(done)
+	measureStore(dir, &size, done)
+	if got := size.Load(); got > 1<<20 {
+		t.Errorf("a file of 1 GiB that occupies next to nothing counts as %d bytes", got)
+	}
+}

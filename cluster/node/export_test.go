@@ -31,3 +31,31 @@ func ImpostorTransport(c Config, now func() time.Time) (*transport.Transport, er
 		Membership: newMembership(n, state, func([]byte) error { return nil }),
 	}), nil
 }
+
+// Prepared is a node that has read its configuration and its keys, and does not run.
+type Prepared struct{ node *node }
+
+// Prepare reads what a configuration names.
+func Prepare(c Config) (*Prepared, error) {
+	n, err := prepare(c, nil)
+	return &Prepared{n}, err
+}
+
+// Reload is what SIGHUP does.
+func (p *Prepared) Reload() error { return p.node.tryReload() }
+
+// InForce is what a reload can change.
+type InForce struct {
+	Serial    string // of the node's certificate
+	Denied    int
+	Level     string
+	AllAccess bool
+}
+
+// InForce returns what the node goes by now.
+func (p *Prepared) InForce() InForce {
+	return InForce{
+		Serial: serialOf(p.node.channel.Current().Leaf()), Denied: p.node.deny.list.Load().size(),
+		Level: p.node.logs.level.Level().String(), AllAccess: p.node.logs.access.all.Load(),
+	}
+}

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -101,13 +103,38 @@ func TestCrowdForgets(t *testing.T) {
 	if w.mu.count != 0 || len(w.mu.visitors) != 0 || len(w.displaced) != 0 {
 		t.Errorf("%d connections, %d addresses, %d displaced", w.mu.count, len(w.mu.visitors), len(w.displaced))
 	}
-	// A request that is being served outlives connections that wait.
-	busy, idle := w.connect(t, "192.0.2.1:1"), w.connect(t, "192.0.2.1:2")
-	speak(busy)
-	speak(idle)
-	busy.busy.Store(true)
-	w.connect(t, "192.0.2.1:3")
-	if busy.gone() || !idle.gone() {
-		t.Errorf("gone: the busy one %v, the idle one %v", busy.gone(), idle.gone())
+}
+
+// TestCrowdOrder: among the connections of one address the silent ones go first, then, where requests are served, those
+// that wait between two requests; of equals the oldest.
+func TestCrowdOrder(t *testing.T) {
+	t.Parallel()
+	for port, requests := range map[string]bool{"http": true, "probe": true, "api": false, "peer": false} {
+		w := newCrowdWorld(port, budget{total: 6, each: 6})
+		names := map[*visitor]string{}
+		for i, name := range []string{"busy", "waits", "silent", "waits too", "silent too", "busy too"} {
+			v := w.connect(t, fmt.Sprintf("192.0.2.1:%d", i+1))
+			names[v] = name
+			if !strings.HasPrefix(name, "silent") {
+				speak(v)
+			}
+			v.busy.Store(strings.HasPrefix(name, "busy"))
+		}
+		for i := range 6 {
+			v := w.connect(t, fmt.Sprintf("192.0.2.1:%d", i+10))
+			speak(v)
+			v.busy.Store(true)
+		}
+		var got []string
+		for _, v := range w.displaced {
+			got = append(got, names[v])
+		}
+		want := []string{"silent", "silent too", "waits", "waits too", "busy", "busy too"}
+		if !requests { // whoever has begun a handshake is as good as any other
+			want = []string{"silent", "silent too", "busy", "waits", "waits too", "busy too"}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: displaced in the order %q, want %q", port, got, want)
+		}
 	}
 }
