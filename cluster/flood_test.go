@@ -13,9 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // floodTime is how long strangers attack, holdMost how many connections one attacker holds at a time.
@@ -246,7 +250,33 @@ func TestSilenceForProbes(t *testing.T) {
 	}
 }
 
-// TestReadyMeansQuorum: a leader whose followers have just stopped does not say that it is ready, although it still leads.
+// health asks grpc.health.v1 of a node as the client of a profile.
+func health(t *testing.T, c *local.Cluster, name string) func() healthgrpc.HealthCheckResponse_ServingStatus {
+	t.Helper()
+	n, err := c.Node(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := pki.NodeID(local.TrustDomain, clusterOf(t, c), name)
+	conn, err := grpc.NewClient("passthrough:///"+n.API, grpc.WithTransportCredentials(
+		channelOf(t, c, "reader").Credentials(func(string) (pki.ID, bool) { return id, true })))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return func() healthgrpc.HealthCheckResponse_ServingStatus {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		r, err := healthgrpc.NewHealthClient(conn).Check(ctx, &healthgrpc.HealthCheckRequest{})
+		if err != nil {
+			t.Fatalf("ask %s for its health: %v", name, err)
+		}
+		return r.Status
+	}
+}
+
+// TestReadyMeansQuorum: a leader whose followers have just stopped does not say that it is ready, although it still leads. The health
+// of gRPC follows within three seconds; a busy machine gets a few more.
 func TestReadyMeansQuorum(t *testing.T) {
 	c := startCluster(t, 3, func(cfg *node.Config) { cfg.Raft.Election, cfg.Raft.Stall = 2*time.Second, 4*time.Second })
 	leader, err := c.Leader(t.Context())
@@ -263,6 +293,16 @@ func TestReadyMeansQuorum(t *testing.T) {
 			followers = append(followers, name)
 		}
 	}
+	serves := health(t, c, leader)
+	follows := func(want healthgrpc.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		began := time.Now()
+		eventually(t, fmt.Sprint("gRPC says ", want), func() bool { return serves() == want })
+		if took := time.Since(began); took > 12*time.Second {
+			t.Errorf("gRPC said %v after %v, want three seconds at most", want, took)
+		}
+	}
+	follows(healthgrpc.HealthCheckResponse_SERVING)
 	if err := c.Pause(followers...); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +315,10 @@ func TestReadyMeansQuorum(t *testing.T) {
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("without followers /readyz says %d %q, want 503", resp.StatusCode, said)
 	}
+	follows(healthgrpc.HealthCheckResponse_NOT_SERVING)
 	if err := c.Resume(followers...); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, leader+" is ready again", func() bool { return readiness(t, c, leader) == "ok\n" })
+	follows(healthgrpc.HealthCheckResponse_SERVING)
 }

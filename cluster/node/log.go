@@ -77,7 +77,7 @@ func (n *node) logUp() {
 	}
 	leaf := n.channel.Current().Leaf()
 	n.log.Info("node is up", "version", Version, "ledger", n.cfg.Origin, "cluster", n.cfg.ClusterID, "id", n.cfg.Self().ID,
-		"size", head.Size, "sealed", sealed, "api", n.cfg.Listen.API, "peer", n.cfg.Listen.Peer, "http", n.cfg.Listen.HTTP,
+		"size", head.Size, "sealed", sealed, "api", n.cfg.Listen.API, "peer", n.cfg.Listen.Peer, "http", n.cfg.Listen.HTTP, "probe", n.cfg.Listen.Probe,
 		"certificate", serialOf(leaf), "expires", leaf.NotAfter.UTC().Format(time.RFC3339),
 		"denied", n.deny.list.Load().size(), "took", time.Since(n.started).Round(time.Millisecond).String())
 }
