@@ -19,18 +19,38 @@ type membership struct {
 	*formation.Memory
 	node *node
 
+	now func() time.Time
+
 	mu struct {
 		sync.Mutex
 		waiting string
-		refused map[uint64]*refusal
+		refused map[uint64]error // why a member is refused now
+		told    map[topic]*telling
 	}
 }
 
-// refusal is the standing refusal of one member.
-type refusal struct {
-	err   error
-	told  time.Time // when it was logged
-	times int       // since then
+// topic is what the log says about a member at most once in remindInterval. The text of a refusal holds
+// what the member sent, which may differ each time; the kind of a refusal is one of a few errors of
+// package formation, or nil. A meeting that succeeds in between does not begin the topic anew.
+type topic struct {
+	member uint64
+	kind   error
+}
+
+// telling is what the log has said about a topic.
+type telling struct {
+	last  time.Time
+	times int // refusals since then
+}
+
+// kindOf finds the kind of a refusal.
+func kindOf(refusal error) error {
+	for _, kind := range []error{formation.ErrIncarnation, formation.ErrOtherCluster, formation.ErrOtherMembers} {
+		if errors.Is(refusal, kind) {
+			return kind
+		}
+	}
+	return nil
 }
 
 // formationMembers are the members in the form that package formation uses.
@@ -63,8 +83,8 @@ func openMembership(n *node) (*membership, error) {
 }
 
 func newMembership(n *node, state formation.State, persist func([]byte) error) *membership {
-	s := &membership{node: n}
-	s.mu.refused = map[uint64]*refusal{}
+	s := &membership{node: n, now: time.Now}
+	s.mu.refused, s.mu.told = map[uint64]error{}, map[topic]*telling{}
 	s.Memory = formation.NewMemory(formation.Options{State: state, Persist: persist, Fatal: n.fail, Met: s.met})
 	s.note()
 	return s
@@ -83,17 +103,18 @@ func (s *membership) met(peer uint64, err error) {
 	if errors.Is(err, formation.ErrIncarnation) {
 		s.node.metrics.incarnationRefused.WithLabelValues(name).Inc()
 	}
-	r := s.mu.refused[peer]
-	if r == nil {
-		r = &refusal{}
-		s.mu.refused[peer] = r
+	s.mu.refused[peer] = err
+	about := topic{peer, kindOf(err)}
+	said := s.mu.told[about]
+	if said == nil {
+		said = &telling{}
+		s.mu.told[about] = said
 	}
-	r.times++
-	if changed := r.err == nil || r.err.Error() != err.Error(); changed || time.Since(r.told) >= remindInterval {
-		s.node.log.Error("a member is refused", "part", "membership", "member", name, "reason", err.Error(), "times", r.times)
-		r.told, r.times = time.Now(), 0
+	said.times++
+	if now := s.now(); said.last.IsZero() || now.Sub(said.last) >= remindInterval {
+		s.node.log.Error("a member is refused", "part", "membership", "member", name, "reason", err.Error(), "times", said.times)
+		said.last, said.times = now, 0
 	}
-	r.err = err
 }
 
 // note logs what the node waits for when that changes.
@@ -135,8 +156,8 @@ func (s *membership) obstacle() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.mu.refused {
-		return r.err
+	for _, err := range s.mu.refused {
+		return err
 	}
 	return errors.New(s.mu.waiting)
 }
@@ -145,8 +166,8 @@ func (s *membership) obstacle() error {
 func (s *membership) problem(member uint64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.mu.refused[member]; r != nil {
-		return r.err.Error()
+	if err := s.mu.refused[member]; err != nil {
+		return err.Error()
 	}
 	if s.State().Knows(member) == (transport.Incarnation{}) {
 		return "never met: a cluster begins when all members have met"

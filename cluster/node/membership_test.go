@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/raftnode/transport"
@@ -62,6 +63,59 @@ func TestRefusedMember(t *testing.T) {
 	}
 	if err := meet(2); err != nil || m.problem(2) != "" {
 		t.Errorf("the former directory: %v, problem %q", err, m.problem(2))
+	}
+}
+
+// TestRefusedMemberFillsNoLog: a member that comes with another directory each time, and with the right one in between, has
+// one line a minute for each kind of refusal, with a count.
+func TestRefusedMemberFillsNoLog(t *testing.T) {
+	var out bytes.Buffer
+	n := &node{metrics: newMetrics(), log: slog.New(slog.NewTextHandler(&out, nil)), fatal: make(chan error, 1)}
+	n.cfg.Members = []Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}}
+	m := newMembership(n, formation.New(7, 1, transport.Incarnation{1}, n.cfg.formationMembers()), func([]byte) error { return nil })
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	meet := func(cluster uint64, directory int) error {
+		own := transport.Incarnation{2, byte(directory >> 8), byte(directory)}
+		_, err := m.Meet(2, transport.Introduction{Cluster: cluster, Incarnation: own, Members: []transport.Acquaintance{
+			{ID: 1, Incarnation: transport.Incarnation{1}, Complete: true}, {ID: 2, Incarnation: own, Complete: true},
+		}})
+		return err
+	}
+	refusals := func() (lines []string) {
+		for line := range strings.Lines(out.String()) {
+			if strings.Contains(line, "a member is refused") {
+				lines = append(lines, line)
+			}
+		}
+		out.Reset()
+		return lines
+	}
+	alternate := func() {
+		t.Helper()
+		for i := range 500 {
+			if err := meet(7, 1+i); err == nil {
+				t.Fatal("another directory is taken")
+			}
+			if err := meet(uint64(8+i), 0); err == nil {
+				t.Fatal("another cluster's node is taken")
+			}
+			if err := meet(7, 0); err != nil || m.problem(2) != "" {
+				t.Fatalf("the remembered directory: %v, problem %q", err, m.problem(2))
+			}
+		}
+	}
+	if err := meet(7, 0); err != nil {
+		t.Fatal(err)
+	}
+	alternate()
+	if got := refusals(); len(got) != 2 {
+		t.Errorf("1000 refusals of two kinds are %d lines, want 2:\n%s", len(got), got)
+	}
+	now = now.Add(remindInterval)
+	alternate()
+	if got := refusals(); len(got) != 2 || !strings.Contains(got[0], "times=500") || !strings.Contains(got[1], "times=500") {
+		t.Errorf("a minute later: %s, want 2 lines with times=500", got)
 	}
 }
 
