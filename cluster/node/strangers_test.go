@@ -1,11 +1,17 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
 )
 
 // pipeListener accepts what the test gives it.
@@ -137,4 +143,58 @@ func TestCrowdOrder(t *testing.T) {
 			t.Errorf("%s: displaced in the order %q, want %q", port, got, want)
 		}
 	}
+}
+
+// TestProvedPeerIsNoStranger: a handshake that succeeds takes the connection out of the crowd, one that fails does not. Only a
+// connection that has sent something has a line when it has to go; each is counted, by port.
+func TestProvedPeerIsNoStranger(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	n := &node{metrics: newMetrics(), logs: &logs{access: newAccessLog(slog.New(slog.NewTextHandler(&out, nil)))}}
+	for _, port := range []string{"api", "peer"} {
+		w := newCrowdWorld(port, budget{total: 3, each: 3})
+		w.crowd.displaced = n.displaced
+		proved, failed, silent := w.connect(t, "192.0.2.1:1"), w.connect(t, "192.0.2.1:2"), w.connect(t, "192.0.2.1:3")
+		speak(proved)
+		speak(failed)
+		n.observeHandshake(lpa.Event{Side: lpa.SideServer, Raw: proved, Remote: proved.RemoteAddr()})
+		n.observeHandshake(lpa.Event{Side: lpa.SideServer, Raw: failed, Remote: failed.RemoteAddr(), Reason: lpa.ReasonProof, Err: errors.New("no")})
+		if w.mu.count != 2 {
+			t.Errorf("%s: %d of three connections are strangers', want the one that failed and the silent one", port, w.mu.count)
+		}
+		out.Reset()
+		for i := range 10 {
+			speak(w.connect(t, fmt.Sprintf("192.0.2.1:%d", 10+i)))
+		}
+		if proved.gone() || !failed.gone() || !silent.gone() {
+			t.Errorf("%s: gone: the proved one %v, the one that failed %v, the silent one %v", port, proved.gone(), failed.gone(), silent.gone())
+		}
+		if got := displacedFrom(t, n, port); got != 9 {
+			t.Errorf("%s: %v connections were displaced, want 9", port, got)
+		}
+		// The silent one went first, without a line; the others are one cause.
+		if lines := strings.Count(out.String(), "\n"); lines != 1 || !strings.Contains(out.String(), "port="+port+" address=192.0.2.1:2 reason=displaced") {
+			t.Errorf("%s: the log is\n%s", port, out.String())
+		}
+	}
+	// This node's own calls are nobody's visit.
+	n.observeHandshake(lpa.Event{Side: lpa.SideClient, Raw: &fromConn{from: "192.0.2.7:1"}, Remote: textAddr("192.0.2.7:1")})
+}
+
+// displacedFrom is what a node's metrics say of one port.
+func displacedFrom(t *testing.T, n *node, port string) float64 {
+	t.Helper()
+	families, err := n.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "cairn_strangers_displaced_total" && m.GetLabel()[0].GetValue() == port {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no cairn_strangers_displaced_total of %s", port)
+	return 0
 }
