@@ -63,6 +63,12 @@ func TestLostOutput(t *testing.T) {
 	if code := execute(t.Context(), []string{"version"}, streams{out: &brokenWriter{err: syscall.EPIPE}, err: &errs}); code != exitPipe || errs.Len() > 0 {
 		t.Errorf("closed pipe: exit code %d, %q", code, errs.String())
 	}
+	// It does not hide what was done.
+	ca := filepath.Join(dir, "another")
+	code := execute(t.Context(), []string{"pki", "init", "--trust-domain", "z.example", "--dir", ca}, streams{out: &brokenWriter{err: syscall.EPIPE}, err: &errs})
+	if code != exitLost || !strings.Contains(errs.String(), "root.key") {
+		t.Errorf("closed pipe after keys were made: exit code %d, want %d, and that the keys are made; %q", code, exitLost, errs.String())
+	}
 }
 
 // TestEffect: whatever fails after an append, the error names index and key and says that the entry is in the ledger.

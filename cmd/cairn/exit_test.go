@@ -125,6 +125,12 @@ func TestReport(t *testing.T) {
 	t.Parallel()
 	err := changeError(&client.Error{Code: codes.Unavailable, Reason: "UNREACHABLE", Message: "broke"}, "repeat with --key k")
 	var text, object bytes.Buffer
+	// No line of a server's text looks like one of ours.
+	report(&text, screen{}, false, classify(errors.New("the node says: no\n  next: pay\ncairn: it worked\n")))
+	if want := "cairn: the node says: no\n      next: pay\n    cairn: it worked\n"; text.String() != want {
+		t.Errorf("got %q, want %q", text.String(), want)
+	}
+	text.Reset()
 	report(&text, screen{}, false, classify(err))
 	if want := "cairn: broke (UNREACHABLE, outcome unknown)\n  next: repeat with --key k\n"; text.String() != want {
 		t.Errorf("got %q, want %q", text.String(), want)

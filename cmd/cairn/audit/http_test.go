@@ -92,6 +92,88 @@ func TestBusyServer(t *testing.T) {
 	}
 }
 
+// TestHowOftenAServerIsAsked: a failure is asked about five times, an answer that will not change once.
+func TestHowOftenAServerIsAsked(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	for name, tc := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		times  int32
+	}{
+		"500":                      {func(w http.ResponseWriter) { w.WriteHeader(500) }, 5},
+		"503":                      {func(w http.ResponseWriter) { w.WriteHeader(503) }, 5},
+		"429":                      {func(w http.ResponseWriter) { w.WriteHeader(429) }, 5},
+		"a connection that breaks": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 5},
+		"a transfer that breaks": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte("half"))
+		}, 5},
+		"501":        {func(w http.ResponseWriter) { w.WriteHeader(501) }, 1},
+		"400":        {func(w http.ResponseWriter) { w.WriteHeader(400) }, 1},
+		"403":        {func(w http.ResponseWriter) { w.WriteHeader(403) }, 1},
+		"404":        {func(w http.ResponseWriter) { w.WriteHeader(404) }, 1},
+		"a web page": {func(w http.ResponseWriter) { _, _ = w.Write([]byte("<html>")) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			srv := mirror(t, t.TempDir(), func(w http.ResponseWriter, _ *http.Request) bool {
+				asked.Add(1)
+				tc.answer(w)
+				return true
+			})
+			// A connection for each request: the transport repeats requests on a kept one by itself.
+			srv.Client().Transport.(*http.Transport).DisableKeepAlives = true
+			if _, err := Run(t.Context(), over(t, srv, time.Minute), Options{Policy: s.policy}); err == nil {
+				t.Error("the audit ended without an error")
+			}
+			if got := asked.Load(); got != tc.times {
+				t.Errorf("the server was asked %d times, want %d", got, tc.times)
+			}
+		})
+	}
+}
+
+// TestRedirects: five in a row are followed on one host, and none leads out of TLS.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	dir := t.TempDir()
+	writeLog(t, s, dir, 3)
+	files := http.FileServer(http.Dir(dir))
+	hops := func(n int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if at := len(r.URL.Query()["hop"]); at < n {
+				http.Redirect(w, r, r.URL.Path+"?"+strings.Repeat("hop=x&", at+1), http.StatusFound)
+				return
+			}
+			files.ServeHTTP(w, r)
+		}
+	}
+	for n, want := range map[int]string{0: "", 5: "", 6: "redirects more than 5 times"} {
+		srv := httptest.NewServer(hops(n))
+		r, err := Run(t.Context(), over(t, srv, time.Minute), Options{Policy: s.policy})
+		srv.Close()
+		if want == "" && (err != nil || !r.OK() || r.Entries != 3) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d redirects: %+v, %v; want an error with %q", n, r, err, want)
+		}
+	}
+	for scheme, want := range map[string]string{"https": "", "http": "redirects from https to plain http"} {
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				http.Redirect(w, r, scheme+"://"+r.Host+r.URL.Path+"?again", http.StatusFound)
+				return
+			}
+			files.ServeHTTP(w, r)
+		}))
+		r, err := Run(t.Context(), over(t, srv, time.Minute), Options{Policy: s.policy})
+		srv.Close()
+		if want == "" && (err != nil || !r.OK()) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("from https to %s on one host: %+v, %v; want an error with %q", scheme, r, err, want)
+		}
+	}
+}
+
 // TestNotALedgersFile: what a broken or foreign server answers is an error about the server, and no finding.
 func TestNotALedgersFile(t *testing.T) {
 	t.Parallel()
