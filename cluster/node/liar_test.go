@@ -308,9 +308,10 @@ func (l *liar) elect() {
 		term, last := l.mu.term, uint64(len(l.mu.log))
 		lastTerm := l.mu.log[last-1].GetTerm()
 		l.mu.Unlock()
-		l.lie(&raftpb.Message{Type: raftpb.MsgVote.Enum(), Term: &term, Index: &last, LogTerm: &lastTerm, Context: []byte("CampaignTransfer")})
 		won := false
-		for deadline := time.Now().Add(2 * time.Second); !won && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		// Asked again and again: were the question lost, n3 alone would be in this term, and hear no leader any more.
+		for deadline := time.Now().Add(2 * time.Second); !won && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			l.lie(&raftpb.Message{Type: raftpb.MsgVote.Enum(), Term: &term, Index: &last, LogTerm: &lastTerm, Context: []byte("CampaignTransfer")})
 			l.mu.Lock()
 			won = l.mu.granted[1] == term && l.mu.granted[2] == term
 			l.mu.Unlock()
@@ -401,16 +402,24 @@ func TestLiarFollows(t *testing.T) {
 	// and its follower refuse.
 	l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &beyond})
 	l.refused("leader")
-	// Acknowledgements and confirmations of what does not exist. Only the leader looks at them.
-	ack := func() {
-		l.lie(&raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: &term, Index: &beyond})
-		l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), Term: &term, Context: binary.LittleEndian.AppendUint64(nil, huge)})
+	// Acknowledgements of what does not exist, and then confirmations. Only the leader looks at them.
+	refusedAcks := func() float64 {
+		return l.metric("n1", "cairn_raft_refused_messages_total", `reason="ack"`) + l.metric("n2", "cairn_raft_refused_messages_total", `reason="ack"`)
 	}
-	l.eventually("the leader refuses acknowledgements", func() bool {
-		term, _ = l.followed()
-		ack()
-		return l.metric("n1", "cairn_raft_refused_messages_total", `reason="ack"`)+l.metric("n2", "cairn_raft_refused_messages_total", `reason="ack"`) > 0
-	})
+	sent := 0
+	for what, ack := range []*raftpb.Message{
+		{Type: raftpb.MsgAppResp.Enum(), Index: &beyond},
+		{Type: raftpb.MsgHeartbeatResp.Enum(), Context: binary.LittleEndian.AppendUint64(nil, huge)},
+	} {
+		former := float64(2 * sent) // at most so many refusals are of messages that were sent before
+		l.eventually([]string{"the leader refuses acknowledgements", "the leader refuses confirmations"}[what], func() bool {
+			term, _ := l.followed()
+			ack.Term = &term
+			l.lie(ack)
+			sent++
+			return refusedAcks() > former
+		})
+	}
 	// Sealing messages in the leader's place: requests and objections for sizes and roots that do not exist.
 	for kind := range byte(8) {
 		for _, size := range []uint64{0, 1, last, beyond, huge} {

@@ -15,7 +15,19 @@ import (
 	"github.com/cairnledger/cairn/ledger/seal"
 )
 
-const defaultNodes = 3
+const (
+	defaultNodes      = 3
+	defaultClusterDir = ".cairn"
+)
+
+// clusterAdvice writes a subcommand of cluster to be pasted, for the cluster in dir.
+func clusterAdvice(dir, verb string, names ...string) string {
+	words := []string{"cairn", "cluster", verb}
+	if dir != defaultClusterDir {
+		words = append(words, "--dir", dir)
+	}
+	return advice(append(words, names...)...)
+}
 
 func (a *app) clusterCommand() *cobra.Command {
 	var dir string
@@ -29,7 +41,7 @@ one place. NAME is n1, n2, ... or leader.`,
   cairn cluster kill leader && cairn cluster status`,
 		RunE: needsSubcommand,
 	}
-	cmd.PersistentFlags().StringVar(&dir, "dir", ".cairn", "the cluster's `directory`")
+	cmd.PersistentFlags().StringVar(&dir, "dir", defaultClusterDir, "the cluster's `directory`")
 	cmd.AddCommand(
 		a.clusterUpCommand(&dir),
 		a.clusterDownCommand(&dir),
@@ -54,7 +66,7 @@ one place. NAME is n1, n2, ... or leader.`,
 func openCluster(dir string) (*local.Cluster, error) {
 	c, err := local.Open(dir)
 	if errors.Is(err, local.ErrNoCluster) {
-		return nil, fail(exitNotFound, advice("cairn", "cluster", "up", "--dir", dir)+" makes one; or pass --dir", err)
+		return nil, fail(exitNotFound, clusterAdvice(dir, "up")+" makes one; or pass --dir", err)
 	}
 	return c, err
 }
@@ -103,7 +115,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			case err != nil:
 				return err
 			case n != 0 && n != len(c.Nodes()):
-				return failf(exitUsage, advice("cairn", "cluster", "destroy", "--dir", *dir)+" removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
+				return failf(exitUsage, clusterAdvice(*dir, "destroy")+" removes it with all its data", "the cluster in %s has %d nodes, not %d", c.Dir(), len(c.Nodes()), n)
 			case origin != "" && origin != c.Origin():
 				return usagef("the cluster in %s is for the ledger %s, not %s", c.Dir(), c.Origin(), origin)
 			case suite != "" && suite != c.Suite():
@@ -114,11 +126,11 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Start(ctx); err != nil {
-				return nodeError(err)
+				return nodeError(*dir, err)
 			}
 			leader, err := c.Leader(ctx)
 			if err != nil {
-				return fail(exitUnknown, "look at the logs: "+advice("cairn", "cluster", "logs", "--dir", *dir), err)
+				return fail(exitUnknown, "look at the logs: "+clusterAdvice(*dir, "logs"), err)
 			}
 			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is ready"})
 			r := clusterResult{Dir: c.Dir(), Nodes: c.Names(), Origin: c.Origin(), Leader: leader, Env: c.EnvPath(), Created: created}
@@ -158,7 +170,7 @@ func (a *app) clusterDownCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Down(ctx); err != nil {
-				return begun(err)
+				return begun(*dir, err)
 			}
 			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is stopped"})
 			return a.emit(map[string]any{"dir": c.Dir(), "stopped": c.Names()}, func(w *page) {
@@ -181,7 +193,7 @@ func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
 			if err := c.Destroy(ctx); err != nil {
-				return begun(err)
+				return begun(*dir, err)
 			}
 			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is deleted"})
 			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w *page) {
@@ -250,15 +262,15 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				if arg == "leader" {
 					continue // whoever leads when its turn comes
 				}
-				if _, err := resolveNode(ctx, c, arg); err != nil {
+				if _, err := resolveNode(ctx, *dir, c, arg); err != nil {
 					return err
 				}
 			}
 			var finished []string
 			for i, arg := range args {
-				name, err := resolveNode(ctx, c, arg)
+				name, err := resolveNode(ctx, *dir, c, arg)
 				if err != nil && i > 0 {
-					return begun(err)
+					return begun(*dir, err)
 				}
 				if err != nil {
 					return err
@@ -274,7 +286,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				}
 				start := time.Now()
 				if err := do(ctx, c, name); err != nil {
-					return nodeError(err)
+					return nodeError(*dir, err)
 				}
 				finished = append(finished, done+" "+name)
 				a.did(effect{text: strings.Join(finished, ", ")})
@@ -290,32 +302,32 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 }
 
 // nodeError explains why a command could not do its thing to a node's process.
-func nodeError(err error) error {
+func nodeError(dir string, err error) error {
 	switch {
 	case errors.Is(err, local.ErrNotRunning):
-		return fail(exitFailed, "`cairn cluster status` shows what runs", err)
+		return fail(exitFailed, clusterAdvice(dir, "status")+" shows what runs", err)
 	case errors.Is(err, local.ErrPaused):
-		return fail(exitFailed, "let it continue with `cairn cluster resume NAME`, or end it with `cairn cluster kill NAME`", err)
+		return fail(exitFailed, "let it continue with "+clusterAdvice(dir, "resume", "NAME")+", or end it with "+clusterAdvice(dir, "kill", "NAME"), err)
 	}
-	return begun(err)
+	return begun(dir, err)
 }
 
 // begun is classify for a command that has started or signalled processes: when its time is up that goes on, so
 // it is not without effect.
-func begun(err error) error {
+func begun(dir string, err error) error {
 	f := classify(err)
 	if f.code == exitUnavailable {
-		f.code, f.reason, f.next = exitUnknown, exitReason(exitUnknown), "what was begun goes on: `cairn cluster status` shows what runs"
+		f.code, f.reason, f.next = exitUnknown, exitReason(exitUnknown), "what was begun goes on: "+clusterAdvice(dir, "status")+" shows what runs"
 	}
 	return f
 }
 
 // resolveNode turns "leader" into a name.
-func resolveNode(ctx context.Context, c *local.Cluster, arg string) (string, error) {
+func resolveNode(ctx context.Context, dir string, c *local.Cluster, arg string) (string, error) {
 	if arg == "leader" {
 		name, err := c.Leader(ctx)
 		if err != nil {
-			return "", fail(exitUnavailable, "`cairn cluster status` shows what runs", err)
+			return "", fail(exitUnavailable, clusterAdvice(dir, "status")+" shows what runs", err)
 		}
 		return name, nil
 	}

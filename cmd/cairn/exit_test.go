@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/local"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -55,8 +56,8 @@ func TestExitCodes(t *testing.T) {
 		"append, never sent":    {changeError(called(codes.Unavailable, true), "retry"), exitUnavailable},
 		"append, refused":       {changeError(conflict, "retry"), exitConflict},
 		"append, not sealed":    {notSealed(errors.Wrap(late, "append"), client.Appended{Index: 7}), exitNotSealed},
-		"process, not in time":  {begun(errors.Wrap(context.DeadlineExceeded, "start n1")), exitUnknown},
-		"process, failed":       {begun(errors.New("ended while starting")), exitFailed},
+		"process, not in time":  {begun(".cairn", errors.Wrap(context.DeadlineExceeded, "start n1")), exitUnknown},
+		"process, failed":       {begun(".cairn", errors.New("ended while starting")), exitFailed},
 		"fork":                  {&client.ForkError{}, exitRefused},
 		"proof":                 {&client.VerificationError{What: "receipt", Err: errors.New("x")}, exitRefused},
 		"wrapped verdict":       {errors.Wrap(failf(exitRefused, "", "x"), "verify"), exitRefused},
@@ -68,6 +69,36 @@ func TestExitCodes(t *testing.T) {
 		}
 		if f.reason == "" {
 			t.Errorf("%s: no reason", name)
+		}
+	}
+}
+
+// TestClusterAdvice: the commands that an error of `cairn cluster` advises are about the cluster that the command was about.
+func TestClusterAdvice(t *testing.T) {
+	t.Parallel()
+	for dir, flag := range map[string]string{".cairn": "", "c": " --dir c", "my clusters/a": " --dir 'my clusters/a'"} {
+		for _, c := range []struct {
+			err  error
+			want []string
+		}{
+			{nodeError(dir, errors.Wrap(local.ErrNotRunning, "kill n1")), []string{"status" + flag}},
+			{nodeError(dir, errors.Wrap(local.ErrPaused, "start n1")), []string{"resume" + flag + " NAME", "kill" + flag + " NAME"}},
+			{nodeError(dir, errors.Wrap(context.DeadlineExceeded, "start n1")), []string{"status" + flag}},
+			{begun(dir, errors.Wrap(context.DeadlineExceeded, "stop n1")), []string{"status" + flag}},
+		} {
+			for _, want := range c.want {
+				if next := classify(c.err).next; !strings.Contains(next, "`cairn cluster "+want+"`") {
+					t.Errorf("in %s: %v: the advice is %q, want the command %q", dir, c.err, next, want)
+				}
+			}
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "c")
+	for _, verb := range []string{"down", "destroy", "status", "kill n1", "start leader", "logs"} {
+		var errs bytes.Buffer
+		args := append([]string{"cluster"}, strings.Fields(verb+" --dir "+missing)...)
+		if code := execute(t.Context(), args, streams{out: &bytes.Buffer{}, err: &errs}); code != exitNotFound || !strings.Contains(errs.String(), "up --dir "+missing) {
+			t.Errorf("%s without a cluster: exit code %d, %s", verb, code, errs.String())
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 			if len(args) > 0 {
 				names = nil
 				for _, arg := range args {
-					name, err := a.resolveNow(cmd.Context(), c, arg)
+					name, err := a.resolveNow(cmd.Context(), *dir, c, arg)
 					if err != nil {
 						return err
 					}
@@ -75,10 +75,10 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 }
 
 // resolveNow is resolveNode within --timeout.
-func (a *app) resolveNow(ctx context.Context, c *local.Cluster, arg string) (string, error) {
+func (a *app) resolveNow(ctx context.Context, dir string, c *local.Cluster, arg string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	return resolveNode(ctx, c, arg)
+	return resolveNode(ctx, dir, c, arg)
 }
 
 func (a *app) followLogs(ctx context.Context, logs []*nodeLog) error {
