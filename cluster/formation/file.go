@@ -75,6 +75,9 @@ func Parse(raw []byte) (State, error) {
 	if own := s.row(s.self); own == nil || own.incarnation == (transport.Incarnation{}) {
 		return State{}, errors.New("the file does not say whose memory it is")
 	}
+	if !bytes.Equal(s.Marshal(), raw) { // the scans above let spaces, capitals and trailing words pass
+		return State{}, errors.New("the file is not written as this program writes it")
+	}
 	return s, nil
 }
 

@@ -2,7 +2,9 @@ package formation
 
 import (
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -278,6 +280,70 @@ crc32c `
 		if _, err := Parse(raw[:i]); err == nil {
 			t.Errorf("cut at %d: taken", i)
 		}
+	}
+}
+
+// TestFileOfAnotherHand: a file with a right checksum that Marshal would not write is refused.
+func TestFileOfAnotherHand(t *testing.T) {
+	c := newCluster(3)
+	c.mustDial(t, 0, 1)
+	good := string(c.nodes[0].Marshal())
+	good = good[:strings.LastIndex(good, "crc32c ")]
+	sealed := func(body string) []byte {
+		return fmt.Appendf(nil, "%scrc32c %08x\n", body, crc32.Checksum([]byte(body), castagnoli))
+	}
+	if _, err := Parse(sealed(good)); err != nil {
+		t.Fatalf("the file itself: %v", err)
+	}
+	one, two := directory(1).String(), directory(2).String()
+	for name, x := range map[string]struct{ old, new string }{
+		"another version":         {magic, "cairn members v2"},
+		"no members":              {good[strings.Index(good, "member 1"):], ""},
+		"the same member twice":   {"member 3 n3 - unmet\n", "member 3 n3 - unmet\nmember 3 n4 - unmet\n"},
+		"members out of order":    {"member 1", "member 4"},
+		"without its own":         {"self 1", "self 9"},
+		"its own unmet":           {"member 1 n1 " + one + " met", "member 1 n1 - unmet"},
+		"an incarnation of zero":  {two, transport.Incarnation{}.String()},
+		"a short incarnation":     {two, two[2:]},
+		"no hexadecimal digits":   {two, strings.Repeat("xy", 16)},
+		"capital letters":         {two, strings.Repeat("AB", 16)},
+		"met without incarnation": {"member 3 n3 - unmet", "member 3 n3 - met"},
+		"unmet with incarnation":  {two + " met", two + " unmet"},
+		"an unknown word":         {two + " met", two + " seen"},
+		"a word too many":         {two + " met", two + " met twice"},
+		"a word behind the self":  {"self 1", "self 1 2"},
+		"a short cluster":         {"cluster 00000000000000c1", "cluster c1"},
+		"a leading zero":          {"member 2", "member 02"},
+		"two spaces":              {"member 2", "member  2"},
+		"an empty line":           {"member 2", "\nmember 2"},
+	} {
+		body := strings.Replace(good, x.old, x.new, 1)
+		if body == good {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		if s, err := Parse(sealed(body)); err == nil {
+			t.Errorf("%s: taken, and written as\n%s", name, s.Marshal())
+		}
+	}
+	if _, err := Parse(append(sealed(good), '\n')); err == nil {
+		t.Error("a line behind the checksum: taken")
+	}
+}
+
+// TestOrderOfTheConfiguration is of no account: an introduction lists the members by ascending ID, and the file fits a
+// configuration that lists them otherwise.
+func TestOrderOfTheConfiguration(t *testing.T) {
+	ascending := newCluster(3)
+	shuffled := []Member{ascending.members[2], ascending.members[0], ascending.members[1]}
+	s := New(testCluster, 1, directory(1), shuffled)
+	if got, want := s.introduction(), ascending.nodes[0].introduction(); !reflect.DeepEqual(got, want) {
+		t.Errorf("introduction %+v, want %+v", got, want)
+	}
+	if err := s.Check(testCluster, 1, directory(1), ascending.members); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.learn(2, ascending.nodes[1].introduction()); err != nil {
+		t.Error(err)
 	}
 }
 
