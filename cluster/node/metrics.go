@@ -131,17 +131,11 @@ func (n *node) registerMetrics() {
 		func() float64 { return r.clocks.ahead().Seconds() })
 	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",
 		func() bool { return r.clocks.unfit() != nil })
-	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return r.state.Load().Serving })
-	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(r.state.Load().Term) })
-	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(r.raft.Status().Applied) })
-	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(r.raft.Status().Commit) })
-	m.flag("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.",
-		func() bool { return r.raft.Status().Stalled })
+	m.registerRaft(r.raft.Status)
 	m.gauge("cairn_raft_members_behind_log", "On the leader: members that need entries from before the retained Raft log.", func() float64 {
 		ids, _ := r.membersBehind()
 		return float64(len(ids))
 	})
-	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(r.raft.Status().QueuedBytes) })
 	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
 	m.flag("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",
 		func() bool { return n.ledger.DurabilityProblem() != nil })
@@ -158,4 +152,15 @@ func (n *node) registerMetrics() {
 	m.gauge("cairn_certificate_expiry_seconds", "Unix time at which the node's certificate expires.", func() float64 {
 		return float64(n.channel.Current().Leaf().NotAfter.Unix())
 	})
+}
+
+// registerRaft adds the figures of a member of the Raft group.
+func (m *metrics) registerRaft(status func() raftnode.Status) {
+	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return status().Serving })
+	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(status().Term) })
+	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(status().Applied) })
+	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(status().Commit) })
+	m.flag("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.",
+		func() bool { return status().Stalled })
+	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(status().QueuedBytes) })
 }
