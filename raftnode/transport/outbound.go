@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// redialMin and redialMax bound the pause between two attempts to connect;
-	// the first attempt after a break is made without pause.
+	// redialMin and redialMax bound the pause before an attempt to connect; pauseAfter
+	// chooses it.
 	redialMin = 2 * time.Millisecond
 	redialMax = 250 * time.Millisecond
 	// redialRefused is the pause after an ErrRefused, which only an operator can mend.
@@ -134,7 +134,7 @@ func (o *outbound) setConnected(on bool) {
 func (o *outbound) run() {
 	var pause time.Duration
 	out := outage{o: o, since: time.Now()}
-	for o.t.ctx.Err() == nil {
+	for o.wait(pause) {
 		conn, err := o.connect()
 		if err != nil {
 			if o.class == classControl && errors.Is(err, syscall.ECONNREFUSED) && o.peer.refused() {
@@ -143,19 +143,10 @@ func (o *outbound) run() {
 			if o.t.ctx.Err() == nil {
 				out.failed(err)
 			}
-			pause = min(max(2*pause, redialMin), redialMax)
-			if errors.Is(err, ErrRefused) {
-				pause = redialRefused
-			}
-			select {
-			case <-time.After(pause):
-			case <-o.redial:
-			case <-o.t.ctx.Done():
-				return
-			}
+			pause = pauseAfter(pause, 0, err)
 			continue
 		}
-		pause = 0
+		made := time.Now()
 		out.ended()
 		o.setConnected(true)
 		o.stats.connects.Add(1)
@@ -178,6 +169,38 @@ func (o *outbound) run() {
 			}
 			h.Unreachable(o.peer.id)
 		})
+		pause = pauseAfter(pause, time.Since(made), err)
+	}
+}
+
+// pauseAfter chooses the pause before the next attempt to connect. last is the pause before the
+// attempt that ended with err; lived is how long its connection stood, 0 when there was none.
+//
+// The pause doubles from attempt to attempt. Only a connection that lived longer than the longest
+// pause ends the doubling, and is made again at once. Without that condition a peer that takes every
+// connection and breaks it would be dialled as fast as this machine can.
+func pauseAfter(last, lived time.Duration, err error) time.Duration {
+	switch {
+	case lived > redialMax:
+		return 0
+	case errors.Is(err, ErrRefused):
+		return redialRefused
+	}
+	return min(max(2*last, redialMin), redialMax)
+}
+
+// wait waits for a pause, which redial cuts short; false when the transport closes.
+func (o *outbound) wait(pause time.Duration) bool {
+	if pause == 0 {
+		return o.t.ctx.Err() == nil
+	}
+	select {
+	case <-time.After(pause):
+		return true
+	case <-o.redial:
+		return true
+	case <-o.t.ctx.Done():
+		return false
 	}
 }
 
