@@ -80,3 +80,32 @@ func TestClockOffsetFollowsAJump(t *testing.T) {
 		}
 	}
 }
+
+// TestClockRoundTrips: the peer read its clock somewhere between question and answer, so half of the round trip is added,
+// and an answer that took too long says nothing.
+func TestClockRoundTrips(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Now: func() time.Time { return noon }})
+	p := tr.peers[2]
+	answer := func(token uint64, after time.Duration) {
+		t.Helper()
+		p.clock.token, p.clock.open, p.clock.asked = token, true, time.Since(tr.started)-after
+		if err := tr.handleClock(p, appendClock(nil, clockAnswer, token, noon.UnixMicro(), int64(token))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer(1, maxRoundTrip)
+	if s, ok := tr.Clocks()[2]; ok {
+		t.Errorf("sample %+v from an answer that took longer than %s", s, maxRoundTrip)
+	}
+	answer(2, maxRoundTrip/2)
+	s := tr.Clocks()[2]
+	if s.Mark != 2 || s.RoundTrip < maxRoundTrip/2 || s.Offset != s.RoundTrip/2+s.Age {
+		t.Errorf("sample %+v, want an offset of half the round trip and the age", s)
+	}
+	answer(3, maxRoundTrip)
+	if s := tr.Clocks()[2]; s.Mark != 2 {
+		t.Errorf("sample %+v: a late answer replaced the former one", s)
+	}
+}

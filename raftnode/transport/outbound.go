@@ -125,6 +125,7 @@ func (o *outbound) setConnected(on bool) {
 	defer o.mu.Unlock()
 	o.mu.connected = on
 	if !on {
+		o.stats.dropped.Add(uint64(len(o.mu.queue)))
 		clear(o.mu.queue)
 		o.mu.queue, o.mu.bytes = o.mu.queue[:0], 0
 	}
@@ -372,12 +373,18 @@ func (o *outbound) flush(conn net.Conn) error {
 	return err
 }
 
+// write writes b in pieces, each with a deadline of its own: a peer that takes data slowly keeps its
+// connection, however large b is.
 func (o *outbound) write(conn net.Conn, b []byte) error {
-	if err := conn.SetWriteDeadline(time.Now().Add(o.t.cfg.WriteTimeout)); err != nil {
-		return errors.Wrap(err, "set write deadline")
-	}
-	if _, err := conn.Write(b); err != nil {
-		return errors.Wrap(err, "write")
+	for len(b) > 0 {
+		piece := b[:min(len(b), bufferSize)]
+		if err := conn.SetWriteDeadline(time.Now().Add(o.t.cfg.WriteTimeout)); err != nil {
+			return errors.Wrap(err, "set write deadline")
+		}
+		if _, err := conn.Write(piece); err != nil {
+			return errors.Wrap(err, "write")
+		}
+		b = b[len(piece):]
 	}
 	return nil
 }

@@ -2,12 +2,15 @@ package transport
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // TestPauses: the pause doubles up to its bound, also when connections are made that live only for a moment. One that
@@ -84,4 +87,170 @@ func TestPeerThatBreaksEveryConnection(t *testing.T) {
 	if took := last.Sub(first); took < redialMax {
 		t.Errorf("16 attempts to connect in %s, want pauses that grow", took)
 	}
+}
+
+// TestPeerThatTakesNothing: a connection on which no data leaves is given up after WriteTimeout.
+func TestPeerThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	tr := New(Config{
+		Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, WriteTimeout: 50 * time.Millisecond, ClockInterval: time.Hour,
+		Dial: served(t, func(c class, conn net.Conn) {
+			if c == classControl {
+				_, _ = io.Copy(io.Discard, conn)
+			}
+		}),
+	})
+	tr.Register(1, r)
+	tr.Start(nil)
+	defer tr.Close()
+	eventually(t, "connected", func() bool {
+		for _, s := range tr.Stats() {
+			if !s.Inbound && !s.Connected {
+				return false
+			}
+		}
+		return true
+	})
+	tr.SendRaft(1, appendMessage(1, []byte("x")))
+	eventually(t, "the bulk connection is given up", func() bool { return r.has("unreachable 2") })
+}
+
+// timedConn counts the bytes that are written under one deadline.
+type timedConn struct {
+	net.Conn
+	written, most int
+	deadline      time.Time
+}
+
+func (c *timedConn) SetWriteDeadline(d time.Time) error {
+	if d.Before(c.deadline) {
+		return errors.Newf("the deadline %s is before the last one, %s", d, c.deadline)
+	}
+	c.written, c.deadline = 0, d
+	return nil
+}
+
+func (c *timedConn) Write(b []byte) (int, error) {
+	c.written += len(b)
+	c.most = max(c.most, c.written)
+	return len(b), nil
+}
+
+// TestSlowPeerHasTime: WriteTimeout is for 64 KiB, so that a peer that takes data slowly keeps its connection, however
+// large an append is.
+func TestSlowPeerHasTime(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}})
+	conn := &timedConn{}
+	large := appendMessage(1, make([]byte, 3<<20))
+	small := appendMessage(2, make([]byte, directWrite-messageSize-entrySize-1))
+	var items []item
+	size := 0
+	for _, m := range []*raftpb.Message{small, large, small, small, small, small} {
+		items = append(items, item{group: 1, message: m, size: messageLength(m)})
+		size += headerSize + messageLength(m)
+	}
+	o := tr.peers[2].out[classBulk.index()]
+	if err := o.writeItems(conn, items); err != nil {
+		t.Fatal(err)
+	}
+	if s := o.stats.read(2, classBulk, false); s.Bytes != uint64(size) {
+		t.Errorf("%d bytes were written, want %d", s.Bytes, size)
+	}
+	if conn.most == 0 || conn.most > 64<<10 {
+		t.Errorf("%d bytes were written under one deadline, want at most 64 KiB", conn.most)
+	}
+}
+
+// TestQueueOfBytes: a queue is bounded in bytes, and a frame that is larger than the bound fits when it is alone.
+// Frames that wait when the connection breaks count as dropped.
+func TestQueueOfBytes(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, ControlQueueBytes: 100, BulkQueueBytes: 1000})
+	for c, limit := range map[class]int{classControl: 100, classBulk: 1000} {
+		o := tr.peers[2].out[c.index()]
+		o.setConnected(true)
+		push := func(size int, want bool) {
+			t.Helper()
+			if ok := o.push(item{size: size, app: []byte{}}); ok != want {
+				t.Errorf("%s: a frame of %d bytes was taken: %t, want %t", c, size, ok, want)
+			}
+		}
+		push(limit+1, true)
+		push(0, false)
+		o.take()
+		push(limit-1, true)
+		push(2, false)
+		push(1, true)
+		push(1, false)
+		o.setConnected(false)
+		if s := o.stats.read(2, c, false); s.Dropped != 3+2 {
+			t.Errorf("%s: %d frames dropped, want the 3 that did not fit and the 2 that waited", c, s.Dropped)
+		}
+	}
+}
+
+// TestNewerConnection: a peer dials again only when it has given its connection up. The new one replaces the former of
+// its class, and no other.
+func TestNewerConnection(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{}
+	tr := New(Config{
+		Self: 2, Peers: map[NodeID]string{1: "unused"}, Accept: plainAccept, Membership: &acquainted{},
+		Dial: func(context.Context, NodeID, string) (net.Conn, error) { return nil, errors.New("no route") },
+	})
+	tr.Register(1, r)
+	tr.Start(ln)
+	defer tr.Close()
+	open := func(c class) net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := greet(conn, c, 1, 2, Introduction{Cluster: testCluster}, time.Now().Add(testWait)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	connects := func(c string, n uint64) {
+		t.Helper()
+		eventually(t, "the connection is taken", func() bool {
+			for _, s := range tr.Stats() {
+				if s.Inbound && s.Class == c {
+					return s.Connects == n
+				}
+			}
+			return false
+		})
+	}
+	bulk := open(classBulk)
+	connects("bulk", 1)
+	former := open(classControl)
+	connects("control", 1)
+	newer := open(classControl)
+	connects("control", 2)
+	_ = former.SetReadDeadline(time.Now().Add(testWait))
+	if _, err := former.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the former connection: %v, want it closed", err)
+	}
+	app := appendPayloadFrame(nil, kindApp, 1, []byte("newer"))
+	if _, err := newer.Write(app); err != nil {
+		t.Error(err)
+	}
+	if _, err := bulk.Write(appendRaftFrame(nil, 1, appendMessage(1, []byte("x")))); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the newer connection and that of the other class are heard", func() bool {
+		return r.has("app 1 newer") && len(r.messages()) == 1
+	})
 }

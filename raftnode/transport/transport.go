@@ -65,7 +65,7 @@ type Config struct {
 	ControlQueueBytes, BulkQueueBytes int
 	// HandshakeTimeout bounds Dial, Accept and the hello; 0 means 10 s.
 	HandshakeTimeout time.Duration
-	// WriteTimeout is how long a peer may take no data before its connection is
+	// WriteTimeout is how long a peer may take for 64 KiB before its connection is
 	// given up; 0 means 10 s.
 	WriteTimeout time.Duration
 
