@@ -202,7 +202,7 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 func (d *Driver) Tick() { d.inbox.put(func(m *mail) { m.tick = true }) }
 
 // HandleRaft implements transport.Handler.
-func (d *Driver) HandleRaft(_, _ uint64, m *raftpb.Message) { d.inbox.putMessage(m) }
+func (d *Driver) HandleRaft(_, from uint64, m *raftpb.Message) { d.inbox.putMessage(from, m) }
 
 // HandleApp implements transport.Handler.
 func (d *Driver) HandleApp(_, from uint64, payload []byte) { d.cfg.Machine.HandleApp(from, payload) }

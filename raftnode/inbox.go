@@ -4,13 +4,15 @@ import (
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// Limits of what peers can have waiting for a turn; beyond them messages are
+// Limits of what one sender can have waiting for a turn; beyond them its messages are
 // dropped, which Raft survives. A leader's window for one follower is below them.
 const (
-	maxInboxMessages = 8192
-	maxInboxBytes    = 128 << 20
+	maxShareMessages = 2048
+	maxShareBytes    = maxInflightBytes + transport.MaxPayload
 )
 
 // inbox collects everything that a turn has to react to. Nobody ever waits to put something in. What
@@ -25,9 +27,12 @@ type inbox struct {
 
 // mail is one filling of an inbox.
 type mail struct {
-	tick        bool // at least one tick was due; they do not add up
-	messages    []*raftpb.Message
-	bytes       int // of the messages' entries
+	tick     bool // at least one tick was due; they do not add up
+	messages []*raftpb.Message
+	// shares says how much of messages each sender has. Invariant: a share depends on its own sender
+	// alone, and no share exceeds maxShareMessages and maxShareBytes. A sender that sends too much
+	// loses its own messages and nobody else's.
+	shares      map[uint64]share
 	written     []*AppendWork
 	applied     []*ApplyWork
 	readers     []func(index uint64, err error)
@@ -36,6 +41,12 @@ type mail struct {
 	transfers   []transfer
 	// stopped: the driver has ended and nobody looks any more.
 	stopped bool
+}
+
+// share is what one sender has waiting.
+type share struct {
+	messages int
+	bytes    int // of the messages' entries
 }
 
 // put changes the mail under the lock and wakes a turn; false when the driver has ended.
@@ -52,16 +63,19 @@ func (b *inbox) put(f func(m *mail)) bool {
 	return ok
 }
 
-// putMessage is put for the hot path.
-func (b *inbox) putMessage(m *raftpb.Message) {
+// putMessage is put for the hot path. from is the authenticated sender.
+func (b *inbox) putMessage(from uint64, m *raftpb.Message) {
 	size := 0
 	for _, e := range m.GetEntries() {
 		size += len(e.GetData())
 	}
 	b.mu.Lock()
-	if !b.mu.stopped && len(b.mu.messages) < maxInboxMessages && b.mu.bytes+size <= maxInboxBytes {
+	if s := b.mu.shares[from]; !b.mu.stopped && s.messages < maxShareMessages && s.bytes+size <= maxShareBytes {
+		if b.mu.shares == nil {
+			b.mu.shares = make(map[uint64]share)
+		}
+		b.mu.shares[from] = share{s.messages + 1, s.bytes + size}
 		b.mu.messages = append(b.mu.messages, m)
-		b.mu.bytes += size
 	}
 	b.mu.Unlock()
 	b.wake()
@@ -71,6 +85,7 @@ func (b *inbox) putMessage(m *raftpb.Message) {
 // contents the caller has dealt with.
 func (b *inbox) take(spare mail) mail {
 	clear(spare.messages)
+	clear(spare.shares)
 	clear(spare.written)
 	clear(spare.applied)
 	clear(spare.transfers)
@@ -80,6 +95,7 @@ func (b *inbox) take(spare mail) mail {
 	b.mu.mail = mail{
 		stopped:     out.stopped,
 		messages:    spare.messages[:0],
+		shares:      spare.shares,
 		written:     spare.written[:0],
 		applied:     spare.applied[:0],
 		peersDown:   spare.peersDown[:0],

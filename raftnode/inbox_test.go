@@ -1,0 +1,41 @@
+package raftnode
+
+import (
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// TestInboxShares: a member that sends more than a turn can take loses its own messages, and nobody else's.
+func TestInboxShares(t *testing.T) {
+	t.Parallel()
+	b := &inbox{wake: func() {}}
+	small := message("MsgHeartbeat")
+	large := &raftpb.Message{Entries: []*raftpb.Entry{entry(1, 1, "")}}
+	large.Entries[0].Data = make([]byte, 1<<20)
+	count := func(m mail) map[*raftpb.Message]int {
+		out := map[*raftpb.Message]int{}
+		for _, msg := range m.messages {
+			out[msg]++
+		}
+		return out
+	}
+	var spare mail
+	for round := range 3 { // what a turn takes makes room
+		for range 2 * maxShareMessages {
+			b.putMessage(2, small)
+		}
+		for range 2 * maxShareBytes >> 20 {
+			b.putMessage(3, large)
+		}
+		others := message("MsgHeartbeatResp")
+		b.putMessage(3, others) // bytes are full, the number is not
+		b.putMessage(4, others)
+		spare = b.take(spare)
+		got := count(spare)
+		if got[small] != maxShareMessages || got[large] != maxShareBytes>>20 || got[others] != 2 {
+			t.Errorf("round %d: %d messages of member 2, %d large ones of member 3 and %d others; want %d, %d and 2",
+				round, got[small], got[large], got[others], maxShareMessages, maxShareBytes>>20)
+		}
+	}
+}
