@@ -313,6 +313,63 @@ func TestAnothersDataInOurPosition(t *testing.T) {
 	}
 }
 
+// TestNobodyActsInATermThatWasOurs: a leader that has stepped down because it heard no quorum is still in its term,
+// and no other member has led that term.
+func TestNobodyActsInATermThatWasOurs(t *testing.T) {
+	t.Parallel()
+	l := newLone(t, nil)
+	term := lead(t, l)
+	for range 2 * l.core.cfg.ElectionTicks {
+		l.core.Tick()
+	}
+	l.settle(t)
+	if s := l.core.State(); s.Role == RoleLeader || s.Leader != 0 || s.Term != term {
+		t.Fatalf("state %+v, want one that knows no leader of term %d", s, term)
+	}
+	var refused *RefusedError
+	for _, typ := range []raftpb.MessageType{raftpb.MsgApp, raftpb.MsgHeartbeat} {
+		m := msg{typ: typ, from: 3, term: term, index: 1, logTerm: 1}
+		if err := l.step(t, m.proto()); !errors.As(err, &refused) || refused.Reason != ReasonLeader || !strings.Contains(refused.Why, "node 1 led") {
+			t.Errorf("%s of node 3 in term %d: %v, want a refusal that names node 1 as the leader", typ, term, err)
+		}
+	}
+	must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 3, term: term + 1}.proto()))
+}
+
+// TestRoundsOfAnotherTerm: rounds of reads begin anew with each term. That this member began as many in an earlier one
+// says nothing.
+func TestRoundsOfAnotherTerm(t *testing.T) {
+	t.Parallel()
+	l := newLone(t, nil)
+	read := func(term, n uint64) {
+		t.Helper()
+		l.core.ReadIndex(n)
+		l.settle(t)
+		if l.core.asked != n {
+			t.Fatalf("round %d of reads has begun, want %d", l.core.asked, n)
+		}
+		must(t, l.step(t, msg{typ: raftpb.MsgHeartbeatResp, from: 2, term: term, context: round(n)}.proto()))
+	}
+	term := lead(t, l)
+	for n := range uint64(3) {
+		read(term, n+1)
+	}
+	must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 3, term: term + 1}.proto()))
+	l.core.Tick()
+	if err := l.core.rn.ForgetLeader(); err != nil {
+		t.Fatal(err)
+	}
+	term = lead(t, l)
+	read(term, 1)
+	l.core.ReadIndex(9)
+	l.settle(t)
+	var refused *RefusedError
+	err := l.step(t, msg{typ: raftpb.MsgHeartbeatResp, from: 3, term: term, context: round(3)}.proto())
+	if !errors.As(err, &refused) || refused.Reason != ReasonAck {
+		t.Errorf("a confirmation of round 3, and 2 have begun: %v, want a refusal", err)
+	}
+}
+
 // TestVet: an entry that Vet refuses is not stored, and the leader that sent it is not listened to for two election
 // timeouts, so that those who refuse elect another.
 func TestVet(t *testing.T) {

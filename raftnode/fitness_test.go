@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // TestUnfitNodeDoesNotLead: a leader that finds itself unfit hands over, and stays out until it is fit again. When
@@ -53,5 +54,40 @@ func TestUnfitNodeDoesNotLead(t *testing.T) {
 	}
 	if got := c.agree(); !slices.Contains(got, "before") || !slices.Contains(got, "after") {
 		t.Errorf("entries %q, want both", got)
+	}
+}
+
+// TestUnfitMember neither stands for election nor, as a leader that nobody relieves, goes on with its heartbeats.
+func TestUnfitMember(t *testing.T) {
+	t.Parallel()
+	var unfit error
+	s := newStage(t, 3, func(c *Config) { c.Unfit = func() error { return unfit } })
+	unfit = errors.New("not today")
+	s.tick(3 * s.cfg.ElectionTicks)
+	if len(s.sent) != 0 {
+		t.Errorf("an unfit member sends %q, want nothing: it does not stand for election", s.events)
+	}
+	unfit = nil
+	s.tick(1)
+	s.lead()
+	unfit = errors.New("not today")
+	for tick := range 2*s.cfg.ElectionTicks + 2 {
+		s.events = nil
+		// Member 2 hears the leader, and does not take over.
+		s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 2})
+		s.tick(1)
+		if tick > s.cfg.ElectionTicks && slices.Contains(s.events, "send MsgHeartbeat") {
+			t.Errorf("a heartbeat at tick %d of an unfit leader, want none after an election timeout", tick)
+		}
+	}
+	if st := s.Status(); st.Role != RoleLeader {
+		t.Fatalf("state %+v, want a leader: the test shows nothing", st.State)
+	}
+	unfit = nil
+	s.events = nil
+	s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 2})
+	s.tick(s.cfg.HeartbeatTicks)
+	if !slices.Contains(s.events, "send MsgHeartbeat") {
+		t.Errorf("a leader that is fit again sends %q", s.events)
 	}
 }

@@ -1,0 +1,335 @@
+package raftnode
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// stage is a driver with everything around it played by the test: the shell with its clock, the transport and the
+// machine. Nothing happens before the test asks for it, and everything happens on the test's goroutine.
+type stage struct {
+	still
+	*Driver
+	t     *testing.T
+	now   time.Duration
+	woken [tasks]bool
+
+	sent   []*raftpb.Message
+	events []string // "build", and "send" with the type of a message, in their order
+	failed []failure
+	// applied are the entries with data. Apply returns applyErr, if there is one.
+	applied  []*Committed
+	applyErr error
+	fatal    []error
+	lines    []string
+	// block is what BuildBlock returns; nil: a short one.
+	block []byte
+}
+
+// failure is one call of Machine.Fail.
+type failure struct {
+	reqs []Request
+	err  error
+}
+
+func (s *stage) Wake(t Task)        { s.woken[t] = true }
+func (s *stage) Now() time.Duration { return s.now }
+func (s *stage) Failed(err error)   { s.fatal = append(s.fatal, err) }
+func (s *stage) SendRaft(_ uint64, m *raftpb.Message) {
+	s.sent = append(s.sent, m)
+	s.events = append(s.events, "send "+m.GetType().String())
+}
+func (s *stage) BuildBlock([]Request) ([]byte, error) {
+	s.events = append(s.events, "build")
+	if s.block != nil {
+		return s.block, nil
+	}
+	return []byte("block"), nil
+}
+func (s *stage) Fail(reqs []Request, err error) { s.failed = append(s.failed, failure{reqs, err}) }
+func (s *stage) Apply(e *Committed) error {
+	if len(e.Data) > 0 && s.applyErr == nil {
+		s.applied = append(s.applied, e)
+	}
+	return s.applyErr
+}
+func (s *stage) HandleApp(uint64, []byte) {} // of the machine, not of the driver
+
+// newStage makes member 1 of a group of so many voters.
+func newStage(t *testing.T, voters int, change func(*Config)) *stage {
+	t.Helper()
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	var ids []uint64
+	for id := range voters {
+		ids = append(ids, uint64(id+1))
+	}
+	if err := log.Bootstrap(1, wal.Mark{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: ids}}); err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t}
+	cfg := Config{ID: 1, Group: 1, Log: log, Transport: s, Machine: s, Incarnation: 1, ElectionTicks: 10, HeartbeatTicks: 3,
+		Logf: func(f string, args ...any) { s.lines = append(s.lines, fmt.Sprintf(f, args...)) }}
+	if change != nil {
+		change(&cfg)
+	}
+	if s.Driver, err = NewDriver(cfg, s); err != nil {
+		t.Fatal(err)
+	}
+	s.run()
+	return s
+}
+
+// write does the write that waits; false when there is none.
+func (s *stage) write() bool {
+	w, _ := s.NextWrite()
+	if w != nil {
+		s.Written(s.cfg.Log.Append(w.Records, w.Sync))
+	}
+	return w != nil
+}
+
+// apply applies the entry that waits; false when there is none.
+func (s *stage) apply() bool {
+	e, _ := s.NextApply()
+	if e != nil {
+		s.Applied(s.Apply(e))
+	}
+	return e != nil
+}
+
+// run runs the tasks until none has anything to do.
+func (s *stage) run() {
+	s.t.Helper()
+	for busy := true; busy; {
+		s.woken = [tasks]bool{}
+		s.Turn()
+		for s.write() || s.apply() {
+		}
+		busy = s.woken[TaskTurn]
+	}
+}
+
+// hear is a message of another member to this one, in the present term unless it says another one.
+func (s *stage) hear(m msg) {
+	if m.term == 0 {
+		m.term = s.core.State().Term
+	}
+	s.HandleRaft(1, m.from, m.proto())
+}
+
+// lead makes the member a leader that serves. Where there are others, member 2 votes for it.
+func (s *stage) lead() {
+	s.t.Helper()
+	s.core.Campaign()
+	s.run()
+	if len(s.core.members) > 1 {
+		term := s.core.State().Term + 1
+		for _, typ := range []raftpb.MessageType{raftpb.MsgPreVoteResp, raftpb.MsgVoteResp} {
+			s.hear(msg{typ: typ, from: 2, term: term})
+			s.run()
+		}
+		s.acknowledge()
+	}
+	if st := s.Status(); !st.Serving {
+		s.t.Fatalf("state %+v, want a leader that serves", st.State)
+	}
+	s.sent, s.events = nil, nil
+}
+
+// acknowledge says that member 2 stores the whole log.
+func (s *stage) acknowledge() {
+	s.hear(msg{typ: raftpb.MsgAppResp, from: 2, index: s.Status().LastIndex})
+	s.run()
+}
+
+// tick lets ticks pass, and the shell's clock with them.
+func (s *stage) tick(n int) {
+	for range n {
+		s.now += s.cfg.TickInterval
+		s.Tick()
+		s.run()
+	}
+}
+
+// submit gives the driver requests of these sizes, in bytes.
+func (s *stage) submit(sizes ...int) {
+	s.t.Helper()
+	for _, size := range sizes {
+		if err := s.Submit(sized(size)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// sized is a request of so many bytes.
+type sized int
+
+func (r sized) Size() int { return int(r) }
+
+// TestBlockLeavesBeforeTheNextIsBuilt: the followers have the first block while the second one is built.
+func TestBlockLeavesBeforeTheNextIsBuilt(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 2, func(c *Config) { c.MaxBlockBytes = 10 })
+	s.lead()
+	s.submit(10, 10)
+	s.Turn()
+	if want := []string{"build", "send MsgApp", "build", "send MsgApp"}; !slices.Equal(s.events, want) {
+		t.Errorf("events %q, want %q", s.events, want)
+	}
+}
+
+// TestBlockSizes: a block carries no more than MaxBlockBytes, unless a single request is larger.
+func TestBlockSizes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, func(c *Config) { c.MaxBlockBytes = 100 })
+	s.lead()
+	s.submit(60, 40, 1, 99, 1, 300, 50, 51)
+	s.run()
+	var got []string
+	for _, e := range s.applied {
+		got = append(got, strings.Trim(fmt.Sprint(e.Requests), "[]"))
+	}
+	if want := []string{"60 40", "1 99", "1", "300", "50", "51"}; !slices.Equal(got, want) {
+		t.Errorf("blocks of %q, want %q", got, want)
+	}
+}
+
+// TestMachineBuildsTooLargeABlock: a block that no frame can carry is not proposed, and its requests fail for certain.
+func TestMachineBuildsTooLargeABlock(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	s.lead()
+	s.block = make([]byte, MaxBlockSize+1)
+	s.submit(1)
+	s.run()
+	if len(s.failed) != 1 || !errors.Is(s.failed[0].err, ErrTooLarge) || len(s.applied) != 0 {
+		t.Fatalf("failed %v, applied %d blocks; want ErrTooLarge and none", s.failed, len(s.applied))
+	}
+	s.block = s.block[1:]
+	s.submit(1)
+	s.run()
+	if len(s.applied) != 1 || len(s.applied[0].Data) != MaxBlockSize {
+		t.Errorf("applied %d blocks, failed %v; want one of %d bytes", len(s.applied), s.failed, MaxBlockSize)
+	}
+}
+
+// TestQueueOfRequests: the number of requests that wait is bounded as well as their size. A request larger than the
+// whole queue waits alone.
+func TestQueueOfRequests(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, func(c *Config) { c.QueueRequests, c.QueueBytes = 3, 100 })
+	s.lead()
+	s.submit(1, 0, 0)
+	if err := s.Submit(sized(0)); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("a fourth request: %v, want ErrQueueFull", err)
+	}
+	s.run()
+	s.submit(200)
+	if err := s.Submit(sized(1)); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("a request behind one that is larger than the queue: %v, want ErrQueueFull", err)
+	}
+}
+
+// TestMarkWaitsForTheCore: the core still reads the log below an entry that the machine has just applied, until a turn
+// tells it.
+func TestMarkWaitsForTheCore(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	s.lead()
+	s.submit(1)
+	s.Turn()
+	s.write()
+	s.Turn()
+	for s.apply() {
+	}
+	at := s.Status().Applied
+	if at != s.Status().LastIndex {
+		t.Fatalf("index %d is applied, want %d", at, s.Status().LastIndex)
+	}
+	if s.SetMark(wal.Mark{Index: at, Term: 2}) {
+		t.Errorf("a mark at %d was taken before the core knew that it is applied", at)
+	}
+	s.Turn()
+	if !s.SetMark(wal.Mark{Index: at, Term: 2}) {
+		t.Errorf("a mark at %d was not taken", at)
+	}
+}
+
+// TestAppliedIsNotCommitted: a status tells what is applied from what is committed.
+func TestAppliedIsNotCommitted(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	s.lead()
+	before := s.Status()
+	s.submit(1)
+	s.Turn()
+	if st := s.Status(); st.LastIndex != before.LastIndex || st.Commit != before.Commit {
+		t.Errorf("status %+v before the write, want last index and commit %d", st, before.LastIndex)
+	}
+	s.write()
+	s.Turn()
+	if st := s.Status(); st.Commit != before.Commit+1 || st.Applied != before.Applied || st.LastIndex != st.Commit {
+		t.Errorf("status %+v before the block is applied, want commit %d and applied %d", st, before.Commit+1, before.Applied)
+	}
+	s.run()
+	if st := s.Status(); st.Applied != before.Commit+1 {
+		t.Errorf("status %+v after the block was applied, want applied %d", st, before.Commit+1)
+	}
+}
+
+// TestAgeOfAWrite counts from the moment at which its oldest part was queued: a disk that answers each write just in
+// time stalls those that wait behind.
+func TestAgeOfAWrite(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, func(c *Config) { c.StallTimeout = 100 * time.Millisecond })
+	s.AppendNote(1, []byte("x"), func(error) {})
+	s.NextWrite()
+	s.now = time.Second
+	s.AppendNote(1, []byte("y"), func(error) {})
+	s.now += 60 * time.Millisecond
+	s.AppendNote(2, []byte("z"), func(error) {})
+	s.Written(nil)
+	s.NextWrite()
+	s.now += 50 * time.Millisecond
+	if age := s.Status().AppendAge; age != 110*time.Millisecond {
+		t.Errorf("the write is %s old, want 110ms", age)
+	}
+	s.Tick()
+	s.Turn()
+	if !s.Status().Stalled {
+		t.Error("the write is not called stalled")
+	}
+	s.Written(nil)
+	if age := s.Status().AppendAge; age != 0 {
+		t.Errorf("no write is under way, and its age is %s", age)
+	}
+}
+
+// TestFormerLeaderShowsNoProgress: only a leader knows how far the others are.
+func TestFormerLeaderShowsNoProgress(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	s.lead()
+	s.tick(1)
+	if got := s.Status().Progress; len(got) != 3 {
+		t.Fatalf("a leader shows %d members, want 3", len(got))
+	}
+	s.hear(msg{typ: raftpb.MsgHeartbeat, from: 3, term: s.core.State().Term + 1})
+	s.run()
+	if st := s.Status(); st.Leader != 3 || st.Progress != nil {
+		t.Errorf("status %+v of a former leader, want no progress", st)
+	}
+}
