@@ -410,6 +410,15 @@ func TestVet(t *testing.T) {
 			t.Fatal("the leader is listened to again too early")
 		}
 	}
+	other := newLone(t, func(c *CoreConfig) { c.Vet = l.core.cfg.Vet })
+	follow(t, other)
+	must(t, other.core.Step(msg{typ: raftpb.MsgHeartbeat, from: 2, term: 5}.proto()))
+	if err := other.step(t, msg{typ: raftpb.MsgApp, from: 2, term: 5, logTerm: 5, index: 3, entries: []*raftpb.Entry{entry(5, 4, "bad")}}.proto()); err == nil {
+		t.Fatal("the entry was taken")
+	}
+	if err := other.step(t, msg{typ: raftpb.MsgHeartbeat, from: 3, term: 6}.proto()); err != nil || other.core.State().Leader != 3 {
+		t.Errorf("another leader is not listened to: %v, state %+v", err, other.core.State())
+	}
 	if s := l.core.State(); s.Role != RolePreCandidate {
 		t.Errorf("state %+v, want a member that tries to elect another leader", s)
 	}

@@ -63,6 +63,9 @@ func TestEndAnswersEverybody(t *testing.T) {
 			if st := s.Status(); st.Role != RoleFollower || st.Serving || st.Progress != nil {
 				t.Errorf("status %+v after the end, want that of a follower", st)
 			}
+			if st := s.states[len(s.states)-1]; st.Role != RoleFollower || st.Serving || st.Leader != 0 {
+				t.Errorf("the machine was told %+v last, want that this member follows nobody", st)
+			}
 		})
 	}
 }

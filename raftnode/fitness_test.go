@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -79,6 +80,9 @@ func TestUnfitMember(t *testing.T) {
 		if tick > s.cfg.ElectionTicks && slices.Contains(s.events, "send MsgHeartbeat") {
 			t.Errorf("a heartbeat at tick %d of an unfit leader, want none after an election timeout", tick)
 		}
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(s.lines), func(l string) bool { return !strings.Contains(l, "does not lead: not today") })); n != 2 {
+		t.Errorf("%d lines about the two times at which the member was unfit", n)
 	}
 	if st := s.Status(); st.Role != RoleLeader {
 		t.Fatalf("state %+v, want a leader: the test shows nothing", st.State)

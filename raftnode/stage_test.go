@@ -31,6 +31,7 @@ type stage struct {
 	applyErr error
 	fatal    []error
 	lines    []string
+	states   []State
 	// block is what BuildBlock returns; nil: a short one.
 	block []byte
 }
@@ -56,6 +57,7 @@ func (s *stage) BuildBlock([]Request) ([]byte, error) {
 	return []byte("block"), nil
 }
 func (s *stage) Fail(reqs []Request, err error) { s.failed = append(s.failed, failure{reqs, err}) }
+func (s *stage) StateChanged(st State)          { s.states = append(s.states, st) }
 func (s *stage) Apply(e *Committed) error {
 	if len(e.Data) > 0 && s.applyErr == nil {
 		s.applied = append(s.applied, e)
@@ -67,7 +69,7 @@ func (s *stage) HandleApp(uint64, []byte) {} // of the machine, not of the drive
 // newStage makes member 1 of a group of so many voters.
 func newStage(t *testing.T, voters int, change func(*Config)) *stage {
 	t.Helper()
-	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1, SegmentSize: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +239,11 @@ func TestQueueOfRequests(t *testing.T) {
 		t.Errorf("a fourth request: %v, want ErrQueueFull", err)
 	}
 	s.run()
+	if err := s.Submit(sized(MaxRequestSize + 1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a request of %d bytes: %v, want ErrTooLarge", MaxRequestSize+1, err)
+	}
+	s.submit(MaxRequestSize)
+	s.run()
 	s.submit(200)
 	if err := s.Submit(sized(1)); !errors.Is(err, ErrQueueFull) {
 		t.Errorf("a request behind one that is larger than the queue: %v, want ErrQueueFull", err)
@@ -331,5 +338,101 @@ func TestFormerLeaderShowsNoProgress(t *testing.T) {
 	s.run()
 	if st := s.Status(); st.Leader != 3 || st.Progress != nil {
 		t.Errorf("status %+v of a former leader, want no progress", st)
+	}
+}
+
+// TestTicksDoNotAddUp: a process that was not scheduled for long has heard from nobody, and does not take that for the
+// silence of its leader.
+func TestTicksDoNotAddUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	before := s.core.now
+	for range 100 {
+		s.Tick()
+	}
+	s.run()
+	if got := s.core.now - before; got != 1 {
+		t.Errorf("one turn took %d ticks, want 1", got)
+	}
+}
+
+// TestReadsEnd after five election timeouts when no quorum confirms them.
+func TestReadsEnd(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	var told []error
+	s.ReadIndex(func(_ uint64, err error) { told = append(told, err) })
+	s.run()
+	s.tick(5*s.cfg.ElectionTicks - 1)
+	if len(told) != 0 {
+		t.Fatalf("told %v too early", told)
+	}
+	s.tick(1)
+	if len(told) != 1 || !errors.Is(told[0], ErrReadTimeout) {
+		t.Errorf("told %v, want ErrReadTimeout", told)
+	}
+}
+
+// TestLostLeadership: what waited is refused for certain, with the name of the new leader. What was proposed is open
+// until the time to resolve it is over.
+func TestLostLeadership(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, func(c *Config) { c.MaxInflightBlocks, c.MaxBlockBytes = 1, 1 })
+	s.lead()
+	s.submit(11)
+	s.run()
+	s.submit(22)
+	beat := func() { s.hear(msg{typ: raftpb.MsgHeartbeat, from: 3}) }
+	s.hear(msg{typ: raftpb.MsgHeartbeat, from: 3, term: s.core.State().Term + 1})
+	s.run()
+	var hint *NotLeaderError
+	if len(s.failed) != 1 || s.failed[0].reqs[0].Size() != 22 || !errors.As(s.failed[0].err, &hint) || hint.Leader != 3 {
+		t.Fatalf("failed %v, want the request that waited, with a hint at member 3", s.failed)
+	}
+	if err := s.Submit(sized(1)); !errors.As(err, &hint) || hint.Leader != 3 {
+		t.Errorf("submit to a follower: %v, want a hint at member 3", err)
+	}
+	for range 2*s.cfg.ElectionTicks - 1 {
+		beat()
+		s.tick(1)
+	}
+	if len(s.failed) != 1 || s.Status().InflightBlocks != 1 {
+		t.Fatalf("failed %v with %d blocks in flight, too early", s.failed, s.Status().InflightBlocks)
+	}
+	beat()
+	s.tick(1)
+	if len(s.failed) != 2 || s.failed[1].reqs[0].Size() != 11 || !errors.Is(s.failed[1].err, ErrIndefinite) || s.Status().InflightBlocks != 0 {
+		t.Errorf("failed %v with %d blocks in flight, want the proposed request with ErrIndefinite", s.failed, s.Status().InflightBlocks)
+	}
+}
+
+// TestLinesOfTheWatchdog: a stall has one line, and so has its end.
+func TestLinesOfTheWatchdog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	said := func(what string) (n int) {
+		for _, line := range s.lines {
+			if strings.Contains(line, what) {
+				n++
+			}
+		}
+		return n
+	}
+	s.AppendNote(1, []byte("x"), func(error) {})
+	s.NextWrite()
+	turn := func() {
+		s.now += s.cfg.StallTimeout
+		s.Tick()
+		s.Turn()
+	}
+	for range 5 {
+		turn()
+	}
+	s.Written(nil)
+	for range 5 {
+		turn()
+	}
+	if stalled, over := said("disk stalled"), said("answers again"); stalled != 1 || over != 1 {
+		t.Errorf("%d lines about one stall and %d about its end:\n%s", stalled, over, strings.Join(s.lines, "\n"))
 	}
 }

@@ -369,8 +369,10 @@ func TestMemory(t *testing.T) {
 	if _, err := m.Meet(2, c.nodes[1].introduction()); err == nil {
 		t.Error("learned after a failed write")
 	}
-
 	broken = nil
+	if changed, err := m.Meet(2, c.nodes[1].introduction()); changed || err == nil || m.Formed() || len(fatal) != 1 {
+		t.Errorf("the disk that failed writes again: changed %t, %v, fatal %v; want no more learning", changed, err, fatal)
+	}
 	m = NewMemory(Options{State: c.nodes[0], Persist: func(b []byte) error {
 		if m.Formed() {
 			t.Error("formed before it was written")

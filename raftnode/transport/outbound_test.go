@@ -2,10 +2,8 @@ package transport
 
 import (
 	"context"
-	"encoding/binary"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -189,68 +187,4 @@ func TestQueueOfBytes(t *testing.T) {
 			t.Errorf("%s: %d frames dropped, want the 3 that did not fit and the 2 that waited", c, s.Dropped)
 		}
 	}
-}
-
-// TestNewerConnection: a peer dials again only when it has given its connection up. The new one replaces the former of
-// its class, and no other.
-func TestNewerConnection(t *testing.T) {
-	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &recorder{}
-	tr := New(Config{
-		Self: 2, Peers: map[NodeID]string{1: "unused"}, Accept: plainAccept, Membership: &acquainted{},
-		Dial: func(context.Context, NodeID, string) (net.Conn, error) { return nil, errors.New("no route") },
-	})
-	tr.Register(1, r)
-	tr.Start(ln)
-	defer tr.Close()
-	open := func(c class) net.Conn {
-		t.Helper()
-		conn, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, 1)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := greet(conn, c, 1, 2, Introduction{Cluster: testCluster}, time.Now().Add(testWait)); err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-	connects := func(c string, n uint64) {
-		t.Helper()
-		eventually(t, "the connection is taken", func() bool {
-			for _, s := range tr.Stats() {
-				if s.Inbound && s.Class == c {
-					return s.Connects == n
-				}
-			}
-			return false
-		})
-	}
-	bulk := open(classBulk)
-	connects("bulk", 1)
-	former := open(classControl)
-	connects("control", 1)
-	newer := open(classControl)
-	connects("control", 2)
-	_ = former.SetReadDeadline(time.Now().Add(testWait))
-	if _, err := former.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the former connection: %v, want it closed", err)
-	}
-	app := appendPayloadFrame(nil, kindApp, 1, []byte("newer"))
-	if _, err := newer.Write(app); err != nil {
-		t.Error(err)
-	}
-	if _, err := bulk.Write(appendRaftFrame(nil, 1, appendMessage(1, []byte("x")))); err != nil {
-		t.Error(err)
-	}
-	eventually(t, "the newer connection and that of the other class are heard", func() bool {
-		return r.has("app 1 newer") && len(r.messages()) == 1
-	})
 }

@@ -545,7 +545,10 @@ func TestUnsendable(t *testing.T) {
 	p.nodes[1].SendApp(1, 2, make([]byte, MaxControlPayload+1))
 	p.nodes[1].SendApp(1, 3, []byte("to nobody"))
 	p.nodes[1].SendApp(1, 2, make([]byte, 1))
-	eventually(t, "the valid message arrives", func() bool { return p.recorders[2].has("app 1 \x00") })
+	p.nodes[1].SendApp(1, 2, make([]byte, MaxControlPayload))
+	eventually(t, "the valid messages arrive", func() bool {
+		return p.recorders[2].has("app 1 \x00") && p.recorders[2].has("app 1 "+string(make([]byte, MaxControlPayload)))
+	})
 	for _, s := range p.nodes[1].Stats() {
 		if s.Class == "control" && !s.Inbound && s.Dropped != 3 {
 			t.Errorf("dropped %d, want 3", s.Dropped)
