@@ -222,9 +222,9 @@ func TestMachineBuildsTooLargeABlock(t *testing.T) {
 	}
 	s.block = s.block[1:]
 	s.submit(1)
-	s.run()
-	if len(s.applied) != 1 || len(s.applied[0].Data) != MaxBlockSize {
-		t.Errorf("applied %d blocks, failed %v; want one of %d bytes", len(s.applied), s.failed, MaxBlockSize)
+	s.Turn()
+	if n := s.Status().InflightBlocks; n != 1 || len(s.failed) != 1 {
+		t.Errorf("%d blocks are in flight, failed %v; want one of %d bytes", n, s.failed, MaxBlockSize)
 	}
 }
 
