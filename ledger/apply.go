@@ -15,10 +15,10 @@ const (
 	groupBlocks = 256
 
 	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each pair. It is the
-	// largest block with an idempotency record for every entry, its offset and its share of a tile.
-	MaxCommitSize = MaxBlockSize + MaxBlockEntries*entryCommitSize + 4096
+	// largest block and its outcomes with an idempotency record for every entry, its offsets and its share of a tile.
+	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize + 4096
 
-	entryCommitSize = 9 + 32 + keyRefSize + 16 + 4 + 36
+	entryCommitSize = 9 + 32 + keyRefSize + 16 + 8 + 36
 
 	// recentRoots is how many past (size, root) pairs are kept for anchors: more than there are blocks between two seals,
 	// unless sealing stands still.
@@ -250,7 +250,7 @@ func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	a := &l.applier.applierState
 	first := a.pos.Size
-	results, accepted, err := l.decide(block)
+	results, accepted, outcomes, err := l.decide(block)
 	if err != nil || len(accepted) == 0 {
 		return results, err
 	}
@@ -260,14 +260,15 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	offsets := make([]uint32, len(accepted))
 	leaves := make([][]byte, len(accepted))
 	for i, entry := range accepted {
-		offsets[i], leaves[i] = entry.offset, entry.Leaf
+		offsets[i], leaves[i] = entry.offset, entry.Encoded
 	}
+	appendOutcomes(leaves, outcomes)
 	full := a.tree.Append(merkle.LeafHashes(leaves))
 	a.pos.Size, a.pos.Root, a.pos.Time = a.tree.Size(), a.tree.Root(), block.Time
 	a.roots[a.rootsEnd%recentRoots] = Anchor{a.pos.Size, a.pos.Root}
 	a.rootsEnd++
 
-	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw)
+	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw, outcomes)
 	before := len(a.pairs)
 	a.pairs = rec.appendPairs(a.pairs, l.keys)
 	for _, tile := range full {
@@ -280,6 +281,24 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	a.records = append(a.records, rec)
 	a.full = append(a.full, full...)
 	return results, nil
+}
+
+// appendOutcomes turns encoded entries into leaves. outcomes is nil when none has one.
+func appendOutcomes(leaves, outcomes [][]byte) {
+	size := 0
+	for i, o := range outcomes {
+		if len(o) > 0 {
+			size += len(leaves[i]) + len(o)
+		}
+	}
+	room := make([]byte, 0, size)
+	for i, o := range outcomes {
+		if len(o) > 0 {
+			at := len(room)
+			room = append(append(room, leaves[i]...), o...)
+			leaves[i] = room[at:len(room):len(room)]
+		}
+	}
 }
 
 // flush commits what is staged and publishes it to readers.
@@ -350,7 +369,7 @@ func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 
 // recordOf reports whether b begins the record of a block key.
 func recordOf(key, b []byte) bool {
-	if _, err := recordSize(b); err != nil {
+	if _, err := layoutOf(b); err != nil {
 		return false
 	}
 	end := binary.BigEndian.Uint64(b[17:]) + uint64(binary.BigEndian.Uint32(b[25:])) // first and count

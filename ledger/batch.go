@@ -21,8 +21,9 @@ var ErrBadBatch = errors.New("bad batch")
 
 // NewEntry is what a caller hands over; the leader adds time and principal.
 type NewEntry struct {
-	Key     []byte // idempotency key, 0 to MaxKeySize bytes; empty means none
-	Payload []byte
+	Kind Kind
+	Key  []byte // idempotency key, 0 to MaxKeySize bytes; empty means none
+	Body []byte
 }
 
 // Batch is one caller's atomic append: all of its entries get consecutive places among the new ones, or none does.
@@ -39,16 +40,16 @@ type Batch struct {
 func (b *Batch) Size() int {
 	n := batchHeaderSize
 	for i := range b.Entries {
-		n += max(minEntryCharge, 2+b.leafSize(i))
+		n += max(minEntryCharge, b.entrySize(i))
 	}
 	return n
 }
 
-func (b *Batch) leafSize(i int) int {
-	return leafHeaderSize + len(b.Principal) + len(b.Entries[i].Key) + len(b.Entries[i].Payload)
+func (b *Batch) entrySize(i int) int {
+	return entryHeaderSize + len(b.Principal) + len(b.Entries[i].Key) + len(b.Entries[i].Body)
 }
 
-// Validate reports whether the batch can be put into a block: lengths, and no key twice with different payloads.
+// Validate reports whether the batch can be put into a block: kinds, lengths, and no key twice with different bodies.
 // Its errors have the cause ErrBadBatch.
 func (b *Batch) Validate() error {
 	if len(b.Principal) == 0 || len(b.Principal) > MaxPrincipalSize {
@@ -57,25 +58,28 @@ func (b *Batch) Validate() error {
 	if len(b.Entries) == 0 {
 		return errors.Wrap(ErrBadBatch, "no entries")
 	}
-	var byKey map[string][]byte
+	var byKey map[string]*NewEntry
 	for i := range b.Entries {
 		e := &b.Entries[i]
+		if !e.Kind.valid() {
+			return errors.Wrapf(ErrBadBatch, "entry %d: kind %d", i, e.Kind)
+		}
 		if len(e.Key) > MaxKeySize {
 			return errors.Wrapf(ErrBadBatch, "entry %d: key of %d bytes, at most %d", i, len(e.Key), MaxKeySize)
 		}
-		if limit := MaxPayload(b.Principal, len(e.Key)); len(e.Payload) > limit {
-			return errors.Wrapf(ErrBadBatch, "entry %d: payload of %d bytes, at most %d", i, len(e.Payload), limit)
+		if limit := MaxBody(b.Principal, len(e.Key)); len(e.Body) > limit {
+			return errors.Wrapf(ErrBadBatch, "entry %d: %s of %d bytes, at most %d", i, e.Kind, len(e.Body), limit)
 		}
 		if len(e.Key) == 0 || len(b.Entries) == 1 {
 			continue
 		}
 		if byKey == nil {
-			byKey = make(map[string][]byte, len(b.Entries))
+			byKey = make(map[string]*NewEntry, len(b.Entries))
 		}
-		if payload, ok := byKey[string(e.Key)]; ok && !bytes.Equal(payload, e.Payload) {
-			return errors.Wrapf(ErrBadBatch, "entry %d: key %q stands twice with different payloads", i, e.Key)
+		if other, ok := byKey[string(e.Key)]; ok && (other.Kind != e.Kind || !bytes.Equal(other.Body, e.Body)) {
+			return errors.Wrapf(ErrBadBatch, "entry %d: key %q stands twice with different bodies", i, e.Key)
 		}
-		byKey[string(e.Key)] = e.Payload
+		byKey[string(e.Key)] = e
 	}
 	if n := b.Size(); n > MaxBatchSize {
 		return errors.Wrapf(ErrBadBatch, "batch of %d bytes, at most %d", n, MaxBatchSize)

@@ -33,8 +33,8 @@ func BenchmarkApply(b *testing.B) {
 					for j := range batches {
 						batches[j].Principal = "spiffe://example.org/svc/bench"
 						for k := range perBlock / 35 {
-							e := ledger.NewEntry{Payload: make([]byte, 256)}
-							binary.BigEndian.PutUint64(e.Payload, uint64(entries))
+							e := ledger.NewEntry{Kind: ledger.KindPayload, Body: make([]byte, 256)}
+							binary.BigEndian.PutUint64(e.Body, uint64(entries))
 							if keyed {
 								e.Key = binary.BigEndian.AppendUint64(nil, uint64(entries+k)*0x9e3779b97f4a7c15)
 							}
@@ -101,7 +101,7 @@ func BenchmarkApplySmall(b *testing.B) {
 func BenchmarkParseBlock(b *testing.B) {
 	batch := ledger.Batch{Principal: "spiffe://example.org/svc/bench"}
 	for range 3500 {
-		batch.Entries = append(batch.Entries, ledger.NewEntry{Payload: make([]byte, 256)})
+		batch.Entries = append(batch.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: make([]byte, 256)})
 	}
 	block, err := ledger.EncodeBlock(ledger.Anchor{}, 1, []ledger.Batch{batch})
 	if err != nil {

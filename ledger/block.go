@@ -15,6 +15,8 @@ const (
 	// MaxBlockEntries is the largest number of entries in a block. With MaxBlockSize it bounds what one commit writes
 	// to the store.
 	MaxBlockEntries = 1 << 14
+	// MaxBlockOutcomes is the largest sum of the outcomes in a block, in bytes.
+	MaxBlockOutcomes = 2 << 20
 
 	blockMagic      = "CRNB"
 	blockVersion    = 1
@@ -59,9 +61,10 @@ type BlockBatch struct {
 
 // BlockEntry is one encoded entry inside a Block. Every slice aliases the block.
 type BlockEntry struct {
-	Leaf                    []byte
-	Principal, Key, Payload []byte
-	offset                  uint32 // of Leaf in the block
+	Encoded              []byte // the leaf without its outcome
+	Principal, Key, Body []byte
+	offset               uint32 // of Encoded in the block
+	Kind                 Kind
 }
 
 // Raw returns the bytes of the block.
@@ -76,7 +79,7 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 		size += batchHeaderSize
 		entries += len(b.Entries)
 		for j := range b.Entries {
-			size += 2 + b.leafSize(j)
+			size += b.entrySize(j)
 		}
 	}
 	if size > MaxBlockSize || entries > MaxBlockEntries {
@@ -103,14 +106,13 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 		raw = binary.BigEndian.AppendUint32(raw, uint32(len(b.Entries)))
 		for j := range b.Entries {
 			e := &b.Entries[j]
-			raw = binary.BigEndian.AppendUint16(raw, uint16(b.leafSize(j)))
-			raw = appendLeaf(raw, time, b.Principal, e.Key, e.Payload)
+			raw = appendEntry(raw, e.Kind, time, b.Principal, e.Key, e.Body)
 		}
 	}
 	return binary.BigEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli)), nil
 }
 
-// ParseBlock decodes and checks a block: lengths, checksum, every leaf, one principal for each batch, one time for
+// ParseBlock decodes and checks a block: lengths, checksum, every entry, one principal for each batch, one time for
 // all. It allocates in proportion to the number of entries, not of bytes. Its errors have the cause ErrBadBlock or
 // ErrNewerBlock. The result is a function of the bytes alone.
 func ParseBlock(raw []byte) (*Block, error) {
@@ -132,7 +134,7 @@ func ParseBlock(raw []byte) (*Block, error) {
 	copy(b.Anchor.Root[:], raw[24:56])
 	batches := int(binary.BigEndian.Uint32(raw[56:]))
 	entries := int(binary.BigEndian.Uint32(raw[60:]))
-	if batches > entries || entries > MaxBlockEntries || entries*(2+leafHeaderSize)+batches*batchHeaderSize > end-blockHeaderSize {
+	if batches > entries || entries > MaxBlockEntries || entries*entryHeaderSize+batches*batchHeaderSize > end-blockHeaderSize {
 		return nil, errors.Wrapf(ErrBadBlock, "%d batches with %d entries in %d bytes", batches, entries, len(raw))
 	}
 	b.Batches = make([]BlockBatch, batches)
@@ -189,16 +191,7 @@ func PeekBlock(raw []byte) (time int64, err error) {
 // parseEntries fills entries from raw[at:] and returns the offset behind the last one.
 func parseEntries(entries []BlockEntry, raw []byte, at int, time int64) (int, error) {
 	for j := range entries {
-		if len(raw)-at < 2 {
-			return 0, errors.Wrapf(ErrBadBlock, "entry %d: length exceeds the block", j)
-		}
-		n := int(binary.BigEndian.Uint16(raw[at:]))
-		at += 2
-		if len(raw)-at < n {
-			return 0, errors.Wrapf(ErrBadBlock, "entry %d: %d bytes exceed the block", j, n)
-		}
-		leaf := raw[at : at+n : at+n]
-		v, err := viewLeaf(leaf)
+		v, err := viewEntry(raw[at:])
 		if err != nil {
 			return 0, errors.Wrapf(ErrBadBlock, "entry %d: %v", j, err)
 		}
@@ -208,8 +201,8 @@ func parseEntries(entries []BlockEntry, raw []byte, at int, time int64) (int, er
 		if j > 0 && string(v.principal) != string(entries[0].Principal) {
 			return 0, errors.Wrapf(ErrBadBlock, "entry %d: another principal than the batch's first", j)
 		}
-		entries[j] = BlockEntry{Leaf: leaf, Principal: v.principal, Key: v.key, Payload: v.payload, offset: uint32(at)}
-		at += n
+		entries[j] = BlockEntry{Kind: v.kind, Encoded: v.encoded, Principal: v.principal, Key: v.key, Body: v.body, offset: uint32(at)}
+		at += len(v.encoded)
 	}
 	return at, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,9 +16,9 @@ func size(n uint64) *uint64 { return &n }
 
 func testBatches() []Batch {
 	return []Batch{
-		{Principal: "spiffe://example.org/svc/a", Entries: []NewEntry{{Key: []byte("k"), Payload: []byte("payload")}, {}}},
-		{Principal: "b", Entries: []NewEntry{{Payload: bytes.Repeat([]byte{7}, 300)}}, ExpectedSize: size(0)},
-		{Principal: "c", Entries: []NewEntry{{Key: bytes.Repeat([]byte{1}, MaxKeySize)}}, ExpectedSize: size(math.MaxUint64)},
+		{Principal: "spiffe://example.org/svc/a", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("k"), Body: []byte("payload")}, {Kind: KindPayload}}},
+		{Principal: "b", Entries: []NewEntry{{Kind: KindPayload, Body: bytes.Repeat([]byte{7}, 300)}}, ExpectedSize: size(0)},
+		{Principal: "c", Entries: []NewEntry{{Kind: KindPayload, Key: bytes.Repeat([]byte{1}, MaxKeySize)}}, ExpectedSize: size(math.MaxUint64)},
 	}
 }
 
@@ -46,13 +47,13 @@ func TestBlockRoundTrip(t *testing.T) {
 			t.Fatalf("batch %d: got %+v", i, got)
 		}
 		for j, e := range want.Entries {
-			entry, err := ParseLeaf(got.Entries[j].Leaf)
-			if err != nil || entry.Principal != want.Principal || entry.Time != 1234567 || !bytes.Equal(entry.Key, e.Key) || !bytes.Equal(entry.Payload, e.Payload) {
+			entry, err := ParseLeaf(got.Entries[j].Encoded)
+			if err != nil || entry.Principal != want.Principal || entry.Time != 1234567 || !bytes.Equal(entry.Key, e.Key) || !bytes.Equal(entry.Body, e.Body) {
 				t.Fatalf("batch %d, entry %d: got %+v, %v", i, j, entry, err)
 			}
 			leaf := entry.AppendLeaf(nil)
-			if !bytes.Equal(leaf, got.Entries[j].Leaf) || len(leaf) != entry.LeafSize() {
-				t.Fatalf("batch %d, entry %d: leaf %x became %x", i, j, got.Entries[j].Leaf, leaf)
+			if !bytes.Equal(leaf, got.Entries[j].Encoded) || len(leaf) != entry.LeafSize() {
+				t.Fatalf("batch %d, entry %d: leaf %x became %x", i, j, got.Entries[j].Encoded, leaf)
 			}
 		}
 	}
@@ -79,21 +80,24 @@ func TestBlockDetectsEveryFlip(t *testing.T) {
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	payload := func(n int) []byte { return make([]byte, n) }
-	limit := MaxPayload("p", 3)
+	limit := MaxBody("p", 3)
 	for name, c := range map[string]struct {
 		b    Batch
 		want string
 	}{
-		"fine":                  {Batch{Principal: "p", Entries: []NewEntry{{Key: []byte("key"), Payload: payload(limit)}}}, ""},
-		"same key twice":        {Batch{Principal: "p", Entries: []NewEntry{{Key: []byte("key")}, {Key: []byte("key")}}}, ""},
+		"fine":                  {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key"), Body: payload(limit)}}}, ""},
+		"same key twice":        {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key")}, {Kind: KindPayload, Key: []byte("key")}}}, ""},
 		"no entries":            {Batch{Principal: "p"}, "no entries"},
-		"no principal":          {Batch{Entries: []NewEntry{{}}}, "principal"},
-		"long principal":        {Batch{Principal: strings.Repeat("p", MaxPrincipalSize+1), Entries: []NewEntry{{}}}, "principal"},
-		"long key":              {Batch{Principal: "p", Entries: []NewEntry{{Key: payload(MaxKeySize + 1)}}}, "key of"},
-		"long payload":          {Batch{Principal: "p", Entries: []NewEntry{{Key: []byte("key"), Payload: payload(limit + 1)}}}, "payload of"},
-		"key twice differently": {Batch{Principal: "p", Entries: []NewEntry{{Key: []byte("key")}, {Key: []byte("key"), Payload: payload(1)}}}, "twice"},
-		"too many entries":      {Batch{Principal: "p", Entries: make([]NewEntry, MaxBlockEntries+1)}, "batch of"},
-		"too many bytes":        {Batch{Principal: "p", Entries: []NewEntry{{Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}, {Payload: payload(60000)}}}, "batch of"},
+		"no principal":          {Batch{Entries: []NewEntry{{Kind: KindPayload}}}, "principal"},
+		"long principal":        {Batch{Principal: strings.Repeat("p", MaxPrincipalSize+1), Entries: []NewEntry{{Kind: KindPayload}}}, "principal"},
+		"long key":              {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: payload(MaxKeySize + 1)}}}, "key of"},
+		"long payload":          {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key"), Body: payload(limit + 1)}}}, "payload of"},
+		"key twice differently": {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key")}, {Kind: KindPayload, Key: []byte("key"), Body: payload(1)}}}, "twice"},
+		"too many entries":      {Batch{Principal: "p", Entries: slices.Repeat([]NewEntry{{Kind: KindPayload}}, MaxBlockEntries+1)}, "batch of"},
+		"no kind":               {Batch{Principal: "p", Entries: []NewEntry{{}}}, "kind 0"},
+		"unknown kind":          {Batch{Principal: "p", Entries: []NewEntry{{Kind: 4}}}, "kind 4"},
+		"key twice, two kinds":  {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key")}, {Kind: KindCommand, Key: []byte("key")}}}, "twice"},
+		"too many bytes":        {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}}}, "batch of"},
 	} {
 		err := c.b.Validate()
 		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrBadBatch) || !strings.Contains(err.Error(), c.want)) {
@@ -110,7 +114,8 @@ func TestValidate(t *testing.T) {
 // TestSizeBoundsTheBlock: what is packed by Size up to 1 MiB fits into a block, and its commit into the store.
 func TestSizeBoundsTheBlock(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]NewEntry{"tiny": {}, "keyed": {Key: []byte("k")}, "small": {Payload: make([]byte, 40)}, "large": {Payload: make([]byte, 60000)}} {
+	for name, e := range map[string]NewEntry{"tiny": {}, "keyed": {Key: []byte("k")}, "small": {Body: make([]byte, 40)}, "large": {Body: make([]byte, 60000)}} {
+		e.Kind = KindPayload
 		one := Batch{Principal: "p", Entries: []NewEntry{e}}
 		var batches []Batch
 		for total := 0; total+one.Size() <= 1<<20; total += one.Size() {
@@ -143,7 +148,8 @@ func TestSummary(t *testing.T) {
 }
 
 func FuzzParseLeaf(f *testing.F) {
-	f.Add((&Entry{Time: 1, Principal: "p", Key: []byte("k"), Payload: []byte("payload")}).AppendLeaf(nil))
+	f.Add((&Entry{Kind: KindPayload, Time: 1, Principal: "p", Key: []byte("k"), Body: []byte("payload")}).AppendLeaf(nil))
+	f.Add((&Entry{Kind: KindCommand, Time: 1, Principal: "p", Body: []byte("command"), Outcome: []byte("outcome")}).AppendLeaf(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := ParseLeaf(b)
@@ -171,7 +177,7 @@ func FuzzParseBlock(f *testing.F) {
 		for _, bb := range b.Batches {
 			batch := Batch{Principal: string(bb.Entries[0].Principal), ExpectedSize: bb.ExpectedSize}
 			for _, e := range bb.Entries {
-				batch.Entries = append(batch.Entries, NewEntry{Key: e.Key, Payload: e.Payload})
+				batch.Entries = append(batch.Entries, NewEntry{Kind: e.Kind, Key: e.Key, Body: e.Body})
 			}
 			batches = append(batches, batch)
 		}
@@ -183,7 +189,8 @@ func FuzzParseBlock(f *testing.F) {
 
 func FuzzParseRecord(f *testing.F) {
 	raw := encode(f, testBatches())
-	f.Add(encodeRecord(1, 2, 3, []uint32{80, 120}, raw).encoded)
+	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, nil).encoded)
+	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, [][]byte{nil, []byte("outcome")}).encoded)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRecord(b)
 		if err != nil {

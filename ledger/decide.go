@@ -6,9 +6,10 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// decide gives every batch its result and returns the entries to append, in order. It reads the idempotency index as
+// decide gives every batch its result and returns the entries to append, in order, and their outcomes, nil when none has
+// one. It reads the idempotency index as
 // it is after everything staged so far and stages the new keys.
-func (l *Ledger) decide(block *Block) ([]Result, []*BlockEntry, error) {
+func (l *Ledger) decide(block *Block) (results []Result, accepted []*BlockEntry, outcomes [][]byte, err error) {
 	entries := 0
 	for i := range block.Batches {
 		entries += len(block.Batches[i].Entries)
@@ -19,22 +20,23 @@ func (l *Ledger) decide(block *Block) ([]Result, []*BlockEntry, error) {
 		indexes:   make([]uint64, entries),
 		duplicate: make([]bool, entries),
 	}
-	results := make([]Result, len(block.Batches))
+	results = make([]Result, len(block.Batches))
 	size := l.applier.pos.Size
 	for i := range block.Batches {
 		if err := d.batch(&block.Batches[i], size, &results[i]); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		size = results[i].Size
 		results[i].Time = block.Time
 	}
-	return results, d.accepted, nil
+	return results, d.accepted, d.outcomes, nil
 }
 
 // decision is the work on one block.
 type decision struct {
 	l        *Ledger
 	accepted []*BlockEntry
+	outcomes [][]byte // of accepted; nil while none has one
 	// room for the results of the batches to come
 	indexes   []uint64
 	duplicate []bool
@@ -42,8 +44,8 @@ type decision struct {
 
 // batch decides one batch on a ledger of the given size. An error is the store's.
 //
-// The rules, in this order: a key that is stored with another payload refuses the whole batch; entries whose key is
-// stored with the same payload are duplicates; a batch that has an expected size and would append must find exactly
+// The rules, in this order: a key that is stored with another body refuses the whole batch; entries whose key is
+// stored with the same body are duplicates; a batch that has an expected size and would append must find exactly
 // that size; one that would append nothing must find that size or be the retry of the batch that did, which shows in
 // one of its entries being stored at that very index.
 func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
@@ -71,21 +73,21 @@ func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
 			d.accepted = append(d.accepted, e)
 			continue
 		}
-		name, digest := keyDigest(e.Principal, e.Key), sha256.Sum256(e.Payload)
+		name, body := keyDigest(e.Principal, e.Key), bodyRef{e.Kind, sha256.Sum256(e.Body)}
 		ref, found, err := d.l.lookup(&name, size)
 		if err != nil {
 			return err
 		}
 		switch {
-		case found && ref.digest != digest:
+		case found && ref.bodyRef != body:
 			refuse(&ConflictError{Key: append([]byte(nil), e.Key...), Index: ref.index, InBatch: ref.index >= size,
-				StoredDigest: ref.digest, OfferedDigest: digest})
+				StoredKind: ref.kind, OfferedKind: body.kind, StoredDigest: ref.digest, OfferedDigest: body.digest})
 			return nil
 		case found:
 			indexes[i], duplicate[i] = ref.index, true
 			atExpected = atExpected || b.ExpectedSize != nil && *b.ExpectedSize == ref.index
 		default:
-			ref = keyRef{index: next, digest: digest}
+			ref = keyRef{next, body}
 			a.pending[name] = ref
 			a.pairs = append(a.pairs, Pair{d.l.keys.key(&name), ref.marshal()})
 			indexes[i] = next
@@ -153,14 +155,14 @@ func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	if len(e.Key) == 0 {
 		return nil
 	}
-	name, digest := keyDigest([]byte(e.Principal), e.Key), sha256.Sum256(e.Payload)
+	name, body := keyDigest([]byte(e.Principal), e.Key), bodyRef{e.Kind, sha256.Sum256(e.Body)}
 	ref, found, err := l.storedKey(&name, index)
 	switch {
 	case err != nil:
 		return err
 	case !found:
 		return &CorruptError{What: "idempotency record", Index: index, Err: errors.New("it is missing")}
-	case ref.index != index || ref.digest != digest:
+	case ref.index != index || ref.bodyRef != body:
 		return &CorruptError{What: "idempotency record", Index: index, Err: errors.Newf("it tells of another entry, at %d", ref.index)}
 	}
 	return nil

@@ -15,9 +15,9 @@ func TestLeavesKeepNoBlock(t *testing.T) {
 	t.Parallel()
 	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
 	defer l.Close()
-	batch := ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Payload: []byte("small")}}}
+	batch := ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("small")}}}
 	for range 15 {
-		batch.Entries = append(batch.Entries, ledger.NewEntry{Payload: make([]byte, 60_000)})
+		batch.Entries = append(batch.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: make([]byte, 60_000)})
 	}
 	anchor := ledger.Anchor{Root: merkle.EmptyRoot()}
 	for index := uint64(1); index <= 2; index++ {

@@ -17,18 +17,21 @@ var (
 	ErrClosed = errors.New("ledger is closed")
 )
 
-// ConflictError refuses a whole batch, definitely: one of its keys is stored with another payload.
+// ConflictError refuses a whole batch, definitely: one of its keys is stored with another body.
 type ConflictError struct {
 	Key   []byte
 	Index uint64 // where the key is stored; with InBatch, where the batch would have put it
-	// InBatch is set when the two payloads stand in the same batch.
+	// InBatch is set when the two bodies stand in the same batch.
 	InBatch bool
-	// StoredDigest and OfferedDigest are SHA-256 of the payloads.
+	// StoredKind and OfferedKind say what the bodies are, StoredDigest and OfferedDigest are their
+	// SHA-256.
+	StoredKind, OfferedKind     Kind
 	StoredDigest, OfferedDigest [32]byte
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("key %q is stored at index %d with payload %x, offered %x", e.Key, e.Index, e.StoredDigest[:8], e.OfferedDigest[:8])
+	return fmt.Sprintf("key %q is stored at index %d with %s %x, offered %s %x",
+		e.Key, e.Index, e.StoredKind, e.StoredDigest[:8], e.OfferedKind, e.OfferedDigest[:8])
 }
 
 // SizeMismatchError refuses a whole batch, definitely: the ledger's size was not the expected one.

@@ -60,15 +60,21 @@ func keyDigest(principal, key []byte) [32]byte {
 
 // keyRef is what the store holds for an idempotency key.
 type keyRef struct {
-	index  uint64
-	digest [32]byte // SHA-256 of the payload
+	index uint64
+	bodyRef
 }
 
-const keyRefSize = 8 + 32
+// bodyRef tells one body from all others: a retry must have the same.
+type bodyRef struct {
+	kind   Kind
+	digest [32]byte // SHA-256 of the body
+}
+
+const keyRefSize = 8 + 1 + 32
 
 func (r *keyRef) marshal() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, keyRefSize), r.index)
-	return append(b, r.digest[:]...)
+	return append(append(b, byte(r.kind)), r.digest[:]...)
 }
 
 func parseKeyRef(b []byte) (r keyRef, ok bool) {
@@ -76,6 +82,7 @@ func parseKeyRef(b []byte) (r keyRef, ok bool) {
 		return r, false
 	}
 	r.index = binary.BigEndian.Uint64(b)
-	copy(r.digest[:], b[8:])
+	r.kind = Kind(b[8])
+	copy(r.digest[:], b[9:])
 	return r, true
 }

@@ -94,7 +94,7 @@ func single(t testing.TB, l *ledger.Ledger, time int64, batches ...ledger.Batch)
 }
 
 func one(key, payload string) ledger.Batch {
-	return ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Key: []byte(key), Payload: []byte(payload)}}}
+	return ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Key: []byte(key), Body: []byte(payload)}}}
 }
 
 func mustApply(t testing.TB, l *ledger.Ledger, block []byte) []ledger.Result {
@@ -114,7 +114,7 @@ func TestExpectedSize(t *testing.T) {
 		b.ExpectedSize = &size
 		return b
 	}
-	two := ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Key: []byte("k0"), Payload: []byte("p0")}, {Key: []byte("k2"), Payload: []byte("p2")}}}
+	two := ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Key: []byte("k0"), Body: []byte("p0")}, {Kind: ledger.KindPayload, Key: []byte("k2"), Body: []byte("p2")}}}
 	for i, c := range []struct {
 		batch   ledger.Batch
 		indexes []uint64 // nil: size mismatch
@@ -153,7 +153,7 @@ func TestConflictNamesKeyIndexAndDigests(t *testing.T) {
 	defer l.Close()
 	mustApply(t, l, single(t, l, 1, one("a", "1"), one("b", "2")))
 	batch := one("new", "3")
-	batch.Entries = append(batch.Entries, ledger.NewEntry{Key: []byte("b"), Payload: []byte("other")})
+	batch.Entries = append(batch.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Key: []byte("b"), Body: []byte("other")})
 	results := mustApply(t, l, single(t, l, 2, batch, one("new", "4")))
 	var c *ledger.ConflictError
 	if !errors.As(results[0].Err, &c) || string(c.Key) != "b" || c.Index != 1 || c.InBatch || c.StoredDigest == c.OfferedDigest {
@@ -381,7 +381,7 @@ func TestManySmallBlocks(t *testing.T) {
 	for len(batches) < 220 {
 		b := ledger.Batch{Principal: "p"}
 		for range 320 {
-			b.Entries = append(b.Entries, ledger.NewEntry{Payload: []byte{byte(len(batches))}})
+			b.Entries = append(b.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: []byte{byte(len(batches))}})
 		}
 		batches = append(batches, b)
 	}

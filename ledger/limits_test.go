@@ -8,12 +8,18 @@ import (
 	"testing"
 )
 
-// rawLeaf encodes a leaf without the checks of AppendLeaf.
-func rawLeaf(version byte, time int64, principal, key, payload string) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{version}, uint64(time))
+// rawEntry encodes an entry without the checks of AppendLeaf.
+func rawEntry(version, kind, flags byte, time int64, principal, key, body string) []byte {
+	b := binary.BigEndian.AppendUint64([]byte{version, kind, flags}, uint64(time))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(principal)))
 	b = append(b, byte(len(key)))
-	return append(b, principal+key+payload...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(body)))
+	return append(b, principal+key+body...)
+}
+
+// rawPayload encodes a payload without the checks of AppendLeaf.
+func rawPayload(time int64, principal, key, payload string) []byte {
+	return rawEntry(2, 1, 0, time, principal, key, payload)
 }
 
 // rawBlock encodes a block of one batch without the checks of EncodeBlock.
@@ -26,7 +32,7 @@ func rawBlock(time int64, flags byte, expected uint64, leaves ...[]byte) []byte 
 	b = binary.BigEndian.AppendUint64(append(b, flags), expected)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(leaves)))
 	for _, leaf := range leaves {
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(leaf))), leaf...)
+		b = append(b, leaf...)
 	}
 	b = append(b, make([]byte, blockCRCSize)...)
 	putCRC(b)
@@ -41,22 +47,26 @@ func TestLeafLimits(t *testing.T) {
 		leaf []byte
 		ok   bool
 	}{
-		"principal of 1":     {rawLeaf(1, 5, "p", "", ""), true},
-		"principal of 0":     {rawLeaf(1, 5, "", "k", "payload"), false},
-		"principal of 2,048": {rawLeaf(1, 5, of(2048), "", ""), true},
-		"principal of 2,049": {rawLeaf(1, 5, of(2049), "", ""), false},
-		"key of 128":         {rawLeaf(1, 5, "p", of(128), ""), true},
-		"key of 129":         {rawLeaf(1, 5, "p", of(129), ""), false},
-		"leaf of 65,535":     {rawLeaf(1, 5, "p", "", of(65535-13)), true},
-		"leaf of 65,536":     {rawLeaf(1, 5, "p", "", of(65536-13)), false},
-		"version 2":          {rawLeaf(2, 5, "p", "", ""), false},
+		"principal of 1":     {rawPayload(5, "p", "", ""), true},
+		"principal of 0":     {rawPayload(5, "", "k", "payload"), false},
+		"principal of 2,048": {rawPayload(5, of(2048), "", ""), true},
+		"principal of 2,049": {rawPayload(5, of(2049), "", ""), false},
+		"key of 128":         {rawPayload(5, "p", of(128), ""), true},
+		"key of 129":         {rawPayload(5, "p", of(129), ""), false},
+		"leaf of 65,535":     {rawPayload(5, "p", "", of(65535-17)), true},
+		"leaf of 65,536":     {rawPayload(5, "p", "", of(65536-17)), false},
+		"version 1":          {rawEntry(1, 1, 0, 5, "p", "", ""), false},
+		"version 3":          {rawEntry(3, 1, 0, 5, "p", "", ""), false},
+		"kind 0":             {rawEntry(2, 0, 0, 5, "p", "", ""), false},
+		"kind 3":             {rawEntry(2, 3, 0, 5, "p", "", ""), true},
+		"kind 4":             {rawEntry(2, 4, 0, 5, "p", "", ""), false},
+		"flag 1":             {rawEntry(2, 1, 1, 5, "p", "", ""), false},
+		"flag 128":           {rawEntry(2, 1, 128, 5, "p", "", ""), false},
+		"body cut short":     {rawEntry(2, 1, 0, 5, "p", "", "body")[:20], false},
 	} {
 		_, err := ParseLeaf(c.leaf)
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBadLeaf) {
 			t.Errorf("%s: %v, want accepted: %t", what, err, c.ok)
-		}
-		if len(c.leaf) > MaxLeafSize {
-			continue // has no length in a block
 		}
 		_, err = ParseBlock(rawBlock(5, 0, 0, c.leaf))
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBadBlock) {
@@ -69,7 +79,7 @@ func TestLeafLimits(t *testing.T) {
 // checksum.
 func TestBlocksThatAreRefused(t *testing.T) {
 	t.Parallel()
-	leaf := rawLeaf(1, 5, "p", "", "")
+	leaf := rawPayload(5, "p", "", "")
 	many := func(n int) [][]byte {
 		leaves := make([][]byte, n)
 		for i := range leaves {
@@ -95,7 +105,7 @@ func TestBlocksThatAreRefused(t *testing.T) {
 		"16,384 entries":                    {rawBlock(5, 0, 0, many(MaxBlockEntries)...), true},
 		"16,385 entries":                    {rawBlock(5, 0, 0, many(MaxBlockEntries+1)...), false},
 		"another time":                      {rawBlock(6, 0, 0, leaf), false},
-		"two principals":                    {rawBlock(5, 0, 0, leaf, rawLeaf(1, 5, "q", "", "")), false},
+		"two principals":                    {rawBlock(5, 0, 0, leaf, rawPayload(5, "q", "", "")), false},
 		"reserved byte 5":                   {changed(5, 1), false},
 		"reserved byte 6":                   {changed(6, 0x80), false},
 		"reserved byte 7":                   {changed(7, 1), false},

@@ -37,7 +37,7 @@ func largeBlocks(t *testing.T, n int) (entries []ledger.Committed, ends []uint64
 	for i := range n {
 		b := ledger.Batch{Principal: "p"}
 		for range each {
-			b.Entries = append(b.Entries, ledger.NewEntry{Payload: bytes.Repeat([]byte{byte(i)}, 60_000)})
+			b.Entries = append(b.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: bytes.Repeat([]byte{byte(i)}, 60_000)})
 		}
 		raw, err := ledger.EncodeBlock(ledger.Anchor{Root: newModel().roots[0]}, int64(1000+i), []ledger.Batch{b})
 		if err != nil {

@@ -23,8 +23,9 @@ type model struct {
 }
 
 type modelKey struct {
-	index   uint64
-	payload []byte
+	index uint64
+	kind  ledger.Kind
+	body  []byte
 }
 
 func newModel() *model {
@@ -54,17 +55,17 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 			old, ok = m.keys[k]
 		}
 		if ok && len(e.Key) > 0 {
-			if !bytes.Equal(old.payload, e.Payload) {
+			if old.kind != e.Kind || !bytes.Equal(old.body, e.Body) {
 				return ledger.Result{Size: m.size(), Time: time, Err: &ledger.ConflictError{Key: e.Key, Index: old.index, InBatch: old.index >= m.size(),
-					StoredDigest: sha256.Sum256(old.payload), OfferedDigest: sha256.Sum256(e.Payload)}}
+					StoredKind: old.kind, OfferedKind: e.Kind, StoredDigest: sha256.Sum256(old.body), OfferedDigest: sha256.Sum256(e.Body)}}
 			}
 			r.Indexes, r.Duplicate = append(r.Indexes, old.index), append(r.Duplicate, true)
 			retry = retry || b.ExpectedSize != nil && old.index == *b.ExpectedSize
 			continue
 		}
-		fresh[k] = modelKey{index, e.Payload}
+		fresh[k] = modelKey{index, e.Kind, e.Body}
 		r.Indexes, r.Duplicate = append(r.Indexes, index), append(r.Duplicate, false)
-		entry := ledger.Entry{Time: time, Principal: b.Principal, Key: e.Key, Payload: e.Payload}
+		entry := ledger.Entry{Kind: e.Kind, Time: time, Principal: b.Principal, Key: e.Key, Body: e.Body}
 		add = append(add, entry.AppendLeaf(nil))
 	}
 	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
@@ -146,7 +147,7 @@ func (h *history) batch(payload int) ledger.Batch {
 	rng := h.rng
 	b := ledger.Batch{Principal: fmt.Sprintf("spiffe://example.org/svc/%c", 'a'+rng.IntN(3))}
 	for range 1 + rng.IntN(8) {
-		var e ledger.NewEntry
+		e := ledger.NewEntry{Kind: ledger.KindPayload}
 		kind := rng.IntN(4)
 		if kind > 0 {
 			n := rng.IntN(40)
@@ -154,16 +155,16 @@ func (h *history) batch(payload int) ledger.Batch {
 				n = rng.IntN(100_000)
 			}
 			e.Key = fmt.Appendf(nil, "key %d", n)
-			e.Payload = fmt.Appendf(nil, "payload of %d", n)
+			e.Body = fmt.Appendf(nil, "payload of %d", n)
 			if kind == 1 && rng.IntN(8) == 0 {
-				e.Payload = []byte("another payload")
+				e.Body = []byte("another payload")
 			}
 			// Deterministic in the key, so that equal keys are duplicates.
-			e.Payload = append(e.Payload, bytes.Repeat([]byte{byte(n)}, payload)...)
+			e.Body = append(e.Body, bytes.Repeat([]byte{byte(n)}, payload)...)
 		} else {
-			e.Payload = make([]byte, rng.IntN(payload+1))
-			for i := range e.Payload {
-				e.Payload[i] = byte(rng.Uint32())
+			e.Body = make([]byte, rng.IntN(payload+1))
+			for i := range e.Body {
+				e.Body[i] = byte(rng.Uint32())
 			}
 		}
 		b.Entries = append(b.Entries, e)

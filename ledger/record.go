@@ -8,22 +8,28 @@ import (
 )
 
 const (
-	recordVersion    = 1
-	recordHeaderSize = 1 + 8 + 8 + 8 + 4 + 4 // version, raft index, raft term, first index, count, block length
-	maxRecordSize    = recordHeaderSize + 4*MaxBlockEntries + 4 + MaxBlockSize
+	// The first byte of a record: whether an entry has an outcome. A block of payloads needs no room
+	// for outcomes.
+	recordPlain    = 1
+	recordOutcomes = 2
+
+	recordHeaderSize = 1 + 8 + 8 + 8 + 4 + 4 // form, raft index, raft term, first index, count, block length
 
 	// partSize is where a record is cut into several values: Badger moves larger ones out of its tree.
 	partSize = 512 << 10
 )
 
-// record is a block as the store holds it: where Raft committed it, which of its entries were accepted and the
-// block's own bytes. It is a view of the encoded form; accepted leaves are found by offset, without parsing the block.
+// record is a block as the store holds it: where Raft committed it, which of its entries were
+// accepted, their outcomes and the block's own bytes. It is a view of the encoded form: accepted
+// entries and outcomes are found by offset, without parsing the block.
 type record struct {
 	raftIndex, raftTerm uint64
 	first               uint64 // index of the first accepted entry
 	count               int    // of accepted entries; invariant: at least 1
-	offsets             []byte // count × u32, of each accepted leaf in raw
+	offsets             []byte // count × u32, of each accepted entry in raw
+	ends                []byte // count × u32, of each outcome in outcomes; empty when there are none
 	raw                 []byte // the block
+	outcomes            []byte
 	encoded             []byte
 }
 
@@ -33,61 +39,117 @@ func (r *record) end() uint64 { return r.first + uint64(r.count) }
 // holds reports whether the entry is in the record.
 func (r *record) holds(index uint64) bool { return index >= r.first && index-r.first < uint64(r.count) }
 
-// leaf returns the leaf of an index that the record holds.
+// leaf returns the leaf of an index that the record holds. It aliases the record when the entry has
+// no outcome.
 func (r *record) leaf(index uint64) ([]byte, error) {
-	at := int(binary.BigEndian.Uint32(r.offsets[4*(index-r.first):]))
-	if at < blockHeaderSize+2 || at > len(r.raw) {
-		return nil, errors.Newf("leaf at offset %d of a block of %d bytes", at, len(r.raw))
+	i := int(index - r.first)
+	at := int(binary.BigEndian.Uint32(r.offsets[4*i:]))
+	if at < blockHeaderSize || at > len(r.raw) {
+		return nil, errors.Newf("entry at offset %d of a block of %d bytes", at, len(r.raw))
 	}
-	n := int(binary.BigEndian.Uint16(r.raw[at-2:]))
-	if n > len(r.raw)-at {
-		return nil, errors.Newf("leaf of %d bytes at offset %d of a block of %d bytes", n, at, len(r.raw))
+	n, err := entrySize(r.raw[at:])
+	if err != nil {
+		return nil, errors.Wrapf(err, "entry at offset %d of a block", at)
 	}
-	return r.raw[at : at+n : at+n], nil
+	encoded := r.raw[at : at+n : at+n]
+	if len(r.ends) == 0 {
+		return encoded, nil
+	}
+	from, to := 0, int(binary.BigEndian.Uint32(r.ends[4*i:]))
+	if i > 0 {
+		from = int(binary.BigEndian.Uint32(r.ends[4*i-4:]))
+	}
+	switch {
+	case from > to || to > len(r.outcomes) || n+to-from > MaxLeafSize:
+		return nil, errors.Newf("outcome from %d to %d of %d bytes, of an entry of %d bytes", from, to, len(r.outcomes), n)
+	case from == to:
+		return encoded, nil
+	}
+	return append(append(make([]byte, 0, n+to-from), encoded...), r.outcomes[from:to]...), nil
 }
 
-// encodeRecord encodes the record of a block of which the leaves at offsets were accepted.
-func encodeRecord(raftIndex, raftTerm, first uint64, offsets []uint32, raw []byte) *record {
-	b := make([]byte, 0, recordHeaderSize+4*len(offsets)+4+len(raw))
-	b = append(b, recordVersion)
+// encodeRecord encodes the record of a block of which the entries at offsets were accepted.
+// outcomes has the outcome of each of them, or is nil when none has one.
+func encodeRecord(raftIndex, raftTerm, first uint64, offsets []uint32, raw []byte, outcomes [][]byte) *record {
+	total := 0
+	for _, o := range outcomes {
+		total += len(o)
+	}
+	form, room := byte(recordPlain), 0
+	if total > 0 {
+		form, room = recordOutcomes, 4+4*len(offsets)+total
+	}
+	b := make([]byte, 0, recordHeaderSize+4*len(offsets)+4+len(raw)+room)
+	b = append(b, form)
 	b = binary.BigEndian.AppendUint64(b, raftIndex)
 	b = binary.BigEndian.AppendUint64(b, raftTerm)
 	b = binary.BigEndian.AppendUint64(b, first)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(offsets)))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
+	if total > 0 {
+		b = binary.BigEndian.AppendUint32(b, uint32(total))
+	}
+	offsetsAt := len(b)
 	for _, o := range offsets {
 		b = binary.BigEndian.AppendUint32(b, o)
 	}
+	endsAt := len(b)
+	if total > 0 {
+		end := 0
+		for _, o := range outcomes {
+			end += len(o)
+			b = binary.BigEndian.AppendUint32(b, uint32(end))
+		}
+	}
+	sumAt := len(b)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	b = append(b, raw...)
-	rawAt := len(b) - len(raw)
+	outcomesAt := len(b)
+	if total > 0 {
+		for _, o := range outcomes {
+			b = append(b, o...)
+		}
+	}
 	return &record{
 		raftIndex: raftIndex, raftTerm: raftTerm, first: first, count: len(offsets),
-		offsets: b[recordHeaderSize : rawAt-4], raw: b[rawAt:], encoded: b,
+		offsets: b[offsetsAt:endsAt], ends: b[endsAt:sumAt], raw: b[sumAt+4 : outcomesAt : outcomesAt], outcomes: b[outcomesAt:], encoded: b,
 	}
 }
 
-// recordSize returns the size of the whole record whose encoding begins with b.
-func recordSize(b []byte) (int, error) {
-	if len(b) < recordHeaderSize || b[0] != recordVersion {
-		return 0, errors.Newf("block record: %d bytes without a header of version %d", len(b), recordVersion)
+// recordLayout is where the parts of an encoded record begin.
+type recordLayout struct{ offsets, ends, sum, raw, outcomes, size int }
+
+// layoutOf returns the layout of the record whose encoding begins with b.
+func layoutOf(b []byte) (l recordLayout, err error) {
+	if len(b) < recordHeaderSize+4 || b[0] != recordPlain && b[0] != recordOutcomes {
+		return l, errors.Newf("block record: %d bytes without a header", len(b))
 	}
-	count := binary.BigEndian.Uint32(b[25:])
-	length := binary.BigEndian.Uint32(b[29:])
-	if count == 0 || count > MaxBlockEntries || length > MaxBlockSize {
-		return 0, errors.Newf("block record: %d entries in %d bytes", count, length)
+	count, length, total := binary.BigEndian.Uint32(b[25:]), binary.BigEndian.Uint32(b[29:]), uint32(0)
+	if l.offsets = recordHeaderSize; b[0] == recordOutcomes {
+		l.offsets, total = recordHeaderSize+4, binary.BigEndian.Uint32(b[recordHeaderSize:])
 	}
-	return recordHeaderSize + 4*int(count) + 4 + int(length), nil
+	if count == 0 || count > MaxBlockEntries || length > MaxBlockSize || total > MaxBlockOutcomes || (total > 0) != (b[0] == recordOutcomes) {
+		return l, errors.Newf("block record: %d entries in %d bytes with %d of outcomes", count, length, total)
+	}
+	l.ends = l.offsets + 4*int(count)
+	if l.sum = l.ends; total > 0 {
+		l.sum += 4 * int(count)
+	}
+	l.raw = l.sum + 4
+	l.outcomes = l.raw + int(length)
+	l.size = l.outcomes + int(total)
+	return l, nil
 }
 
-// parseRecord checks the header and the offsets, not the block: its leaves are checked against the tree.
+// parseRecord checks the header, the offsets and the ends, not the block and the outcomes: their
+// leaves are checked against the tree.
 func parseRecord(b []byte) (*record, error) {
-	size, err := recordSize(b)
+	l, err := layoutOf(b)
 	if err != nil {
 		return nil, err
 	}
-	if len(b) != size {
-		return nil, errors.Newf("block record: %d bytes, want %d", len(b), size)
+	if len(b) != l.size {
+		return nil, errors.Newf("block record: %d bytes, want %d", len(b), l.size)
 	}
 	r := &record{
 		raftIndex: binary.BigEndian.Uint64(b[1:]),
@@ -96,14 +158,13 @@ func parseRecord(b []byte) (*record, error) {
 		count:     int(binary.BigEndian.Uint32(b[25:])),
 		encoded:   b,
 	}
-	crcAt := recordHeaderSize + 4*r.count
-	if crc32.Checksum(b[:crcAt], castagnoli) != binary.BigEndian.Uint32(b[crcAt:]) {
+	if crc32.Checksum(b[:l.sum], castagnoli) != binary.BigEndian.Uint32(b[l.sum:]) {
 		return nil, errors.New("block record: checksum mismatch")
 	}
 	if r.first+uint64(r.count) < r.first {
 		return nil, errors.New("block record: index overflow")
 	}
-	r.offsets, r.raw = b[recordHeaderSize:crcAt], b[crcAt+4:]
+	r.offsets, r.ends, r.raw, r.outcomes = b[l.offsets:l.ends], b[l.ends:l.sum], b[l.raw:l.outcomes:l.outcomes], b[l.outcomes:]
 	return r, nil
 }
 
@@ -130,12 +191,12 @@ func readRecord(store Store, keys keyspace, index uint64) (*record, error) {
 		return nil, corrupt(err)
 	}
 	encoded := head.Value
-	size, err := recordSize(encoded)
+	layout, err := layoutOf(encoded)
 	if err != nil {
 		return nil, corrupt(err)
 	}
 	end := binary.BigEndian.Uint64(head.Key[len(head.Key)-8:])
-	for part := 1; len(encoded) < size; part++ {
+	for part := 1; len(encoded) < layout.size; part++ {
 		more, err := store.Get(keys.part(end, part))
 		if err != nil {
 			return nil, corrupt(errors.Wrapf(err, "part %d", part))

@@ -323,7 +323,7 @@ func TestCommitsAreBounded(t *testing.T) {
 		batch := ledger.Batch{Principal: "p"}
 		for j := range uint64(8) {
 			key := binary.BigEndian.AppendUint64(nil, i<<8|j)
-			batch.Entries = append(batch.Entries, ledger.NewEntry{Key: key, Payload: make([]byte, 60_000)})
+			batch.Entries = append(batch.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Key: key, Body: make([]byte, 60_000)})
 		}
 		block, err := ledger.EncodeBlock(l.Anchor(), 1, []ledger.Batch{batch, batch})
 		if err != nil {

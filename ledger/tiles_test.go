@@ -20,7 +20,7 @@ func tall(t *testing.T) (h *history, store *memstore.Store, mark ledger.Summary)
 	for i := range uint64(blocks) {
 		batch := ledger.Batch{Principal: "p"}
 		for range perBlock {
-			batch.Entries = append(batch.Entries, ledger.NewEntry{Payload: binary.BigEndian.AppendUint32(nil, uint32(len(batch.Entries))<<8|uint32(i))})
+			batch.Entries = append(batch.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: binary.BigEndian.AppendUint32(nil, uint32(len(batch.Entries))<<8|uint32(i))})
 		}
 		block, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, h.now, []ledger.Batch{batch})
 		if err != nil {
@@ -28,7 +28,7 @@ func tall(t *testing.T) (h *history, store *memstore.Store, mark ledger.Summary)
 		}
 		h.entries = append(h.entries, ledger.Committed{RaftIndex: i + 1, RaftTerm: 1, Block: block})
 		for _, e := range batch.Entries {
-			entry := ledger.Entry{Time: h.now, Principal: batch.Principal, Payload: e.Payload}
+			entry := ledger.Entry{Kind: ledger.KindPayload, Time: h.now, Principal: batch.Principal, Body: e.Body}
 			h.model.leaves = append(h.model.leaves, entry.AppendLeaf(nil))
 		}
 	}

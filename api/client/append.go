@@ -104,7 +104,7 @@ func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error)
 	for i, e := range entries {
 		flat[i].Key, flat[i].Payload = e.Key, e.Payload
 		call.entries[i] = &flat[i]
-		batch.Entries[i] = ledger.NewEntry{Key: e.Key, Payload: e.Payload}
+		batch.Entries[i] = ledger.NewEntry{Kind: ledger.KindPayload, Key: e.Key, Body: e.Payload}
 		call.keyed = call.keyed && len(e.Key) > 0
 	}
 	if err := batch.Validate(); err != nil {

@@ -103,7 +103,7 @@ func against(t *testing.T, s cairnv1.LedgerServer, opts ...client.Option) *clien
 // TestHostileServer: malformed and contradictory answers are errors, never results and never panics.
 func TestHostileServer(t *testing.T) {
 	t.Parallel()
-	entry_ := ledger.Entry{Time: 1, Principal: fakecluster.Principal, Payload: []byte("x")}
+	entry_ := ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: fakecluster.Principal, Body: []byte("x")}
 	leaf := entry_.AppendLeaf(nil)
 	hash := make([]byte, 32)
 	none := func(client.StoredEntry) error { return nil }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -119,7 +120,8 @@ func (c *Client) receiptOf(w want, parsed *tlog.Receipt, cp *Checkpoint) (*Recei
 	if w.entry == nil {
 		return r, nil
 	}
-	if !bytes.Equal(r.entry.Key, w.entry.GetKey()) || !bytes.Equal(r.entry.Payload, w.entry.GetPayload()) {
+	same := bytes.Equal(r.entry.Key, w.entry.GetKey()) && bytes.Equal(r.entry.Payload, w.entry.GetPayload())
+	if !same || r.entry.Kind != ledger.KindPayload {
 		return nil, errors.New("the leaf holds another entry than the one that was appended")
 	}
 	if c.principal != "" && r.entry.Principal != c.principal {

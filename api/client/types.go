@@ -28,8 +28,10 @@ type StoredEntry struct {
 	Time      time.Time // ledger time
 	Principal string    // who appended it
 	Key       []byte
-	Payload   []byte
-	Leaf      []byte // the encoded entry, as it is hashed into the tree
+	Kind      ledger.Kind
+	Payload   []byte // the entry's body; of a command, the command
+	Outcome   []byte // what came of a command; empty for payloads
+	Leaf      []byte // the encoded entry and its outcome, as they are hashed into the tree
 }
 
 // parseStored decodes a leaf. The result shares memory with leaf.
@@ -39,7 +41,8 @@ func parseStored(index uint64, leaf []byte) (StoredEntry, error) {
 		return StoredEntry{}, &VerificationError{What: "leaf", Err: err}
 	}
 	return StoredEntry{
-		Index: index, Time: time.UnixMicro(e.Time), Principal: e.Principal, Key: e.Key, Payload: e.Payload, Leaf: leaf,
+		Index: index, Time: time.UnixMicro(e.Time), Principal: e.Principal, Key: e.Key,
+		Kind: e.Kind, Payload: e.Body, Outcome: e.Outcome, Leaf: leaf,
 	}, nil
 }
 

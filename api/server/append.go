@@ -50,11 +50,11 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 			return b, refuse(codes.InvalidArgument, ReasonKeyTooLong, fmt.Sprintf("entry %d: a key of %d bytes, at most %d", i, len(e.GetKey()), ledger.MaxKeySize)).
 				limit("key bytes", ledger.MaxKeySize, uint64(len(e.GetKey())), i)
 		}
-		if most := ledger.MaxPayload(b.Principal, len(e.GetKey())); len(e.GetPayload()) > most {
+		if most := ledger.MaxBody(b.Principal, len(e.GetKey())); len(e.GetPayload()) > most {
 			return b, refuse(codes.InvalidArgument, ReasonEntryTooLarge, fmt.Sprintf("entry %d: a payload of %d bytes, at most %d with this key and principal", i, len(e.GetPayload()), most)).
 				limit("entry bytes", uint64(max(most, 0)), uint64(len(e.GetPayload())), i)
 		}
-		b.Entries[i] = ledger.NewEntry{Key: e.GetKey(), Payload: e.GetPayload()}
+		b.Entries[i] = ledger.NewEntry{Kind: ledger.KindPayload, Key: e.GetKey(), Body: e.GetPayload()}
 	}
 	if size := b.Size(); size > s.limits.BatchBytes {
 		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch of %d bytes, at most %d", size, s.limits.BatchBytes)).

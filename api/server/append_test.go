@@ -65,7 +65,7 @@ func TestAppendPrincipalComesFromTheChannel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := ledger.ParseLeaf(got.Leaf); err != nil || e.Principal != alice || string(e.Payload) != "alice's" {
+	if e, err := ledger.ParseLeaf(got.Leaf); err != nil || e.Principal != alice || string(e.Body) != "alice's" {
 		t.Errorf("got entry %+v (error %v), want one of %s", e, err, alice)
 	}
 }
@@ -92,8 +92,8 @@ func TestAppendSealed(t *testing.T) {
 			if _, err := c.Keys.Policy.VerifyReceipt(&receipt); err != nil {
 				t.Errorf("receipt of index %d: %v", got.Indexes[i], err)
 			}
-			if e, err := ledger.ParseLeaf(l.Leaf); err != nil || string(e.Payload) != string(req.Entries[i].Payload) {
-				t.Errorf("leaf of entry %d holds %q (error %v)", i, e.Payload, err)
+			if e, err := ledger.ParseLeaf(l.Leaf); err != nil || string(e.Body) != string(req.Entries[i].Payload) {
+				t.Errorf("leaf of entry %d holds %q (error %v)", i, e.Body, err)
 			}
 		}
 		old, err := c.Nodes[0].Ledger().RootAt(2)
@@ -193,7 +193,7 @@ func TestAppendRefusals(t *testing.T) {
 	t.Parallel()
 	_, a := start(t, server.Limits{BatchEntries: 10, BatchBytes: 100_000})
 	mustAppend(t, a, keyed("k", "stored"))
-	most := ledger.MaxPayload(fakecluster.Principal, 0)
+	most := ledger.MaxBody(fakecluster.Principal, 0)
 	mustAppend(t, a, batch(string(make([]byte, most))))
 	seven := uint64(7)
 	wrongSize := batch("x")

@@ -41,7 +41,7 @@ func payload(t testing.TB, leaf []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(e.Payload)
+	return string(e.Body)
 }
 
 func TestReads(t *testing.T) {

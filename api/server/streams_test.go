@@ -320,7 +320,7 @@ func TestWatchNamesASizeThatCoversItsEntries(t *testing.T) {
 		if grown < 20 {
 			grown++
 			if _, err := c.Nodes[0].Append(context.Background(), ledger.Batch{Principal: "spiffe://fake.example/svc/w",
-				Entries: []ledger.NewEntry{{Payload: []byte("more")}}}); err != nil {
+				Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("more")}}}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -29,7 +29,7 @@ func newLedger(t testing.TB) *ledger.Ledger {
 	for raft, n := range []int{300, 220, 80} {
 		b := ledger.Batch{Principal: "spiffe://example.org/svc/w"}
 		for i := range n {
-			b.Entries = append(b.Entries, ledger.NewEntry{Payload: fmt.Append(nil, l.Head().Size+uint64(i))})
+			b.Entries = append(b.Entries, ledger.NewEntry{Kind: ledger.KindPayload, Body: fmt.Append(nil, l.Head().Size+uint64(i))})
 		}
 		h := l.Head()
 		block, err := ledger.EncodeBlock(ledger.Anchor{Size: h.Size, Root: h.Root}, 1, []ledger.Batch{b})
@@ -142,8 +142,8 @@ func TestTiles(t *testing.T) {
 				t.Fatalf("%s: %v", path, err)
 			}
 			e, err := ledger.ParseLeaf(leaves[0])
-			if err != nil || string(e.Payload) != fmt.Sprint(index*256) {
-				t.Errorf("%s: the first entry is %q, %v", path, e.Payload, err)
+			if err != nil || string(e.Body) != fmt.Sprint(index*256) {
+				t.Errorf("%s: the first entry is %q, %v", path, e.Body, err)
 			}
 		} else if raw, err := l.Tile(level, index, width); err != nil || body != string(raw) || len(body) != 32*width {
 			t.Errorf("%s: got %d bytes, %v", path, len(body), err)

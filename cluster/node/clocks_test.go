@@ -79,7 +79,7 @@ func TestVetBlocks(t *testing.T) {
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) int64 { return noon.Add(d).UnixMicro() }
 	block := func(us int64) []byte {
-		b, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, us, []ledger.Batch{{Principal: "p", Entries: []ledger.NewEntry{{}}}})
+		b, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, us, []ledger.Batch{{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -372,7 +372,7 @@ func (l *liar) resign() {
 
 func block(t *testing.T, anchor ledger.Anchor, at time.Time, payload string) []byte {
 	t.Helper()
-	b, err := ledger.EncodeBlock(anchor, at.UnixMicro(), []ledger.Batch{{Principal: "spiffe://liar", Entries: []ledger.NewEntry{{Payload: []byte(payload)}}}})
+	b, err := ledger.EncodeBlock(anchor, at.UnixMicro(), []ledger.Batch{{Principal: "spiffe://liar", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte(payload)}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func TestFailedApplyAnswersOnce(t *testing.T) {
 	}
 	r := &replica{ledger: l, clocks: &clocks{voters: 1, now: time.Now, samples: noSamples, ledgerTime: func() int64 { return l.Head().Time }}}
 	r.state.Store(&raftnode.State{})
-	batch := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Payload: []byte("x")}}}
+	batch := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("x")}}}
 	var answers []error
 	reqs := []raftnode.Request{&appendRequest{batch: batch, size: batch.Size(), at: time.Now(),
 		done: func(_ ledger.Result, err error) { answers = append(answers, err) }}}

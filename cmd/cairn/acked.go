@@ -70,7 +70,7 @@ func (c *checker) leaf(index uint64, leaf []byte) error {
 	if !ok {
 		return nil // its writer was not told: it may be there or not
 	}
-	if entryDigest(e.Key, e.Payload) != want {
+	if entryDigest(e.Key, e.Body) != want {
 		return errors.New("another entry was acknowledged at this index")
 	}
 	c.found++

@@ -190,7 +190,7 @@ func (a *app) appendOne(cmd *cobra.Command, f appendFlags, payload []byte, expec
 		opts = append(opts, client.ExpectedSize(f.expected))
 	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-		if most := ledger.MaxPayload(c.Principal(), len(e.Key)); len(payload) > most {
+		if most := ledger.MaxBody(c.Principal(), len(e.Key)); len(payload) > most {
 			return failf(exitInvalid, tooLargeNext, "the payload has %d bytes, at most %d fit into an entry of this writer", len(payload), most)
 		}
 		a.did(effect{keyJSON: newKeyJSON(e.Key)}) // from here on every error names the key

@@ -40,7 +40,7 @@ func TestLongestGap(t *testing.T) {
 func TestChecker(t *testing.T) {
 	t.Parallel()
 	leaf := func(key, payload string) []byte {
-		e := ledger.Entry{Time: 1, Principal: "p", Key: []byte(key), Payload: []byte(payload)}
+		e := ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: "p", Key: []byte(key), Body: []byte(payload)}
 		return e.AppendLeaf(nil)
 	}
 	a := newAcked()

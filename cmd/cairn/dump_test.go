@@ -20,7 +20,7 @@ func TestVerifyMissesKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	block, err := ledger.EncodeBlock(l.Anchor(), 1, []ledger.Batch{{Principal: "p", Entries: []ledger.NewEntry{{Key: []byte("k"), Payload: []byte("x")}}}})
+	block, err := ledger.EncodeBlock(l.Anchor(), 1, []ledger.Batch{{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Key: []byte("k"), Body: []byte("x")}}}})
 	if err == nil {
 		_, err = l.Apply(1, 1, block)
 	}

@@ -19,8 +19,13 @@ type entryResult struct {
 	Time      string `json:"time"`
 	Principal string `json:"principal"`
 	keyJSON
+	// Kind is set unless the entry is a payload. Payload is the body, whatever its kind.
+	Kind          string  `json:"kind,omitempty"`
 	Payload       *string `json:"payload,omitempty"`
 	PayloadBase64 *string `json:"payload_base64,omitempty"`
+	// At most one of the two is set; neither is for an empty outcome.
+	Outcome       string `json:"outcome,omitempty"`
+	OutcomeBase64 string `json:"outcome_base64,omitempty"`
 }
 
 // keyJSON is an idempotency key in a result: at most one of its fields is set.
@@ -48,8 +53,21 @@ func newEntryResult(index uint64, at time.Time, principal string, key, payload [
 	return r
 }
 
+// decided adds the kind and the outcome.
+func (r entryResult) decided(kind ledger.Kind, outcome []byte) entryResult {
+	if kind != ledger.KindPayload {
+		r.Kind = kind.String()
+	}
+	if utf8.Valid(outcome) {
+		r.Outcome = string(outcome)
+	} else {
+		r.OutcomeBase64 = base64.StdEncoding.EncodeToString(outcome)
+	}
+	return r
+}
+
 func storedResult(e client.StoredEntry) entryResult {
-	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload)
+	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload).decided(e.Kind, e.Outcome)
 }
 
 // leafResult decodes a leaf whose index is known.
@@ -58,7 +76,7 @@ func leafResult(index uint64, leaf []byte) (entryResult, error) {
 	if err != nil {
 		return entryResult{}, err
 	}
-	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Payload), nil
+	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Body).decided(e.Kind, e.Outcome), nil
 }
 
 // text writes all of an entry, one field a line.
@@ -67,7 +85,18 @@ func (r entryResult) text(w *page) {
 	if key := r.keyText(); key != "" {
 		pairs = append(pairs, "key", loose+key)
 	}
-	fields(w, append(pairs, "payload", loose+r.payloadText())...)
+	kind := "payload"
+	if r.Kind != "" {
+		kind = r.Kind
+	}
+	pairs = append(pairs, kind, loose+r.payloadText())
+	switch {
+	case r.OutcomeBase64 != "":
+		pairs = append(pairs, "outcome", loose+base64Prefix+r.OutcomeBase64)
+	case r.Outcome != "":
+		pairs = append(pairs, "outcome", loose+printable(r.Outcome))
+	}
+	fields(w, pairs...)
 }
 
 // line writes the entry on one line; on a screen that is too narrow the payload follows on lines of

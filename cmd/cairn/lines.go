@@ -106,7 +106,7 @@ func appendAll(ctx context.Context, c *client.Client, lines <-chan line, o lines
 			if o.key != "" {
 				e.Key = fmt.Appendf(nil, "%s-%d", o.key, l.number)
 			}
-			if limit := ledger.MaxPayload(c.Principal(), len(e.Key)); len(l.text) > limit {
+			if limit := ledger.MaxBody(c.Principal(), len(e.Key)); len(l.text) > limit {
 				l.err = failf(exitInvalid, "shorten or split the line; the lines before it are appended",
 					"line %d has %d bytes, at most %d fit into an entry of this writer", l.number, len(l.text), limit)
 				if len(batch) == 0 {

@@ -244,7 +244,7 @@ func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error
 	if err != nil {
 		return verdict{}, fail(exitRefused, refusedNext, err)
 	}
-	sum := sha256.Sum256(leaf.Payload)
+	sum := sha256.Sum256(leaf.Body)
 	return verdict{
 		Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Root: cp.Root.String(),
 		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(policy, cp.Cosigners),
@@ -262,8 +262,8 @@ func comparePayload(receipt []byte, want digest, name string) error {
 	if err != nil {
 		return err
 	}
-	have := digest{sum: sha256.Sum256(e.Payload), size: int64(len(e.Payload))}
-	if d, ok := parseDigest(e.Payload); ok && d == want || have == want {
+	have := digest{sum: sha256.Sum256(e.Body), size: int64(len(e.Body))}
+	if d, ok := parseDigest(e.Body); ok && d == want || have == want {
 		return nil
 	}
 	return failf(exitRefused, "", "the receipt is valid, but for another payload than %s", printable(name))

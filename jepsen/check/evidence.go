@@ -147,7 +147,7 @@ func (v *evidenceCheck) receipt(r *Receipt, n *verifiedNote, note []byte) bool {
 	}
 	f := &v.final[r.Index]
 	e, err := ledger.ParseLeaf(r.Leaf)
-	if err != nil || f.Leaf != hash || f.Body != history.DigestOf(e.Payload) {
+	if err != nil || f.Leaf != hash || f.Body != history.DigestOf(e.Body) {
 		v.fail("mismatch", r.Index, "the receipt of entry %d is about another entry than the final ledger holds (%v)", r.Index, err)
 		return false
 	}

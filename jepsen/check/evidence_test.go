@@ -76,11 +76,11 @@ func (s *sealers) prove(t *testing.T) *proved {
 	p := &proved{}
 	var hashes []merkle.Hash
 	for i := range 10 {
-		e := ledger.Entry{Time: 1, Principal: "spiffe://test.example/svc/a", Key: []byte{byte(i + 1)}, Payload: []byte{byte(i), 'x'}}
+		e := ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: "spiffe://test.example/svc/a", Key: []byte{byte(i + 1)}, Body: []byte{byte(i), 'x'}}
 		leaf := e.AppendLeaf(nil)
 		hash := merkle.LeafHash(leaf)
 		p.leaves, hashes = append(p.leaves, leaf), append(hashes, hash)
-		p.final = append(p.final, check.FinalEntry{Key: history.DigestOf(e.Key), Body: history.DigestOf(e.Payload), Leaf: hash})
+		p.final = append(p.final, check.FinalEntry{Key: history.DigestOf(e.Key), Body: history.DigestOf(e.Body), Leaf: hash})
 	}
 	p.Roots = map[uint64]merkle.Hash{3: rootOf(hashes[:3])}
 	for n, size := range []uint64{4, 10} {

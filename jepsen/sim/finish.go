@@ -45,7 +45,7 @@ func (w *world) end(res *Result) {
 	var appendOne func()
 	done := false
 	appendOne = func() {
-		last = final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Payload: w.load.payload(final.rng)}}})
+		last = final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: w.load.payload(final.rng)}}})
 		last.then = func() {
 			if done = last.op.Outcome == history.OK; !done {
 				w.after(100*time.Millisecond, appendOne)
@@ -155,7 +155,7 @@ func (w *world) read(res *Result, p *process) {
 			}
 			time = e.Time
 			res.Final = append(res.Final, check.FinalEntry{
-				Key: keyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Leaf: merkle.LeafHash(leaf),
+				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf),
 			})
 			at++
 		}

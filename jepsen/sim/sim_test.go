@@ -212,7 +212,7 @@ func TestSessionsHold(t *testing.T) {
 			ask("more than it will ever have", size+1000)
 			ask("more than it has", size+1)
 			final := &client{l: w.load, rng: stream(1, "test", 0), process: w.load.newProcess(), node: 1}
-			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Payload: w.load.payload(final.rng)}}})
+			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: w.load.payload(final.rng)}}})
 			a.then = func() {}
 			a.start()
 		})

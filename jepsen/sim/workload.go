@@ -66,7 +66,7 @@ func keyOf(principal string, key, payload []byte) history.Digest {
 func entriesOf(b *ledger.Batch) []history.Entry {
 	out := make([]history.Entry, len(b.Entries))
 	for i, e := range b.Entries {
-		out[i] = history.Entry{Key: keyOf(b.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload)}
+		out[i] = history.Entry{Key: keyOf(b.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body)}
 	}
 	return out
 }
@@ -78,7 +78,7 @@ func readEntries(first uint64, leaves [][]byte) (out []history.Entry, ok bool) {
 		if err != nil {
 			return nil, false
 		}
-		out = append(out, history.Entry{Key: keyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Index: first + uint64(i)})
+		out = append(out, history.Entry{Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Index: first + uint64(i)})
 	}
 	return out, true
 }
@@ -99,7 +99,7 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 			break
 		}
 		b.Principal = old.Principal
-		b.Entries = []ledger.NewEntry{{Key: old.Entries[0].Key, Payload: l.payload(r)}}
+		b.Entries = []ledger.NewEntry{{Kind: ledger.KindPayload, Key: old.Entries[0].Key, Body: l.payload(r)}}
 	default:
 		n := 1
 		if k < 9 {
@@ -107,7 +107,7 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 		}
 		keyed := r.IntN(4) > 0
 		for range n {
-			e := ledger.NewEntry{Payload: l.payload(r)}
+			e := ledger.NewEntry{Kind: ledger.KindPayload, Body: l.payload(r)}
 			if keyed {
 				e.Key = []byte(fmt.Sprintf("key-%d", l.nextPayload))
 			}

@@ -462,7 +462,7 @@ func (c *cl) sealed(resp *cairnv1.AppendResponse, b batch) {
 	}
 	for i, proved := range resp.Leaves {
 		e, err := ledger.ParseLeaf(proved.Leaf)
-		if err != nil || e.Principal != c.user.principal || string(e.Key) != string(b.entries[i].Key) || string(e.Payload) != string(b.entries[i].Payload) {
+		if err != nil || e.Principal != c.user.principal || string(e.Key) != string(b.entries[i].Key) || string(e.Body) != string(b.entries[i].Payload) {
 			c.w.violate("receipt", resp.Indexes[i], "the leaf of a receipt is not the entry that was appended (%v)", err)
 			continue
 		}

@@ -192,7 +192,7 @@ func (b breaking) Range(_ context.Context, r *cairnv1.RangeRequest, _ ...grpc.Ca
 // TestBrokenRange: what a range showed before it broke is in the history.
 func TestBrokenRange(t *testing.T) {
 	w, c := failingWorkload(t, "NO_LEADER", nil)
-	e := ledger.Entry{Time: 1, Principal: "spiffe://t/p", Payload: []byte("shown")}
+	e := ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: "spiffe://t/p", Body: []byte("shown")}
 	c.user.conns[0].Ledger = breaking{failure(t, "NO_LEADER"), e.AppendLeaf(nil)}
 	c.readRange()
 	c.end()

@@ -155,7 +155,7 @@ func (w *Workload) readNode(ctx context.Context, name string, api cairnv1.Ledger
 				w.violate("time", first+uint64(i), "the ledger's time goes back from %d to %d µs", stamped, e.Time)
 			}
 			stamped = e.Time
-			f.Entries = append(f.Entries, check.FinalEntry{Key: KeyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Leaf: hash})
+			f.Entries = append(f.Entries, check.FinalEntry{Key: KeyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: hash})
 		}
 		return true
 	}, w)

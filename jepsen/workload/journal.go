@@ -82,7 +82,7 @@ func (w *Workload) readEntries(first uint64, leaves [][]byte) (out []history.Ent
 			w.violate("wrong-answer", first+uint64(i), "a node answered with bytes that are no leaf: %v", err)
 			return nil, false
 		}
-		out[i] = history.Entry{Key: KeyOf(e.Principal, e.Key, e.Payload), Body: history.DigestOf(e.Payload), Index: first + uint64(i)}
+		out[i] = history.Entry{Key: KeyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Index: first + uint64(i)}
 	}
 	return out, true
 }

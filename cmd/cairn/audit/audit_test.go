@@ -78,7 +78,7 @@ func (s *signers) noteAt(t *testing.T, size uint64, root merkle.Hash, second uin
 func leaf(i int) []byte { return leafAt(i, int64(1_700_000_000_000_000+i)) }
 
 func leafAt(i int, micros int64) []byte {
-	e := ledger.Entry{Time: micros, Principal: "spiffe://example.org/svc/w", Payload: fmt.Appendf(nil, "entry %d", i)}
+	e := ledger.Entry{Kind: ledger.KindPayload, Time: micros, Principal: "spiffe://example.org/svc/w", Body: fmt.Appendf(nil, "entry %d", i)}
 	return e.AppendLeaf(nil)
 }
 
