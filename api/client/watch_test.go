@@ -140,7 +140,7 @@ func (m *mute) Range(req *cairnv1.RangeRequest, stream grpc.ServerStreamingServe
 // TestSilentNode: a node that lets a reader wait in silence is given up.
 func TestSilentNode(t *testing.T) {
 	t.Parallel()
-	leaf := (&ledger.Entry{Time: 1, Principal: fakecluster.Principal, Payload: []byte("x")}).AppendLeaf(nil)
+	leaf := (&ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: fakecluster.Principal, Body: []byte("x")}).AppendLeaf(nil)
 	enough := errors.New("enough")
 	for name, read := range map[string]func(*client.Client, func(client.StoredEntry) error) error{
 		"watch": func(c *client.Client, f func(client.StoredEntry) error) error { return c.Watch(within(t), 0, f) },

@@ -125,7 +125,7 @@ func TestAppendNamesItsOwnSize(t *testing.T) {
 	c, a := start(t, server.Limits{})
 	n := c.Nodes[0]
 	n.After = func(ctx context.Context, b ledger.Batch) error {
-		if string(b.Entries[0].Payload) == "later" {
+		if string(b.Entries[0].Body) == "later" {
 			return nil
 		}
 		_, err := n.Append(ctx, ledger.Batch{Principal: b.Principal, Entries: []ledger.NewEntry{{Payload: []byte("later")}}})
@@ -306,7 +306,7 @@ func TestPanicsAreLoggedBounded(t *testing.T) {
 	lines := make(chan string, 1)
 	_, a := serve(t, server.Config{Backend: c.Nodes[0], Logf: func(format string, args ...any) { lines <- fmt.Sprintf(format, args...) }})
 	c.Nodes[0].Before = func(_ context.Context, b ledger.Batch) error {
-		panic(strings.Repeat(string(b.Entries[0].Payload), 1000))
+		panic(strings.Repeat(string(b.Entries[0].Body), 1000))
 	}
 	_, err := a.Append(within(t), batch(strings.Repeat("é", 1000)))
 	demand(t, err, codes.Internal, server.ReasonInternal, unsure)

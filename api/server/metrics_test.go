@@ -46,7 +46,7 @@ func TestMetricsCount(t *testing.T) {
 	c, a := start(t, server.Limits{})
 	n := c.Nodes[0]
 	n.Before = func(_ context.Context, b ledger.Batch) error {
-		switch string(b.Entries[0].Payload) {
+		switch string(b.Entries[0].Body) {
 		case "bug":
 			panic("bug")
 		case "refused":
