@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -178,7 +179,7 @@ func TestRangeKeepsItsEnd(t *testing.T) {
 				t.Errorf("%+v: got index %d, want %d", tc, e.Index, next)
 			}
 			if next++; next == tc.first+1 {
-				more := ledger.Batch{Principal: fakecluster.Principal, Entries: make([]ledger.NewEntry, 30)}
+				more := ledger.Batch{Principal: fakecluster.Principal, Entries: slices.Repeat([]ledger.NewEntry{{Kind: ledger.KindPayload}}, 30)}
 				if _, err := n.Append(context.Background(), more); err != nil {
 					t.Error(err)
 				}

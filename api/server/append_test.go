@@ -128,7 +128,7 @@ func TestAppendNamesItsOwnSize(t *testing.T) {
 		if string(b.Entries[0].Body) == "later" {
 			return nil
 		}
-		_, err := n.Append(ctx, ledger.Batch{Principal: b.Principal, Entries: []ledger.NewEntry{{Payload: []byte("later")}}})
+		_, err := n.Append(ctx, ledger.Batch{Principal: b.Principal, Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("later")}}})
 		return err
 	}
 	if got := mustAppend(t, a, batch("x", "y")); got.Size != 2 || n.Ledger().Head().Size != 3 {

@@ -282,7 +282,7 @@ func TestRangeNamesOneSize(t *testing.T) {
 	fill(t, c, a, 10)
 	n := c.Nodes[0]
 	n.Replica = racingLedger{n.Ledger(), func() {
-		b := ledger.Batch{Principal: fakecluster.Principal, Entries: []ledger.NewEntry{{Payload: []byte("more")}}}
+		b := ledger.Batch{Principal: fakecluster.Principal, Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("more")}}}
 		if _, err := n.Append(context.Background(), b); err != nil {
 			t.Error(err)
 		}
