@@ -3,8 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"io"
-	"os"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
@@ -19,28 +17,10 @@ import (
 type Policy = tlog.Policy
 
 // ParsePolicy reads the text of a policy.
-func ParsePolicy(text []byte) (*Policy, error) {
-	if len(text) > tlog.MaxPolicySize {
-		return nil, errors.Newf("parse policy: it is larger than %d bytes", tlog.MaxPolicySize)
-	}
-	policy, err := tlog.ParsePolicy(text)
-	return policy, errors.Wrap(err, "parse policy")
-}
+func ParsePolicy(text []byte) (*Policy, error) { return tlog.ParsePolicy(text) }
 
 // LoadPolicy reads a policy file.
-func LoadPolicy(path string) (*Policy, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Wrap(err, "open policy")
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, tlog.MaxPolicySize+1))
-	if err != nil {
-		return nil, errors.Wrap(err, "read policy")
-	}
-	policy, err := ParsePolicy(raw)
-	return policy, errors.Wrapf(err, "policy %s", path)
-}
+func LoadPolicy(path string) (*Policy, error) { return tlog.LoadPolicy(path) }
 
 // Receipt is a receipt whose proof and checkpoint were verified against a policy. Only a Client made with WithoutVerification
 // returns others. Its Marshal method returns the bytes of a .tlog-proof file.

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"os"
-
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -97,13 +95,9 @@ func loadIdentity(c *Config) (*pki.Identity, error) {
 // loadPolicy reads the policy and makes sure that it demands as many cosignatures as seal a checkpoint:
 // with fewer, a verifier accepts what this node does not; with more, no receipt of this cluster verifies.
 func loadPolicy(c *Config) (*tlog.Policy, error) {
-	text, err := os.ReadFile(c.Policy)
+	policy, err := tlog.LoadPolicy(c.Policy)
 	if err != nil {
 		return nil, errors.Wrap(err, "policy")
-	}
-	policy, err := tlog.ParsePolicy(text)
-	if err != nil {
-		return nil, errors.Wrapf(err, "policy: %s", c.Policy)
 	}
 	want, err := c.sealQuorum()
 	if err != nil {

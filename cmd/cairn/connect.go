@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/cockroachdb/errors"
@@ -98,13 +99,13 @@ func (a *app) policy() (*tlog.Policy, error) {
 }
 
 func readPolicy(path string) (*tlog.Policy, error) {
-	raw, err := readFile(path, tlog.MaxPolicySize)
-	if err != nil {
-		return nil, fail(exitUsage, "", errors.Wrap(err, "read policy"))
-	}
-	p, err := tlog.ParsePolicy(raw)
-	if err != nil {
-		return nil, fail(exitUsage, "a policy is a C2SP tlog-policy text: log, witness, group and quorum lines", errors.Wrapf(err, "parse policy %s", path))
+	p, err := tlog.LoadPolicy(path)
+	var unread *fs.PathError
+	switch {
+	case errors.As(err, &unread):
+		return nil, fail(exitUsage, "", err)
+	case err != nil:
+		return nil, fail(exitUsage, "a policy is a C2SP tlog-policy text: log, witness, group and quorum lines", err)
 	}
 	return p, nil
 }

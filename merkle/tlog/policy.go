@@ -2,6 +2,8 @@ package tlog
 
 import (
 	"bytes"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -180,9 +182,24 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	return p, errors.Wrap(err, "parse policy")
 }
 
+// LoadPolicy reads a policy file, and no more of it than a policy can have.
+func LoadPolicy(path string) (*Policy, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, errors.Wrap(err, "read policy")
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, MaxPolicySize+1))
+	if err != nil {
+		return nil, errors.Wrapf(err, "read policy %s", path)
+	}
+	p, err := parsePolicy(text)
+	return p, errors.Wrapf(err, "parse policy %s", path)
+}
+
 func parsePolicy(text []byte) (*Policy, error) {
 	if len(text) > MaxPolicySize {
-		return nil, errors.Newf("%d bytes, at most %d are allowed", len(text), MaxPolicySize)
+		return nil, errors.Newf("it is larger than %d bytes", MaxPolicySize)
 	}
 	b := newPolicyBuilder()
 	rest := string(text)

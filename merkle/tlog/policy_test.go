@@ -1,7 +1,12 @@
 package tlog
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -80,7 +85,7 @@ func TestPolicySyntax(t *testing.T) {
 		{"quorum without name", w12 + "quorum\n", "quorum line has 0 items"},
 		{"quorum undefined", w12 + "quorum c\n", "quorum c is not defined"},
 		{"quorum defined later", "witness a $W1$\nquorum g\ngroup g any a\n", "line 2: quorum g is not defined"},
-		{"too large", strings.Repeat("#\n", MaxPolicySize), "at most"},
+		{"too large", strings.Repeat("#\n", MaxPolicySize), "larger than"},
 	} {
 		p, err := ParsePolicy([]byte(expand(tt.text, keys)))
 		wantError(t, tt.name, err, tt.want)
@@ -322,5 +327,40 @@ func TestPolicyVerdicts(t *testing.T) {
 	}))
 	if err != nil || v.LogKey.String() != edLog.String() {
 		t.Errorf("log key %v, %v; want the Ed25519 key", v, err)
+	}
+}
+
+// TestLoadPolicy: a policy file is read as far as a policy can go, and an error names the file.
+func TestLoadPolicy(t *testing.T) {
+	good := newTestLedger(t, 3).policy(t, 2).Marshal()
+	path := filepath.Join(t.TempDir(), "policy")
+	load := func(content []byte, size int64) (*Policy, error) {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, max(size, int64(len(content)))); err != nil {
+			t.Fatal(err)
+		}
+		return LoadPolicy(path)
+	}
+	if p, err := load(good, 0); err != nil || !bytes.Equal(p.Marshal(), good) {
+		t.Errorf("the policy as it was written: %v", err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := load(good, 256<<20)
+	runtime.ReadMemStats(&after)
+	if read := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "larger than") || read > 32<<20 {
+		t.Errorf("a file of 256 MiB: %v, after %d bytes of memory", err, read)
+	}
+	_, malformed := load([]byte("log nonsense\n"), 0)
+	_, absent := LoadPolicy(path + ".none")
+	for what, err := range map[string]error{"too large": err, "malformed": malformed, "absent": absent} {
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("a file that is %s: %v, want an error that names it", what, err)
+		}
+	}
+	if !errors.Is(absent, fs.ErrNotExist) {
+		t.Errorf("an absent file: %v, want one that matches fs.ErrNotExist", absent)
 	}
 }
