@@ -71,15 +71,6 @@ func ParseContradiction(text []byte) (*Contradiction, error) {
 	return c, errors.Wrap(err, "parse contradiction")
 }
 
-// IsContradiction reports whether a text begins like a contradiction.
-func IsContradiction(text []byte) bool {
-	rest := string(text)
-	for strings.HasPrefix(rest, "# ") {
-		_, rest, _ = strings.Cut(rest, "\n")
-	}
-	return strings.HasPrefix(rest, contradictionMagic+"\n")
-}
-
 func parseContradiction(rest string) (*Contradiction, error) {
 	if len(rest) > MaxContradictionSize {
 		return nil, errors.Newf("%d bytes, at most %d are allowed", len(rest), MaxContradictionSize)

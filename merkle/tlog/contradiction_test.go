@@ -47,7 +47,7 @@ func TestContradiction(t *testing.T) {
 	root, proof := l.consistency(t, 30)
 	c := &Contradiction{Smaller: small.note(t, l.nodes[0], l.nodes[1]), Larger: l.note(t, l.log, l.nodes[0], l.nodes[2]), Root: root, Proof: proof}
 	text := c.Marshal("first line", "second\nline")
-	if !IsContradiction(text) || !strings.HasPrefix(string(text), "# first line\n# second line\n") {
+	if !strings.HasPrefix(string(text), "# first line\n# second line\n"+contradictionMagic+"\n") {
 		t.Errorf("the text begins with %.60q", text)
 	}
 	if !bytes.Contains(text, c.Smaller) || !bytes.Contains(text, c.Larger) {
