@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"sync"
 )
@@ -78,11 +77,13 @@ func (t *turns) leave(client string, s *share) {
 	}
 }
 
-// clientOf returns the network that a request comes from: an IPv4 address, or the /64 of an IPv6 address.
-func clientOf(r *http.Request) string {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+// NetworkOf returns whom an address and port counts for where turns and places are shared: an IPv4
+// address, or the /64 of an IPv6 address, since one machine has a whole /64. What is no address and
+// port stays as it is.
+func NetworkOf(address string) string {
+	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return r.RemoteAddr
+		return address
 	}
 	ip := ap.Addr().Unmap().WithZone("")
 	if prefix, err := ip.Prefix(64); err == nil && ip.Is6() {

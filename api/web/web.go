@@ -197,7 +197,7 @@ func (h *handler) tile(w http.ResponseWriter, r *http.Request) {
 	}
 	wait, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	done, ok := turn.take(wait, clientOf(r))
+	done, ok := turn.take(wait, NetworkOf(r.RemoteAddr))
 	if !ok {
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusServiceUnavailable, "too many requests at a time")

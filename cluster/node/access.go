@@ -3,7 +3,6 @@ package node
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,23 +241,10 @@ func cleanAddress(a net.Addr) string {
 	return cleanText(a.String())
 }
 
-// addressOf returns the network that a stranger connects from, without the port: an IPv4 address, or the
-// /64 of an IPv6 address, since one machine has a whole /64.
+// addressOf returns the network that a stranger connects from; see [web.NetworkOf].
 func addressOf(a net.Addr) string {
 	if a == nil {
 		return ""
 	}
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return cleanText(a.String())
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	prefix, err := ip.Prefix(64)
-	if err != nil {
-		return ip.String()
-	}
-	return prefix.String()
+	return cleanText(web.NetworkOf(a.String()))
 }
