@@ -153,6 +153,35 @@ func TestForkBehind(t *testing.T) {
 	})
 }
 
+// TestForkOfAKnownSize: that a size was proved once does not make another root for it pass later.
+func TestForkOfAKnownSize(t *testing.T) {
+	t.Parallel()
+	keys := fakecluster.NewKeys(t, 1)
+	honest := fakecluster.New(t, 1, fakecluster.Options{Keys: keys})
+	forked := fakecluster.New(t, 1, fakecluster.Options{Keys: keys})
+	c := connect(t, profile(t, honest, ""))
+	for _, more := range []int{5, 3} {
+		fill(t, c, more)
+		honest.SealNow()
+		if _, err := c.Checkpoint(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writer := connect(t, profile(t, forked, ""))
+	for range 5 {
+		mustAppend(t, writer, entry("", "another history"))
+	}
+	forked.SealNow()
+	honest.Nodes[0].Replica = &liar{Ledger: honest.Nodes[0].Ledger(), sealed: func(*ledger.Sealed) *ledger.Sealed {
+		return forked.Nodes[0].Ledger().Sealed()
+	}}
+	_, err := c.Checkpoint(within(t))
+	var fork *client.ForkError
+	if !errors.As(err, &fork) || fork.Known.Size != 8 || fork.Shown.Size != 5 {
+		t.Errorf("got %v, want a fork of the known size 8 and the shown size 5", err)
+	}
+}
+
 // TestNodesAtDifferentSizes: an older checkpoint from a node that lags is no fork.
 func TestNodesAtDifferentSizes(t *testing.T) {
 	t.Parallel()
