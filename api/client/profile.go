@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -128,5 +129,5 @@ func (p Profile) Write(path string) error {
 	if err != nil {
 		return errors.Wrap(err, "encode profile")
 	}
-	return errors.Wrap(writeFileAtomic(path, raw, 0o644), "write profile")
+	return errors.Wrap(wholefile.WriteSync(path, raw, 0o644), "write profile")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -254,7 +255,7 @@ func (t *tracker) fork(known, shown *Checkpoint, reason string) error {
 	if t.path != "" {
 		path := fmt.Sprintf("%s.fork-%d-%d-%s", t.path, known.Size, shown.Size, shown.Root.String()[:16])
 		body := fmt.Appendf(nil, "FORK of ledger %s: %s\n\n== known\n%s\n== shown\n%s", known.Origin, reason, known.Note, shown.Note)
-		if err := writeFileAtomic(path, body, 0o600); err != nil {
+		if err := wholefile.WriteSync(path, body, 0o600); err != nil {
 			t.c.opts.logf("save the evidence of a fork: %v", err)
 		} else {
 			e.Evidence = path
@@ -293,7 +294,7 @@ func (t *tracker) store() {
 			return
 		}
 	}
-	t.saveErr = errors.Wrap(writeFileAtomic(t.path, last.Note, 0o600), "write state file")
+	t.saveErr = errors.Wrap(wholefile.WriteSync(t.path, last.Note, 0o600), "write state file")
 	if t.saveErr != nil {
 		t.c.opts.logf("%v", t.saveErr)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
@@ -112,7 +113,7 @@ func claim(dir string) error {
 		}
 	} else {
 		for _, e := range entries {
-			if e.Name() != "bin" && e.Name() != creatingMarker+asideSuffix {
+			if e.Name() != "bin" && e.Name() != creatingMarker+wholefile.Suffix {
 				return errors.Newf("%s is neither empty nor a cluster (it holds %s): choose another directory", dir, e.Name())
 			}
 		}

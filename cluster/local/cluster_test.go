@@ -16,6 +16,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -208,7 +209,7 @@ func TestCreateInterruptedAnywhere(t *testing.T) {
 			}
 		}
 		for _, name := range []string{creatingMarker, "policy", "env", "cluster.json", "log.vkey"} {
-			if err := os.WriteFile(filepath.Join(dir, name+asideSuffix), []byte("half"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, name+wholefile.Suffix), []byte("half"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -225,7 +226,7 @@ func TestCreateInterruptedAnywhere(t *testing.T) {
 	}
 	// Before the first step: only the marker's own file is half there.
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, creatingMarker+asideSuffix), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, creatingMarker+wholefile.Suffix), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	create(t, Options{Dir: dir, Nodes: 1})

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 func sameFile(a, b string) (bool, error) {
@@ -39,14 +41,7 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return errors.Wrap(out.Close(), "copy file")
 }
 
-// asideSuffix ends the name of a file that is not complete yet.
-const asideSuffix = ".tmp"
-
 // writeFile writes a file so that a reader sees the old one or the new one.
 func writeFile(path string, data []byte, mode os.FileMode) error {
-	tmp := path + asideSuffix
-	if err := os.WriteFile(tmp, data, mode); err != nil {
-		return errors.Wrap(err, "write file")
-	}
-	return errors.Wrap(os.Rename(tmp, path), "write file")
+	return errors.Wrap(wholefile.Write(path, data, mode), "write file")
 }

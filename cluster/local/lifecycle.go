@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 // stopTimeout is how long Stop waits for a node to hand over and flush.
@@ -258,7 +259,7 @@ func removeContents(dir string) error {
 
 // ownName says whether Create makes a file or directory of this name, complete or not.
 func ownName(name string) bool {
-	name = strings.TrimSuffix(name, asideSuffix)
+	name = strings.TrimSuffix(name, wholefile.Suffix)
 	switch name {
 	case "env", "policy", "log.vkey", "pki", "profiles", "bin", "cluster.json", creatingMarker:
 		return true

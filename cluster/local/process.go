@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 // ErrNotRunning says that a node has no process.
@@ -99,11 +101,7 @@ func (p process) record(pid int) error {
 	if err != nil {
 		return errors.Wrap(err, "encode pid file")
 	}
-	tmp := p.pidPath + ".tmp"
-	if err := os.WriteFile(tmp, append(raw, '\n'), 0o644); err != nil {
-		return errors.Wrap(err, "write pid file")
-	}
-	return errors.Wrap(os.Rename(tmp, p.pidPath), "write pid file")
+	return errors.Wrap(wholefile.Write(p.pidPath, append(raw, '\n'), 0o644), "write pid file")
 }
 
 // read returns the pid file, or ErrNotRunning if there is none or it is from

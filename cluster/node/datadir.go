@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
@@ -100,7 +101,7 @@ func createDataDir(path string) (*dataDir, error) {
 		return nil, errors.Wrap(err, "create data directory")
 	}
 	// The other members remember this directory for ever, so its name must outlive a power failure.
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := wholefile.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	d, err := lockDataDir(path)
@@ -121,10 +122,10 @@ func createDataDir(path string) (*dataDir, error) {
 
 // adopt makes the directory the node's, durably, with what the node remembers of the members.
 func (d *dataDir) adopt(id identity, members []byte) error {
-	if err := writeFileSync(d.sub(membersFile), members, 0o600); err != nil {
+	if err := wholefile.WriteSync(d.sub(membersFile), members, 0o600); err != nil {
 		return errors.Wrap(err, "write members")
 	}
-	return errors.Wrap(writeFileSync(d.sub(identityFile), id.marshal(d.incarnation), 0o600), "write identity")
+	return errors.Wrap(wholefile.WriteSync(d.sub(identityFile), id.marshal(d.incarnation), 0o600), "write identity")
 }
 
 func lockDataDir(path string) (*dataDir, error) {
@@ -226,32 +227,4 @@ func parseIdentity(raw []byte) (id identity, incarnation transport.Incarnation, 
 	}
 	incarnation, err = formation.ParseIncarnation(digits)
 	return id, incarnation, err
-}
-
-// writeFileSync writes a new file so that it is whole or absent after a power
-// failure: write aside, sync, rename, sync the directory.
-func writeFileSync(path string, data []byte, mode os.FileMode) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.CombineErrors(err, f.Sync())
-	err = errors.CombineErrors(err, f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return errors.Wrap(err, "open directory")
-	}
-	return errors.Wrap(errors.CombineErrors(d.Sync(), d.Close()), "sync directory")
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -21,7 +22,7 @@ func writeEvidence(dir string, c *tlog.Contradiction, comments ...string) (strin
 	sum := sha256.Sum256(c.Marshal())
 	path := filepath.Join(dir, "contradiction-"+hex.EncodeToString(sum[:6])+".txt")
 	comments = append(comments, "cairn evidence FILE verifies this file: it needs the policy and no network.")
-	return path, errors.Wrap(writeFileSync(path, c.Marshal(comments...), 0o644), "write evidence")
+	return path, errors.Wrap(wholefile.WriteSync(path, c.Marshal(comments...), 0o644), "write evidence")
 }
 
 // withEvidence adds to a reason to stop where the evidence is.

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
@@ -79,7 +80,7 @@ func openMembership(n *node) (*membership, error) {
 	if err := state.Check(id.cluster, id.node, n.dir.incarnation, n.cfg.formationMembers()); err != nil {
 		return nil, errors.Wrapf(err, "%s", path)
 	}
-	return newMembership(n, state, func(content []byte) error { return writeFileSync(path, content, 0o600) }), nil
+	return newMembership(n, state, func(content []byte) error { return wholefile.WriteSync(path, content, 0o600) }), nil
 }
 
 func newMembership(n *node, state formation.State, persist func([]byte) error) *membership {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
@@ -144,7 +145,7 @@ func TestMembersFile(t *testing.T) {
 	} {
 		_ = os.Remove(file)
 		if x.content != nil {
-			if err := writeFileSync(file, x.content, 0o600); err != nil {
+			if err := wholefile.WriteSync(file, x.content, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -156,7 +157,7 @@ func TestMembersFile(t *testing.T) {
 		}
 	}
 	// What is learned is in the file.
-	if err := writeFileSync(file, good, 0o600); err != nil {
+	if err := wholefile.WriteSync(file, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := openMembership(n)

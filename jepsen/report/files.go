@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -75,13 +74,4 @@ func fileSize(n int64) string {
 		return digits(float64(n)/1e6) + " MB"
 	}
 	return digits(float64(n)/1e9) + " GB"
-}
-
-// replace writes a file so that readers see the old one or the whole new one.
-func replace(name string, content []byte) error {
-	temp := name + ".tmp"
-	if err := os.WriteFile(temp, content, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temp, name)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 // pageName is the file that Write makes.
@@ -45,7 +47,7 @@ func Write(dir string, run Run) error {
 	if err := pageTemplate.Execute(&out, newPage(&run, files, more)); err != nil {
 		return errors.Wrap(err, "lay out report")
 	}
-	return errors.Wrap(replace(filepath.Join(dir, pageName), out.Bytes()), "write report")
+	return errors.Wrap(wholefile.Write(filepath.Join(dir, pageName), out.Bytes(), 0o644), "write report")
 }
 
 // page is what the template shows.
