@@ -29,7 +29,7 @@ type leaderState struct {
 type round struct {
 	size    uint64
 	root    merkle.Hash
-	started time.Time
+	asked   time.Time                 // when its voters were asked last
 	sigs    map[uint64]tlog.Signature // verified, by voter
 	refused map[uint64]bool
 	against map[uint64]bool // voters that computed another root
@@ -56,12 +56,11 @@ func (s *Sealer) lead() {
 	if !s.leader.is {
 		return
 	}
-	if r := s.leader.round; r != nil && s.since(r.started) >= s.cfg.Timeout {
-		s.leader.round = nil
-		s.start(r)
+	if r := s.leader.round; r != nil && s.since(r.asked) >= s.cfg.Timeout {
+		s.request(r)
 	}
 	if s.leader.round == nil && s.startDue() {
-		s.start(nil)
+		s.start()
 	}
 	s.offer()
 }
@@ -99,22 +98,23 @@ func (s *Sealer) startDue() bool {
 	return s.canStart() && (s.leader.lastStart.IsZero() || s.since(s.leader.lastStart) >= s.interval())
 }
 
-// start asks for cosignatures of the applied size. Those of an earlier try for the same size stay good.
-func (s *Sealer) start(earlier *round) {
-	if !s.canStart() {
-		return
-	}
+// start begins a round for the applied size.
+func (s *Sealer) start() {
 	root, err := s.cfg.RootAt(s.applied)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "seal size %d", s.applied))
 		s.leader.lastStart = s.now
 		return
 	}
-	r := &round{size: s.applied, root: root, started: s.now, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
-	if earlier != nil && earlier.size == r.size {
-		r.sigs = earlier.sigs
-	}
-	s.leader.round, s.leader.lastStart, s.leader.wanted = r, s.now, false
+	s.leader.round = &round{size: s.applied, root: root, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
+	s.leader.lastStart, s.leader.wanted = s.now, false
+	s.request(s.leader.round)
+}
+
+// request asks every voter whose cosignature is missing. The size of a round stays: a voter whose disk
+// is slow is still making its promise for it.
+func (s *Sealer) request(r *round) {
+	r.asked = s.now
 	for _, id := range s.otherVoters() {
 		if _, ok := r.sigs[id]; !ok {
 			s.send(id, message{kind: kindRequest, size: r.size, root: r.root})
@@ -260,7 +260,7 @@ func (s *Sealer) leaderDeadlines(earlier func(time.Time)) {
 		return
 	}
 	if r := s.leader.round; r != nil {
-		earlier(r.started.Add(s.cfg.Timeout))
+		earlier(r.asked.Add(s.cfg.Timeout))
 	} else if s.canStart() {
 		earlier(s.leader.lastStart.Add(s.interval()))
 	}

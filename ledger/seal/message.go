@@ -23,7 +23,9 @@ const (
 	kindObjection   kind = 6 // size, root: computed another root than it was to cosign, this one
 	// kindShown: size, root, proof, note. The note holds a checkpoint with one cosignature or more. The
 	// proof says which root the note's tree has at size; size 0 is no proof.
-	kindShown kind = 7
+	kindShown    kind = 7
+	kindAsk      kind = 8 // nothing more: which position have you applied?
+	kindPosition kind = 9 // last, size, root: after raft index last the ledger has this size and root
 )
 
 // maxProofHashes bounds a consistency proof: two hashes for each level of the largest tree.
@@ -58,6 +60,10 @@ func (m message) marshal() []byte {
 		b = append(b, m.data...)
 	case kindRefusal:
 		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = binary.BigEndian.AppendUint64(b, m.last)
+	case kindPosition:
+		b = binary.BigEndian.AppendUint64(b, m.size)
+		b = append(b, m.root[:]...)
 		b = binary.BigEndian.AppendUint64(b, m.last)
 	case kindSealed:
 		b = append(b, m.data...)
@@ -95,6 +101,9 @@ func parseMessage(b []byte) (message, error) {
 		limit = tlog.MaxNoteSize
 	case kindAck:
 		fixed = 8
+	case kindAsk:
+	case kindPosition:
+		fixed = 8 + merkle.HashSize + 8
 	case kindShown:
 		fixed, limit = 8+merkle.HashSize+1, tlog.MaxNoteSize+maxProofHashes*merkle.HashSize
 	default:
@@ -104,11 +113,14 @@ func parseMessage(b []byte) (message, error) {
 		return message{}, errors.Newf("sealing message of kind %d with %d bytes, want %d to %d", m.kind, len(b), fixed, fixed+limit)
 	}
 	switch m.kind {
-	case kindRequest, kindCosignature, kindObjection, kindShown:
+	case kindRequest, kindCosignature, kindObjection, kindShown, kindPosition:
 		m.size = binary.BigEndian.Uint64(b)
 		copy(m.root[:], b[8:])
-		if m.kind == kindCosignature {
-			m.keyID = binary.BigEndian.Uint32(b[8+merkle.HashSize:])
+		switch rest := b[8+merkle.HashSize:]; m.kind {
+		case kindCosignature:
+			m.keyID = binary.BigEndian.Uint32(rest)
+		case kindPosition:
+			m.last = binary.BigEndian.Uint64(rest)
 		}
 	case kindRefusal:
 		m.size, m.last = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])

@@ -3,6 +3,7 @@ package seal
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -85,40 +86,80 @@ func TestOutvoted(t *testing.T) {
 	}
 }
 
-// TestContradicted: a replica that gives no effect to blocks because of their anchor stops when a majority has signed
-// that anchor, in whatever order it learns both. An anchor that nobody has signed stops nobody.
-func TestContradicted(t *testing.T) {
+// TestDoubt: a replica that gives no effect to blocks because of their anchor asks the others, and stops when a majority
+// had another ledger at a raft index that it has applied. What a lying proposer or one lying voter says stops nobody.
+func TestDoubt(t *testing.T) {
 	t.Parallel()
-	sealedAt := func(size uint64) []byte {
-		c := newCluster(t, 3)
-		c.step(1, Leader{true})
-		c.growAll(size)
-		c.settle()
-		c.wantSealed(size)
-		return message{kind: kindSealed, data: c.nodes[1].Newest().Note}.marshal()
+	at := func(from, index, size uint64, root merkle.Hash) Event {
+		return Received{From: from, Payload: message{kind: kindPosition, last: index, size: size, root: root}.marshal()}
 	}
-	older, note := sealedAt(8), sealedAt(9)
-	said := Contradicted{Size: 9, Root: trueRoot(9)}
+	type events = []Event
 	for name, x := range map[string]struct {
-		events []Event
-		want   bool
+		events   []Event
+		want     *Outvoted
+		resolved bool
 	}{
-		"block, then checkpoint":       {[]Event{said, Received{From: 1, Payload: note}}, true},
-		"checkpoint, then block":       {[]Event{Received{From: 1, Payload: note}, said}, true},
-		"newer checkpoint, then block": {[]Event{Received{From: 1, Payload: older}, Received{From: 1, Payload: note}, Contradicted{Size: 8, Root: trueRoot(8)}}, true},
-		"a lie about the root":         {[]Event{Received{From: 1, Payload: note}, Contradicted{Size: 9, Root: trueRoot(1)}}, false},
-		"a lie about the size":         {[]Event{Received{From: 1, Payload: note}, Contradicted{Size: 1 << 60, Root: trueRoot(9)}}, false},
-		"only the block":               {[]Event{said}, false},
-		"only the checkpoint":          {[]Event{Received{From: 1, Payload: note}}, false},
+		"only the block":                       {events: events{Contradicted{}}},
+		"only the others":                      {events: events{at(1, 7, 9, trueRoot(9)), at(2, 7, 9, trueRoot(9))}, resolved: true},
+		"a ledger that stopped":                {events: events{Contradicted{}, at(1, 7, 9, trueRoot(9)), at(2, 7, 9, trueRoot(9))}, want: &Outvoted{Size: 9, Theirs: trueRoot(9)}},
+		"another ledger":                       {events: events{Contradicted{}, at(1, 7, 4, trueRoot(1)), at(2, 7, 4, trueRoot(1))}, want: &Outvoted{Size: 4, Ours: trueRoot(4), Theirs: trueRoot(1)}},
+		"one voter, twice":                     {events: events{Contradicted{}, at(1, 7, 9, trueRoot(9)), at(1, 7, 9, trueRoot(9))}},
+		"one voter and a learner":              {events: events{Contradicted{}, at(1, 7, 9, trueRoot(9)), at(4, 7, 9, trueRoot(9))}},
+		"the same ledger":                      {events: events{Contradicted{}, at(1, 7, 5, trueRoot(5))}, resolved: true},
+		"a liar, and one who agrees":           {events: events{Contradicted{}, at(1, 7, 9, trueRoot(9)), at(2, 7, 5, trueRoot(5))}, resolved: true},
+		"as it was before the block":           {events: events{Contradicted{}, at(1, 6, 5, trueRoot(5)), at(2, 6, 5, trueRoot(5))}},
+		"further than this replica":            {events: events{Contradicted{}, at(1, 8, 9, trueRoot(9)), at(2, 8, 9, trueRoot(9))}},
+		"further, and then this one is there":  {events: events{Contradicted{}, at(1, 8, 9, trueRoot(9)), at(2, 8, 9, trueRoot(9)), Applied{9, 8}}, resolved: true},
+		"further, and this one remains behind": {events: events{Contradicted{}, at(1, 8, 9, trueRoot(9)), at(2, 8, 9, trueRoot(9)), Applied{5, 8}}, want: &Outvoted{Size: 9, Theirs: trueRoot(9)}},
+		"a size that nobody has":               {events: events{Contradicted{}, at(1, 7, 1<<60, merkle.Hash{})}},
 	} {
-		c := newCluster(t, 3)
-		c.step(3, Applied{5}) // and no further: the blocks that follow have no effect on it
+		c := newCluster(t, 3, 4)
+		nd := c.nodes[3]
+		nd.cfg.RootAt = func(size uint64) (merkle.Hash, error) { return trueRoot(size), nil }
+		c.start(3)
+		c.step(3, Applied{5, 7})
 		for _, e := range x.events {
 			c.step(3, e)
 		}
-		o := c.nodes[3].outvoted
-		if got := len(o) == 1; got != x.want {
-			t.Errorf("%s: outvoted %+v, want %t", name, o, x.want)
+		var got *Outvoted
+		if len(nd.outvoted) > 0 {
+			got = &nd.outvoted[0]
+		}
+		if !reflect.DeepEqual(got, x.want) {
+			t.Errorf("%s: outvoted %+v, want %+v", name, got, x.want)
+		}
+		_, waits := nd.Deadline()
+		if asks := len(c.sent(1, kindAsk)) > 0; got == nil && (waits == x.resolved || asks == (name == "only the others")) {
+			t.Errorf("%s: doubts %t, has asked %t", name, waits, asks)
+		}
+	}
+}
+
+// TestDoubtGoesOn: a replica asks again until it knows, and its question finds the answer.
+func TestDoubtGoesOn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.settle()
+	c.step(3, Contradicted{})
+	c.wire = nil // lost
+	c.tick(DefaultShow - 1)
+	if asked := c.sent(1, kindAsk); len(asked) != 0 {
+		t.Errorf("it asked again too early: %v", asked)
+	}
+	c.settle()
+	c.grow(1, 6)
+	c.grow(2, 6)
+	c.step(3, Applied{5, 6}) // the block has no effect here
+	c.tick(1)
+	c.settle()
+	if o := c.nodes[3].outvoted; len(o) != 1 || o[0].Size != 6 || o[0].Theirs != trueRoot(6) {
+		t.Errorf("outvoted %+v", o)
+	}
+	for _, id := range []uint64{1, 2} {
+		if o := c.nodes[id].outvoted; len(o) > 0 {
+			t.Errorf("node %d was outvoted: %+v", id, o)
 		}
 	}
 }

@@ -12,7 +12,8 @@
 //   - Every signature from elsewhere is verified before it counts. A forged, late or repeated one changes nothing.
 //   - A voter signs only what the requester has signed itself. So a voter can always show whose key collected its
 //     signature.
-//   - A replica with another root than a majority learns it, whether it leads or not: Outvoted.
+//   - A replica with another root than a majority learns it, whether it leads or not: Outvoted. So does one whose ledger
+//     has stopped growing because it gives no effect to the others' blocks.
 //   - Voters show each other the newest checkpoint that they sealed and the newest that they cosigned. A replica whose
 //     tree contradicts cosignatures of a majority stops with evidence (Outvoted), as on both sides of two sealed trees.
 //     Cosignatures of fewer keys are reported with evidence (Contradiction) and do not count any more.
@@ -72,11 +73,13 @@ type Config struct {
 	// MinInterval is how long after the start of a seal the next one starts at the earliest: it bounds the share of
 	// the machine that signing takes.
 	MinInterval time.Duration
-	// Timeout is when an unfinished seal is started again, with whatever size the ledger has then.
+	// Timeout is when the voters that have not answered are asked again for the same seal. A slow disk
+	// therefore delays a seal and does not keep it from ending.
 	Timeout time.Duration
 	// Resend is how often the newest sealed checkpoint is offered again to a node that has not acknowledged it.
 	Resend time.Duration
-	// Show is how often a voter shows another one what it sealed and cosigned, while there is something new.
+	// Show is how often a voter shows another one what it sealed and cosigned, while there is something new, and how
+	// often a replica that doubts its ledger asks the others.
 	Show time.Duration
 
 	// State is the data of the last Persist that became durable, nil when there was none.
@@ -93,8 +96,8 @@ type (
 	Tick struct{}
 	// Leader says whether this node leads now (and has applied an entry of its own term).
 	Leader struct{ Is bool }
-	// Applied says that the ledger has this size now, readable through RootAt.
-	Applied struct{ Size uint64 }
+	// Applied says that the ledger has this size after this raft index, readable through RootAt.
+	Applied struct{ Size, Index uint64 }
 	// Wanted says that a caller waits for the next growth to be sealed.
 	Wanted struct{}
 	// Received is a payload of Send from an authenticated node.
@@ -106,12 +109,9 @@ type (
 	Persisted struct{ Token uint64 }
 	// PeerUp says that a node has connected, perhaps after a restart.
 	PeerUp struct{ ID uint64 }
-	// Contradicted says that a committed block names this checkpoint as sealed and that this replica does not have that
-	// root for that size, so the block had no effect here.
-	Contradicted struct {
-		Size uint64
-		Root merkle.Hash
-	}
+	// Contradicted says that a committed block names a checkpoint as sealed that this replica's ledger does not have, so
+	// the block had no effect here.
+	Contradicted struct{}
 	// Members says that voters and learners changed.
 	Members struct {
 		Voters   map[uint64]*tlog.VerifierKey
@@ -217,14 +217,15 @@ type Sealer struct {
 	quorum int
 
 	now     time.Time
-	applied uint64
+	applied uint64 // size
+	index   uint64 // raft index after which the ledger has that size
 	newest  *ledger.Sealed
 	halted  bool // the node has to stop; nothing is done any more
 
 	replica replicaState
 	leader  leaderState
 	seen    seenState
-	anchors anchorState
+	doubts  doubtState
 	effects []Effect
 }
 
@@ -303,9 +304,12 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	case Leader:
 		s.leaderChanged(e.Is)
 	case Applied:
-		s.applied = max(s.applied, e.Size)
+		s.applied, s.index = max(s.applied, e.Size), max(s.index, e.Index)
 		s.answerRequests()
 		s.applyPending()
+		if !s.halted && s.doubts.answers != nil {
+			s.resolve()
+		}
 	case Wanted:
 		s.leader.wanted = true
 	case Received:
@@ -315,14 +319,14 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	case PeerUp:
 		s.peerUp(e.ID)
 	case Contradicted:
-		s.anchors.contradicted = signed{e.Size, e.Root}
-		s.checkContradicted()
+		s.doubt()
 	case Members:
 		s.membersChanged(e)
 	}
 	if !s.halted {
 		s.lead()
 		s.show()
+		s.ask()
 	}
 	return s.effects
 }
@@ -338,6 +342,7 @@ func (s *Sealer) Deadline() (time.Time, bool) {
 		}
 		s.leaderDeadlines(earlier)
 		s.showDeadlines(earlier)
+		s.doubtDeadlines(earlier)
 	}
 	return due, !due.IsZero()
 }
@@ -381,6 +386,10 @@ func (s *Sealer) receive(from uint64, payload []byte) {
 		s.receiveObjection(from, m)
 	case kindAck:
 		s.leader.acked[from] = max(s.leader.acked[from], m.size)
+	case kindAsk:
+		s.tell(from)
+	case kindPosition:
+		s.receivePosition(from, m)
 	}
 }
 

@@ -160,7 +160,7 @@ func (c *cluster) start(id uint64) {
 	if nd.Sealer, err = New(nd.cfg); err != nil {
 		c.t.Fatal(err)
 	}
-	c.step(id, Applied{nd.size})
+	c.step(id, Applied{nd.size, nd.size})
 }
 
 func (c *cluster) step(id uint64, ev Event) {
@@ -290,7 +290,7 @@ func (c *cluster) settle() {
 
 func (c *cluster) grow(id, size uint64) {
 	c.nodes[id].size = size
-	c.step(id, Applied{size})
+	c.step(id, Applied{size, size})
 }
 
 func (c *cluster) growAll(size uint64) {
@@ -665,6 +665,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add(message{kind: kindSealed, data: []byte("note\n")}.marshal())
 	f.Add(message{kind: kindAck, size: 9}.marshal())
 	f.Add(message{kind: kindObjection, size: 9, root: trueRoot(9)}.marshal())
+	f.Add(message{kind: kindAsk}.marshal())
+	f.Add(message{kind: kindPosition, size: 9, root: trueRoot(9), last: 7}.marshal())
 	f.Add(message{kind: kindShown, data: []byte("note\n")}.marshal())
 	f.Add(message{kind: kindShown, size: 9, root: trueRoot(9), proof: []merkle.Hash{{1}, {2}}, data: []byte("note\n")}.marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -701,5 +703,43 @@ func TestNoVoterDisplacesAnothersRequest(t *testing.T) {
 	c.settle()
 	if newest := c.nodes[1].Newest(); newest == nil || newest.Size != 6 {
 		t.Errorf("node 1 has sealed %+v, want size 6 with the cosignature of node 2", newest)
+	}
+}
+
+// TestSlowDisks: a seal ends on disks that need longer than Timeout, though the ledger grows all the time.
+func TestSlowDisks(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	deliver := func() { // without any sync
+		for len(c.wire) > 0 {
+			d := c.wire[0]
+			c.wire = c.wire[1:]
+			c.deliver(d)
+		}
+	}
+	for size := uint64(1); size <= 16; size++ {
+		c.growAll(size)
+		deliver()
+		c.tick(DefaultTimeout)
+		deliver()
+		if size%4 > 0 {
+			continue // a sync takes four times Timeout
+		}
+		for id := range uint64(3) {
+			nd := c.nodes[id+1]
+			if len(nd.persists) > 0 {
+				nd.disk = nd.persists[0].Data
+				token := nd.persists[0].Token
+				nd.persists = nd.persists[1:]
+				c.step(id+1, Persisted{token})
+			}
+		}
+	}
+	deliver()
+	for id, nd := range c.nodes {
+		if nd.newestSize() == 0 {
+			t.Errorf("node %d knows of no seal", id)
+		}
 	}
 }

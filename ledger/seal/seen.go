@@ -145,9 +145,6 @@ func (s *Sealer) receiveNote(from uint64, m message) {
 		return
 	}
 	if n.cp.Size > s.applied {
-		if n.sealed {
-			s.verifiedAhead(n)
-		}
 		key := pendingKey{from, n.sealed}
 		if p, ok := s.seen.pending[key]; !ok || p.note.cp.Size < n.cp.Size {
 			s.seen.pending[key] = pendingNote{n, ack}

@@ -142,7 +142,7 @@ func TestTwoSealedTrees(t *testing.T) {
 				if !errors.Is(nd.outvoted[0].Err(1), ErrContradiction) {
 					t.Errorf("the reason to stop is %v", nd.outvoted[0].Err(1))
 				}
-				if e := nd.Step(c.now, Applied{100}); len(e) != 0 {
+				if e := nd.Step(c.now, Applied{100, 100}); len(e) != 0 {
 					t.Errorf("node %d goes on: %v", id, e)
 				}
 			}
