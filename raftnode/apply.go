@@ -8,6 +8,12 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
+// A run ends before it has more entries, or more bytes of data, than this.
+const (
+	maxRunEntries = 256
+	maxRunBytes   = 2 << 20
+)
+
 // applyQueue is what is committed and waits to be applied.
 type applyQueue struct {
 	mu struct {
@@ -15,12 +21,13 @@ type applyQueue struct {
 		works []*ApplyWork
 		ended bool // nothing is accepted any more; what is queued will be applied
 	}
-	// since is when the machine began with the entry that it applies; 0 when it applies none.
+	// since is when the machine began with the run that it applies; 0 when it applies none.
 	since atomic.Int64
 
 	// The rest is owned by whoever runs TaskApply.
-	work *ApplyWork // under way; nil when none is
-	next int        // of its entries
+	works []*ApplyWork // handed out in part, or not at all
+	done  int          // entries of works[0] that the machine has applied
+	run   []Committed  // under way; empty when none is
 }
 
 func (d *Driver) pushApply(w *ApplyWork) {
@@ -38,63 +45,84 @@ func (d *Driver) endApplies() {
 	d.shell.Wake(TaskApply)
 }
 
-// NextApply returns the committed entry that the machine has to apply now, nil when none waits, and
-// whether there can be more later. Every entry has to be followed by Applied. Once the driver has
-// failed no entry is handed out any more: the requests that wait are answered instead.
-func (d *Driver) NextApply() (e *Committed, more bool) {
+// NextApply returns the committed entries that the machine has to apply now, all that wait up to a
+// bound, none when nothing waits, and whether there can be more later. Every run has to be followed
+// by Applied, and is valid until then. Once the driver has failed no entry is handed out any more:
+// the requests that wait are answered instead.
+func (d *Driver) NextApply() (run []Committed, more bool) {
 	q := &d.applies
-	for {
-		if q.work == nil {
-			q.mu.Lock()
-			ended := q.mu.ended
-			if len(q.mu.works) > 0 {
-				q.work, q.next = q.mu.works[0], 0
-				q.mu.works[0] = nil
-				q.mu.works = q.mu.works[1:]
+	q.mu.Lock()
+	q.works = append(q.works, q.mu.works...)
+	clear(q.mu.works)
+	q.mu.works = q.mu.works[:0]
+	ended := q.mu.ended
+	q.mu.Unlock()
+	if d.failure() != nil {
+		d.skipApplies()
+		return nil, !ended
+	}
+	q.fillRun()
+	if len(q.run) == 0 {
+		return nil, !ended
+	}
+	q.since.Store(d.clock())
+	return q.run, true
+}
+
+// fillRun puts what waits into the run.
+func (q *applyQueue) fillRun() {
+	size, from := 0, q.done
+	for _, w := range q.works {
+		for _, e := range w.Entries[from:] {
+			size += len(e.Data)
+			if len(q.run) == maxRunEntries || len(q.run) > 0 && size > maxRunBytes {
+				return
 			}
-			q.mu.Unlock()
-			if q.work == nil {
-				return nil, !ended
-			}
+			q.run = append(q.run, e)
 		}
-		if q.next == len(q.work.Entries) {
-			if w := q.work; d.failure() == nil {
-				d.inbox.put(func(m *mail) { m.applied = append(m.applied, w) })
-			}
-			q.work = nil
-			continue
-		}
-		e := &q.work.Entries[q.next]
-		if d.failure() == nil {
-			q.since.Store(d.clock())
-			return e, true
-		}
-		d.skip(e)
+		from = 0
 	}
 }
 
-// Applied says how the machine got on with the entry that NextApply handed out. An error ends the
-// driver.
+// Applied says how the machine got on with the run that NextApply handed out. An error ends the
+// driver, and the requests of the run are answered with ErrIndefinite.
 func (d *Driver) Applied(err error) {
 	q := &d.applies
 	q.since.Store(0)
-	e := &q.work.Entries[q.next]
+	n := len(q.run)
 	if err != nil {
-		d.fail(err, "apply a committed entry")
-		d.skip(e)
-		return
+		d.fail(err, "apply committed entries")
+		d.skipApplies()
+		n = 0
 	}
-	q.next++
-	d.waiting.advance(e.Index)
+	if n > 0 {
+		d.waiting.advance(q.run[n-1].Index)
+	}
+	clear(q.run)
+	q.run = q.run[:0]
+	var finished []*ApplyWork
+	for q.done += n; len(q.works) > 0 && q.done >= len(q.works[0].Entries); q.works = q.works[1:] {
+		q.done -= len(q.works[0].Entries)
+		finished = append(finished, q.works[0])
+	}
+	if len(finished) > 0 {
+		d.inbox.put(func(m *mail) { m.applied = append(m.applied, finished...) })
+	}
 }
 
-// skip answers the requests of an entry that the machine did not apply.
-func (d *Driver) skip(e *Committed) {
-	if len(e.Requests) > 0 {
-		d.cfg.Machine.Fail(e.Requests, errors.Wrap(ErrIndefinite, "node failed while applying"))
+// skipApplies answers the requests of everything that the machine did not apply.
+func (d *Driver) skipApplies() {
+	q := &d.applies
+	for _, w := range q.works {
+		for i := q.done; i < len(w.Entries); i++ {
+			if reqs := w.Entries[i].Requests; len(reqs) > 0 {
+				d.cfg.Machine.Fail(reqs, errors.Wrap(ErrIndefinite, "node failed while applying"))
+			}
+		}
+		q.done = 0
 	}
-	d.applies.next++
+	q.works = nil
 }
 
-// applyAge is how long the machine has been applying one entry; 0 when it applies none.
+// applyAge is how long the machine has been applying one run; 0 when it applies none.
 func (d *Driver) applyAge() time.Duration { return d.ageOf(&d.applies.since) }

@@ -126,32 +126,46 @@ func (m *machine) BuildBlock(reqs []Request) ([]byte, error) {
 	return out, nil
 }
 
-func (m *machine) Apply(e *Committed) error {
-	index, term, block, reqs := e.Index, e.Term, e.Data, e.Requests
+func (m *machine) Apply(run []Committed) error {
 	if gate := m.gate.Load(); gate != nil {
 		<-*gate
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for i := range run {
+		if err := m.take(&run[i]); err != nil {
+			return err
+		}
+	}
+	for i := range run {
+		for _, r := range run[i].Requests {
+			if !m.mu.dead {
+				r.(*request).result <- outcome{index: run[i].Index}
+			}
+		}
+	}
+	return nil
+}
+
+// take is called with the lock.
+func (m *machine) take(e *Committed) error {
 	if m.mu.applyErr != nil {
 		return m.mu.applyErr
 	}
-	if m.mu.index != 0 && index != m.mu.index+1 {
-		return errors.Newf("entry %d applied after %d", index, m.mu.index)
+	if m.mu.index != 0 && e.Index != m.mu.index+1 {
+		return errors.Newf("entry %d applied after %d", e.Index, m.mu.index)
 	}
-	m.mu.index = index
-	if len(block) > 0 && !m.forgetful {
-		m.mu.log = append(m.mu.log, applied{index, term, string(block)})
+	m.mu.index = e.Index
+	if m.forgetful {
+		return nil
 	}
-	if len(reqs) > 0 && !m.forgetful {
-		want, _ := m.BuildBlock(reqs)
-		if string(want) != string(block) {
-			return errors.Newf("block %d came back with other requests than it was built of", index)
-		}
+	if len(e.Data) > 0 {
+		m.mu.log = append(m.mu.log, applied{e.Index, e.Term, string(e.Data)})
 	}
-	for _, r := range reqs {
-		if !m.mu.dead {
-			r.(*request).result <- outcome{index: index}
+	if len(e.Requests) > 0 {
+		want, _ := m.BuildBlock(e.Requests)
+		if string(want) != string(e.Data) {
+			return errors.Newf("block %d came back with other requests than it was built of", e.Index)
 		}
 	}
 	return nil
@@ -211,6 +225,7 @@ type cluster struct {
 }
 
 type testNode struct {
+	host *Host
 	*Node
 	machine   *machine
 	transport *transport.Transport
@@ -254,6 +269,7 @@ func (c *cluster) stopAll() {
 		if n.running {
 			n.transport.Close()
 			_ = n.Stop(ctx)
+			n.host.Close()
 			_ = n.log.Close()
 		}
 	}
@@ -305,7 +321,8 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 	if c.configure != nil {
 		c.configure(&cfg)
 	}
-	n.Node, err = Start(cfg)
+	n.host = NewHost(n.log, cfg.TickInterval)
+	n.Node, err = n.host.Start(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -350,6 +367,7 @@ func (c *cluster) crash(id uint64) {
 	n.transport.Close()
 	n.driver.fail(errors.New("power failure"), "run")
 	_ = n.Stop(context.Background())
+	n.host.Close()
 	_ = n.log.Close()
 	n.fs, n.running = fs, false
 }

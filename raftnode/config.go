@@ -17,6 +17,9 @@ const (
 	MaxBlockSize   = transport.MaxPayload - 4096
 )
 
+// DefaultTick is the length of a tick.
+const DefaultTick = 10 * time.Millisecond
+
 // Request is what a caller wants to have in a block. The node never looks inside.
 type Request interface {
 	// Size is how many bytes it will add to a block; constant.
@@ -30,11 +33,12 @@ type Machine interface {
 	// everything before its term, and must be quick. The node copies the result.
 	// On an error all of reqs are given to Fail with it: it must be definite.
 	BuildBlock(reqs []Request) ([]byte, error)
-	// Apply is called for every committed entry in order, by whoever runs TaskApply.
-	// The machine answers the entry's requests. The entry's data are empty for Raft's
-	// own entries; others keep them too: read only. On an error the node stops with
-	// it, and Fail gets the requests, with ErrIndefinite.
-	Apply(e *Committed) error
+	// Apply gets the committed entries in order, a run at a time, from whoever runs
+	// TaskApply. The machine answers their requests. The data of Raft's own entries
+	// are empty; others keep the data too: read only. On an error the node stops with
+	// it, and Fail gets the requests of the whole run, with ErrIndefinite: the machine
+	// has answered none of them.
+	Apply(run []Committed) error
 	// Fail answers requests that will not be given to Apply. The error is definite
 	// unless errors.Is(err, ErrIndefinite). Called from every task, and by Stop;
 	// must be quick.
@@ -64,7 +68,7 @@ type Config struct {
 	Transport Transport
 	Machine   Machine
 
-	TickInterval   time.Duration // 10 ms
+	TickInterval   time.Duration // DefaultTick
 	HeartbeatTicks int           // 5
 	ElectionTicks  int           // 30; the timeout is random in [1,2) times this
 
@@ -75,7 +79,7 @@ type Config struct {
 	// QueueBytes and QueueRequests bound what waits for a block. 64 MiB, 1 Mi.
 	QueueBytes, QueueRequests int
 	// StallTimeout is how long the oldest write to the log, or the machine with one
-	// entry, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
+	// run, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
 	// Unfit, when not nil, says why this member should not lead, nil when it may. While there is a
@@ -89,8 +93,8 @@ type Config struct {
 	// be quick.
 	Refused func(*RefusedError)
 
-	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation. Start draws
-	// it when it is 0.
+	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation. Host.Start
+	// draws it when it is 0.
 	Incarnation uint64
 
 	// Fatal, when not nil, is called by a Node once, on a goroutine of its own, when the node
@@ -110,7 +114,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Log == nil || c.Transport == nil || c.Machine == nil:
 		return c, errors.New("raftnode: Config needs Log, Transport and Machine")
 	}
-	setDefault(&c.TickInterval, 10*time.Millisecond)
+	setDefault(&c.TickInterval, DefaultTick)
 	setDefault(&c.HeartbeatTicks, 5)
 	setDefault(&c.ElectionTicks, 30)
 	setDefault(&c.MaxBlockBytes, 1<<20)

@@ -24,7 +24,7 @@
 // different entries to different members: Raft does not exclude that, and the machine
 // has to notice. Clocks are used for liveness only.
 //
-// # Three layers
+// # Layers
 //
 // Core is the pure part: it wraps raft.RawNode, binds proposals to log
 // positions, batches linearizable reads and plans campaigns. It has no goroutine,
@@ -36,15 +36,15 @@
 // Driver is everything around the Core that can be decided without waiting: the inbox, the queue of
 // requests, blocks and the callers they belong to, the order of sending, writing, applying and
 // answering, group commit, the watchdog over a stalled disk. It has no goroutine, no clock and no
-// I/O; a Shell runs its three tasks. Node is the shell of production, jepsen/sim that of the
-// simulation.
+// I/O; a Shell runs its three tasks. Host is the shell of production, for the members of all groups of
+// a process, jepsen/sim that of the simulation. Node is one member that a Host runs.
 //
 //	            Tick (coalesced: at most one tick a turn)
 //	               |
 //	Submit ---> [queue] --+            +--> transport (MsgApp leaves before the local write)
 //	peers  ---> [inbox] --+--> Turn ---+--> [write queue] --> NextWrite: all that waits, one write, one sync
 //	               ^      owns Core    |                          |
-//	               |                   +--> [apply queue] --> NextApply: Machine.Apply, in order
+//	               |                   +--> [apply queue] --> NextApply: all that waits, in order: Machine.Apply
 //	               +------- Written, Applied (never block) -------+
 //
 // A turn never waits for a disk or for another queue, and writes and applies never wait for a turn:
@@ -55,8 +55,9 @@
 //
 //	log, err := wal.Open(wal.Options{FS: vfs.Default, Dir: dir, Cluster: 1, Node: 1})
 //	tr := transport.New(transport.Config{Self: 1, Peers: peers, Dial: dial, Accept: accept})
-//	node, err := raftnode.Start(raftnode.Config{ID: 1, Group: 1, Log: log, Transport: tr, Machine: m})
+//	host := raftnode.NewHost(log, 0)
+//	node, err := host.Start(raftnode.Config{ID: 1, Group: 1, Transport: tr, Machine: m})
 //	tr.Start(listener)
 //	...
-//	node.Stop(ctx); tr.Close(); log.Close()
+//	node.Stop(ctx); host.Close(); tr.Close(); log.Close()
 package raftnode

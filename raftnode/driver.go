@@ -19,7 +19,7 @@ const (
 	TaskTurn Task = iota
 	// TaskWrite is one write to the log: Driver.NextWrite, then Driver.Written.
 	TaskWrite
-	// TaskApply is one committed entry: Driver.NextApply, then Driver.Applied.
+	// TaskApply is one run of committed entries: Driver.NextApply, then Driver.Applied.
 	TaskApply
 	tasks
 )
@@ -57,7 +57,7 @@ type Shell interface {
 //     Written, after the write (and its sync, if one was asked for) has succeeded.
 //   - A write holds everything that waited when it began (group commit). Writes are in the order of
 //     the turns.
-//   - Committed entries are applied in order, one at a time.
+//   - Committed entries are applied in order. A run holds all that waited when it began (group apply).
 //
 // # How it ends
 //

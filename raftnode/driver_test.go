@@ -22,7 +22,7 @@ func (still) Unregister(uint64)                              {}
 func (still) SendRaft(uint64, *raftpb.Message)               {}
 func (still) SendApp(uint64, uint64, []byte)                 {}
 func (still) BuildBlock([]Request) (block []byte, err error) { return []byte("block"), nil }
-func (still) Apply(*Committed) error                         { return nil }
+func (still) Apply([]Committed) error                        { return nil }
 func (still) Fail([]Request, error)                          {}
 func (still) HandleApp(uint64, []byte)                       {}
 func (still) StateChanged(State)                             {}

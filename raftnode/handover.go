@@ -67,7 +67,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to uint64) error {
 }
 
 // Stop hands leadership over, if this node leads, waits for what is in flight,
-// and ends all goroutines. What cannot be resolved before ctx ends, or within two
+// and ends the member. What cannot be resolved before ctx ends, or within two
 // election timeouts, fails with ErrIndefinite. Once Stop has been called, Submit
 // returns ErrStopped. It waits for the disk: a write under way cannot be abandoned.
 func (n *Node) Stop(ctx context.Context) error {
@@ -75,7 +75,10 @@ func (n *Node) Stop(ctx context.Context) error {
 		n.driver.Refuse()
 		n.stepAside(ctx)
 		n.driver.Close()
-		n.wg.Wait()
+		for _, ended := range n.ended {
+			<-ended
+		}
+		n.host.remove(n)
 		n.cfg.Transport.Unregister(n.cfg.Group)
 	})
 	return n.driver.failure()
@@ -94,7 +97,7 @@ func (n *Node) stepAside(ctx context.Context) {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
 			return
-		case <-n.ended:
+		case <-n.ended[TaskTurn]:
 			return
 		}
 	}

@@ -2,8 +2,6 @@ package raftnode
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"sync"
 	"time"
 
@@ -12,46 +10,29 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// Node runs one member of a group: a Driver with a goroutine for each of its tasks and one for
-// ticks. All methods are safe for concurrent use, but must not be called from inside the machine's
-// methods, except Submit, SendApp, AppendNote and SetMark, which never wait.
+// Node is one member of a group that a Host runs: its Driver, for callers that wait. All methods are
+// safe for concurrent use, but must not be called from inside the machine's methods, except Submit,
+// SendApp, AppendNote and SetMark, which never wait.
 type Node struct {
-	cfg    Config
-	driver *Driver
-	start  time.Time
-	wake   [tasks]chan struct{} // capacity 1
-	ended  chan struct{}        // closed when the last turn is over
-	wg     sync.WaitGroup
-	stop   sync.Once
+	cfg     Config
+	host    *Host
+	driver  *Driver
+	turns   *Runner
+	applies *Runner
+	writing bool // guarded by the host's lock
+	// ended are closed when there is nothing more to do for a task.
+	ended [tasks]chan struct{}
+	ends  [tasks]sync.Once
+	stop  sync.Once
 }
 
-// Start starts a member from its log. Entries behind the group's newest mark are
-// given to the machine again as they become known to be committed.
-func Start(cfg Config) (*Node, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		return nil, err
+func newNode(h *Host, cfg Config) *Node {
+	n := &Node{cfg: cfg, host: h}
+	for i := range n.ended {
+		n.ended[i] = make(chan struct{})
 	}
-	if cfg.Incarnation == 0 {
-		var nonce [8]byte
-		if _, err := rand.Read(nonce[:]); err != nil {
-			return nil, errors.Wrap(err, "draw an incarnation")
-		}
-		cfg.Incarnation = binary.LittleEndian.Uint64(nonce[:])
-	}
-	n := &Node{cfg: cfg, start: time.Now(), ended: make(chan struct{})}
-	for i := range n.wake {
-		n.wake[i] = make(chan struct{}, 1)
-	}
-	if n.driver, err = NewDriver(cfg, shell{n}); err != nil {
-		return nil, err
-	}
-	n.wg.Go(n.turns)
-	n.wg.Go(n.writes)
-	n.wg.Go(n.applies)
-	n.wg.Go(n.ticks)
-	cfg.Transport.Register(cfg.Group, n.driver)
-	return n, nil
+	n.turns, n.applies = NewRunner(n.turn), NewRunner(n.apply)
+	return n
 }
 
 // shell is the Shell of a Node's driver.
@@ -59,14 +40,18 @@ type shell struct{ n *Node }
 
 // Wake implements Shell.
 func (s shell) Wake(t Task) {
-	select {
-	case s.n.wake[t] <- struct{}{}:
-	default:
+	switch t {
+	case TaskTurn:
+		s.n.turns.Wake()
+	case TaskWrite:
+		s.n.host.wantWrite(s.n)
+	case TaskApply:
+		s.n.applies.Wake()
 	}
 }
 
 // Now implements Shell.
-func (s shell) Now() time.Duration { return time.Since(s.n.start) }
+func (s shell) Now() time.Duration { return time.Since(s.n.host.start) }
 
 // Failed implements Shell.
 func (s shell) Failed(err error) {
@@ -75,54 +60,27 @@ func (s shell) Failed(err error) {
 	}
 }
 
-func (n *Node) turns() {
-	defer close(n.ended)
-	for n.driver.Turn() {
-		<-n.wake[TaskTurn]
+func (n *Node) turn() {
+	if !n.driver.Turn() {
+		n.over(TaskTurn)
 	}
 }
 
-// writes is the only goroutine that writes to the log while the node runs.
-func (n *Node) writes() {
+func (n *Node) apply() {
 	for {
-		w, more := n.driver.NextWrite()
-		switch {
-		case w != nil:
-			n.driver.Written(n.cfg.Log.Append(w.Records, w.Sync))
-		case more:
-			<-n.wake[TaskWrite]
-		default:
+		run, more := n.driver.NextApply()
+		if len(run) == 0 {
+			if !more {
+				n.over(TaskApply)
+			}
 			return
 		}
+		n.driver.Applied(n.cfg.Machine.Apply(run))
 	}
 }
 
-func (n *Node) applies() {
-	for {
-		e, more := n.driver.NextApply()
-		switch {
-		case e != nil:
-			n.driver.Applied(n.cfg.Machine.Apply(e))
-		case more:
-			<-n.wake[TaskApply]
-		default:
-			return
-		}
-	}
-}
-
-func (n *Node) ticks() {
-	t := time.NewTicker(n.cfg.TickInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			n.driver.Tick()
-		case <-n.ended:
-			return
-		}
-	}
-}
+// over says that a task has nothing more to do, perhaps more than once.
+func (n *Node) over(t Task) { n.ends[t].Do(func() { close(n.ended[t]) }) }
 
 // Submit is Driver.Submit.
 func (n *Node) Submit(r Request) error { return n.driver.Submit(r) }
@@ -157,7 +115,7 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	case <-ctx.Done():
 		cancel()
 		return errors.Wrapf(context.Cause(ctx), "wait for index %d to be applied", index)
-	case <-n.ended:
+	case <-n.ended[TaskTurn]:
 		cancel()
 		return ErrStopped
 	}

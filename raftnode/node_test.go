@@ -111,7 +111,7 @@ func (c *cluster) submitOnce(data string) outcome {
 		select {
 		case o := <-r.result:
 			return o
-		case <-n.ended:
+		case <-n.ended[TaskTurn]:
 			select {
 			case o := <-r.result:
 				return o
@@ -156,7 +156,7 @@ func TestStopHandsOver(t *testing.T) {
 		t.Error(err)
 	}
 	old.running = false
-	defer func() { old.transport.Close(); _ = old.log.Close() }()
+	defer func() { old.transport.Close(); old.host.Close(); _ = old.log.Close() }()
 	committed := 0
 	for _, r := range results {
 		switch o := <-r.result; {
@@ -383,7 +383,7 @@ func TestMachineFailureStopsTheNode(t *testing.T) {
 	if err := <-fatal; !errors.Is(err, broken) {
 		t.Errorf("Fatal got %v, want %v", err, broken)
 	}
-	<-n.ended
+	<-n.ended[TaskTurn]
 	if err := n.Submit(newRequest("y")); !errors.Is(err, ErrStopped) {
 		t.Errorf("submit afterwards: %v, want ErrStopped", err)
 	}

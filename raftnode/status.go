@@ -14,7 +14,7 @@ type Status struct {
 	InflightBlocks int // proposed here and neither applied nor lost
 	QueuedAppends  int
 
-	// Stalled: the oldest write to the log, or the machine with one entry, has taken
+	// Stalled: the oldest write to the log, or the machine with one run, has taken
 	// longer than StallTimeout. AppendAge and ApplyAge are how long they have taken so
 	// far, 0 when nothing is under way.
 	Stalled             bool

@@ -12,7 +12,8 @@ import (
 func TestWaiterThatGivesUpIsGone(t *testing.T) {
 	t.Parallel()
 	stopped := make(chan struct{})
-	n := Node{driver: &Driver{}, ended: stopped}
+	n := Node{driver: &Driver{}}
+	n.ended[TaskTurn] = stopped
 	w := &n.driver.waiting
 	wait := func(ctx context.Context, index uint64) chan error {
 		before := waiting(w)

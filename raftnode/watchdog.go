@@ -8,7 +8,7 @@ import (
 )
 
 // watchdog notices why this node should not lead: a disk that stalls (a write to the log
-// that does not end, or a machine that does not finish applying an entry), or a reason of
+// that does not end, or a machine that does not finish applying a run), or a reason of
 // Config.Unfit. A leader with a stalled disk would go on committing with the disks of the
 // others and keep its followers loyal, but could not apply and so not answer.
 type watchdog struct {

@@ -44,6 +44,16 @@ type Write struct {
 	Sync    bool
 }
 
+// size is how many bytes of entries the write holds.
+func (w *Write) size() (n int) {
+	for i := range w.Records {
+		for _, e := range w.Records[i].Entries {
+			n += len(e.GetData())
+		}
+	}
+	return n
+}
+
 // pushWrite queues an item; false when the driver has ended.
 func (d *Driver) pushWrite(it writeItem) bool {
 	it.at = d.clock()

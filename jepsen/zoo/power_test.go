@@ -38,13 +38,15 @@ func (m *machine) BuildBlock(reqs []raftnode.Request) (block []byte, err error) 
 	return block, nil
 }
 
-func (m *machine) Apply(e *raftnode.Committed) error {
+func (m *machine) Apply(run []raftnode.Committed) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range e.Requests {
-		m.acked = append(m.acked, string(r.(line)))
-		close(m.wait[r.(line)])
-		delete(m.wait, r.(line))
+	for _, e := range run {
+		for _, r := range e.Requests {
+			m.acked = append(m.acked, string(r.(line)))
+			close(m.wait[r.(line)])
+			delete(m.wait, r.(line))
+		}
 	}
 	return nil
 }
@@ -110,6 +112,7 @@ func TestPowerFailsInGroupCommits(t *testing.T) {
 	var (
 		disks [nodes]*vfs.MemFS
 		raft  [nodes]*raftnode.Node
+		hosts [nodes]*raftnode.Host
 		logs  [nodes]*wal.Log
 		m     = &machine{wait: map[line]chan struct{}{}}
 		wires = map[uint64]*wire{}
@@ -129,7 +132,8 @@ func TestPowerFailsInGroupCommits(t *testing.T) {
 		if err := logs[i].Bootstrap(1, wal.Mark{ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}}); err != nil {
 			t.Fatal(err)
 		}
-		if raft[i], err = raftnode.Start(raftnode.Config{ID: id, Group: 1, Log: logs[i], Transport: wires[id], Machine: m, MaxBlockBytes: 16}); err != nil {
+		hosts[i] = raftnode.NewHost(logs[i], 0)
+		if raft[i], err = hosts[i].Start(raftnode.Config{ID: id, Group: 1, Transport: wires[id], Machine: m, MaxBlockBytes: 16}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,6 +194,7 @@ func TestPowerFailsInGroupCommits(t *testing.T) {
 		if err := raft[i].Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
+		hosts[i].Close()
 		if err := logs[i].Close(); err != nil {
 			t.Error(err)
 		}
