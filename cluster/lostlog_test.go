@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/cluster/replica"
 )
 
 // TestLostRaftLog takes a node's Raft log away, wholly and in part. The node has
@@ -31,7 +32,7 @@ func TestLostRaftLog(t *testing.T) {
 		}
 	}
 	same := func(*node.Config) {}
-	if said := tryNode(t, c, "n2", same); !strings.Contains(said, node.ErrRaftLogLost.Error()) {
+	if said := tryNode(t, c, "n2", same); !strings.Contains(said, replica.ErrRaftLogLost.Error()) {
 		t.Errorf("without its Raft log the node said\n%s", said)
 	}
 	made, err := filepath.Glob(filepath.Join(c.DataDir("n2"), "wal", "*"))

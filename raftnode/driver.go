@@ -180,6 +180,11 @@ func (d *Driver) AppendNote(slot uint8, data []byte, done func(error)) {
 	}
 }
 
+// SendApp sends a payload to the machine of another member; it may be lost.
+func (d *Driver) SendApp(to uint64, payload []byte) {
+	d.cfg.Transport.SendApp(d.cfg.Group, to, payload)
+}
+
 // SetMark records that everything up to m.Index is durable in the machine, so that the log may
 // forget it. It is written with the next write, without a sync of its own. Without a ConfState the
 // group's present one is kept. It does nothing and returns false while the core does not know yet

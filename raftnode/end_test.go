@@ -70,7 +70,7 @@ func TestEndAnswersEverybody(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsAFailure: after a write that failed, or an entry that could not be applied, nothing is written and
+// TestNothingFollowsAFailure: after a write that failed, or entries that could not be applied, nothing is written and
 // nothing is applied any more. Notes and requests are told, and the owner hears the first reason, once.
 func TestNothingFollowsAFailure(t *testing.T) {
 	t.Parallel()
@@ -93,8 +93,8 @@ func TestNothingFollowsAFailure(t *testing.T) {
 	if len(told) != 2 || !errors.Is(told[0], errBroken) || !errors.Is(told[1], errBroken) {
 		t.Errorf("the notes are told %v, want the disk's error twice", told)
 	}
-	if e, _ := s.NextApply(); e != nil {
-		t.Errorf("entry %d is to be applied after a failure", e.Index)
+	if run, _ := s.NextApply(); len(run) > 0 {
+		t.Errorf("entries %v are to be applied after a failure", run)
 	}
 	if len(s.failed) != 2 || !errors.Is(s.failed[0].err, ErrIndefinite) || !errors.Is(s.failed[1].err, ErrIndefinite) {
 		t.Errorf("failed %v, want both blocks with ErrIndefinite", s.failed)
@@ -105,9 +105,9 @@ func TestNothingFollowsAFailure(t *testing.T) {
 	}
 }
 
-// TestMachineFailureEndsWithItsEntry: the entry that the machine could not apply and those behind it have an unknown
+// TestMachineFailureEndsWithItsRun: the entries that the machine could not apply and those behind them have an unknown
 // outcome.
-func TestMachineFailureEndsWithItsEntry(t *testing.T) {
+func TestMachineFailureEndsWithItsRun(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, func(c *Config) { c.MaxBlockBytes = 1 })
 	s.lead()
@@ -124,5 +124,47 @@ func TestMachineFailureEndsWithItsEntry(t *testing.T) {
 		if !errors.Is(f.err, ErrIndefinite) {
 			t.Errorf("block with %v: %v, want ErrIndefinite", f.reqs, f.err)
 		}
+	}
+}
+
+// TestRunsAreBounded: a run holds what waits, in order, up to a number of entries and of bytes, and an entry that is larger
+// than the bound alone. Entries that a run left wait for the next one.
+func TestRunsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	s.lead()
+	work := func(first uint64, sizes ...int) {
+		w := &ApplyWork{}
+		for i, size := range sizes {
+			w.Entries = append(w.Entries, Committed{Index: first + uint64(i), Data: make([]byte, size)})
+		}
+		s.pushApply(w)
+	}
+	next := s.Status().Applied + 1
+	work(next, 1, maxRunBytes-1, 1)
+	work(next+3, 2*maxRunBytes)
+	work(next+4, make([]int, maxRunEntries)...)
+	work(next+4+maxRunEntries, 1)
+	for i, want := range []int{2, 1, 1, maxRunEntries, 1} {
+		run, _ := s.NextApply()
+		if len(run) != want {
+			t.Fatalf("run %d has %d entries, want %d", i, len(run), want)
+		}
+		for _, e := range run {
+			if e.Index != next {
+				t.Fatalf("run %d: entry %d, want %d", i, e.Index, next)
+			}
+			next++
+		}
+		s.Applied(nil)
+		if got := s.Status().Applied; got != next-1 {
+			t.Errorf("after run %d index %d is applied, want %d", i, got, next-1)
+		}
+	}
+	if run, more := s.NextApply(); len(run) > 0 || !more {
+		t.Errorf("%d entries are left, more: %t", len(run), more)
+	}
+	if finished := len(s.inbox.take(mail{}).applied); finished != 4 {
+		t.Errorf("%d works are finished, want 4", finished)
 	}
 }

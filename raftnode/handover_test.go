@@ -86,7 +86,8 @@ func TestSuccessor(t *testing.T) {
 func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	stopping := func(ctx context.Context, election time.Duration) (n *Node, left chan struct{}) {
-		n = &Node{cfg: Config{ElectionTicks: 1, TickInterval: election, Logf: t.Logf}, driver: &Driver{}, ended: make(chan struct{})}
+		n = newNode(nil, Config{ElectionTicks: 1, TickInterval: election, Logf: t.Logf})
+		n.driver = &Driver{}
 		n.driver.inbox.stop() // there is nobody to hand over to
 		n.driver.inflight.Store(1)
 		left = make(chan struct{})
@@ -125,7 +126,7 @@ func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 
 	n, left = stopping(context.Background(), time.Hour)
 	waits(left)
-	close(n.ended)
+	close(n.ended[TaskTurn])
 	ends("it has ended", left)
 
 	_, left = stopping(context.Background(), 5*time.Millisecond)

@@ -129,5 +129,5 @@ func (n *Node) AppendNote(slot uint8, data []byte, done func(error)) {
 // SetMark is Driver.SetMark.
 func (n *Node) SetMark(m wal.Mark) bool { return n.driver.SetMark(m) }
 
-// SendApp sends a payload to the machine of another member; it may be lost.
-func (n *Node) SendApp(to uint64, payload []byte) { n.cfg.Transport.SendApp(n.cfg.Group, to, payload) }
+// SendApp is Driver.SendApp.
+func (n *Node) SendApp(to uint64, payload []byte) { n.driver.SendApp(to, payload) }

@@ -58,13 +58,16 @@ func (s *stage) BuildBlock([]Request) ([]byte, error) {
 }
 func (s *stage) Fail(reqs []Request, err error) { s.failed = append(s.failed, failure{reqs, err}) }
 func (s *stage) StateChanged(st State)          { s.states = append(s.states, st) }
-func (s *stage) Apply(e *Committed) error {
-	if len(e.Data) > 0 && s.applyErr == nil {
-		s.applied = append(s.applied, e)
+func (s *stage) Apply(run []Committed) error {
+	for _, e := range run {
+		if len(e.Data) > 0 && s.applyErr == nil {
+			s.applied = append(s.applied, &e)
+		}
 	}
 	return s.applyErr
 }
-func (s *stage) HandleApp(uint64, []byte) {} // of the machine, not of the driver
+func (s *stage) HandleApp(uint64, []byte)       {} // of the machine, not of the driver
+func (s *stage) SendApp(uint64, uint64, []byte) {} // of the transport, not of the driver
 
 // newStage makes member 1 of a group of so many voters.
 func newStage(t *testing.T, voters int, change func(*Config)) *stage {
@@ -103,13 +106,13 @@ func (s *stage) write() bool {
 	return w != nil
 }
 
-// apply applies the entry that waits; false when there is none.
+// apply applies the run that waits; false when there is none.
 func (s *stage) apply() bool {
-	e, _ := s.NextApply()
-	if e != nil {
-		s.Applied(s.Apply(e))
+	run, _ := s.NextApply()
+	if len(run) > 0 {
+		s.Applied(s.Apply(run))
 	}
-	return e != nil
+	return len(run) > 0
 }
 
 // run runs the tasks until none has anything to do.

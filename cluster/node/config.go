@@ -374,12 +374,20 @@ func (c *Config) Self() Member {
 
 // memberName names a member by its Raft id; what is no member has one name.
 func (c *Config) memberName(id uint64) string {
-	for _, m := range c.Members {
-		if m.ID == id {
-			return m.Name
-		}
+	if name := c.member(id).Name; name != "" {
+		return name
 	}
 	return "unknown"
+}
+
+// member returns a member, the zero value for a stranger.
+func (c *Config) member(id uint64) Member {
+	for _, m := range c.Members {
+		if m.ID == id {
+			return m
+		}
+	}
+	return Member{}
 }
 
 func (c *Config) clusterID() (pki.ClusterID, error) {

@@ -104,7 +104,7 @@ func (m *metrics) counter(name, help string, read func() float64) {
 
 // register adds the figures of a running node.
 func (n *node) registerMetrics() {
-	m, r := n.metrics, n.replica
+	m, r := n.metrics, n.hosted
 	for _, p := range n.cfg.Members {
 		m.incarnationRefused.WithLabelValues(p.Name) // shown as 0 from the start
 	}
@@ -128,9 +128,9 @@ func (n *node) registerMetrics() {
 		}, func() float64 { return float64(n.ledger.Ignored(reason)) }))
 	}
 	m.gauge("cairn_clock_offset_seconds", "How far this node's clock is ahead of the median of the members' clocks; negative when it is behind.",
-		func() float64 { return r.clocks.ahead().Seconds() })
+		func() float64 { return r.ClockAhead().Seconds() })
 	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",
-		func() bool { return r.clocks.unfit() != nil })
+		func() bool { return r.Unfit() != nil })
 	m.registerRaft(r.raft.Status)
 	m.gauge("cairn_raft_members_behind_log", "On the leader: members that need entries from before the retained Raft log.", func() float64 {
 		ids, _ := r.membersBehind()

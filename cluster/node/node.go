@@ -20,6 +20,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -63,7 +64,8 @@ type node struct {
 	channel   *lpa.Config
 	peers     *peerChannel
 	transport *transport.Transport
-	replica   *replica
+	host      *raftnode.Host
+	hosted    *hosted
 	services  *services
 
 	// fatal takes the first reason to stop; capacity 1.
@@ -233,36 +235,19 @@ func (n *node) start() (err error) {
 		}
 	}()
 	l.bound(n.displaced)
-	if n.replica, err = newReplica(n); err != nil {
+	if n.hosted, err = newHosted(n); err != nil {
 		return err
 	}
 	n.transport = transport.New(transport.Config{
 		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
-		Now: n.cfg.wallClock(), Mark: n.replica.clocks.ledgerTime,
+		Now: n.cfg.wallClock(), Mark: n.hosted.Time,
 	})
-	n.replica.raft, err = raftnode.Start(raftnode.Config{
-		ID: n.cfg.Self().ID, Group: group, Log: n.wal, Machine: n.replica,
-		Transport:      &watchedTransport{n.transport, n.replica.sealer.peerUp},
-		TickInterval:   n.cfg.Raft.Tick,
-		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
-		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
-		StallTimeout:   n.cfg.Raft.Stall,
-		QueueBytes:     int(n.cfg.Storage.QueueBytes),
-		Unfit:          n.replica.clocks.unfit,
-		Vet:            n.replica.clocks.vet,
-		Refused: func(r *raftnode.RefusedError) {
-			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
-		},
-		Fatal: n.fail,
-		Logf:  n.logf("raft"),
-	})
-	if err != nil {
-		return errors.Wrap(err, "start raft")
+	n.host = raftnode.NewHost(n.wal, n.cfg.Raft.Tick)
+	if err := n.hosted.start(n.host); err != nil {
+		return err
 	}
 	n.registerMetrics()
-	n.replica.sealer.applied(n.ledger.Head().Size)
-	n.replica.sealer.start()
 	n.transport.Start(l.peer)
 	n.services, err = n.serve(&l)
 	return err
@@ -286,51 +271,16 @@ func (n *node) openStorage() (err error) {
 	if n.wal, err = openLog(&n.cfg, n.dir, id, n.logf("wal")); err != nil {
 		return err
 	}
-	if err := n.checkBootstrapped(); err != nil {
-		return err
-	}
-	start, err := ledger.ParseSummary(n.wal.Group(group).Mark().Meta)
-	if err != nil {
-		return errors.Wrap(err, "read the Raft log's mark")
-	}
 	store, err := badgerstore.Open(badgerstore.Options{Dir: n.dir.sub(ledgerDir), Logf: n.logf("badger")})
 	if err != nil {
 		return err
 	}
-	n.ledger, err = ledger.Open(store, ledger.Config{Group: group, Origin: n.cfg.Origin, Start: start})
+	n.ledger, err = replica.Open(store, n.wal.Group(group), ledger.Config{Group: group, Origin: n.cfg.Origin})
+	if errors.Is(err, replica.ErrRaftLogLost) {
+		err = errors.Wrapf(err, "%s: restore the directory; do not start the node without it", n.dir.sub(walDir))
+	}
 	if err != nil {
-		return errors.CombineErrors(errors.Wrap(err, "open the ledger"), store.Close())
-	}
-	return n.checkRaftLog()
-}
-
-// ErrRaftLogLost says that the ledger holds blocks that the Raft log has no trace
-// of any more, although it is synced before a block is applied: the log was cut,
-// deleted or replaced. The node may have forgotten votes and acknowledged entries,
-// so it must not take part in Raft again.
-var ErrRaftLogLost = errors.New("the Raft log has lost entries")
-
-func (n *node) checkRaftLog() error {
-	last, err := n.wal.Group(group).LastIndex()
-	if err != nil {
-		return errors.Wrap(err, "read the Raft log's end")
-	}
-	if stored := n.ledger.StoredApplied(); stored > last {
-		return errors.Wrapf(ErrRaftLogLost, "%s ends at raft index %d, the ledger holds %d: restore the directory; do not start the node without it",
-			n.dir.sub(walDir), last, stored)
-	}
-	return nil
-}
-
-// checkBootstrapped refuses a Raft log without members: initialisation gave it
-// some, so it is not the one of this directory.
-func (n *node) checkBootstrapped() error {
-	_, conf, err := n.wal.Group(group).InitialState()
-	if err != nil {
-		return errors.Wrap(err, "read the Raft log's state")
-	}
-	if len(conf.GetVoters()) == 0 {
-		return errors.Wrapf(ErrRaftLogLost, "%s is empty: restore it; do not start the node without it", n.dir.sub(walDir))
+		return errors.CombineErrors(err, store.Close())
 	}
 	return nil
 }
@@ -349,9 +299,11 @@ func (n *node) stop(reason error) error {
 	if n.services != nil {
 		n.services.drain()
 	}
-	if n.replica != nil && n.replica.raft != nil {
-		closing("stop raft", n.replica.raft.Stop(ctx))
-		n.replica.sealer.stop()
+	if n.hosted != nil {
+		closing("stop raft", n.hosted.stop(ctx))
+	}
+	if n.host != nil {
+		n.host.Close()
 	}
 	if n.services != nil {
 		closing("stop services", n.services.stop(ctx))
@@ -362,7 +314,7 @@ func (n *node) stop(reason error) error {
 	if n.ledger != nil {
 		e := n.ledger.Close()
 		closing("close the ledger", e)
-		if e == nil && reason == nil {
+		if e == nil && reason == nil && n.hosted != nil {
 			closing("mark the Raft log", n.finalMark())
 		}
 	}
@@ -375,21 +327,13 @@ func (n *node) stop(reason error) error {
 	return err
 }
 
-// finalMark spares the next start the replay: a ledger that was closed cleanly
-// holds everything that it has applied.
+// finalMark spares the next start the replay.
 func (n *node) finalMark() error {
-	g := n.wal.Group(group)
-	h := n.ledger.Head()
-	if h.RaftIndex <= g.Mark().Index {
-		return nil
-	}
-	_, conf, err := g.InitialState()
-	if err != nil {
+	mark, err := n.hosted.FinalMark()
+	if err != nil || mark == nil {
 		return err
 	}
-	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
-	mark := wal.Mark{Index: h.RaftIndex, Term: h.RaftTerm, ConfState: conf, Meta: s.Marshal()}
-	return n.wal.Append([]wal.Record{{Group: group, Mark: &mark}}, true)
+	return n.wal.Append([]wal.Record{{Group: group, Mark: mark}}, true)
 }
 
 // listeners are the addresses of a node; probe is nil without listen.probe. Each bounds the connections of

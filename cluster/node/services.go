@@ -31,7 +31,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
 	var err error
 	s.grpc, err = server.New(server.Config{
-		Backend: n.replica, Origin: n.cfg.Origin, Policy: n.policy,
+		Backend: n.hosted, Origin: n.cfg.Origin, Policy: n.policy,
 		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		Metrics:     n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
@@ -67,11 +67,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 	}()
 	go func() {
 		defer s.wg.Done()
-		n.replica.keepMark(s.quit)
+		n.hosted.keepMark(s.quit)
 	}()
 	go func() {
 		defer s.wg.Done()
-		measureStore(n.dir.sub(ledgerDir), &n.replica.storeBytes, s.quit)
+		measureStore(n.dir.sub(ledgerDir), &n.hosted.storeBytes, s.quit)
 	}()
 	go func() {
 		defer s.wg.Done()
@@ -105,8 +105,8 @@ func (s *services) ready() error {
 	if err := s.node.members.obstacle(); err != nil {
 		return err
 	}
-	r := s.node.replica
-	if r.state.Load().Leader == 0 {
+	r := s.node.hosted
+	if r.State().Leader == 0 {
 		return r.notLeader(0)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)

@@ -14,16 +14,16 @@ import (
 var Version = "development"
 
 // Status describes the node; see server.Backend. It never waits.
-func (r *replica) Status() server.Status {
-	n := r.node
-	st := r.raft.Status()
-	leader := r.names[st.Leader]
+func (h *hosted) Status() server.Status {
+	n := h.node
+	st := h.raft.Status()
+	leader := n.cfg.member(st.Leader)
 	self := n.cfg.Self()
 	s := server.Status{
 		Node: self.Name, ID: self.ID, Version: Version, Role: roleName(st.Role),
 		LeaderName: leader.Name, LeaderAddr: leader.API,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Started: n.started,
-		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(r.storeBytes.Load()),
+		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(h.storeBytes.Load()),
 		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
 	}
 	if free, err := n.dir.freeBytes(); err == nil {

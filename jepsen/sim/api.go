@@ -109,16 +109,13 @@ func (p *process) serveAppend(c *call, b ledger.Batch) {
 		c.fail(err)
 		return
 	}
-	err := p.driver.Submit(&request{batch: b, size: b.Size(), done: func(res ledger.Result, err error) {
+	p.Submit(b, func(res ledger.Result, err error) {
 		if err != nil {
 			c.fail(err)
 			return
 		}
 		c.answer(response{result: res})
-	}})
-	if err != nil {
-		c.fail(err)
-	}
+	})
 }
 
 // fresh calls do after a read barrier; a read has no effect whatever goes wrong.

@@ -278,7 +278,7 @@ func (w *world) clock(f *fault) {
 		w.heal(f, w.isolate([]*node{n}))
 	}
 	if p := n.proc; p != nil && p.running {
-		p.run(p.wakeSealer)
+		p.run(p.WakeSealer)
 	}
 	w.heal(f, func() { n.tickRate /= rate })
 }

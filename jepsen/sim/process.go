@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -16,8 +17,9 @@ const (
 	clusterID = 0x51
 )
 
-// process is one life of a node's process. It is the raftnode.Shell of the production driver, with
-// events in place of goroutines, and its Machine.
+// process is one life of a node's process: the replica and the driver of production, with events in
+// place of goroutines. It is the Shell of both, and looks at what the replica does as the driver's
+// Machine.
 type process struct {
 	w *world
 	n *node
@@ -39,7 +41,9 @@ type process struct {
 	unsynced []wal.Record // written, but not followed by a sync yet
 	behind   []waiter     // for a size of the ledger
 
-	replica
+	*replica.Replica
+	sealing  sealing
+	ignored  map[ledger.IgnoreReason]uint64 // blocks without effect that were judged
 	calls    []*call
 	watchers []*watcher
 }
@@ -51,7 +55,7 @@ type waiter struct {
 }
 
 func newProcess(n *node) *process {
-	return &process{w: n.w, n: n}
+	return &process{w: n.w, n: n, ignored: map[ledger.IgnoreReason]uint64{}}
 }
 
 // open recovers log and ledger from the disks, as cluster/node does.
@@ -78,15 +82,11 @@ func (p *process) open() (err error) {
 			return errors.Wrap(err, "bootstrap the Raft log")
 		}
 	}
-	start, err := ledger.ParseSummary(p.group.Mark().Meta)
-	if err != nil {
-		return errors.Wrap(err, "read the Raft log's mark")
-	}
 	var store ledger.Store = p.n.store
 	if d := p.n.storeDamage; d != nil {
 		store = &damagedStore{store, d}
 	}
-	p.ledger, err = ledger.Open(store, ledger.Config{Group: storeGroup, Origin: origin, Start: start})
+	p.ledger, err = replica.Open(store, p.group, ledger.Config{Group: storeGroup, Origin: origin})
 	return err
 }
 
@@ -95,17 +95,18 @@ func (p *process) begin() {
 	p.n.disk.settle()
 	p.applied = p.group.Mark().Index
 	p.initTasks()
+	if err := p.newReplica(); err != nil {
+		p.fatal(errors.Wrap(err, "begin"))
+		return
+	}
 	var err error
 	p.driver, err = raftnode.NewDriver(raftnode.Config{
 		ID: p.n.id, Group: group, Log: p.log, Transport: wire{p}, Machine: p,
 		Incarnation:  p.n.rng.Uint64(),
 		TickInterval: p.w.cfg.tick, HeartbeatTicks: p.w.cfg.heartbeat, ElectionTicks: p.w.cfg.election,
 		MaxInflightBlocks: p.w.cfg.inflight, MaxBlockBytes: p.w.cfg.maxBlockBytes, QueueRequests: p.w.cfg.queueLimit,
-		Refused: p.messageRefused, Observe: p.observe,
+		Unfit: p.Unfit, Vet: p.Vet, Refused: p.messageRefused, Observe: p.observe,
 	}, p)
-	if err == nil {
-		err = p.beginReplica()
-	}
 	if err != nil {
 		p.fatal(errors.Wrap(err, "begin"))
 		return
@@ -114,13 +115,14 @@ func (p *process) begin() {
 	p.w.stats.Restarts++
 	p.w.note(p.n.id, "up", "")
 	p.traceStart()
+	p.Bind(p.driver)
 	p.Wake(raftnode.TaskTurn)
 	p.ticker()
 	p.keepMark()
 	for _, other := range p.w.nodes[1:] {
 		if q := other.proc; other != p.n && q != nil && q.running {
-			p.peerUp(other.id)
-			q.peerUp(p.n.id)
+			p.PeerUp(other.id)
+			q.PeerUp(p.n.id)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
@@ -108,20 +107,15 @@ func (n *node) syncLatency() time.Duration {
 	return d
 }
 
-// apply applies the next committed entry.
+// apply applies what is committed.
 func (p *process) apply() {
-	e, more := p.driver.NextApply()
-	if e == nil {
+	run, more := p.driver.NextApply()
+	if len(run) == 0 {
 		p.tasks[raftnode.TaskApply].over = !more
 		return
 	}
 	p.busy(raftnode.TaskApply, exp(p.n.rng, p.w.cfg.applyMean), func() {
-		p.w.raft.Applied(p.n.id, check.RaftEntry{Index: e.Index, Term: e.Term, Hash: hashOf(e.Data)})
-		err := p.Apply(e)
-		if err == nil {
-			p.applied = e.Index
-		}
-		p.driver.Applied(err)
+		p.driver.Applied(p.Apply(run))
 		release(&p.behind, p.ledger.Head().Size)
 	})
 }

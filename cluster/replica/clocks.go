@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"slices"
@@ -13,31 +13,39 @@ import (
 // freshClock is how old a peer's answer may be and still say what its clock shows.
 const freshClock = 5 * time.Second
 
+// Clocks are the clocks that a replica knows.
+type Clocks struct {
+	// Now is this node's wall clock.
+	Now func() time.Time
+	// Samples are the other members' newest answers. Nil: nothing is known of their clocks.
+	Samples func() map[uint64]transport.ClockSample
+	// MaxOffset is how far a clock may be away from those of a majority.
+	MaxOffset time.Duration
+	// Voters is the number of members whose majority counts.
+	Voters int
+}
+
 // clocks compares this node's wall clock with those of the other members. Ledger time is
 // the leader's clock, so one clock that is far ahead could move the ledger's time to where
-// no honest clock follows: three rules keep it within maxOffset of a majority.
+// no honest clock follows: three rules keep it within MaxOffset of a majority.
 //
-//   - A node whose clock is more than maxOffset away from those of a majority does not
+//   - A node whose clock is more than MaxOffset away from those of a majority does not
 //     lead (unfit).
-//   - A leader stamps no time that lies more than maxOffset/2 ahead of what a majority's
+//   - A leader stamps no time that lies more than MaxOffset/2 ahead of what a majority's
 //     clocks show (ceiling).
-//   - A follower does not store a block whose time lies more than maxOffset ahead of its
+//   - A follower does not store a block whose time lies more than MaxOffset ahead of its
 //     own clock (vet), so that a leader which breaks the second rule gets nothing committed.
 //
 // A follower makes two exceptions, because time that a majority has agreed to must not
 // stop anybody later: a time that its own ledger has reached already, and a time that the
 // ledgers of more members have reached than can lie while a majority is honest.
 type clocks struct {
-	voters    int
-	maxOffset time.Duration
-	now       func() time.Time
-	// samples are the peers' newest answers.
-	samples func() map[uint64]transport.ClockSample
+	Clocks
 	// ledgerTime is the time of the newest entry here, µs since the Unix epoch.
 	ledgerTime func() int64
 	// stored is the newest time of a block that this node has stored or built, and stamped that
 	// of the blocks which it has built since it began to lead, µs since the Unix epoch. Both are
-	// owned by Raft's loop.
+	// owned by the group's turns.
 	stored, stamped int64
 }
 
@@ -46,7 +54,7 @@ type clocks struct {
 // favour is taken off.
 func (c *clocks) offsets() []time.Duration {
 	out := []time.Duration{0}
-	for _, s := range c.samples() {
+	for _, s := range c.Samples() {
 		if s.Age > freshClock {
 			continue
 		}
@@ -65,7 +73,7 @@ func (c *clocks) offsets() []time.Duration {
 }
 
 // quorum is a majority of the voters.
-func (c *clocks) quorum() int { return c.voters/2 + 1 }
+func (c *clocks) quorum() int { return c.Voters/2 + 1 }
 
 // ahead returns how far this node's clock is ahead of the median of the clocks that are
 // known; negative when it is behind.
@@ -75,36 +83,36 @@ func (c *clocks) ahead() time.Duration {
 }
 
 // unfit says why this node is not to lead: the clocks of a majority of the voters are
-// known, each is more than maxOffset away from this node's, and so is their median. While fewer are known,
+// known, each is more than MaxOffset away from this node's, and so is their median. While fewer are known,
 // nobody can say whose clock is wrong, and the ceiling keeps the time in order.
 func (c *clocks) unfit() error {
 	far := 0
 	for _, o := range c.offsets() {
-		if o.Abs() > c.maxOffset {
+		if o.Abs() > c.MaxOffset {
 			far++
 		}
 	}
 	ahead, direction := c.ahead(), "ahead of"
-	if far < c.quorum() || ahead.Abs() <= c.maxOffset {
+	if far < c.quorum() || ahead.Abs() <= c.MaxOffset {
 		return nil // of clocks that all differ, the one in the middle leads
 	}
 	if ahead < 0 {
 		direction = "behind"
 	}
 	return errors.Newf("its clock is %s %s those of a majority, more than clock.max_offset (%s): synchronise the clock",
-		ahead.Abs().Round(time.Millisecond), direction, c.maxOffset)
+		ahead.Abs().Round(time.Millisecond), direction, c.MaxOffset)
 }
 
 // stamp returns the time of the next block that this node builds, µs since the Unix epoch:
-// its clock, but no more than maxOffset/2 ahead of what a majority's clocks show, and never
+// its clock, but no more than MaxOffset/2 ahead of what a majority's clocks show, and never
 // below the ledger's time.
 func (c *clocks) stamp() int64 {
 	o := c.offsets()
 	// The quorum-th largest: a majority's clocks show that much or more. With fewer known,
 	// the smallest.
 	majority := o[max(0, len(o)-c.quorum())]
-	now := c.now().UnixMicro()
-	ceiling := now + majority.Microseconds() + (c.maxOffset / 2).Microseconds()
+	now := c.Now().UnixMicro()
+	ceiling := now + majority.Microseconds() + (c.MaxOffset / 2).Microseconds()
 	c.stamped = max(c.stamped, c.ledgerTime(), min(now, ceiling))
 	c.stored = max(c.stored, c.stamped)
 	return c.stamped
@@ -124,11 +132,11 @@ func (c *clocks) vet(block []byte) error {
 	case err != nil:
 		return nil
 	}
-	now := c.now().UnixMicro()
-	if t > now+c.maxOffset.Microseconds() && t > max(c.stored, c.ledgerTime()) && !c.agreed(t) {
+	now := c.Now().UnixMicro()
+	if t > now+c.MaxOffset.Microseconds() && t > max(c.stored, c.ledgerTime()) && !c.agreed(t) {
 		return errors.Newf("the time of the block lies %s ahead of this node's clock, more than clock.max_offset (%s), so this node does not store it: "+
 			"either the leader's clock is wrong or this node's. Compare the clocks of all members and synchronise them",
-			time.UnixMicro(t).Sub(time.UnixMicro(now)).Round(time.Second), c.maxOffset)
+			time.UnixMicro(t).Sub(time.UnixMicro(now)).Round(time.Second), c.MaxOffset)
 	}
 	c.stored = max(c.stored, t)
 	return nil
@@ -138,10 +146,10 @@ func (c *clocks) vet(block []byte) error {
 // lie: with a majority of honest members at least one of them is honest.
 func (c *clocks) agreed(t int64) bool {
 	reached := 0
-	for _, s := range c.samples() {
+	for _, s := range c.Samples() {
 		if s.Age <= freshClock && s.Mark >= t {
 			reached++
 		}
 	}
-	return reached > (c.voters-1)/2
+	return reached > (c.Voters-1)/2
 }

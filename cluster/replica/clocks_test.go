@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"math"
@@ -45,9 +45,9 @@ func TestClocks(t *testing.T) {
 		{"lies at both ends of time", 5, []time.Duration{0, 0, math.MaxInt64, math.MinInt64}, -year, "", 0},
 		{"two lies at one end of time", 5, []time.Duration{0, 0, math.MinInt64, math.MinInt64}, -year, "", 0},
 	} {
-		c := &clocks{voters: x.voters, maxOffset: 10 * time.Second, now: func() time.Time { return noon }}
+		c := &clocks{Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}}
 		c.ledgerTime = func() int64 { return at(x.ledger) }
-		c.samples = func() map[uint64]transport.ClockSample {
+		c.Samples = func() map[uint64]transport.ClockSample {
 			out := map[uint64]transport.ClockSample{}
 			for i, o := range x.others {
 				out[uint64(i)] = transport.ClockSample{Offset: o}
@@ -63,8 +63,8 @@ func TestClocks(t *testing.T) {
 		}
 	}
 	// An old answer says nothing.
-	c := &clocks{voters: 3, maxOffset: 10 * time.Second, now: func() time.Time { return noon }, ledgerTime: func() int64 { return 0 }}
-	c.samples = func() map[uint64]transport.ClockSample {
+	c := &clocks{Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return 0 }}
+	c.Samples = func() map[uint64]transport.ClockSample {
 		old := transport.ClockSample{Offset: year, Age: freshClock + 1, Mark: math.MaxInt64}
 		return map[uint64]transport.ClockSample{2: old, 3: old}
 	}
@@ -109,8 +109,8 @@ func TestVetBlocks(t *testing.T) {
 		{"malformed: no effect", []byte("garbage"), 3, -year, nil, ""},
 		{"a newer version that is damaged", newer, 3, -year, nil, ""},
 	} {
-		c := &clocks{voters: x.voters, maxOffset: 10 * time.Second, now: func() time.Time { return noon }, ledgerTime: func() int64 { return at(x.ledger) }}
-		c.samples = func() map[uint64]transport.ClockSample {
+		c := &clocks{Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return at(x.ledger) }}
+		c.Samples = func() map[uint64]transport.ClockSample {
 			out := map[uint64]transport.ClockSample{}
 			for i, m := range x.marks {
 				out[uint64(i)] = transport.ClockSample{Mark: at(m)}
@@ -124,7 +124,7 @@ func TestVetBlocks(t *testing.T) {
 	}
 	// What was stored once is stored again after the clock has been set back.
 	clock := noon
-	c := &clocks{voters: 3, maxOffset: 10 * time.Second, now: func() time.Time { return clock }, ledgerTime: func() int64 { return 0 }, samples: noSamples}
+	c := &clocks{Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return clock }, Samples: noSamples}, ledgerTime: func() int64 { return 0 }}
 	if err := c.vet(block(at(0))); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,289 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/cluster/replica"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
+)
+
+// hosted is a ledger that this node hosts: the goroutines around its replica, and the server.Backend
+// that the API calls.
+type hosted struct {
+	*replica.Replica
+	node *node
+	raft *raftnode.Node // set once, before the node starts to call
+
+	sealer *raftnode.Runner
+	// again wakes the sealer when its next deadline has come. Owned by the sealer's runs.
+	again *time.Timer
+	// storeBytes is what the ledger's directory occupies, measured now and then.
+	storeBytes atomic.Int64
+}
+
+// newHosted makes the replica of the node's ledger. start has to follow.
+func newHosted(n *node) (*hosted, error) {
+	h := &hosted{node: n}
+	h.sealer = raftnode.NewRunner(h.seal)
+	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
+	quorum, err := n.cfg.sealQuorum()
+	if err != nil {
+		return nil, err
+	}
+	h.Replica, err = replica.New(replica.Config{
+		Ledger: n.ledger, Log: n.wal.Group(group), Shell: h,
+		Clocks: replica.Clocks{
+			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
+			Samples: func() map[uint64]transport.ClockSample { return n.transport.Clocks() },
+		},
+		Seal: seal.Config{
+			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: n.keys.log, NodeCosigner: n.keys.cosigner,
+			Cadence: n.cfg.Seal.Cadence, Quorum: quorum,
+		},
+	})
+	return h, err
+}
+
+// start starts the replica's member of its Raft group, and the sealer.
+func (h *hosted) start(host *raftnode.Host) (err error) {
+	n := h.node
+	h.raft, err = host.Start(raftnode.Config{
+		ID: n.cfg.Self().ID, Group: group, Machine: h.Replica,
+		Transport:      &watchedTransport{n.transport, h.PeerUp},
+		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
+		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
+		StallTimeout:   n.cfg.Raft.Stall,
+		QueueBytes:     int(n.cfg.Storage.QueueBytes),
+		Unfit:          h.Unfit,
+		Vet:            h.Vet,
+		Refused: func(r *raftnode.RefusedError) {
+			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
+		},
+		Fatal: n.fail,
+		Logf:  n.logf("raft"),
+	})
+	if err != nil {
+		return errors.Wrap(err, "start raft")
+	}
+	h.Bind(h.raft)
+	return nil
+}
+
+// stop ends the member and the sealer.
+func (h *hosted) stop(ctx context.Context) error {
+	var err error
+	if h.raft != nil {
+		err = h.raft.Stop(ctx)
+	}
+	h.StopSealing()
+	h.again.Stop()
+	return err
+}
+
+func (h *hosted) seal() {
+	h.again.Stop()
+	if due, ok := h.Seal(); ok {
+		h.again.Reset(due.Sub(h.node.cfg.wallClock()()))
+	}
+}
+
+// WakeSealer implements replica.Shell.
+func (h *hosted) WakeSealer() { h.sealer.Wake() }
+
+// Halt implements replica.Shell: the node stops.
+func (h *hosted) Halt(reason error, evidence *tlog.Contradiction) {
+	path, err := writeEvidence(h.node.dir.path, evidence, "Two checkpoints that contradict each other, kept by node "+h.node.cfg.Name+" when it stopped.")
+	h.node.fail(withEvidence(reason, path, err))
+}
+
+// Sealed implements replica.Shell.
+func (h *hosted) Sealed(*ledger.Sealed) { h.node.metrics.seals.Inc() }
+
+// Contradicted implements replica.Shell. The node goes on: fewer keys than a majority stop nobody.
+func (h *hosted) Contradicted(c seal.Contradiction) {
+	n := h.node
+	log := n.log.With("part", "seal")
+	n.metrics.sealProblems.Inc()
+	path, err := writeEvidence(n.dir.path, c.Evidence, "A checkpoint cosigned with the key "+keyNames(c.By)+" that contradicts another one, kept by node "+n.cfg.Name+".")
+	if err != nil {
+		log.Error("sealing", "problem", err.Error())
+	}
+	log.Error("sealing: a cosigner's key signed another history; its cosignatures do not count here any more",
+		"problem", c.Err().Error(), "keys", keyNames(c.By), "evidence", path)
+}
+
+// Problem implements replica.Shell.
+func (h *hosted) Problem(err error) {
+	h.node.metrics.sealProblems.Inc()
+	h.node.log.With("part", "seal").Warn("sealing", "problem", err.Error())
+}
+
+// markInterval is how often the Raft log learns how far the ledger is durable.
+const markInterval = 250 * time.Millisecond
+
+// keepMark tells the Raft log now and then how far the ledger is durable. It waits for the disk: a
+// goroutine of its own.
+func (h *hosted) keepMark(quit <-chan struct{}) {
+	behind, troubled := map[uint64]bool{}, false
+	for {
+		select {
+		case <-quit:
+			return
+		case <-time.After(markInterval):
+		}
+		h.KeepMark()
+		problem := h.node.ledger.DurabilityProblem()
+		if problem != nil && !troubled {
+			h.node.log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
+		}
+		troubled = problem != nil
+		h.reportBehind(behind)
+	}
+}
+
+// membersBehind returns the members, known only to the leader, that need entries
+// from before the retained Raft log. They do not catch up by themselves.
+func (h *hosted) membersBehind() (ids []uint64, first uint64) {
+	first, err := h.node.wal.Group(group).FirstIndex()
+	if err != nil {
+		return nil, 0
+	}
+	for _, p := range h.raft.Status().Progress {
+		if p.Next < first {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids, first
+}
+
+// reportBehind logs each member once when it falls behind the log. told is what has
+// been logged.
+func (h *hosted) reportBehind(told map[uint64]bool) {
+	ids, first := h.membersBehind()
+	if len(ids) == 0 {
+		clear(told)
+	}
+	for _, id := range ids {
+		if !told[id] {
+			told[id] = true
+			h.node.log.Error("a member needs entries that the Raft log holds no more; it will not catch up",
+				"member", h.node.cfg.memberName(id), "log_begins_at", first)
+		}
+	}
+}
+
+// translate turns the errors of Raft and ledger into those that the API knows. Definite stays definite
+// and indefinite stays indefinite.
+func (h *hosted) translate(err error) error {
+	var notLeader *raftnode.NotLeaderError
+	var ignored *ledger.IgnoredError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ignored):
+		return errors.Wrapf(h.notLeader(0), "%v", ignored)
+	case errors.Is(err, raftnode.ErrIndefinite):
+		return errors.Mark(err, server.ErrIndefinite)
+	case errors.As(err, &notLeader):
+		return h.notLeader(notLeader.Leader)
+	case errors.Is(err, raftnode.ErrNotLeader), errors.Is(err, raftnode.ErrDropped), errors.Is(err, raftnode.ErrNotServing):
+		return h.notLeader(h.State().Leader)
+	case errors.Is(err, raftnode.ErrQueueFull):
+		return &server.OverloadedError{RetryAfter: 20 * time.Millisecond}
+	case errors.Is(err, raftnode.ErrStopped):
+		return server.ErrStopped
+	case errors.Is(err, raftnode.ErrNoSuccessor):
+		return server.ErrNoSuccessor
+	case errors.Is(err, raftnode.ErrNotTransferred):
+		return errors.Mark(err, server.ErrNotTransferred)
+	}
+	return err
+}
+
+func (h *hosted) notLeader(id uint64) *server.NotLeaderError {
+	m := h.node.cfg.member(id)
+	return &server.NotLeaderError{LeaderName: m.Name, LeaderAddr: m.API}
+}
+
+// Submit queues a batch; see server.Backend.
+func (h *hosted) Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error)) {
+	if err := ctx.Err(); err != nil {
+		done(ledger.Result{}, err)
+		return
+	}
+	at := time.Now()
+	h.Replica.Submit(b, func(res ledger.Result, err error) {
+		var ignored *ledger.IgnoredError
+		if err == nil && errors.As(res.Err, &ignored) {
+			err = res.Err
+		}
+		if err != nil {
+			done(ledger.Result{}, h.translate(err))
+			return
+		}
+		done(res, nil)
+		h.node.metrics.appendSeconds.Observe(time.Since(at).Seconds())
+	})
+}
+
+// Append queues a batch and waits for its fate; see server.Backend.
+func (h *hosted) Append(ctx context.Context, b ledger.Batch) (ledger.Result, error) {
+	type outcome struct {
+		result ledger.Result
+		err    error
+	}
+	fate := make(chan outcome, 1)
+	h.Submit(ctx, b, func(res ledger.Result, err error) { fate <- outcome{res, err} })
+	select {
+	case o := <-fate:
+		return o.result, o.err
+	case <-ctx.Done():
+		// It may have been decided in the same instant.
+		select {
+		case o := <-fate:
+			return o.result, o.err
+		default:
+			return ledger.Result{}, errors.Mark(errors.Wrap(ctx.Err(), "wait for the append"), server.ErrIndefinite)
+		}
+	}
+}
+
+// ReadBarrier waits until this replica has applied everything that was
+// acknowledged before the call.
+func (h *hosted) ReadBarrier(ctx context.Context) error {
+	index, err := h.raft.ReadIndex(ctx)
+	if err != nil {
+		if errors.Is(err, raftnode.ErrReadTimeout) {
+			return h.notLeader(0)
+		}
+		return h.translate(err)
+	}
+	return h.translate(h.raft.WaitApplied(ctx, index))
+}
+
+// Ledger is the replica itself, for reads.
+func (h *hosted) Ledger() server.Ledger { return h.Replica.Ledger() }
+
+// TransferLeadership hands leadership over and returns once somebody else leads; at
+// once if the named node leads already.
+func (h *hosted) TransferLeadership(ctx context.Context, to string) error {
+	var id uint64
+	for _, m := range h.node.cfg.Members {
+		if m.Name == to {
+			id = m.ID
+		}
+	}
+	if to != "" && id == 0 {
+		return errors.Wrapf(server.ErrUnknownNode, "%q", to)
+	}
+	return h.translate(h.raft.TransferLeadership(ctx, id))
+}

@@ -1,0 +1,241 @@
+// Package replica is one ledger on one node. A Replica connects a Raft group, which orders opaque
+// blocks, with the ledger, which applies them, and with the sealer, which has the result cosigned.
+//
+// A Replica has no goroutine, no clock and no I/O besides the ledger's store: cluster/node runs it
+// with goroutines, once for each ledger, and jepsen/sim runs the same one with events, once for each
+// simulated node.
+//
+// # Who owns what
+//
+// BuildBlock, Unfit and Vet run on the group's turns, Apply on its applies, Seal for one caller at a
+// time. Everything else is safe from anywhere and never waits.
+package replica
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// sealNote is the slot of the Raft log that holds what this replica has promised to sign.
+const sealNote = 1
+
+// Raft is what a replica needs of its group: *raftnode.Node in production, *raftnode.Driver in the
+// simulation.
+type Raft interface {
+	Submit(raftnode.Request) error
+	SendApp(to uint64, payload []byte)
+	AppendNote(slot uint8, data []byte, done func(error))
+	SetMark(wal.Mark) bool
+}
+
+// Shell runs a replica. Its methods must not block.
+type Shell interface {
+	// WakeSealer asks for a call of Replica.Seal soon. Several before the call count as one.
+	WakeSealer()
+	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two histories
+	// were cosigned.
+	Halt(err error, evidence *tlog.Contradiction)
+	// Sealed says that the ledger has a new sealed checkpoint.
+	Sealed(*ledger.Sealed)
+	// Contradicted reports keys that cosigned another history. The replica goes on without them.
+	Contradicted(seal.Contradiction)
+	// Problem is something to log and count.
+	Problem(error)
+}
+
+// Config of New.
+type Config struct {
+	Ledger *ledger.Ledger
+	Log    *wal.Group // of this ledger
+	Shell  Shell
+	Clocks Clocks
+	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log hold.
+	Seal seal.Config
+}
+
+// Replica is one ledger on one node. It is the raftnode.Machine of its group.
+type Replica struct {
+	ledger *ledger.Ledger
+	log    *wal.Group
+	shell  Shell
+	clocks clocks
+	raft   Raft // set by Bind
+	state  atomic.Pointer[raftnode.State]
+	mail   mailbox
+
+	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a run.
+	// Owned by Apply.
+	contradicted *ledger.Anchor
+	blocks       []ledger.Committed
+
+	marked uint64 // owned by KeepMark
+
+	sealing struct {
+		sync.Mutex // held while the sealer is stepped
+		machine    *seal.Sealer
+		open       bool // between Bind and StopSealing, and as long as the replica can go on
+	}
+}
+
+// New connects a ledger with its log and its sealer. Bind has to follow.
+func New(c Config) (*Replica, error) {
+	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, marked: c.Log.Mark().Index}
+	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
+	if r.clocks.Samples == nil {
+		r.clocks.Samples = func() map[uint64]transport.ClockSample { return nil }
+	}
+	s := c.Seal
+	s.Origin, s.RootAt, s.ConsistencyProof = r.ledger.Origin(), r.ledger.RootAt, r.ledger.ConsistencyProof
+	s.State, s.Newest = r.log.Note(sealNote), r.ledger.Sealed()
+	var err error
+	if r.sealing.machine, err = seal.New(s); err != nil {
+		return nil, err
+	}
+	r.mail.init(r.ledger.Head())
+	return r, nil
+}
+
+// Bind tells the replica its group, which may have begun to call it, and begins to seal. Submit may be
+// called from then on.
+func (r *Replica) Bind(raft Raft) {
+	r.sealing.Lock()
+	r.raft, r.sealing.open = raft, true
+	r.sealing.Unlock()
+	r.shell.WakeSealer()
+}
+
+// Ledger is the replica's ledger, for reads.
+func (r *Replica) Ledger() *ledger.Ledger { return r.ledger }
+
+// State is the newest state of the group.
+func (r *Replica) State() raftnode.State {
+	if s := r.state.Load(); s != nil {
+		return *s
+	}
+	return raftnode.State{}
+}
+
+// Time is the time of the newest entry, µs since the Unix epoch.
+func (r *Replica) Time() int64 { return r.ledger.Head().Time }
+
+// request is one caller's batch on its way through Raft.
+type request struct {
+	batch ledger.Batch
+	size  int
+	// done is called exactly once, and must not block.
+	done func(ledger.Result, error)
+}
+
+// Size is what the batch adds to a block, in bytes.
+func (q *request) Size() int { return q.size }
+
+// Submit queues a batch. done gets its result, or one of the errors of raftnode, exactly once; it
+// must not block.
+func (r *Replica) Submit(b ledger.Batch, done func(ledger.Result, error)) {
+	if err := r.raft.Submit(&request{batch: b, size: b.Size(), done: done}); err != nil {
+		done(ledger.Result{}, err)
+	}
+}
+
+// BuildBlock encodes the waiting batches as one block. The ledger time that it stamps never goes
+// back: this leader has applied everything that was committed before its term, and remembers what it
+// has stamped.
+func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
+	batches := make([]ledger.Batch, len(reqs))
+	for i, q := range reqs {
+		batches[i] = q.(*request).batch
+	}
+	return ledger.EncodeBlock(r.ledger.Anchor(), r.clocks.stamp(), batches)
+}
+
+// Apply applies committed blocks and answers the callers whose batches they carry. On an error nobody
+// is answered: Raft gives the requests to Fail.
+func (r *Replica) Apply(run []raftnode.Committed) error {
+	r.blocks = r.blocks[:0]
+	for i := range run {
+		r.blocks = append(r.blocks, ledger.Committed{RaftIndex: run[i].Index, RaftTerm: run[i].Term, Block: run[i].Data})
+	}
+	results, err := r.ledger.ApplyMany(r.blocks)
+	clear(r.blocks)
+	if err != nil {
+		return errors.Wrapf(err, "apply raft entries %d to %d", run[0].Index, run[len(run)-1].Index)
+	}
+	if c := r.ledger.Contradicted(); c != nil && c != r.contradicted {
+		r.contradicted = c
+		r.post(seal.Contradicted{})
+	}
+	for i := range run {
+		answer(&run[i], results[i])
+	}
+	r.mail.applied(r.ledger.Head())
+	r.shell.WakeSealer()
+	return nil
+}
+
+// answer tells the callers of one block.
+func answer(e *raftnode.Committed, results []ledger.Result) {
+	for i, q := range e.Requests {
+		a := q.(*request)
+		if i < len(results) {
+			a.done(results[i], nil)
+			continue
+		}
+		// Raft gives back the block that was proposed here, so it parses.
+		a.done(ledger.Result{}, errors.AssertionFailedf("the block at raft index %d has %d results for %d batches", e.Index, len(results), len(e.Requests)))
+	}
+}
+
+// Fail answers the callers of batches that will not come back through Apply.
+func (r *Replica) Fail(reqs []raftnode.Request, err error) {
+	for _, q := range reqs {
+		q.(*request).done(ledger.Result{}, err)
+	}
+}
+
+// HandleApp takes a sealing message of another replica.
+func (r *Replica) HandleApp(from uint64, payload []byte) {
+	if r.mail.received(from, payload) {
+		r.shell.WakeSealer()
+	}
+}
+
+// StateChanged learns who leads.
+func (r *Replica) StateChanged(s raftnode.State) {
+	old := r.State()
+	r.state.Store(&s)
+	if old.Serving == s.Serving && old.Term == s.Term {
+		return
+	}
+	if s.Serving {
+		r.clocks.lead()
+	}
+	r.post(seal.Leader{Is: s.Serving})
+}
+
+// PeerUp says that a member has connected, perhaps after a restart.
+func (r *Replica) PeerUp(id uint64) { r.post(seal.PeerUp{ID: id}) }
+
+// RequestSeal says that a caller waits for a receipt.
+func (r *Replica) RequestSeal() {
+	r.mail.want()
+	r.shell.WakeSealer()
+}
+
+// Unfit says why this replica is not to lead: raftnode.Config.Unfit.
+func (r *Replica) Unfit() error { return r.clocks.unfit() }
+
+// Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet.
+func (r *Replica) Vet(block []byte) error { return r.clocks.vet(block) }
+
+// ClockAhead is how far this node's clock is ahead of the median of those that are known.
+func (r *Replica) ClockAhead() time.Duration { return r.clocks.ahead() }

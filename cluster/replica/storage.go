@@ -1,0 +1,64 @@
+package replica
+
+import (
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// ErrRaftLogLost says that the ledger holds blocks that the Raft log has no trace of any more,
+// although it is synced before a block is applied: the log was cut, deleted or replaced. The node may
+// have forgotten votes and acknowledged entries, so it must not take part in Raft again.
+var ErrRaftLogLost = errors.New("the Raft log has lost entries")
+
+// Open opens the ledger that belongs to a group of the Raft log, at the group's newest mark. An error
+// that is ErrRaftLogLost leaves the store open, as every other one does.
+func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, error) {
+	_, conf, err := log.InitialState()
+	if err != nil {
+		return nil, errors.Wrap(err, "read the Raft log's state")
+	}
+	if len(conf.GetVoters()) == 0 { // initialisation gave it some
+		return nil, errors.Wrap(ErrRaftLogLost, "it is empty")
+	}
+	if c.Start, err = ledger.ParseSummary(log.Mark().Meta); err != nil {
+		return nil, errors.Wrap(err, "read the Raft log's mark")
+	}
+	l, err := ledger.Open(store, c)
+	if err != nil {
+		return nil, errors.Wrap(err, "open the ledger")
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return nil, errors.Wrap(err, "read the Raft log's end")
+	}
+	if stored := l.StoredApplied(); stored > last {
+		return nil, errors.Wrapf(ErrRaftLogLost, "it ends at raft index %d, the ledger holds %d", last, stored)
+	}
+	return l, nil
+}
+
+// KeepMark tells the Raft log how far the ledger is durable, so that it need not reach back further.
+// To be called now and then, by one caller at a time: it may wait for the disk.
+func (r *Replica) KeepMark() {
+	s, ok := r.ledger.Durable()
+	if ok && s.RaftIndex > r.marked && r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
+		r.marked = s.RaftIndex
+	}
+}
+
+// FinalMark returns the mark that spares the next start the replay, nil when the log has it: a ledger
+// that was closed cleanly holds everything that it has applied. Group and ledger must have ended.
+func (r *Replica) FinalMark() (*wal.Mark, error) {
+	h := r.ledger.Head()
+	if h.RaftIndex <= r.log.Mark().Index {
+		return nil, nil
+	}
+	_, conf, err := r.log.InitialState()
+	if err != nil {
+		return nil, errors.Wrap(err, "read the Raft log's state")
+	}
+	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+	return &wal.Mark{Index: h.RaftIndex, Term: h.RaftTerm, ConfState: conf, Meta: s.Marshal()}, nil
+}
