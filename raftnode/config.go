@@ -29,9 +29,9 @@ type Request interface {
 // Machine is the replicated state machine and the caller of requests.
 type Machine interface {
 	// BuildBlock encodes requests into one block, at most MaxBlockSize bytes, not
-	// empty. It is called from a turn of a leader that has applied
-	// everything before its term, and must be quick. The node copies the result.
-	// On an error all of reqs are given to Fail with it: it must be definite.
+	// empty. It is called from a turn of a leader that has applied everything before
+	// its term, and must be quick. The result must not be changed afterwards. On an
+	// error all of reqs are given to Fail with it: it must be definite.
 	BuildBlock(reqs []Request) ([]byte, error)
 	// Apply gets the committed entries in order, a run at a time, from whoever runs
 	// TaskApply. The machine answers their requests. The data of Raft's own entries

@@ -74,11 +74,12 @@ func TestUnfitMember(t *testing.T) {
 	unfit = errors.New("not today")
 	for tick := range 2*s.cfg.ElectionTicks + 2 {
 		s.events = nil
-		// Member 2 hears the leader, and does not take over.
+		// Member 2 hears the leader, and does not take over. Member 3 needs appends.
 		s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 2})
+		s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 3})
 		s.tick(1)
-		if tick > s.cfg.ElectionTicks && slices.Contains(s.events, "send MsgHeartbeat") {
-			t.Errorf("a heartbeat at tick %d of an unfit leader, want none after an election timeout", tick)
+		if tick > s.cfg.ElectionTicks && (slices.Contains(s.events, "send MsgHeartbeat") || slices.Contains(s.events, "send MsgApp")) {
+			t.Errorf("an unfit leader sends %q at tick %d, want neither heartbeat nor append after an election timeout", s.events, tick)
 		}
 	}
 	if n := len(slices.DeleteFunc(slices.Clone(s.lines), func(l string) bool { return !strings.Contains(l, "does not lead: not today") })); n != 2 {

@@ -132,3 +132,23 @@ func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	_, left = stopping(context.Background(), 5*time.Millisecond)
 	ends("two election timeouts have passed", left)
 }
+
+// TestRequestsWaitDuringAHandOver: they are not refused, and are proposed when the hand-over has come to nothing.
+func TestRequestsWaitDuringAHandOver(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	s.lead()
+	s.TransferLeadership(2, func(error) {})
+	s.run()
+	s.submit(1)
+	for range s.cfg.ElectionTicks {
+		if st := s.Status(); len(s.failed) != 0 || st.QueuedRequests != 1 || st.InflightBlocks != 0 {
+			t.Fatalf("failed %v, status %+v; want a request that waits", s.failed, st)
+		}
+		s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 2})
+		s.tick(1)
+	}
+	if st := s.Status(); len(s.failed) != 0 || st.QueuedRequests != 0 || st.InflightBlocks != 1 {
+		t.Errorf("failed %v, status %+v; want a block in flight", s.failed, st)
+	}
+}

@@ -439,3 +439,74 @@ func TestLinesOfTheWatchdog(t *testing.T) {
 		t.Errorf("%d lines about one stall and %d about its end:\n%s", stalled, over, strings.Join(s.lines, "\n"))
 	}
 }
+
+// TestNewsOfPeers: a broken connection says nothing about a peer's process, a refused one says that it is gone, and lost
+// appends make a leader probe.
+func TestNewsOfPeers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	s.hear(msg{typ: raftpb.MsgHeartbeat, from: 2, term: 5})
+	s.run()
+	s.PeerDown(2, false)
+	s.run()
+	if st := s.Status(); st.Leader != 2 {
+		t.Errorf("state %+v after a broken connection, want a follower of member 2", st.State)
+	}
+	s.PeerDown(2, true)
+	s.run()
+	if st := s.Status(); st.Role != RolePreCandidate {
+		t.Errorf("state %+v after a refused connection, want a pre-candidate", st.State)
+	}
+	s.lead()
+	progress := func() string {
+		s.tick(1)
+		return s.Status().Progress[1].State
+	}
+	if got := progress(); got != "StateReplicate" {
+		t.Fatalf("the leader is in %s with member 2", got)
+	}
+	s.Unreachable(2)
+	if got := progress(); got != "StateProbe" {
+		t.Errorf("the leader is in %s with member 2, whose appends were lost; want StateProbe", got)
+	}
+}
+
+// TestRefuse closes the queue for good: what waits fails for certain, what is proposed goes on.
+func TestRefuse(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, func(c *Config) { c.MaxInflightBlocks, c.MaxBlockBytes = 1, 1 })
+	s.lead()
+	s.submit(11)
+	s.Turn()
+	s.submit(22)
+	s.Refuse()
+	if len(s.failed) != 1 || s.failed[0].reqs[0].Size() != 22 || !errors.Is(s.failed[0].err, ErrStopped) {
+		t.Errorf("failed %v, want the request that waited with ErrStopped", s.failed)
+	}
+	if err := s.Submit(sized(1)); !errors.Is(err, ErrStopped) {
+		t.Errorf("submit: %v, want ErrStopped", err)
+	}
+	s.run()
+	if len(s.applied) != 1 {
+		t.Errorf("%d blocks applied, want the one that was proposed", len(s.applied))
+	}
+}
+
+// TestObserveComesFirst: whoever observes the effects sees them before they are done.
+func TestObserveComesFirst(t *testing.T) {
+	t.Parallel()
+	var s *stage
+	s = newStage(t, 2, func(c *Config) {
+		c.Observe = func(e *Effects) {
+			if s != nil && len(e.Send) > 0 {
+				s.events = append(s.events, "observe")
+			}
+		}
+	})
+	s.lead()
+	s.submit(1)
+	s.Turn()
+	if want := []string{"build", "observe", "send MsgApp"}; !slices.Equal(s.events, want) {
+		t.Errorf("events %q, want %q", s.events, want)
+	}
+}

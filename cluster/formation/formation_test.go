@@ -330,6 +330,19 @@ func TestFileOfAnotherHand(t *testing.T) {
 	}
 }
 
+// TestParseIncarnation takes 32 hexadecimal digits that are not all zero, and nothing else.
+func TestParseIncarnation(t *testing.T) {
+	want := transport.Incarnation{0: 0xab, 15: 1}
+	if got, err := ParseIncarnation(want.String()); err != nil || got != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+	for _, bad := range []string{"", strings.Repeat("0", 32), want.String()[2:], want.String() + "00", "0x" + want.String()[2:], " " + want.String()[1:]} {
+		if got, err := ParseIncarnation(bad); err == nil {
+			t.Errorf("%q is taken for %s", bad, got)
+		}
+	}
+}
+
 // TestOrderOfTheConfiguration is of no account: an introduction lists the members by ascending ID, and the file fits a
 // configuration that lists them otherwise.
 func TestOrderOfTheConfiguration(t *testing.T) {
@@ -373,13 +386,14 @@ func TestMemory(t *testing.T) {
 	if changed, err := m.Meet(2, c.nodes[1].introduction()); changed || err == nil || m.Formed() || len(fatal) != 1 {
 		t.Errorf("the disk that failed writes again: changed %t, %v, fatal %v; want no more learning", changed, err, fatal)
 	}
+	var met []error
 	m = NewMemory(Options{State: c.nodes[0], Persist: func(b []byte) error {
 		if m.Formed() {
 			t.Error("formed before it was written")
 		}
 		disk = b
 		return nil
-	}, Met: func(uint64, error) {}})
+	}, Met: func(_ uint64, err error) { met = append(met, err) }})
 	c.nodes[1], _ = c.nodes[1].learn(1, m.Introduce())
 	if changed, err := m.Meet(2, c.nodes[1].introduction()); !changed || err != nil || !m.Formed() {
 		t.Errorf("changed %t, %v, formed %t", changed, err, m.Formed())
@@ -390,6 +404,14 @@ func TestMemory(t *testing.T) {
 	disk = nil
 	if changed, err := m.Meet(2, c.nodes[1].introduction()); changed || err != nil || disk != nil {
 		t.Errorf("nothing new: changed %t, %v, written %t", changed, err, disk != nil)
+	}
+	stranger := c.nodes[1].introduction()
+	stranger.Cluster++
+	if _, err := m.Meet(2, stranger); !errors.Is(err, ErrOtherCluster) {
+		t.Errorf("a node of another cluster: %v", err)
+	}
+	if len(met) != 3 || met[0] != nil || met[1] != nil || !errors.Is(met[2], ErrOtherCluster) {
+		t.Errorf("Met was told %v of three introductions, want two successes and a refusal", met)
 	}
 	if again, err := Parse(m.State().Marshal()); err != nil || !NewMemory(Options{State: again}).Formed() {
 		t.Errorf("after a restart it has to form again: %v", err)

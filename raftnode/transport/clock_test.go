@@ -109,3 +109,20 @@ func TestClockRoundTrips(t *testing.T) {
 		t.Errorf("sample %+v: a late answer replaced the former one", s)
 	}
 }
+
+// TestNoQuestionWaits: a question that would have to wait for a connection is not asked.
+func TestNoQuestionWaits(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}})
+	p := tr.peers[2]
+	o := p.out[classControl.index()]
+	tr.askClock(p)
+	if items := o.take(); len(items) != 0 || p.clock.open {
+		t.Errorf("%d frames wait and a question is open: %t; want neither without a connection", len(items), p.clock.open)
+	}
+	o.setConnected(true)
+	tr.askClock(p)
+	if items := o.take(); len(items) != 1 || !p.clock.open {
+		t.Errorf("%d frames wait and a question is open: %t; want a question", len(items), p.clock.open)
+	}
+}

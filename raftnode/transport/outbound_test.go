@@ -188,3 +188,75 @@ func TestQueueOfBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestNewsDuringTheHellos: what a node learns while it greets a peer, after it has said what it knows, is told again.
+func TestNewsDuringTheHellos(t *testing.T) {
+	t.Parallel()
+	again := make(chan error, 1)
+	var tr *Transport
+	tr = New(Config{
+		Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, ClockInterval: time.Hour,
+		Dial: func(context.Context, NodeID, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			t.Cleanup(func() { _ = far.Close() })
+			go func() {
+				hi, err := readHello(far, 1, 2)
+				if err != nil || hi.class != classControl {
+					_ = far.Close()
+					return
+				}
+				tr.news.Add(1)
+				if _, err := far.Write(hello{hi.class, 2, 1, Introduction{Cluster: testCluster}}.appendFrame(nil)); err != nil {
+					return
+				}
+				for {
+					h, payload, err := readFrame(far, MaxControlPayload)
+					if err == nil && h.kind == kindClock {
+						continue
+					}
+					if err == nil {
+						_, err = parseHello(h, payload)
+					}
+					select {
+					case again <- err:
+					default:
+					}
+					_, _ = io.Copy(io.Discard, far)
+					return
+				}
+			}()
+			return near, nil
+		},
+	})
+	tr.Start(nil)
+	defer tr.Close()
+	select {
+	case err := <-again:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testWait):
+		t.Error("no second hello")
+	}
+}
+
+// TestPeerThatTalksBack: the accepting side sends nothing after its hello. If it does, the connection ends, and the log
+// says why.
+func TestPeerThatTalksBack(t *testing.T) {
+	t.Parallel()
+	var debug recorder
+	tr := New(Config{
+		Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, Debugf: debug.note,
+		Dial: served(t, func(c class, conn net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+			_, _ = conn.Write([]byte{1})
+		}),
+	})
+	tr.Start(nil)
+	defer tr.Close()
+	for _, c := range []class{classControl, classBulk} {
+		eventually(t, c.String()+" ends with a reason", func() bool {
+			return debug.has("transport: " + c.String() + " connection to node 2 broke: peer sent data on a connection that carries none in this direction")
+		})
+	}
+}

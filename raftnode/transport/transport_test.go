@@ -534,6 +534,19 @@ func TestUnknownGroup(t *testing.T) {
 	}
 }
 
+// TestHandlersAreReplaced: who looks at the handlers while one is registered sees the former ones.
+func TestHandlersAreReplaced(t *testing.T) {
+	t.Parallel()
+	tr := New(Config{Self: 1, Membership: &acquainted{}})
+	tr.Register(1, &recorder{})
+	before := *tr.handlers.Load()
+	tr.Register(2, &recorder{})
+	tr.Unregister(1)
+	if len(before) != 1 || before[1] == nil || tr.handler(1) != nil || tr.handler(2) == nil {
+		t.Errorf("the former handlers became %v, the present ones are %v", before, *tr.handlers.Load())
+	}
+}
+
 // TestUnsendable: what the receiver would refuse is not sent.
 func TestUnsendable(t *testing.T) {
 	t.Parallel()
