@@ -39,3 +39,17 @@ func TestInboxShares(t *testing.T) {
 		}
 	}
 }
+
+// TestFloodHidesNoLeader: what a member of the group sends in masses does not keep another one's heartbeat out.
+func TestFloodHidesNoLeader(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 3, nil)
+	for range 2 * maxShareMessages {
+		s.hear(msg{typ: raftpb.MsgVoteResp, from: 3, term: 1})
+	}
+	s.hear(msg{typ: raftpb.MsgHeartbeat, from: 2, term: 5})
+	s.run()
+	if st := s.Status(); st.Leader != 2 || st.Term != 5 {
+		t.Errorf("state %+v, want a follower of member 2 in term 5", st.State)
+	}
+}
