@@ -24,7 +24,7 @@ type registrar struct {
 func (r *registrar) Register(group uint64, h transport.Handler) { r.groups[group] = h }
 func (r *registrar) Unregister(group uint64)                    { delete(r.groups, group) }
 
-// TestEachStartHasAnIncarnation of its own, so that no answer to an earlier process confirms a read of this one. A node
+// TestEachStartHasAnIncarnation of its own, so that no answer to an earlier process confirms a read of this one. A member
 // takes messages from Start to Stop.
 func TestEachStartHasAnIncarnation(t *testing.T) {
 	t.Parallel()
@@ -36,10 +36,12 @@ func TestEachStartHasAnIncarnation(t *testing.T) {
 	if err := log.Bootstrap(5, wal.Mark{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}); err != nil {
 		t.Fatal(err)
 	}
+	h := NewHost(log, 0)
+	defer h.Close()
 	tr := &registrar{groups: map[uint64]transport.Handler{}}
 	seen := map[uint64]bool{0: true}
 	for _, given := range []uint64{0, 0, 0, 99} {
-		n, err := Start(Config{ID: 1, Group: 5, Log: log, Transport: tr, Machine: still{}, Incarnation: given})
+		n, err := h.Start(Config{ID: 1, Group: 5, Transport: tr, Machine: still{}, Incarnation: given})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,13 +51,13 @@ func TestEachStartHasAnIncarnation(t *testing.T) {
 		}
 		seen[drawn] = true
 		if tr.groups[5] == nil {
-			t.Error("a node that was started takes no messages")
+			t.Error("a member that was started takes no messages")
 		}
 		if err := n.Stop(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		if len(tr.groups) != 0 {
-			t.Error("a node that was stopped takes messages")
+			t.Error("a member that was stopped takes messages")
 		}
 	}
 }
