@@ -37,6 +37,14 @@
 // of what a replica has signed are what can find it. If every member loses its directory there is
 // nobody left who remembers.
 //
+// A member that lies before the cluster is formed is not found either. It can name, for another
+// member, an incarnation that this member never had. A node that hears the lie before the member's own
+// word remembers the lie, and refuses the member from then on. A rule by which the own word replaces
+// hearsay would not help: in a cluster of three a node is complete as soon as it has heard the lie, and
+// the incarnations of a complete node never change. The cluster does not begin, or it begins with the
+// liar and the nodes that believe it. Stop all members, delete every data directory and initialise all
+// but the liar again. A node that is complete refuses the lie.
+//
 // # Use
 //
 // The state machine, [State], has no clock, no disk and no network. [Memory] keeps a State in a file

@@ -195,6 +195,44 @@ func TestOneMemory(t *testing.T) {
 	}
 }
 
+// TestLiarBeforeFormation: a member that names an incarnation which another member never had keeps that member out, if
+// the lie is heard first. Both sides say whom it is about. A node that has heard the member's own word refuses the lie.
+func TestLiarBeforeFormation(t *testing.T) {
+	lie := func(c *cluster) transport.Introduction {
+		in := c.nodes[0].introduction()
+		in.Members = slices.Clone(in.Members)
+		in.Members[2].Incarnation = directory(99)
+		return in
+	}
+	c := newCluster(3)
+	var err error
+	if c.nodes[1], err = c.nodes[1].learn(1, lie(c)); err != nil || c.nodes[1].Knows(3) != directory(99) {
+		t.Fatalf("n2 hears of n3 from n1 only, and remembers %s, %v", c.nodes[1].Knows(3), err)
+	}
+	before := string(c.nodes[1].Marshal())
+	dialled, accepted := c.dial(2, 1)
+	if !errors.Is(accepted, ErrIncarnation) || !strings.Contains(accepted.Error(), "n3 comes with the data directory") {
+		t.Errorf("n3 with its own directory: %v, want a refusal because of the incarnation", accepted)
+	}
+	if !errors.Is(dialled, ErrIncarnation) || !strings.Contains(dialled.Error(), "n2 remembers this node") {
+		t.Errorf("n3 is told %v, want that n2 remembers another directory", dialled)
+	}
+	if string(c.nodes[1].Marshal()) != before || c.formed() != nil {
+		t.Errorf("%v are formed, n2 remembers\n%s", c.formed(), c.nodes[1].Marshal())
+	}
+
+	// The own word came first.
+	c = newCluster(3)
+	c.mustDial(t, 2, 1)
+	before = string(c.nodes[1].Marshal())
+	if _, err := c.nodes[1].learn(1, lie(c)); !errors.Is(err, ErrIncarnation) || !strings.Contains(err.Error(), "n1 remembers n3") {
+		t.Errorf("the lie after n3's own word: %v, want a refusal that names n1 and n3", err)
+	}
+	if string(c.nodes[1].Marshal()) != before {
+		t.Errorf("n2 has learned from the lie:\n%s", c.nodes[1].Marshal())
+	}
+}
+
 func TestStrangeIntroductions(t *testing.T) {
 	c := newCluster(3)
 	good := c.nodes[1].introduction()
