@@ -12,7 +12,10 @@ import (
 	"unicode"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
 
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/api/web"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 )
 
@@ -212,5 +215,61 @@ func TestAccessLogOfHandshakes(t *testing.T) {
 	w.handshake("api", true, e)
 	if got := w.lines(); len(got) != 1 || !strings.Contains(got[0], "msg=access") {
 		t.Errorf("a success: %q", got)
+	}
+}
+
+// TestAccessLogOfCalls: what a line says about a call of the API, a request of HTTP and a connection of a peer, refused or not.
+func TestAccessLogOfCalls(t *testing.T) {
+	t.Parallel()
+	cert := testCertificate(t, "billing")
+	from := tcp("192.0.2.9:5")
+	peer := server.Peer{Principal: "spiffe://a", Serial: "17"}
+	for name, x := range map[string]struct {
+		note    func(*accessLog)
+		refused bool
+		want    string // from port= on, without the time that it took
+	}{
+		"a call": {func(a *accessLog) {
+			a.call(server.Call{Method: "/l/Get", Peer: peer, Remote: from, Code: codes.OK, Took: time.Second})
+		}, false,
+			"port=api address=192.0.2.9:5 principal=spiffe://a serial=17 method=/l/Get detail=OK took=1s"},
+		"a call that found nothing": {func(a *accessLog) {
+			a.call(server.Call{Method: "/l/Get", Peer: peer, Remote: from, Code: codes.NotFound, Reason: "NOT_FOUND", Detail: "no"})
+		}, false, "port=api address=192.0.2.9:5 principal=spiffe://a serial=17 method=/l/Get detail=NotFound"},
+		"a refused call": {func(a *accessLog) {
+			a.call(server.Call{Method: "/l/Append", Peer: peer, Remote: from, Refused: true, Code: codes.PermissionDenied, Reason: "ROLE", Detail: "needs writer"})
+		}, true, `port=api address=192.0.2.9:5 principal=spiffe://a serial=17 method=/l/Append reason=ROLE detail="needs writer"`},
+		"a request": {func(a *accessLog) {
+			a.request(web.Request{Remote: "192.0.2.9:5", Method: "GET", Path: "/checkpoint", Status: 200, Took: time.Millisecond})
+		}, false, `port=http address=192.0.2.9:5 method="GET /checkpoint" detail=200 took=1ms`},
+		"a probe that says no": {func(a *accessLog) {
+			a.request(web.Request{Remote: "192.0.2.9:5", Method: "GET", Path: "/readyz", Status: 503, Why: "no leader"})
+		}, false, `port=http address=192.0.2.9:5 method="GET /readyz" detail="no leader"`},
+		"a refused request": {func(a *accessLog) {
+			a.request(web.Request{Remote: "192.0.2.9:5", Method: "PUT", Path: "/x", Status: 405, Refused: true, Why: "GET and HEAD only"})
+		}, true, `port=http address=192.0.2.9:5 method="PUT /x" reason=405 detail="GET and HEAD only"`},
+		"a connection that net/http gave up": {func(a *accessLog) { _, _ = a.Write([]byte("http: bad\n")) }, true,
+			`port=http address="" reason=connection detail="http: bad"`},
+		"no member": {func(a *accessLog) { a.peer(from, &noMemberError{cert, errors.New("no member")}) }, true,
+			"port=peer address=192.0.2.9:5 principal=" + string(cert.ID) + " serial=" + serialOf(cert) + ` method=hello reason=no_member detail="no member"`},
+		"a member's hello": {func(a *accessLog) { a.peer(from, errors.New("another cluster")) }, true,
+			`port=peer address=192.0.2.9:5 method=hello reason=hello detail="another cluster"`},
+	} {
+		for _, all := range []bool{false, true} {
+			w := newAccessWorld()
+			w.all.Store(all)
+			x.note(w.accessLog)
+			got := w.lines()
+			if !x.refused && !all {
+				if len(got) != 0 {
+					t.Errorf("%s has a line that nobody asked for: %q", name, got)
+				}
+				continue
+			}
+			msg := map[bool]string{true: "msg=refused ", false: "msg=access "}[x.refused]
+			if len(got) != 1 || !strings.HasSuffix(got[0], msg+x.want) {
+				t.Errorf("%s: %q, want one line that ends with\n%s", name, got, msg+x.want)
+			}
+		}
 	}
 }
