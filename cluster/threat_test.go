@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,6 +23,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
@@ -178,13 +181,20 @@ func TestThreatForgedCheckpoints(t *testing.T) {
 			cosigned = append(cosigned, line(origin+"/"+name, l.signingKey(t, name, "cosigner.key")))
 		}
 		log := line(origin, l.logKey(t))
-		// A certificate's key in place of a cosigner's, with the name and id of the key that is trusted.
+		// Another key in place of the trusted one, with that one's name and id, and with as many bytes.
 		as := func(trusted tlog.Signature, key *pqcrypto.SigningKey) tlog.Signature {
 			raw, err := key.SignStandard([]byte(cp.Text()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			return tlog.Signature{Name: trusted.Name, KeyID: trusted.KeyID, Data: append(make([]byte, 8), raw...)}
+			data := make([]byte, len(trusted.Data))
+			copy(data[8:], raw)
+			return tlog.Signature{Name: trusted.Name, KeyID: trusted.KeyID, Data: data}
+		}
+		// n1's cosigner key signs what another cosigner, or the log, would sign.
+		first := l.signingKey(t, "n1", "cosigner.key")
+		under := func(trusted tlog.Signature) tlog.Signature {
+			return tlog.Signature{Name: trusted.Name, KeyID: trusted.KeyID, Data: line(trusted.Name, first).Data}
 		}
 		root, identity := l.signingKey(t, "pki", "root.key"), l.signingKey(t, "n2", "node.key")
 		for name, x := range map[string]struct {
@@ -200,6 +210,8 @@ func TestThreatForgedCheckpoints(t *testing.T) {
 			"the root key as the log":                   {append([]tlog.Signature{as(log, root)}, cosigned...), tlog.ErrBadSignature},
 			"the root key as a cosigner":                {append([]tlog.Signature{log, as(cosigned[quorum-1], root)}, cosigned[:quorum-1]...), tlog.ErrBadSignature},
 			"an identity key as a cosigner":             {append([]tlog.Signature{log, as(cosigned[quorum-1], identity)}, cosigned[:quorum-1]...), tlog.ErrBadSignature},
+			"one cosigner key as another cosigner":      {append([]tlog.Signature{log, under(cosigned[quorum-1])}, cosigned[:quorum-1]...), tlog.ErrBadSignature},
+			"a cosigner key as the log":                 {append([]tlog.Signature{under(log)}, cosigned...), tlog.ErrBadSignature},
 			"a quorum of cosigner keys and the log key": {append([]tlog.Signature{log}, cosigned[:quorum]...), nil},
 		} {
 			note := tlog.Note{Text: cp.Text(), Signatures: x.sigs}
@@ -231,15 +243,20 @@ func TestThreatIdentityKey(t *testing.T) {
 	if _, err := cl.Get(ctx, 0); err == nil || !strings.Contains(err.Error(), "role") {
 		t.Errorf("a node's identity reads: %v, want a refusal that names the role", err)
 	}
-	// The certificate of a client with the key of a node: the client's session needs the client's key.
-	p.Certificate = strings.TrimSuffix(c.Profile("writer"), ".yaml") + ".crt"
-	if other, err := client.Dial(ctx, p); err == nil {
-		short, stop := context.WithTimeout(ctx, 3*time.Second)
-		defer stop()
-		if _, err = other.Append(short, client.Entry{Payload: []byte("x")}); err == nil {
-			t.Error("a node's key opens a writer's session")
-		}
-		other.Close()
+	// A client's certificate with the node's key. A thief's program does not check that they belong together; the node does.
+	thief := channelOf(t, c, "writer")
+	key, err := pqcrypto.ReadKeyFile(p.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief.Identity = &pki.Identity{Chain: thief.Identity.Chain, Key: key.(*pqcrypto.SigningKey)}
+	raw, err := net.Dial("tcp", c.Nodes()[0].API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if _, err := thief.Client(ctx, raw, pki.NodeID(local.TrustDomain, clusterOf(t, c), "n1")); err == nil || !strings.Contains(err.Error(), lpa.ReasonSignature) {
+		t.Errorf("a node's key opens a writer's session: %v, want a refusal because of the signature", err)
 	}
 	if h, err := dial(t, c, "reader").Head(ctx); err != nil || h.Size != 0 {
 		t.Errorf("afterwards the ledger has %d entries, %v; want none", h.Size, err)

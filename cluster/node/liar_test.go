@@ -498,13 +498,22 @@ func TestLiarForks(t *testing.T) {
 	l.eventually("the fork is counted", func() bool {
 		return l.metric("n1", "cairn_seal_problems_total")+l.metric("n2", "cairn_seal_problems_total") > 0
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	// Appends go on. Whoever waits for a receipt waits in vain, however often the leader asks for signatures.
+	if _, err := l.client.Append(ctx, client.Entry{Key: []byte("later"), Payload: []byte("later")}); err != nil {
+		t.Errorf("an append after the fork: %v", err)
+	}
+	short, stop := context.WithTimeout(ctx, 3*time.Second)
+	defer stop()
+	if a, err := l.client.Append(short, client.Entry{Key: []byte("never sealed"), Payload: []byte("x")}, client.Sealed()); err == nil {
+		t.Errorf("entry %d after the fork has a receipt", a.Index)
+	}
 	for name := range l.http {
 		if sealed := l.metric(name, "cairn_sealed_size"); sealed != float64(first.Index+1) {
 			t.Errorf("%s: %v entries are sealed, want the %d of before the fork", name, sealed, first.Index+1)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testWait)
-	defer cancel()
 	if e, err := l.client.Get(ctx, first.Index); err != nil || string(e.Payload) != "first" {
 		t.Errorf("entry %d is %q, %v", first.Index, e.Payload, err)
 	}
