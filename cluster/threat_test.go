@@ -263,6 +263,34 @@ func TestThreatIdentityKey(t *testing.T) {
 	}
 }
 
+// dialAs connects as a writer with a name of its own, which the cluster's authority certifies.
+func dialAs(t *testing.T, c *local.Cluster, name string) *client.Client {
+	t.Helper()
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
+		}
+	}
+	authority, err := pki.LoadAuthority(filepath.Join(c.Dir(), "pki", "root.crt"), filepath.Join(c.Dir(), "pki", "root.key"))
+	must(err)
+	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA65)
+	must(err)
+	cert, err := authority.IssueIdentity(pki.IssueRequest{
+		ID: pki.ServiceID(local.TrustDomain, name), Roles: pki.RoleWriter, PublicKey: key.Public(), Validity: time.Hour})
+	must(err)
+	p, err := client.LoadProfile(c.Profile("writer"))
+	must(err)
+	dir := t.TempDir()
+	p.State, p.Certificate, p.Key = "", filepath.Join(dir, "c.crt"), filepath.Join(dir, "c.key")
+	must(os.WriteFile(p.Certificate, pki.MarshalPEM(cert), 0o600))
+	must(pqcrypto.WriteKeyFile(p.Key, key))
+	cl, err := client.Dial(t.Context(), p)
+	must(err)
+	t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
 // TestThreatClientKeys: a writer's key appends as that writer only, and an admin's key changes nothing that is there.
 func TestThreatClientKeys(t *testing.T) {
 	c := startCluster(t, 1)
@@ -289,6 +317,11 @@ func TestThreatClientKeys(t *testing.T) {
 		if err != nil || !strings.HasSuffix(e.Principal, x.principal) || string(e.Payload) != x.payload {
 			t.Errorf("entry %d is %q by %s, %v; want %q by …%s", x.index, e.Payload, e.Principal, err, x.payload, x.principal)
 		}
+	}
+	// Names of one length are different names.
+	third, err := append(dialAs(t, c, "writes"), "another writer's")
+	if err != nil || third.Index == second.Index || third.Duplicate {
+		t.Errorf("the append of a writer whose name is as long: %+v, %v; want an entry of its own", third, err)
 	}
 	if _, err := append(admin, "rewritten"); err == nil || !client.IsDefinite(err) {
 		t.Errorf("the admin replaces a payload: %v, want a definite refusal", err)
