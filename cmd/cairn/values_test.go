@@ -231,3 +231,19 @@ func (s *signalling) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// TestKeysOfLines: with --lines a key may have 108 bytes, because the number of the line is added. A longer one is
+// refused before anything is tried.
+func TestKeysOfLines(t *testing.T) {
+	t.Parallel()
+	profile, dir := downProfile(t)
+	lines := filepath.Join(dir, "lines")
+	check(t, os.WriteFile(lines, []byte("a\nb\n"), 0o644))
+	for size, want := range map[int]int{1: exitUnavailable, 108: exitUnavailable, 109: exitUsage, 128: exitUsage} {
+		var errs bytes.Buffer
+		args := []string{"append", "--lines", lines, "--key", strings.Repeat("k", size), "--profile", profile, "--timeout", "200ms"}
+		if code := execute(t.Context(), args, streams{out: &bytes.Buffer{}, err: &errs}); code != want {
+			t.Errorf("a key of %d bytes: exit code %d, want %d; %s", size, code, want, errs.String())
+		}
+	}
+}
