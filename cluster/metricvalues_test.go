@@ -223,6 +223,20 @@ func TestCountersCountOneByOne(t *testing.T) {
 		}
 		return bad
 	})
+
+	// The log stays through a restart, the counters begin anew.
+	if err := c.Stop(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c)
+	if text = scrape(t, c); metric(t, text, "cairn_wal_bytes") < entries*60_000 {
+		t.Errorf("after a restart the Raft log has %v bytes", metric(t, text, "cairn_wal_bytes"))
+	}
+	for _, name := range []string{"cairn_wal_written_bytes_total", "cairn_wal_syncs_total", "cairn_append_seconds_count", "cairn_api_appended_entries_total", "cairn_sealed_checkpoints_total"} {
+		if got, former := metric(t, text, name), metric(t, before, name); got >= former {
+			t.Errorf("after a restart %s is %v, and it was %v after one append", name, got, former)
+		}
+	}
 }
 
 // TestQueueIsMeasured: while a leader has no majority, what waits for a block shows in its metrics and in its status.
