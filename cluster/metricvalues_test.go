@@ -45,7 +45,7 @@ func scrapeName(t *testing.T, c *local.Cluster, name string) string {
 	return scrapeFrom(t, n.HTTPURL())
 }
 
-// samples are the figures of a text that are not what they should be, in a sentence each.
+// wrong says of every figure of a text that is not what it should be, what it is.
 func wrong(t *testing.T, text string, want map[string]float64) (bad []string) {
 	t.Helper()
 	for name, value := range want {
@@ -63,8 +63,7 @@ func soon(t *testing.T, compare func() (bad []string)) {
 	bad := compare()
 	for deadline := time.Now().Add(time.Minute); len(bad) > 0; bad = compare() {
 		if time.Now().After(deadline) { // only ever reached by a failing test
-			t.Errorf("%s", strings.Join(bad, "\n"))
-			return
+			t.Fatal(strings.Join(bad, "\n"))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
