@@ -49,7 +49,7 @@ func newAuditWorld(t *testing.T) *auditWorld {
 		var leaves [][]byte
 		var bundle []byte
 		for i := range size {
-			e := ledger.Entry{Time: int64(1_700_000_000_000_000 + i), Principal: "spiffe://example.org/svc/w", Payload: fmt.Appendf(nil, "entry %d", i)}
+			e := ledger.Entry{Kind: ledger.KindPayload, Time: int64(1_700_000_000_000_000 + i), Principal: "spiffe://example.org/svc/w", Body: fmt.Appendf(nil, "entry %d", i)}
 			leaves = append(leaves, e.AppendLeaf(nil))
 			bundle = merkle.AppendEntryBundle(bundle, leaves[i])
 		}
