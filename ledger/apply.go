@@ -15,8 +15,10 @@ const (
 	groupBlocks = 256
 
 	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each pair. It is the
-	// largest block and its outcomes with an idempotency record for every entry, its offsets and its share of a tile.
-	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize + 4096
+	// largest block and its outcomes with an idempotency record for every entry, its offsets and its share of a tile, and
+	// rows of a program.
+	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize +
+		rowBytesPerCommit + MaxStateKey + MaxStateValue + 4096
 
 	entryCommitSize = 9 + 32 + keyRefSize + 16 + 8 + 36
 
@@ -58,6 +60,7 @@ type applierState struct {
 	pairs   []Pair
 	bytes   int
 	blocks  int
+	state   programState
 	pending map[[32]byte]keyRef // idempotency keys that are in pairs
 	records []*record
 	full    []merkle.Tile
@@ -95,7 +98,7 @@ func (l *Ledger) ApplyMany(entries []Committed) ([][]Result, error) {
 	}
 	results := make([][]Result, len(entries))
 	for i := range entries {
-		if a := &l.applier; a.blocks >= groupBlocks || a.blocks > 0 && a.bytes+commitSize(entries[i].Block) > groupBytes {
+		if a := &l.applier; a.blocks >= groupBlocks || a.blocks > 0 && a.bytes+a.state.bytes+commitSize(entries[i].Block) > groupBytes {
 			if err := l.flush(); err != nil {
 				return nil, l.fail(err)
 			}
@@ -307,12 +310,27 @@ func (l *Ledger) flush() error {
 	if a.blocks == 0 {
 		return nil
 	}
-	pairs := a.pairs
+	pairs, rows := a.pairs, a.state.rows()
+	var err error
 	if a.overlapping {
-		var err error
 		if pairs, err = l.missing(pairs); err != nil {
 			return err
 		}
+		if rows, err = l.missing(rows); err != nil {
+			return err
+		}
+	} else if len(rows) > 0 {
+		old, err := a.state.expired(2 * len(rows))
+		if err != nil {
+			return errors.Wrapf(err, "look for rows to delete at raft index %d", a.pos.RaftIndex)
+		}
+		rows = append(rows, old...)
+	}
+	if rows, err = l.commitRows(rows); err != nil {
+		return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
+	}
+	if len(rows) > 0 {
+		pairs = append(pairs[:len(pairs):len(pairs)], rows...)
 	}
 	// Every commit carries its position, in an overlap too: the commits that hold later positions may yet be lost, and
 	// then what is written here must not lie beyond the newest position. There it hides nothing: its version is lower.
@@ -322,7 +340,8 @@ func (l *Ledger) flush() error {
 			return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 		}
 	}
-	l.durable.committed(l.store, a.pos, a.bytes)
+	l.durable.committed(l.store, a.pos, a.bytes+a.state.bytes)
+	a.state.commit(a.pos.Size)
 	l.publish()
 	// The store keeps the pairs' slices but not the slice of pairs, and it is done with that.
 	clear(a.pairs)
@@ -333,6 +352,25 @@ func (l *Ledger) flush() error {
 	a.records, a.full = a.records[:0], a.full[:0]
 	l.grown.reach(a.pos.Size)
 	return l.promoteSealed()
+}
+
+// commitRows commits rows until the rest is few enough to go with the position, and returns the rest. Rows
+// above the position that a crash leaves behind are rows of the future, which nothing reads.
+func (l *Ledger) commitRows(rows []Pair) (rest []Pair, err error) {
+	for {
+		n, size := 0, 0
+		for n < len(rows) && n < rowsPerCommit && size < rowBytesPerCommit {
+			size += len(rows[n].Key) + len(rows[n].Value) + pairOverhead
+			n++
+		}
+		if n == len(rows) {
+			return rows, nil
+		}
+		if err := l.store.Commit(l.applier.pos.RaftIndex, rows[:n:n]); err != nil {
+			return nil, err
+		}
+		rows = rows[n:]
+	}
 }
 
 // missing returns the pairs that the store does not hold; it must hold none with another value.
@@ -384,6 +422,8 @@ func kindName(key []byte) string {
 		return "tile"
 	case kindKey:
 		return "idempotency record"
+	case kindState:
+		return "row of the program's state"
 	default:
 		return "record"
 	}

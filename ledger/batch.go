@@ -33,12 +33,13 @@ type Batch struct {
 	// ExpectedSize, when not nil, lets the batch append only to a ledger of exactly this size. A retry that finds
 	// all of its entries stored, one of them at index ExpectedSize, succeeds as a duplicate.
 	ExpectedSize *uint64
+	outcomes     int // bytes that the outcomes may take; set by Validate
 }
 
-// Size returns the bytes that the batch adds to a block: what queues and block limits count. Each entry counts at
-// least 64 bytes.
+// Size returns the bytes that the batch adds to a block and, after Validate, to its outcomes: what queues and block
+// limits count. Each entry counts at least 64 bytes.
 func (b *Batch) Size() int {
-	n := batchHeaderSize
+	n := batchHeaderSize + b.outcomes
 	for i := range b.Entries {
 		n += max(minEntryCharge, b.entrySize(i))
 	}
@@ -49,9 +50,14 @@ func (b *Batch) entrySize(i int) int {
 	return entryHeaderSize + len(b.Principal) + len(b.Entries[i].Key) + len(b.Entries[i].Body)
 }
 
-// Validate reports whether the batch can be put into a block: kinds, lengths, and no key twice with different bodies.
+// Validate reports whether the batch can be put into a block of a ledger with this program (nil is Log): kinds, lengths,
+// bodies that the program understands, room in each leaf for the largest outcome, and no key twice with different bodies.
 // Its errors have the cause ErrBadBatch.
-func (b *Batch) Validate() error {
+func (b *Batch) Validate(p Program) error {
+	if p == nil {
+		p = Log{}
+	}
+	b.outcomes = 0
 	if len(b.Principal) == 0 || len(b.Principal) > MaxPrincipalSize {
 		return errors.Wrapf(ErrBadBatch, "principal of %d bytes, want 1 to %d", len(b.Principal), MaxPrincipalSize)
 	}
@@ -70,6 +76,14 @@ func (b *Batch) Validate() error {
 		if limit := MaxBody(b.Principal, len(e.Key)); len(e.Body) > limit {
 			return errors.Wrapf(ErrBadBatch, "entry %d: %s of %d bytes, at most %d", i, e.Kind, len(e.Body), limit)
 		}
+		most, err := maxOutcome(p, e.Kind, e.Body)
+		if err != nil {
+			return errors.Wrapf(ErrBadBatch, "entry %d: %v", i, err)
+		}
+		if n := b.entrySize(i); n+most > MaxLeafSize {
+			return errors.Wrapf(ErrBadBatch, "entry %d: %d bytes and an outcome of up to %d, together at most %d", i, n, most, MaxLeafSize)
+		}
+		b.outcomes += most
 		if len(e.Key) == 0 || len(b.Entries) == 1 {
 			continue
 		}

@@ -77,6 +77,11 @@ func TestBlockDetectsEveryFlip(t *testing.T) {
 	}
 }
 
+// anything is a program that understands every body.
+type anything struct{ Log }
+
+func (anything) MaxOutcome(Kind, []byte) (int, error) { return 0, nil }
+
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	payload := func(n int) []byte { return make([]byte, n) }
@@ -99,7 +104,7 @@ func TestValidate(t *testing.T) {
 		"key twice, two kinds":  {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Key: []byte("key")}, {Kind: KindCommand, Key: []byte("key")}}}, "twice"},
 		"too many bytes":        {Batch{Principal: "p", Entries: []NewEntry{{Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}, {Kind: KindPayload, Body: payload(60000)}}}, "batch of"},
 	} {
-		err := c.b.Validate()
+		err := c.b.Validate(anything{})
 		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrBadBatch) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}

@@ -35,7 +35,7 @@ type replica struct {
 func (r *replica) open(store ledger.Store) {
 	r.t.Helper()
 	var err error
-	r.l, err = ledger.Open(store, ledger.Config{Group: 3, Origin: origin, Start: r.mark})
+	r.l, err = ledger.Open(store, ledger.Config{Group: 3, Origin: origin, Start: r.mark, Program: r.h.program()})
 	if err != nil {
 		r.t.Fatalf("%v: open at %+v: %v", r.h, r.mark, err)
 	}
@@ -73,6 +73,7 @@ func (r *replica) advanceMark() {
 			r.t.Fatalf("summary %+v became %+v, %v", s, parsed, err)
 		}
 		r.mark = s
+		r.l.Marked(s)
 		if r.marked != nil {
 			r.marked()
 		}
@@ -101,9 +102,12 @@ func (r *replica) finish() {
 func TestMemoryCrashes(t *testing.T) {
 	t.Parallel()
 	marks := 0
-	for seed := range uint64(6) {
-		h := newHistory(1000 + seed)
-		h.grow(t, 400, 1500)
+	for seed := range uint64(12) {
+		h, payload := newHistory(1000+seed), 1500
+		if seed >= 6 {
+			h, payload = newAccounts(1000+seed), 700
+		}
+		h.grow(t, 400, payload)
 		r := &replica{t: t, h: h, rng: rand.New(rand.NewPCG(seed, 3))}
 		store := memstore.New(memstore.Options{MemtableSize: 100 << 10, MaxUnflushed: 1 + int(seed%3)})
 		r.open(store)
@@ -151,7 +155,7 @@ func TestMemoryCrashes(t *testing.T) {
 			t.Fatalf("%v: sealed %+v after a clean close, want %d", h, s, r.sealed)
 		}
 	}
-	if marks < 12 {
+	if marks < 24 {
 		t.Errorf("only %d crashes with a mark: the test shows little", marks)
 	}
 }
@@ -244,7 +248,7 @@ func TestBadgerCrashes(t *testing.T) {
 
 func testBadgerCrashes(t *testing.T, o badgerstore.Options) {
 	const seed = 0
-	h := newHistory(2000 + seed)
+	h := newAccounts(2000 + seed)
 	h.grow(t, 700, 1500)
 	r := &replica{t: t, h: h, rng: rand.New(rand.NewPCG(seed, 4))}
 	o.Dir = t.TempDir()

@@ -22,12 +22,16 @@ func (l *Ledger) decide(block *Block) (results []Result, accepted []*BlockEntry,
 	}
 	results = make([]Result, len(block.Batches))
 	size := l.applier.pos.Size
+	l.applier.state.block = 0
 	for i := range block.Batches {
-		if err := d.batch(&block.Batches[i], size, &results[i]); err != nil {
+		if err := d.batch(block.Time, &block.Batches[i], size, &results[i]); err != nil {
 			return nil, nil, nil, err
 		}
 		size = results[i].Size
 		results[i].Time = block.Time
+	}
+	if d.outcomes != nil {
+		d.outcomes = d.outcomes[:len(d.accepted)]
 	}
 	return results, d.accepted, d.outcomes, nil
 }
@@ -36,7 +40,9 @@ func (l *Ledger) decide(block *Block) (results []Result, accepted []*BlockEntry,
 type decision struct {
 	l        *Ledger
 	accepted []*BlockEntry
-	outcomes [][]byte // of accepted; nil while none has one
+	// outcomes has those of accepted, and is nil while none has one; outcomeBytes is their sum.
+	outcomes     [][]byte
+	outcomeBytes int
 	// room for the results of the batches to come
 	indexes   []uint64
 	duplicate []bool
@@ -48,13 +54,16 @@ type decision struct {
 // stored with the same body are duplicates; a batch that has an expected size and would append must find exactly
 // that size; one that would append nothing must find that size or be the retry of the batch that did, which shows in
 // one of its entries being stored at that very index.
-func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
+//
+// Then the program decides what is to be appended. What it puts for a batch that is refused is dropped.
+func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) error {
 	a := &d.l.applier.applierState
 	n := len(b.Entries)
 	indexes, duplicate := d.indexes[:n:n], d.duplicate[:n:n]
 	d.indexes, d.duplicate = d.indexes[n:], d.duplicate[n:]
 
 	mark, staged := len(d.accepted), len(a.pairs)
+	outcomeBytes := d.outcomeBytes
 	next := size
 	refuse := func(err error) {
 		for _, p := range a.pairs[staged:] {
@@ -62,6 +71,8 @@ func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
 		}
 		clear(a.pairs[staged:])
 		a.pairs, d.accepted = a.pairs[:staged], d.accepted[:mark]
+		a.state.undo()
+		d.outcomeBytes = outcomeBytes
 		res.Err, res.Size = err, size
 	}
 	atExpected := false
@@ -99,9 +110,23 @@ func (d *decision) batch(b *BlockBatch, size uint64, res *Result) error {
 		refuse(&SizeMismatchError{Expected: *b.ExpectedSize, Actual: size})
 		return nil
 	}
+	refused, err := d.run(time, mark, size)
+	if err != nil {
+		return err
+	}
+	if refused != nil {
+		for i := range duplicate { // of the new entries to the place in the batch
+			if duplicate[i] && i <= refused.Entry {
+				refused.Entry++
+			}
+		}
+		refuse(refused)
+		return nil
+	}
 	for _, p := range a.pairs[staged:] {
 		a.bytes += len(p.Key) + len(p.Value) + pairOverhead
 	}
+	a.state.keep()
 	res.Indexes, res.Duplicate, res.Size = indexes, duplicate, next
 	return nil
 }

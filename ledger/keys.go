@@ -14,6 +14,7 @@ const (
 	kindTile    = 'h'
 	kindKey     = 'k'
 	kindSealed  = 'c'
+	kindState   = 's'
 )
 
 // keyspace makes the keys of one group.

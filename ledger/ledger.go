@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2
 	maxOriginSize = 1024
 
 	// tileLevels is how many levels of tiles a tree of 2^63 entries has.
@@ -30,6 +30,8 @@ type Config struct {
 	Group  uint64  // the ledger's group id: prefix of all of its keys
 	Origin string  // the ledger's name, 1 to 1,024 bytes
 	Start  Summary // of the Raft log's mark: replay begins behind it
+	// Program decides the entries; nil is Log.
+	Program Program
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
 	// identity of a new ledger; Err is ErrReadOnly from the start, and Apply and SetSealed return
 	// it.
@@ -47,9 +49,11 @@ type Head struct {
 // Ledger is one replica's copy of a ledger. See the package documentation for what may run at the
 // same time.
 type Ledger struct {
-	cfg   Config
-	keys  keyspace
-	store Store
+	cfg     Config
+	keys    keyspace
+	store   Store
+	program Program
+	isLog   bool // program is Log
 
 	view   atomic.Pointer[view]
 	blocks *lru[uint64, *record]       // by end
@@ -69,6 +73,7 @@ type Ledger struct {
 	}
 	durable durability
 	ignored ignored
+	refused refused
 	// storedAtOpen is the newest raft index that the store held when it was opened.
 	storedAtOpen uint64
 
@@ -108,6 +113,13 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 		blocks: newLRU[uint64, *record](blockCacheBytes),
 		tiles:  newLRU[tileID, []merkle.Hash](tileCacheTiles),
 	}
+	if l.program = cfg.Program; l.program == nil {
+		l.program = Log{}
+	}
+	_, l.isLog = l.program.(Log)
+	if name := l.program.Name(); len(name) == 0 || len(name) > maxProgramName {
+		return nil, errors.Newf("open ledger: a program with a name of %d bytes, want 1 to %d", len(name), maxProgramName)
+	}
 	if cfg.ReadOnly {
 		_ = l.fail(ErrReadOnly)
 	}
@@ -145,12 +157,32 @@ func (l *Ledger) checkIdentity() error {
 	if v := binary.BigEndian.Uint16(got); v != formatVersion {
 		return &IdentityError{"format version", fmt.Sprint(v), fmt.Sprint(formatVersion)}
 	}
-	return &IdentityError{"origin", fmt.Sprintf("%q", got[2:len(got)-4]), fmt.Sprintf("%q", l.cfg.Origin)}
+	origin, program, ok := parseMeta(got[2 : len(got)-4])
+	if !ok {
+		return &CorruptError{What: "identity", Err: errors.Newf("%d bytes", len(got))}
+	}
+	if origin != l.cfg.Origin {
+		return &IdentityError{"origin", fmt.Sprintf("%q", origin), fmt.Sprintf("%q", l.cfg.Origin)}
+	}
+	return &IdentityError{"program", fmt.Sprintf("%q", program), fmt.Sprintf("%q", l.program.Name())}
+}
+
+func parseMeta(b []byte) (origin, program string, ok bool) {
+	if len(b) < 2 {
+		return "", "", false
+	}
+	n := int(binary.BigEndian.Uint16(b))
+	if n > len(b)-2 {
+		return "", "", false
+	}
+	return string(b[2 : 2+n]), string(b[2+n:]), true
 }
 
 func (l *Ledger) marshalMeta() []byte {
 	b := binary.BigEndian.AppendUint16(nil, formatVersion)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(l.cfg.Origin)))
 	b = append(b, l.cfg.Origin...)
+	b = append(b, l.program.Name()...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -174,6 +206,7 @@ func (l *Ledger) restore() error {
 	}
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
+	l.applier.state.init(l.store, l.keys, start.Size, stored.Size)
 	l.durable.init(start)
 	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
 	for level := range v.partial {

@@ -56,13 +56,19 @@ func apply(t testing.TB, h *history, l *ledger.Ledger, from, to int) {
 // TestDifferential applies one random history to the model, to memstore and to badgerstore, in random groups.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(8) {
 		h := newHistory(seed)
+		if seed >= 4 {
+			h = newAccounts(seed)
+		}
 		h.grow(t, 400, 50)
 		badgerStore := openBadger(t, t.TempDir(), 0)
 		stores := map[string]ledger.Store{"memstore": memstore.New(memstore.Options{MemtableSize: 8 << 10}), "badgerstore": badgerStore}
 		for name, store := range stores {
-			l := open(t, store, ledger.Summary{})
+			l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: origin, Program: h.program()})
+			if err != nil {
+				t.Fatal(err)
+			}
 			rng := rand.New(rand.NewPCG(seed, 99))
 			for n := 0; n < len(h.entries); {
 				k := min(len(h.entries), n+1+rng.IntN(20))

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 	"github.com/cairnledger/cairn/merkle"
 )
 
@@ -20,6 +22,8 @@ type model struct {
 	roots  []merkle.Hash       // of every size
 	tree   *merkle.Tree
 	time   int64
+	// accounts is what the program accounts knows; nil when the program is log.
+	accounts accounts.Model
 }
 
 type modelKey struct {
@@ -45,9 +49,10 @@ func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
 func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	r := ledger.Result{Size: m.size(), Time: time}
 	fresh := map[string]modelKey{}
-	var add [][]byte
+	var add []ledger.Entry
+	var at []int // of add in the batch
 	retry := false
-	for _, e := range b.Entries {
+	for i, e := range b.Entries {
 		index := m.size() + uint64(len(add))
 		k := b.Principal + "\x00" + string(e.Key)
 		old, ok := fresh[k]
@@ -65,14 +70,27 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 		}
 		fresh[k] = modelKey{index, e.Kind, e.Body}
 		r.Indexes, r.Duplicate = append(r.Indexes, index), append(r.Duplicate, false)
-		entry := ledger.Entry{Kind: e.Kind, Time: time, Principal: b.Principal, Key: e.Key, Body: e.Body}
-		add = append(add, entry.AppendLeaf(nil))
+		add = append(add, ledger.Entry{Kind: e.Kind, Time: time, Principal: b.Principal, Key: e.Key, Body: e.Body})
+		at = append(at, i)
 	}
 	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
 		return ledger.Result{Size: m.size(), Time: time, Err: &ledger.SizeMismatchError{Expected: *b.ExpectedSize, Actual: m.size()}}
 	}
+	after := maps.Clone(m.accounts)
+	for i := range add {
+		e := &add[i]
+		if e.Kind == ledger.KindPayload {
+			continue
+		}
+		if _, err := (accounts.Program{}).MaxOutcome(e.Kind, e.Body); err != nil {
+			return ledger.Result{Size: m.size(), Time: time, Err: &ledger.RefusedError{Reason: ledger.RefusedNotUnderstood, Entry: at[i], Err: err}}
+		}
+		e.Outcome = after.Decide(e.Body)
+	}
+	m.accounts = after
 	maps.Copy(m.keys, fresh)
-	for _, leaf := range add {
+	for _, e := range add {
+		leaf := e.AppendLeaf(nil)
 		m.leaves = append(m.leaves, leaf)
 		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
 		m.roots = append(m.roots, m.tree.Root())
@@ -91,6 +109,37 @@ type history struct {
 	results [][]ledger.Result
 	sizes   []uint64 // after each entry
 	now     int64
+	// accounts has the accounts after each entry; nil when the program is log.
+	accounts []accounts.Model
+}
+
+// newAccounts is a history of a ledger whose program is accounts.
+func newAccounts(seed uint64) *history {
+	h := newHistory(seed)
+	h.model.accounts, h.accounts = accounts.Model{}, []accounts.Model{}
+	return h
+}
+
+func (h *history) program() ledger.Program {
+	if h.accounts == nil {
+		return nil
+	}
+	return accounts.Program{}
+}
+
+// command returns a random command, the same for the same n.
+func (h *history) command(n int) []byte {
+	rng := rand.New(rand.NewPCG(uint64(n), 11))
+	account := func() uint64 { return rng.Uint64N(12) }
+	switch rng.IntN(20) {
+	case 0:
+		return []byte("no command")
+	case 1, 2, 3:
+		return accounts.Sum(account(), account()+6)
+	case 4, 5:
+		return accounts.Open(account(), rng.Uint64N(500))
+	}
+	return accounts.Transfer(account(), account(), rng.Uint64N(60))
 }
 
 func newHistory(seed uint64) *history {
@@ -140,6 +189,9 @@ func (h *history) grow(t testing.TB, n, payload int) {
 		h.entries = append(h.entries, e)
 		h.results = append(h.results, results)
 		h.sizes = append(h.sizes, h.model.size())
+		if h.accounts != nil {
+			h.accounts = append(h.accounts, maps.Clone(h.model.accounts))
+		}
 	}
 }
 
@@ -166,6 +218,16 @@ func (h *history) batch(payload int) ledger.Batch {
 			for i := range e.Body {
 				e.Body[i] = byte(rng.Uint32())
 			}
+		}
+		if h.accounts != nil && rng.IntN(2) == 0 {
+			n := rng.IntN(100_000)
+			if len(e.Key) > 0 {
+				if n = rng.IntN(60); rng.IntN(2) == 0 {
+					n += 1000 * rng.IntN(1000)
+				}
+				e.Key = fmt.Appendf(nil, "command %d", n)
+			}
+			e.Kind, e.Body = ledger.KindCommand, h.command(n)
 		}
 		b.Entries = append(b.Entries, e)
 	}
@@ -212,6 +274,39 @@ func sameResult(got, want ledger.Result) error {
 	return nil
 }
 
+// checkAccounts compares the program's rows with the model after the first n entries.
+func (h *history) checkAccounts(t testing.TB, l *ledger.Ledger, n int) {
+	t.Helper()
+	if h.accounts == nil {
+		return
+	}
+	want := accounts.Model{}
+	if n > 0 {
+		want = h.accounts[n-1]
+	}
+	state := l.State()
+	got, last := accounts.Model{}, uint64(0)
+	err := state.Range(nil, nil, func(key, value []byte) bool {
+		account := binary.BigEndian.Uint64(key[1:])
+		if len(got) > 0 && account <= last {
+			t.Fatalf("%v: account %d comes after %d", h, account, last)
+		}
+		got[account], last = binary.BigEndian.Uint64(value), account
+		return true
+	})
+	if err != nil || !maps.Equal(got, want) {
+		t.Fatalf("%v: accounts at size %d: %v, %v; want %v", h, state.Size(), got, err, want)
+	}
+	for account := range uint64(12) {
+		key := binary.BigEndian.AppendUint64([]byte{'a'}, account)
+		value, found, err := state.Get(key)
+		balance, ok := want[account]
+		if err != nil || found != ok || found && binary.BigEndian.Uint64(value) != balance {
+			t.Fatalf("%v: account %d at size %d: %x, %t, %v; want %d, %t", h, account, state.Size(), value, found, err, balance, ok)
+		}
+	}
+}
+
 // checkState compares everything readable with the model after the first n entries.
 func (h *history) checkState(t testing.TB, l *ledger.Ledger, n int) {
 	t.Helper()
@@ -221,6 +316,7 @@ func (h *history) checkState(t testing.TB, l *ledger.Ledger, n int) {
 		t.Fatalf("%v: head %+v, want %+v", h, head, want)
 	}
 	size := want.Size
+	h.checkAccounts(t, l, n)
 	for first := uint64(0); first < size; {
 		leaves, err := l.Leaves(first, 100, 1<<20)
 		if err != nil {

@@ -46,7 +46,7 @@ func TestUnknownFormatVersion(t *testing.T) {
 	}
 	f := &flipper{Store: store.Reopen(), flip: func(key, v []byte) ([]byte, error) {
 		if key[8] == 'm' {
-			binary.BigEndian.PutUint16(v, 2)
+			binary.BigEndian.PutUint16(v, 3)
 			end := len(v) - 4
 			binary.BigEndian.PutUint32(v[end:], crc32.Checksum(v[:end], crc32.MakeTable(crc32.Castagnoli)))
 		}
@@ -54,8 +54,8 @@ func TestUnknownFormatVersion(t *testing.T) {
 	}}
 	var id *ledger.IdentityError
 	_, err := ledger.Open(f, ledger.Config{Group: 1, Origin: origin})
-	if !errors.As(err, &id) || id.Field != "format version" || id.Stored != "2" {
-		t.Errorf("open a store of format version 2: %v, want an *IdentityError about the version", err)
+	if !errors.As(err, &id) || id.Field != "format version" || id.Stored != "3" {
+		t.Errorf("open a store of format version 3: %v, want an *IdentityError about the version", err)
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error)
 		batch.Entries[i] = ledger.NewEntry{Kind: ledger.KindPayload, Key: e.Key, Body: e.Payload}
 		call.keyed = call.keyed && len(e.Key) > 0
 	}
-	if err := batch.Validate(); err != nil {
+	if err := batch.Validate(nil); err != nil {
 		return nil, invalid("%v", err)
 	}
 	call.bytes = batch.Size()

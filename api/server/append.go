@@ -60,7 +60,7 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch of %d bytes, at most %d", size, s.limits.BatchBytes)).
 			limit("batch bytes", uint64(s.limits.BatchBytes), uint64(size), 0)
 	}
-	return b, b.Validate()
+	return b, b.Validate(s.cfg.Backend.Ledger().Program())
 }
 
 // appended turns the ledger's decision into a response, and waits for the seal if that was asked for.

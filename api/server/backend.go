@@ -16,7 +16,7 @@ type Backend interface {
 	// Append replicates a batch and returns when it is applied here, or when that will never be known.
 	//
 	// The error is nil when the batch was decided: Result.Err then says whether it was refused by the ledger itself
-	// (*ledger.ConflictError, *ledger.SizeMismatchError). Otherwise the error is one of *NotLeaderError, *OverloadedError,
+	// (*ledger.ConflictError, *ledger.SizeMismatchError, *ledger.RefusedError). Otherwise the error is one of *NotLeaderError, *OverloadedError,
 	// ErrStopped (definite: the batch never entered the log) or wraps ErrIndefinite. An error of the context is definite only
 	// if the backend returns it before the batch was handed to Raft; after that the backend wraps ErrIndefinite.
 	Append(ctx context.Context, b ledger.Batch) (ledger.Result, error)
@@ -47,6 +47,7 @@ type Backend interface {
 
 // Ledger is what the services read of a replica; *ledger.Ledger has it.
 type Ledger interface {
+	Program() ledger.Program
 	Head() ledger.Head
 	Leaf(index uint64) ([]byte, error)
 	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)

@@ -37,6 +37,7 @@ const (
 	// The ledger's answer.
 	ReasonKeyConflict  = "KEY_CONFLICT"
 	ReasonSizeMismatch = "SIZE_MISMATCH"
+	ReasonRefused      = "REFUSED" // the ledger's program cannot decide an entry of the batch
 	ReasonNotFound     = "NOT_FOUND"
 	ReasonNotSealed    = "NOT_SEALED"
 	ReasonCorrupt      = "CORRUPT" // this node's copy is damaged; another one's may not be
@@ -133,6 +134,7 @@ func explain(err error) *refusal {
 		overload *OverloadedError
 		conflict *ledger.ConflictError
 		size     *ledger.SizeMismatchError
+		refused  *ledger.RefusedError
 		missing  *ledger.NotFoundError
 		corrupt  *ledger.CorruptError
 	)
@@ -165,6 +167,8 @@ func explain(err error) *refusal {
 		r := refuse(codes.FailedPrecondition, ReasonSizeMismatch, err.Error())
 		r.detail = &cairnv1.ErrorDetail{Cause: &cairnv1.ErrorDetail_SizeMismatch{SizeMismatch: &cairnv1.SizeMismatch{Expected: size.Expected, Actual: size.Actual}}}
 		return r
+	case errors.As(err, &refused):
+		return refuse(codes.InvalidArgument, ReasonRefused, err.Error())
 	case errors.Is(err, ledger.ErrBadBatch):
 		return refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
 	case errors.As(err, &missing):

@@ -127,6 +127,12 @@ func (n *node) registerMetrics() {
 			ConstLabels: prometheus.Labels{"reason": string(reason)},
 		}, func() float64 { return float64(n.ledger.Ignored(reason)) }))
 	}
+	for _, reason := range ledger.RefuseReasons {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "cairn_ledger_ignored_batches_total", Help: "Batches of good blocks that the ledger's program could not decide, without effect, since the start, those of the replay included, by reason.",
+			ConstLabels: prometheus.Labels{"reason": string(reason)},
+		}, func() float64 { return float64(n.ledger.Refused(reason)) }))
+	}
 	m.gauge("cairn_clock_offset_seconds", "How far this node's clock is ahead of the median of the members' clocks; negative when it is behind.",
 		func() float64 { return r.ClockAhead().Seconds() })
 	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",

@@ -105,7 +105,7 @@ func (c *call) fail(err error) {
 }
 
 func (p *process) serveAppend(c *call, b ledger.Batch) {
-	if err := b.Validate(); err != nil {
+	if err := b.Validate(p.ledger.Program()); err != nil {
 		c.fail(err)
 		return
 	}

@@ -32,7 +32,6 @@ type Log struct {
 	// with the write lock.
 	mu       sync.RWMutex
 	groups   map[uint64]*groupState
-	caches   caches
 	segments []*segment // oldest first; the last one is active
 	active   *segment
 
@@ -84,7 +83,9 @@ func (l *Log) Stats() Stats {
 	for _, seg := range l.segments {
 		s.Bytes += seg.end
 	}
-	s.CacheBytes = l.caches.bytes
+	for _, g := range l.groups {
+		s.CacheBytes += g.recent.bytes
+	}
 	return s
 }
 

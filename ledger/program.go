@@ -1,0 +1,240 @@
+package ledger
+
+import (
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/cockroachdb/errors"
+)
+
+// Program decides the entries of a ledger: it gives each entry an outcome and keeps state. Every
+// replica runs it on the same entries, in the same order, and must get the same outcomes and state.
+// So a program is a pure function of its arguments: it has no clock but the entry's time, no
+// randomness, no iteration over maps, no I/O, and nothing that it remembers between two calls but
+// the rows of its View. docs/programs.md tells how to write one; ledger/programtest tests one.
+//
+// One Program may decide the entries of several ledgers, and of one ledger several times over: after
+// a stop, entries are decided again.
+type Program interface {
+	// Name names the program, in 1 to 64 bytes. A store that one program wrote is refused to others.
+	Name() string
+	// Version tells apart programs of one name that decide differently.
+	Version() uint32
+	// MaxOutcome returns the largest outcome in bytes that an entry of this kind and body can have,
+	// whatever the state. An error says that the program does not understand the body: a batch with
+	// such an entry has no effect. It is called before an entry is proposed, too, by any goroutine.
+	MaxOutcome(kind Kind, body []byte) (int, error)
+	// Decide returns the outcome of an entry whose body MaxOutcome understands. It reads the state as
+	// the entries before left it and puts what changes. The ledger keeps the outcome. A panic refuses
+	// the batch of the entry (RefusedPanic).
+	Decide(view View, in *Input) (outcome []byte)
+}
+
+// Input is an entry that a Program decides. Its slices alias the block: a program neither changes
+// nor keeps them.
+type Input struct {
+	Index                uint64
+	Kind                 Kind  // KindPayload or KindCommand
+	Time                 int64 // ledger time, µs since the Unix epoch
+	Principal, Key, Body []byte
+}
+
+// View is a program's state while it decides one entry: rows of a key and a value, ordered by key,
+// as the entries before, in the same batch too, left them. The slices that a View returns must not
+// be changed, and not be kept beyond Decide. A View is used by the goroutine of Decide alone.
+//
+// Where the store cannot be read, or a limit is passed, a method does not return; what Decide does
+// about that has no effect.
+type View interface {
+	// Get returns the value of a row, which may be empty, and whether there is such a row.
+	Get(key []byte) (value []byte, found bool)
+	// Range returns the rows with from <= key < to in ascending order of keys; an empty to means to
+	// the end. Put must not be called while it runs.
+	Range(from, to []byte) iter.Seq2[[]byte, []byte]
+	// Put writes a row; there is no deletion. It copies key and value.
+	Put(key, value []byte)
+}
+
+// What a program may write. A batch that passes a limit is refused (RefusedWrites).
+const (
+	// MaxStateKey is the largest key of a row, in bytes; the smallest has one.
+	MaxStateKey = 4096
+	// MaxStateValue is the largest value of a row, in bytes. It stays below the size at which Badger
+	// moves values out of its tree, from where nothing is ever removed.
+	MaxStateValue = 20 << 10
+	// MaxBlockWrites is the largest sum of the keys and values that the entries of one block put, in
+	// bytes.
+	MaxBlockWrites = 16 << 20
+
+	maxProgramName = 64
+)
+
+// Log is the program of a ledger that only records: it takes payloads, gives no outcomes and has no
+// state.
+type Log struct{}
+
+// Name implements Program.
+func (Log) Name() string { return "log" }
+
+// Version implements Program.
+func (Log) Version() uint32 { return 1 }
+
+// MaxOutcome implements Program.
+func (Log) MaxOutcome(kind Kind, _ []byte) (int, error) {
+	if kind != KindPayload {
+		return 0, errors.Newf("the program log takes payloads alone, not a %s", kind)
+	}
+	return 0, nil
+}
+
+// Decide implements Program.
+func (Log) Decide(View, *Input) []byte { return nil }
+
+// maxOutcome asks the program about an entry.
+func maxOutcome(p Program, kind Kind, body []byte) (int, error) {
+	if kind == KindRecord {
+		return 0, errors.New("this ledger takes no records from callers")
+	}
+	return p.MaxOutcome(kind, body)
+}
+
+// RefuseReason is why a batch of a good block was refused by what the program made of it, in one
+// word for metrics.
+type RefuseReason string
+
+// The reasons for which a batch is refused on account of the program. Each is a function of the
+// blocks before, so every replica refuses the same batches.
+const (
+	// RefusedNotUnderstood: Program.MaxOutcome does not understand an entry.
+	RefusedNotUnderstood RefuseReason = "not_understood"
+	// RefusedTooLarge: a leaf could pass MaxLeafSize, or the outcomes of the block pass
+	// MaxBlockOutcomes.
+	RefusedTooLarge RefuseReason = "too_large"
+	// RefusedOutcome: an outcome is longer than Program.MaxOutcome said. The program has a bug.
+	RefusedOutcome RefuseReason = "outcome"
+	// RefusedWrites: a row passes a limit, or the rows of the block do. The program has a bug.
+	RefusedWrites RefuseReason = "writes"
+	// RefusedPanic: Program.MaxOutcome or Decide panicked. The program has a bug.
+	RefusedPanic RefuseReason = "panic"
+)
+
+// RefuseReasons are all of them.
+var RefuseReasons = []RefuseReason{RefusedNotUnderstood, RefusedTooLarge, RefusedOutcome, RefusedWrites, RefusedPanic}
+
+// RefusedError refuses a whole batch, definitely: the program cannot decide one of its entries.
+type RefusedError struct {
+	Reason RefuseReason
+	Entry  int // position in the batch
+	Err    error
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("entry %d of the batch is refused (%s): %v", e.Entry, e.Reason, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// refused counts the refused batches since Open, those of a replay included.
+type refused struct {
+	notUnderstood, tooLarge, outcome, writes, panicked atomic.Uint64
+	// stack is of the newest panic.
+	stack atomic.Pointer[string]
+}
+
+func (r *refused) counter(reason RefuseReason) *atomic.Uint64 {
+	switch reason {
+	case RefusedNotUnderstood:
+		return &r.notUnderstood
+	case RefusedTooLarge:
+		return &r.tooLarge
+	case RefusedOutcome:
+		return &r.outcome
+	case RefusedWrites:
+		return &r.writes
+	default:
+		return &r.panicked
+	}
+}
+
+// Refused returns how many batches have been refused for this reason since Open.
+func (l *Ledger) Refused(r RefuseReason) uint64 { return l.refused.counter(r).Load() }
+
+// ProgramPanic returns the newest panic of the program with its stack, "" when there is none.
+func (l *Ledger) ProgramPanic() string {
+	if s := l.refused.stack.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// Program returns the ledger's program.
+func (l *Ledger) Program() Program { return l.program }
+
+// run has the program decide accepted[from:], the new entries of a batch, whose first index is
+// given. An error is the store's. RefusedError.Entry counts the new entries alone.
+func (d *decision) run(time int64, from int, first uint64) (refused *RefusedError, err error) {
+	l := d.l
+	at := 0
+	refuse := func(reason RefuseReason, err error) (*RefusedError, error) {
+		l.refused.counter(reason).Add(1)
+		return &RefusedError{Reason: reason, Entry: at, Err: err}, nil
+	}
+	if l.isLog {
+		for i, e := range d.accepted[from:] {
+			if e.Kind != KindPayload {
+				at = i
+				_, err := maxOutcome(l.program, e.Kind, e.Body)
+				return refuse(RefusedNotUnderstood, err)
+			}
+		}
+		return nil, nil
+	}
+	s := &l.applier.state
+	defer func() {
+		r := recover()
+		s.end()
+		switch {
+		case s.err != nil:
+			refused, err = nil, s.err
+		case s.violation != nil:
+			refused, err = refuse(RefusedWrites, s.violation)
+		case r != nil:
+			stack := fmt.Sprintf("%v\n%s", r, debug.Stack())
+			l.refused.stack.Store(&stack)
+			refused, err = refuse(RefusedPanic, errors.Newf("the program panicked: %v", r))
+		}
+	}()
+	for i, e := range d.accepted[from:] {
+		at = i
+		most, err := maxOutcome(l.program, e.Kind, e.Body)
+		if err != nil {
+			return refuse(RefusedNotUnderstood, err)
+		}
+		if most < 0 || len(e.Encoded)+most > MaxLeafSize {
+			return refuse(RefusedTooLarge, errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize))
+		}
+		in := Input{Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
+		s.begin(in.Index)
+		outcome := l.program.Decide(s, &in)
+		s.end()
+		if s.err != nil || s.violation != nil {
+			return nil, nil // the deferred function tells which; the program did not let it pass
+		}
+		if len(outcome) > most {
+			return refuse(RefusedOutcome, errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most))
+		}
+		if d.outcomeBytes += len(outcome); d.outcomeBytes > MaxBlockOutcomes {
+			return refuse(RefusedTooLarge, errors.Newf("the outcomes of the block have %d bytes, at most %d", d.outcomeBytes, MaxBlockOutcomes))
+		}
+		if len(outcome) > 0 && d.outcomes == nil {
+			d.outcomes = make([][]byte, cap(d.accepted))
+		}
+		if d.outcomes != nil {
+			d.outcomes[from+i] = outcome
+		}
+	}
+	return nil, nil
+}
