@@ -39,11 +39,14 @@ ends it, and is made smaller.`,
 			begun, told := time.Now(), time.Now()
 			var ops, entries, faults, crashes int
 			var virtual time.Duration
+			if seeds == 0 {
+				return errors.New("--seeds must be 1 or more: a run of nothing proves nothing")
+			}
 			for n := uint64(0); n < seeds; n++ {
 				if cmd.Context().Err() != nil {
 					return errors.Wrap(cmd.Context().Err(), "stopped")
 				}
-				if limit > 0 && time.Since(begun) > limit {
+				if n > 0 && limit > 0 && time.Since(begun) > limit {
 					seeds = n
 					break
 				}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
 
 	"github.com/cairnledger/cairn/jepsen/zoo"
@@ -27,6 +28,9 @@ catch it. Without an argument all of them. One that gets away is a failure.`,
 				default:
 					fmt.Fprintf(out, "MISSED  %s: %s (%d runs, %.1f s)\n", r.Bug.Name, r.Bug.Title, r.Runs, r.Seconds)
 				}
+			}
+			if !(o.Slack > 0) {
+				return errors.Newf("--slack must be above 0, not %g", o.Slack)
 			}
 			all, err := zoo.Run(cmd.Context(), o)
 			if err != nil {
