@@ -201,10 +201,10 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 	return d.pushWrite(writeItem{mark: &m})
 }
 
-// Tick says that one tick has passed. Ticks that no turn could take meanwhile are lost on purpose: a
-// process that was not scheduled for a second must not believe that it has not heard from its leader
-// for a second.
-func (d *Driver) Tick() { d.inbox.put(func(m *mail) { m.tick = true }) }
+// Tick says that one tick has passed. The shell runs TaskTurn after it. Ticks that no turn could take
+// meanwhile are lost on purpose: a process that was not scheduled for a second must not believe that it
+// has not heard from its leader for a second.
+func (d *Driver) Tick() { d.inbox.leave(func(m *mail) { m.tick = true }) }
 
 // HandleRaft implements transport.Handler.
 func (d *Driver) HandleRaft(_, from uint64, m *raftpb.Message) { d.inbox.putMessage(from, m) }

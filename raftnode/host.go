@@ -99,6 +99,7 @@ func (h *Host) ticks() {
 		h.mu.Unlock()
 		for _, n := range members {
 			n.driver.Tick()
+			n.turns.Run() // a turn waits for nothing
 		}
 	}
 }

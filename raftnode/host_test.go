@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,5 +150,41 @@ func TestIdleGroupHasNoGoroutine(t *testing.T) {
 	}
 	if least > before+10 {
 		t.Errorf("%d groups have at least %d goroutines, %d before", len(nodes), least, before)
+	}
+}
+
+// TestRunnerRunsOnce: a runner never runs twice at a time, and what is left before a Wake or a Run is seen by a run that
+// begins after it.
+func TestRunnerRunsOnce(t *testing.T) {
+	t.Parallel()
+	var left, seen atomic.Int64
+	var running atomic.Bool
+	r := NewRunner(func() {
+		if running.Swap(true) {
+			t.Error("two runs at a time")
+		}
+		n := left.Load()
+		runtime.Gosched()
+		seen.Store(max(seen.Load(), n))
+		running.Store(false)
+	})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 5000 {
+				left.Add(1)
+				if i%2 == 0 {
+					r.Wake()
+				} else {
+					r.Run()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for deadline := time.Now().Add(testWait); seen.Load() != left.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d were seen", seen.Load(), left.Load())
+		}
 	}
 }

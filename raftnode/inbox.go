@@ -51,16 +51,21 @@ type share struct {
 
 // put changes the mail under the lock and wakes a turn; false when the driver has ended.
 func (b *inbox) put(f func(m *mail)) bool {
-	b.mu.Lock()
-	ok := !b.mu.stopped
-	if ok {
-		f(&b.mu.mail)
-	}
-	b.mu.Unlock()
+	ok := b.leave(f)
 	if ok {
 		b.wake()
 	}
 	return ok
+}
+
+// leave is put without a wake.
+func (b *inbox) leave(f func(m *mail)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.mu.stopped {
+		f(&b.mu.mail)
+	}
+	return !b.mu.stopped
 }
 
 // putMessage is put for the hot path. from is the authenticated sender.

@@ -33,6 +33,15 @@ func (r *Runner) Wake() {
 	}
 }
 
+// Run is Wake for a caller that has a moment: nothing runs, so the run is the caller's own.
+func (r *Runner) Run() {
+	if r.state.CompareAndSwap(runnerIdle, runnerBusy) {
+		r.loop()
+		return
+	}
+	r.Wake()
+}
+
 func (r *Runner) loop() {
 	for {
 		r.run()

@@ -157,6 +157,7 @@ func (p *process) ticker() {
 		}
 		if p.n.paused == 0 { // ticks that nobody could take are lost
 			p.driver.Tick()
+			p.Wake(raftnode.TaskTurn)
 		}
 		p.ticker()
 	})
