@@ -194,8 +194,8 @@ func TestStopEndsStreams(t *testing.T) {
 		next += uint64(len(resp.Leaves))
 	}
 	f := demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
-	if resume := f.detail.GetResume(); resume == nil || resume.Next != next {
-		t.Errorf("resume %v after %d entries", resume, next)
+	if resume := f.detail.GetResume(); resume == nil || resume.Next > next {
+		t.Errorf("resume at %v after %d entries: that leaves a gap", resume, next)
 	}
 	_, err = appends.Recv()
 	demand(t, err, codes.Unavailable, server.ReasonStopping, sure)
