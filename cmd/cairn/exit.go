@@ -47,7 +47,8 @@ meaning.
        try again
     7  outcome unknown: it may or may not have happened. Repeat an append with
        the same --key: it is then appended once, whatever happened before.
-       After move-leader or cluster up, start, stop, kill look at the status
+       After move-leader or cluster up, down, destroy, start, stop, kill look
+       at the status
     8  denied: certificate, role or ledger not accepted
     9  invalid: the ledger refuses the input (too large, malformed)
    10  not sealed in time: what append --sealed prints is in the ledger, but

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -143,6 +144,16 @@ func TestExitCodesAreDocumented(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("code %d (%s) is not in the help", code, want)
+		}
+		if code == exitUnknown { // both name every command that goes on when its time is up
+			for _, text := range []string{exitCodesHelp, string(docs)} {
+				for _, verb := range []string{"move-leader", "up", "down", "destroy", "start", "stop", "kill"} {
+					_, line, _ := strings.Cut(text, "outcome unknown: it may or may not have happened")
+					if line, _, _ = strings.Cut(line, "denied"); !regexp.MustCompile(`\b` + verb + `\b`).MatchString(line) {
+						t.Errorf("code %d: %q does not name %s", code, line, verb)
+					}
+				}
+			}
 		}
 		if !strings.Contains(string(docs), fmt.Sprintf("\n| %d | %s", code, want)) {
 			t.Errorf("code %d (%s) is not in docs/operations.md", code, want)
