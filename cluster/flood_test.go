@@ -303,9 +303,7 @@ func TestReadyMeansQuorum(t *testing.T) {
 		}
 	}
 	follows(healthgrpc.HealthCheckResponse_SERVING)
-	if err := c.Pause(followers...); err != nil {
-		t.Fatal(err)
-	}
+	pause(t, c, followers...)
 	resp, err := http.Get(n.HTTPURL() + "/readyz")
 	if err != nil {
 		t.Fatal(err)

@@ -122,9 +122,7 @@ func TestMetricsTellTheTruth(t *testing.T) {
 		// The process stands still while its files are read.
 		soon(t, func() (bad []string) {
 			text := scrapeName(t, c, name)
-			if err := c.Pause(name); err != nil {
-				t.Fatal(err)
-			}
+			pause(t, c, name)
 			log, err := wal.Verify(nil, filepath.Join(dir, "wal"))
 			store := occupied(t, filepath.Join(dir, "ledger"))
 			if err := c.Resume(name); err != nil {
@@ -258,9 +256,7 @@ func TestQueueIsMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		followers := slices.DeleteFunc(c.Names(), func(name string) bool { return name == leader })
-		if err := c.Pause(followers...); err != nil {
-			t.Fatal(err)
-		}
+		pause(t, c, followers...)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		for _, cl := range clients {
