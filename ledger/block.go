@@ -191,18 +191,19 @@ func PeekBlock(raw []byte) (time int64, err error) {
 // parseEntries fills entries from raw[at:] and returns the offset behind the last one.
 func parseEntries(entries []BlockEntry, raw []byte, at int, time int64) (int, error) {
 	for j := range entries {
-		v, err := viewEntry(raw[at:])
+		e := &entries[j]
+		t, err := e.parse(raw[at:])
 		if err != nil {
 			return 0, errors.Wrapf(ErrBadBlock, "entry %d: %v", j, err)
 		}
-		if v.time != time {
-			return 0, errors.Wrapf(ErrBadBlock, "entry %d: time %d differs from the block's %d", j, v.time, time)
+		if t != time {
+			return 0, errors.Wrapf(ErrBadBlock, "entry %d: time %d differs from the block's %d", j, t, time)
 		}
-		if j > 0 && string(v.principal) != string(entries[0].Principal) {
+		if j > 0 && string(e.Principal) != string(entries[0].Principal) {
 			return 0, errors.Wrapf(ErrBadBlock, "entry %d: another principal than the batch's first", j)
 		}
-		entries[j] = BlockEntry{Kind: v.kind, Encoded: v.encoded, Principal: v.principal, Key: v.key, Body: v.body, offset: uint32(at)}
-		at += len(v.encoded)
+		e.offset = uint32(at)
+		at += len(e.Encoded)
 	}
 	return at, nil
 }

@@ -114,54 +114,43 @@ func ParseLeaf(leaf []byte) (Entry, error) {
 	if len(leaf) > MaxLeafSize {
 		return Entry{}, errors.Wrapf(ErrBadLeaf, "%d bytes are more than %d", len(leaf), MaxLeafSize)
 	}
-	v, err := viewEntry(leaf)
+	var v BlockEntry
+	time, err := v.parse(leaf)
 	if err != nil {
 		return Entry{}, err
 	}
 	return Entry{
-		Kind: v.kind, Time: v.time, Principal: string(v.principal), Key: v.key, Body: v.body,
-		Outcome: leaf[len(v.encoded):len(leaf):len(leaf)],
+		Kind: v.Kind, Time: time, Principal: string(v.Principal), Key: v.Key, Body: v.Body,
+		Outcome: leaf[len(v.Encoded):len(leaf):len(leaf)],
 	}, nil
 }
 
-// entryView is an Entry whose fields all alias its encoding.
-type entryView struct {
-	kind                 Kind
-	time                 int64
-	principal, key, body []byte
-	encoded              []byte
-}
-
-// viewEntry decodes the encoded entry that b begins with.
-func viewEntry(b []byte) (entryView, error) {
+// parse decodes the encoded entry that b begins with, all but its offset, and returns its time.
+func (e *BlockEntry) parse(b []byte) (time int64, err error) {
 	n, err := entrySize(b)
 	if err != nil {
-		return entryView{}, err
+		return 0, err
 	}
 	if b[0] != entryVersion {
-		return entryView{}, errors.Wrapf(ErrBadLeaf, "version %d", b[0])
+		return 0, errors.Wrapf(ErrBadLeaf, "version %d", b[0])
 	}
-	kind := Kind(b[1])
-	if !kind.valid() || b[2] != 0 {
-		return entryView{}, errors.Wrapf(ErrBadLeaf, "kind %d with flags %#x", b[1], b[2])
+	if e.Kind = Kind(b[1]); !e.Kind.valid() || b[2] != 0 {
+		return 0, errors.Wrapf(ErrBadLeaf, "kind %d with flags %#x", b[1], b[2])
 	}
 	principalLen, keyLen := int(binary.BigEndian.Uint16(b[11:])), int(b[13])
 	if principalLen == 0 || principalLen > MaxPrincipalSize {
-		return entryView{}, errors.Wrapf(ErrBadLeaf, "principal of %d bytes", principalLen)
+		return 0, errors.Wrapf(ErrBadLeaf, "principal of %d bytes", principalLen)
 	}
 	if keyLen > MaxKeySize {
-		return entryView{}, errors.Wrapf(ErrBadLeaf, "key of %d bytes", keyLen)
+		return 0, errors.Wrapf(ErrBadLeaf, "key of %d bytes", keyLen)
 	}
 	keyAt := entryHeaderSize + principalLen
 	bodyAt := keyAt + keyLen
-	return entryView{
-		kind:      kind,
-		time:      int64(binary.BigEndian.Uint64(b[3:])),
-		principal: b[entryHeaderSize:keyAt:keyAt],
-		key:       b[keyAt:bodyAt:bodyAt],
-		body:      b[bodyAt:n:n],
-		encoded:   b[:n:n],
-	}, nil
+	e.Encoded = b[:n:n]
+	e.Principal = b[entryHeaderSize:keyAt:keyAt]
+	e.Key = b[keyAt:bodyAt:bodyAt]
+	e.Body = b[bodyAt:n:n]
+	return int64(binary.BigEndian.Uint64(b[3:])), nil
 }
 
 // entrySize returns the size of the encoded entry that b begins with, in bytes. It looks at the
