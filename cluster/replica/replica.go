@@ -78,7 +78,10 @@ type Replica struct {
 	contradicted *ledger.Anchor
 	blocks       []ledger.Committed
 
-	marked uint64 // owned by KeepMark
+	// Owned by KeepMark: the newest mark that was handed to Raft, the newest that is certainly durable,
+	// and the one between them that is waited for.
+	marked, confirmed uint64
+	unconfirmed       unconfirmedMark
 
 	sealing struct {
 		sync.Mutex // held while the sealer is stepped
@@ -89,7 +92,7 @@ type Replica struct {
 
 // New connects a ledger with its log and its sealer. Bind has to follow.
 func New(c Config) (*Replica, error) {
-	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, marked: c.Log.Mark().Index}
+	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
 	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
 	if r.clocks.Samples == nil {
 		r.clocks.Samples = func() map[uint64]transport.ClockSample { return nil }

@@ -42,9 +42,41 @@ func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, 
 // KeepMark tells the Raft log how far the ledger is durable, so that it need not reach back further.
 // To be called now and then, by one caller at a time: it may wait for the disk.
 func (r *Replica) KeepMark() {
+	r.confirmMark()
 	s, ok := r.ledger.Durable()
 	if ok && s.RaftIndex > r.marked && r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
 		r.marked = s.RaftIndex
+	}
+}
+
+// unconfirmedMark is a mark that the Raft log shows and may still lose in a power failure. last was
+// the log's last index when the mark was there.
+type unconfirmedMark struct {
+	mark ledger.Summary
+	last uint64
+}
+
+// confirmMark tells the ledger from where a replay begins at the earliest. A mark is written without a
+// sync of its own. Whatever is applied was synced before, and a sync covers all that was written
+// before: once the ledger has applied an entry that was appended behind the mark, the mark is durable.
+func (r *Replica) confirmMark() {
+	u := &r.unconfirmed
+	if u.mark.RaftIndex > 0 {
+		if r.ledger.Head().RaftIndex > u.last {
+			r.ledger.Marked(u.mark)
+			r.confirmed, *u = u.mark.RaftIndex, unconfirmedMark{}
+		}
+		return
+	}
+	m := r.log.Mark()
+	if m.Index <= r.confirmed {
+		return
+	}
+	// An error here means only that rows are kept for longer.
+	s, err := ledger.ParseSummary(m.Meta)
+	last, err2 := r.log.LastIndex()
+	if err == nil && err2 == nil {
+		*u = unconfirmedMark{s, last}
 	}
 }
 

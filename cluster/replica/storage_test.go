@@ -110,3 +110,54 @@ func TestMarks(t *testing.T) {
 		t.Errorf("the ledger starts at raft index %d, want 3", h.RaftIndex)
 	}
 }
+
+// TestMarkIsConfirmed: the ledger may delete what only a replay from before a mark would read once an
+// entry that was written behind the mark is applied, and not before: the mark was not synced.
+func TestMarkIsConfirmed(t *testing.T) {
+	log := newLog(t)
+	appendEntries(t, log, 3)
+	r := newTestReplica(t, log, memstore.New(memstore.Options{}))
+	r.Bind(benchOf(r))
+	apply := func(index uint64) {
+		t.Helper()
+		block, err := ledger.EncodeBlock(r.ledger.Anchor(), 1, []ledger.Batch{testBatch("x")})
+		if err == nil {
+			_, err = r.ledger.ApplyMany([]ledger.Committed{{RaftIndex: index, RaftTerm: 1, Block: block}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(1)
+	old := r.ledger.State()
+	apply(2)
+	h := r.ledger.Head()
+	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+	if err := log.Append([]wal.Record{{Group: group, Mark: &wal.Mark{Index: 2, Term: 1, Meta: s.Marshal()}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	gone := func() bool {
+		r.KeepMark()
+		_, _, err := old.Get([]byte("row"))
+		if err != nil && !errors.Is(err, ledger.ErrStateGone) {
+			t.Fatal(err)
+		}
+		return err != nil
+	}
+	apply(3)
+	for range 3 {
+		if gone() {
+			t.Fatal("the mark counts, although no entry behind it is applied")
+		}
+	}
+	if err := log.Append([]wal.Record{{Group: group, Entries: []*raftpb.Entry{{Index: new(uint64(4)), Term: new(uint64(1))}}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	if gone() {
+		t.Fatal("the mark counts, although the entry behind it is not applied")
+	}
+	apply(4)
+	if !gone() {
+		t.Error("the mark does not count, although it is durable")
+	}
+}
