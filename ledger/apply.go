@@ -36,13 +36,13 @@ type Result struct {
 	Time      int64    // ledger time (µs) of the entries that were appended, not of duplicates
 }
 
-// Committed is one committed Raft entry, for ApplyMany. Block is empty for Raft's own entries.
+// Committed is one committed Raft entry. Block is empty for Raft's own entries.
 type Committed struct {
 	RaftIndex, RaftTerm uint64
 	Block               []byte
 }
 
-// applierState is the state ahead of the published view: what Apply has decided, of which a part may not be
+// applierState is the state ahead of the published view: what ApplyMany has decided, of which a part may not be
 // committed to the store yet.
 type applierState struct {
 	tree *merkle.Tree
@@ -76,20 +76,12 @@ func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
 	a.anchored = Anchor{Root: merkle.EmptyRoot()}
 }
 
-// Apply applies one committed block and commits it to the store; an empty block only moves the position, and so does
-// one that has no effect (IgnoreReason). Raft indexes increase. There is one result for each batch, and none when the
-// block is empty or malformed. An error (ErrNewerBlock, *DivergenceError, *CorruptError, the store's) is final: the node
-// must stop, and everything after it is refused with the same error. The ledger keeps no reference to block.
-func (l *Ledger) Apply(raftIndex, raftTerm uint64, block []byte) ([]Result, error) {
-	results, err := l.ApplyMany([]Committed{{raftIndex, raftTerm, block}})
-	if err != nil {
-		return nil, err
-	}
-	return results[0], nil
-}
-
-// ApplyMany is Apply for consecutive blocks. It spares commits to the store, so hand over whatever is ready. After an
-// error a prefix of the blocks may have been applied; none may be answered.
+// ApplyMany applies committed blocks in order and commits them to the store, together as far as they fit into one commit:
+// hand over whatever is waiting. An empty block only moves the position, and so does one that has no effect
+// (IgnoreReason). Raft indexes increase. The results of a block are those of its batches; there are none when the block
+// is empty or malformed. An error (ErrNewerBlock, *DivergenceError, *CorruptError, the store's) is final: the node must
+// stop, and everything after it is refused with the same error. A prefix of the blocks may have been applied then; none
+// may be answered. The ledger keeps no reference to a block.
 func (l *Ledger) ApplyMany(entries []Committed) ([][]Result, error) {
 	l.applier.Lock()
 	defer l.applier.Unlock()

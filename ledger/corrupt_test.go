@@ -98,7 +98,7 @@ func TestBadgerCorruption(t *testing.T) {
 				refused += checkTruth(t, what, h, l)
 				// A clean close made everything durable, so a duplicate must still be known.
 				for n := most; n < len(h.entries); n++ {
-					results, err := l.Apply(h.entries[n].RaftIndex, h.entries[n].RaftTerm, h.entries[n].Block)
+					results, err := applyOne(l, h.entries[n].RaftIndex, h.entries[n].RaftTerm, h.entries[n].Block)
 					if err != nil {
 						refused++
 						break

@@ -25,7 +25,7 @@ func TestLeavesKeepNoBlock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Apply(index, 1, block); err != nil {
+		if _, err := applyOne(l, index, 1, block); err != nil {
 			t.Fatal(err)
 		}
 		anchor = ledger.Anchor{Size: l.Head().Size, Root: l.Head().Root}

@@ -3,7 +3,7 @@
 //
 // # What it guarantees
 //
-//   - Apply is a pure function of the blocks applied so far: every replica that applies the same blocks has the same
+//   - ApplyMany is a pure function of the blocks applied so far: every replica that applies the same blocks has the same
 //     entries, results and roots. A block that is malformed, names a false anchor or is older than the newest entry has no
 //     effect on any of them and is counted (IgnoreReason).
 //   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never expires.
@@ -23,8 +23,9 @@
 //
 //	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "example.org/ledger"})
 //	block, err := ledger.EncodeBlock(l.Anchor(), now, []ledger.Batch{batch})
-//	results, err := l.Apply(raftIndex, raftTerm, block)
-//	leaf, err := l.Leaf(results[0].Indexes[0])
+//	results, err := l.ApplyMany([]ledger.Committed{{RaftIndex: 1, RaftTerm: 1, Block: block}})
+//	leaf, err := l.Leaf(results[0][0].Indexes[0])
 //
-// Package raftnode's machine calls Apply; package api and the audit commands read.
+// The node's replica calls ApplyMany; package api and the audit commands read. A Program decides the entries:
+// docs/programs.md.
 package ledger

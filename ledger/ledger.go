@@ -33,7 +33,7 @@ type Config struct {
 	// Program decides the entries; nil is Log.
 	Program Program
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
-	// identity of a new ledger; Err is ErrReadOnly from the start, and Apply and SetSealed return
+	// identity of a new ledger; Err is ErrReadOnly from the start, and ApplyMany and SetSealed return
 	// it.
 	ReadOnly bool
 }
@@ -61,7 +61,7 @@ type Ledger struct {
 	grown  sizeWaiters                 // reached = head size
 	sealed sizeWaiters                 // reached = newest sealed size
 
-	// applier belongs to Apply.
+	// applier belongs to ApplyMany.
 	applier struct {
 		sync.Mutex
 		applierState

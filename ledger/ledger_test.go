@@ -103,9 +103,18 @@ func one(key, payload string) ledger.Batch {
 	return ledger.Batch{Principal: "spiffe://example.org/svc/a", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Key: []byte(key), Body: []byte(payload)}}}
 }
 
+// applyOne applies one block.
+func applyOne(l *ledger.Ledger, raftIndex, raftTerm uint64, block []byte) ([]ledger.Result, error) {
+	results, err := l.ApplyMany([]ledger.Committed{{RaftIndex: raftIndex, RaftTerm: raftTerm, Block: block}})
+	if err != nil {
+		return nil, err
+	}
+	return results[0], nil
+}
+
 func mustApply(t testing.TB, l *ledger.Ledger, block []byte) []ledger.Result {
 	t.Helper()
-	results, err := l.Apply(l.Head().RaftIndex+1, 1, block)
+	results, err := applyOne(l, l.Head().RaftIndex+1, 1, block)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,12 +235,12 @@ func TestBlocksWithoutEffect(t *testing.T) {
 		mustApply(t, l, single(t, l, 5, one("a", "1")))
 		mustApply(t, l, single(t, l, 5, one("b", "2")))
 		before := l.Head()
-		results, err := l.Apply(before.RaftIndex+1, 1, c.block(before))
+		results, err := applyOne(l, before.RaftIndex+1, 1, c.block(before))
 		if c.want == "" {
 			if !errors.Is(err, ledger.ErrNewerBlock) || !strings.Contains(err.Error(), "upgrade this node") {
 				t.Errorf("%s: %v, want an error that says to upgrade", name, err)
 			}
-			if _, again := l.Apply(before.RaftIndex+2, 1, nil); !errors.Is(again, err) {
+			if _, again := applyOne(l, before.RaftIndex+2, 1, nil); !errors.Is(again, err) {
 				t.Errorf("%s: afterwards: %v, want the same error", name, again)
 			}
 			continue
@@ -341,7 +350,7 @@ func TestWaiters(t *testing.T) {
 	if err := <-errs; !errors.Is(err, ledger.ErrClosed) {
 		t.Fatalf("wait across Close: %v", err)
 	}
-	if _, err := l.Apply(100, 1, nil); !errors.Is(err, ledger.ErrClosed) {
+	if _, err := applyOne(l, 100, 1, nil); !errors.Is(err, ledger.ErrClosed) {
 		t.Fatalf("apply after Close: %v", err)
 	}
 }

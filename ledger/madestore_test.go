@@ -56,7 +56,7 @@ func TestStoredCheckpointWithAnotherRoot(t *testing.T) {
 			}
 			again, err := ledger.Open(made, ledger.Config{Group: 1, Origin: origin, Start: start})
 			for i := 0; replayed && err == nil && i < len(blocks); i++ {
-				_, err = again.Apply(uint64(i+1), 1, blocks[i])
+				_, err = applyOne(again, uint64(i+1), 1, blocks[i])
 			}
 			var d *ledger.DivergenceError
 			switch {

@@ -20,16 +20,16 @@ func TestRaftIndexesIncrease(t *testing.T) {
 	for _, again := range []uint64{4, 5} {
 		l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
 		block := single(t, l, 1, one("", "x"))
-		if _, err := l.Apply(5, 1, block); err != nil {
+		if _, err := applyOne(l, 5, 1, block); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Apply(again, 1, block); err == nil {
+		if _, err := applyOne(l, again, 1, block); err == nil {
 			t.Errorf("raft index %d was applied after 5", again)
 		}
 		if size := l.Head().Size; size != 1 {
 			t.Errorf("size %d after raft index %d followed 5, want 1", size, again)
 		}
-		if _, err := l.Apply(6, 1, block); err == nil {
+		if _, err := applyOne(l, 6, 1, block); err == nil {
 			t.Errorf("the ledger goes on after raft index %d followed 5", again)
 		}
 	}
@@ -133,7 +133,7 @@ func TestStoppedLedgerReleasesWaiters(t *testing.T) {
 	}
 	block := single(t, l, 1, one("", "x"))
 	store.err = errors.New("input/output error")
-	if _, err := l.Apply(1, 1, block); !errors.Is(err, store.err) {
+	if _, err := applyOne(l, 1, 1, block); !errors.Is(err, store.err) {
 		t.Fatalf("apply to a broken store: %v", err)
 	}
 	for name, wait := range waits {
@@ -177,7 +177,7 @@ func TestReadOnly(t *testing.T) {
 				t.Fatalf("entry %d: %v, %v", i, err, l.CheckKey(i, leaf))
 			}
 		}
-		if _, err := l.Apply(c.mark.RaftIndex+1, 1, nil); !errors.Is(err, ledger.ErrReadOnly) {
+		if _, err := applyOne(l, c.mark.RaftIndex+1, 1, nil); !errors.Is(err, ledger.ErrReadOnly) {
 			t.Errorf("apply: %v, want ErrReadOnly", err)
 		}
 		if err := l.SetSealed(&ledger.Sealed{Size: head.Size + 1}); !errors.Is(err, ledger.ErrReadOnly) {
@@ -389,13 +389,13 @@ func TestSealedBeyondTheHead(t *testing.T) {
 	store := memstore.New(memstore.Options{})
 	l := open(t, store, ledger.Summary{})
 	first := single(t, l, 1, one("", "x"))
-	if _, err := l.Apply(1, 1, first); err != nil {
+	if _, err := applyOne(l, 1, 1, first); err != nil {
 		t.Fatal(err)
 	}
 	head := l.Head()
 	mark := ledger.Summary{RaftIndex: head.RaftIndex, RaftTerm: head.RaftTerm, Size: head.Size, Root: head.Root, Time: head.Time}
 	second := single(t, l, 2, one("", "y"))
-	if _, err := l.Apply(2, 1, second); err != nil {
+	if _, err := applyOne(l, 2, 1, second); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.SetSealed(&ledger.Sealed{Size: 2, Root: l.Head().Root, Note: []byte("note")}); err != nil {
@@ -410,7 +410,7 @@ func TestSealedBeyondTheHead(t *testing.T) {
 	if s := l.Sealed(); s != nil {
 		t.Errorf("newest checkpoint %+v on a ledger of size 1, want none", s)
 	}
-	if _, err := l.Apply(2, 1, second); err != nil {
+	if _, err := applyOne(l, 2, 1, second); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := l.SealedBefore(math.MaxUint64); err != nil || s == nil || s.Size != 2 {

@@ -147,7 +147,7 @@ func TestSetSealedComparesRoots(t *testing.T) {
 	if err := l.SetSealed(&ledger.Sealed{Size: 3, Root: h.Root}); !errors.As(err, &d) {
 		t.Fatalf("another root: %v", err)
 	}
-	if _, err := l.Apply(100, 1, nil); !errors.As(err, &d) {
+	if _, err := applyOne(l, 100, 1, nil); !errors.As(err, &d) {
 		t.Fatalf("apply after a divergence: %v", err)
 	}
 }
@@ -167,7 +167,7 @@ func TestBlockAt(t *testing.T) {
 		if b.First != next {
 			t.Fatalf("block at %d begins at %d", next, b.First)
 		}
-		if _, err := to.Apply(b.RaftIndex, b.RaftTerm, b.Block); err != nil {
+		if _, err := applyOne(to, b.RaftIndex, b.RaftTerm, b.Block); err != nil {
 			t.Fatal(err)
 		}
 		if next += b.Count; to.Head().Size != next {

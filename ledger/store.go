@@ -16,7 +16,7 @@ type Pair struct{ Key, Value []byte }
 type Token uint64
 
 // Store is the ordered key-value store under a Ledger: badgerstore in production, memstore in tests and in the
-// simulator. Get and Seek are safe for concurrent use with everything; Commit has one caller at a time for Apply and
+// simulator. Get and Seek are safe for concurrent use with everything; Commit has one caller at a time for ApplyMany and
 // possibly another one for sealed checkpoints.
 //
 // A store promises no more than this about a power failure: everything before a flushed token survives, and of the rest

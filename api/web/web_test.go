@@ -36,7 +36,7 @@ func newLedger(t testing.TB) *ledger.Ledger {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Apply(uint64(raft+1), 1, block); err != nil {
+		if _, err := l.ApplyMany([]ledger.Committed{{RaftIndex: uint64(raft + 1), RaftTerm: 1, Block: block}}); err != nil {
 			t.Fatal(err)
 		}
 		if raft == 1 {

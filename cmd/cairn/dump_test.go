@@ -22,7 +22,7 @@ func TestVerifyMissesKeys(t *testing.T) {
 	defer l.Close()
 	block, err := ledger.EncodeBlock(l.Anchor(), 1, []ledger.Batch{{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Key: []byte("k"), Body: []byte("x")}}}})
 	if err == nil {
-		_, err = l.Apply(1, 1, block)
+		_, err = l.ApplyMany([]ledger.Committed{{RaftIndex: 1, RaftTerm: 1, Block: block}})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -102,9 +102,12 @@ func (n *Node) Lag(lags bool) {
 
 func (n *Node) catchUp() (last []ledger.Result, err error) {
 	for ; n.applied < len(n.c.blocks); n.applied++ {
-		if last, err = n.ledger.Apply(uint64(n.applied+1), 1, n.c.blocks[n.applied]); err != nil {
+		block := ledger.Committed{RaftIndex: uint64(n.applied + 1), RaftTerm: 1, Block: n.c.blocks[n.applied]}
+		results, err := n.ledger.ApplyMany([]ledger.Committed{block})
+		if err != nil {
 			return nil, err
 		}
+		last = results[0]
 	}
 	return last, nil
 }
