@@ -51,6 +51,9 @@ func (d *Driver) endApplies() {
 // the requests that wait are answered instead.
 func (d *Driver) NextApply() (run []Committed, more bool) {
 	q := &d.applies
+	if len(q.run) > 0 {
+		panic("raftnode: NextApply before the last run has ended")
+	}
 	q.mu.Lock()
 	q.works = append(q.works, q.mu.works...)
 	clear(q.mu.works)

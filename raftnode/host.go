@@ -12,9 +12,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// maxWriteBytes ends the collecting for one write to the log once it holds so many bytes of entries:
-// a group must not wait for all that the others have.
-const maxWriteBytes = 8 << 20
+// defaultWriteBytes is Host.writeBytes.
+const defaultWriteBytes = 8 << 20
 
 // Host runs the members of all groups of one process. They share one log, and so one write and one
 // sync for everything that waits, and one ticker. A member that has nothing to do costs a turn for
@@ -24,7 +23,10 @@ type Host struct {
 	tick   time.Duration
 	start  time.Time
 	writer *Runner
-	mu     struct {
+	// writeBytes ends the collecting for one write to the log, in bytes of entries: a group must not
+	// wait for all that the others have.
+	writeBytes int
+	mu         struct {
 		sync.Mutex
 		members []*Node
 		// writing are the members that have something to write, in the order in which they said so.
@@ -39,7 +41,7 @@ type Host struct {
 // log after the Host.
 func NewHost(log *wal.Log, tick time.Duration) *Host {
 	setDefault(&tick, DefaultTick)
-	h := &Host{log: log, tick: tick, start: time.Now(), quit: make(chan struct{})}
+	h := &Host{log: log, tick: tick, start: time.Now(), writeBytes: defaultWriteBytes, quit: make(chan struct{})}
 	h.writer = NewRunner(h.write)
 	h.wg.Go(h.ticks)
 	return h
@@ -121,10 +123,10 @@ func (h *Host) write() {
 	var records []wal.Record
 	var writers []*Node
 	sync, size := false, 0
-	for size < maxWriteBytes {
-		n := h.nextWriter()
-		if n == nil {
-			break
+	for _, n := range h.takeWriting() {
+		if size >= h.writeBytes {
+			h.wantWrite(n)
+			continue
 		}
 		w, more := n.driver.NextWrite()
 		switch {
@@ -147,14 +149,15 @@ func (h *Host) write() {
 	}
 }
 
-func (h *Host) nextWriter() *Node {
+// takeWriting returns the members that have something to write, each once: none may be asked for its
+// next write before this one has ended.
+func (h *Host) takeWriting() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.mu.writing) == 0 {
-		return nil
+	taken := h.mu.writing
+	h.mu.writing = nil
+	for _, n := range taken {
+		n.writing = false
 	}
-	n := h.mu.writing[0]
-	h.mu.writing = h.mu.writing[1:]
-	n.writing = false
-	return n
+	return taken
 }

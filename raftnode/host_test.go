@@ -17,6 +17,9 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
+// testWriteBytes is small, for a disk in memory.
+const testWriteBytes = 30_000
+
 // manyGroups starts groups of which this process is the only member, on one host.
 func manyGroups(t *testing.T, groups int) (*sickFS, *Host, []*Node) {
 	disk := &sickFS{FS: vfs.NewMem()}
@@ -25,6 +28,7 @@ func manyGroups(t *testing.T, groups int) (*sickFS, *Host, []*Node) {
 		t.Fatal(err)
 	}
 	h := NewHost(log, 0)
+	h.writeBytes = testWriteBytes
 	var nodes []*Node
 	for g := 1; g <= groups; g++ {
 		if err := log.Bootstrap(uint64(g), wal.Mark{ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
@@ -103,7 +107,7 @@ func TestGroupsShareOneSync(t *testing.T) {
 func TestLargeWritesTakeTurns(t *testing.T) {
 	t.Parallel()
 	_, _, nodes := manyGroups(t, 6)
-	big := strings.Repeat("x", maxWriteBytes/3)
+	big := strings.Repeat("x", testWriteBytes/3)
 	var waiting []*request
 	for range 3 {
 		for _, n := range nodes {

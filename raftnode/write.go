@@ -81,6 +81,9 @@ func (d *Driver) endWrites() {
 // later. Every write has to be followed by Written.
 func (d *Driver) NextWrite() (w *Write, more bool) {
 	q := &d.writes
+	if len(q.busy) > 0 {
+		panic("raftnode: NextWrite before the last write has ended")
+	}
 	for {
 		q.mu.Lock()
 		items, ended := q.mu.items, q.mu.ended
