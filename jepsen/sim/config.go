@@ -37,7 +37,8 @@ type config struct {
 	unflushed    int
 	markInterval time.Duration
 	cadence      time.Duration
-	payload      int // largest payload
+	payload      int  // largest payload
+	accounts     bool // the ledger's program is accounts, not log
 	timeout      time.Duration
 	clockSkew    time.Duration
 	tickSkew     float64
@@ -85,6 +86,7 @@ func resolve(o Options) (Options, config) {
 	}
 	r := stream(o.Seed, "config", 0)
 	var c config
+	c.accounts = stream(o.Seed, "program", 0).IntN(3) == 0
 	switch r.IntN(4) {
 	case 0:
 		c.tick, c.heartbeat, c.election = 10*time.Millisecond, 5, 30 // production

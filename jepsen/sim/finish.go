@@ -9,6 +9,7 @@ import (
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 	"github.com/cairnledger/cairn/merkle"
 )
 
@@ -137,6 +138,7 @@ func (w *world) compare(res *Result) {
 // read reads the final ledger from one node: every leaf, in order of time.
 func (w *world) read(res *Result, p *process) {
 	size, time := p.ledger.Head().Size, int64(0)
+	model := accounts.Model{}
 	res.Final = []check.FinalEntry{}
 	for at := uint64(0); at < size; {
 		leaves, err := p.ledger.Leaves(at, 256, 1<<30)
@@ -154,12 +156,14 @@ func (w *world) read(res *Result, p *process) {
 				w.fail("time", at, "the ledger's time goes back from %d to %d at entry %d", time, e.Time, at)
 			}
 			time = e.Time
+			w.checkOutcome(model, at, &e)
 			res.Final = append(res.Final, check.FinalEntry{
 				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf),
 			})
 			at++
 		}
 	}
+	w.checkAccounts(model, p)
 }
 
 // checkSeals compares every root that was ever signed with the final ledger, and

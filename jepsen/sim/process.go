@@ -44,6 +44,7 @@ type process struct {
 	*replica.Replica
 	sealing  sealing
 	ignored  map[ledger.IgnoreReason]uint64 // blocks without effect that were judged
+	refused  uint64                         // batches that the program refused
 	calls    []*call
 	watchers []*watcher
 }
@@ -86,7 +87,7 @@ func (p *process) open() (err error) {
 	if d := p.n.storeDamage; d != nil {
 		store = &damagedStore{store, d}
 	}
-	p.ledger, err = replica.Open(store, p.group, ledger.Config{Group: storeGroup, Origin: origin})
+	p.ledger, err = replica.Open(store, p.group, ledger.Config{Group: storeGroup, Origin: origin, Program: p.w.program()})
 	return err
 }
 

@@ -52,6 +52,7 @@ func (p *process) Apply(run []raftnode.Committed) error {
 			p.w.fail("diverged", p.applied, "node %d: a block up to raft index %d has no effect (%s)", p.n.id, p.applied, reason)
 		}
 	}
+	p.checkProgram()
 	if p.ledger.Head().Size > size {
 		p.deliver()
 	}

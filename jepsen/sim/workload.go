@@ -107,7 +107,7 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 		}
 		keyed := r.IntN(4) > 0
 		for range n {
-			e := ledger.NewEntry{Kind: ledger.KindPayload, Body: l.payload(r)}
+			e := l.entry(r)
 			if keyed {
 				e.Key = []byte(fmt.Sprintf("key-%d", l.nextPayload))
 			}

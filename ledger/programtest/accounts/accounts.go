@@ -14,7 +14,7 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// The first byte of a command.
+// The first byte of a command. Any eight bytes may follow a command, to tell it from equal ones.
 const (
 	opOpen     = 1 // 8: account; 8: balance
 	opTransfer = 2 // 8: from; 8: to; 8: amount
@@ -70,7 +70,7 @@ func parse(body []byte) (op byte, numbers [3]uint64, err error) {
 	if len(body) > 0 && body[0] == opTransfer {
 		want = 3
 	}
-	if len(body) != 1+8*want || body[0] < opOpen || body[0] > opSum {
+	if len(body) != 1+8*want && len(body) != 1+8*want+8 || body[0] < opOpen || body[0] > opSum {
 		return 0, numbers, errors.Newf("no command of accounts: %.32x", body)
 	}
 	for i := range want {
