@@ -115,8 +115,12 @@ func TestMachineFailureEndsWithItsRun(t *testing.T) {
 	s.Turn()
 	s.write()
 	s.Turn()
+	before := s.Status().Applied
 	s.applyErr = errBroken
 	s.run()
+	if got := s.Status().Applied; got != before {
+		t.Errorf("index %d counts as applied, want %d", got, before)
+	}
 	if len(s.failed) != 2 || len(s.fatal) != 1 || !errors.Is(s.fatal[0], errBroken) {
 		t.Fatalf("failed %v, fatal %v; want two blocks and the machine's error", s.failed, s.fatal)
 	}

@@ -59,6 +59,9 @@ func TestEachStartHasAnIncarnation(t *testing.T) {
 		if len(tr.groups) != 0 {
 			t.Error("a member that was stopped takes messages")
 		}
+		if len(h.mu.members) != 0 {
+			t.Error("a member that was stopped is told of ticks")
+		}
 	}
 }
 
