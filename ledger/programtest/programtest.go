@@ -208,7 +208,7 @@ func (s *state) compare(t testing.TB, want *state) {
 
 // determinism runs replicas side by side that differ in their blocks, their groups and in how many
 // commands the program has seen.
-func (h *history) determinism(t *testing.T, o Options) {
+func (h *history) determinism(t testing.TB, o Options) {
 	shared := o.New()
 	for replica := range 5 {
 		rng := rand.New(rand.NewPCG(h.seed, 100+uint64(replica)))
@@ -241,7 +241,7 @@ func (h *history) determinism(t *testing.T, o Options) {
 }
 
 // crashes runs a replica that loses power again and again, with a Raft log that forgets nothing.
-func (h *history) crashes(t *testing.T, o Options) {
+func (h *history) crashes(t testing.TB, o Options) {
 	if h.want == nil {
 		t.Skip("the replicas have no common state")
 	}
@@ -285,7 +285,7 @@ func (h *history) crashes(t *testing.T, o Options) {
 }
 
 // twoLedgers has one program decide two ledgers in turns.
-func twoLedgers(t *testing.T, o Options) {
+func twoLedgers(t testing.TB, o Options) {
 	shared := o.New()
 	var histories [2]*history
 	var want [2]*state
@@ -380,7 +380,7 @@ func (w *watched) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
 // Fuzz feeds a command to a replica that a random history has filled. For a fuzz target:
 //
 //	f.Fuzz(func(t *testing.T, command []byte) { programtest.Fuzz(t, options, command) })
-func Fuzz(t *testing.T, o Options, command []byte) {
+func Fuzz(t testing.TB, o Options, command []byte) {
 	t.Helper()
 	if len(command) > ledger.MaxBody("p", 0) {
 		return

@@ -1,0 +1,148 @@
+package programtest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// recorder is a test that may fail.
+type recorder struct {
+	testing.TB
+	text strings.Builder
+}
+
+func (*recorder) Helper() {}
+
+func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(&r.text, format+"\n", args...) }
+
+func (r *recorder) Error(args ...any) { fmt.Fprintln(&r.text, args...) }
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatal(args ...any) {
+	r.Error(args...)
+	runtime.Goexit()
+}
+
+// run returns what the conformance test says about a program.
+func run(o Options) string {
+	var r recorder
+	for _, part := range []func(){
+		func() {
+			h := newHistory(o, 1)
+			h.determinism(&r, o)
+			h.crashes(&r, o)
+		},
+		func() { twoLedgers(&r, o) },
+	} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			part()
+		}()
+		<-done
+	}
+	return r.text.String()
+}
+
+// counter is a program with one row, and with a mistake.
+type counter struct {
+	decide  func(v ledger.View, in *ledger.Input, n uint64) []byte
+	strange bool // MaxOutcome understands everything
+}
+
+func (*counter) Name() string    { return "counter" }
+func (*counter) Version() uint32 { return 1 }
+
+func (c *counter) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+	if kind == ledger.KindCommand && !c.strange && (len(body) != 2 || body[0] > 9) {
+		return 0, errors.New("no command")
+	}
+	return 8, nil
+}
+
+func (c *counter) Decide(v ledger.View, in *ledger.Input) []byte {
+	if in.Kind == ledger.KindPayload {
+		return nil
+	}
+	var n uint64
+	if value, found := v.Get([]byte("n")); found {
+		n = binary.BigEndian.Uint64(value)
+	}
+	v.Put([]byte("n"), binary.BigEndian.AppendUint64(nil, n+1))
+	return c.decide(v, in, n)
+}
+
+// TestMistakesAreFound: every mistake that the package documentation names is found in a program that
+// makes it, and none in one that makes none.
+func TestMistakesAreFound(t *testing.T) {
+	t.Parallel()
+	number := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+	calls, kept := uint64(0), ledger.View(nil)
+	for name, c := range map[string]struct {
+		strange bool
+		decide  func(v ledger.View, in *ledger.Input, n uint64) []byte
+		want    string // in what the test says; "" when it has nothing to say
+	}{
+		"none": {false, func(_ ledger.View, _ *ledger.Input, n uint64) []byte { return number(n) }, ""},
+		"a memory of its own": {false, func(ledger.View, *ledger.Input, uint64) []byte {
+			calls++
+			return number(calls)
+		}, "decided differently"},
+		"the order of a map": {false, func(ledger.View, *ledger.Input, uint64) []byte {
+			for k := range map[uint64]bool{1: true, 2: true, 3: true, 4: true} {
+				return number(k)
+			}
+			return nil
+		}, "decided differently"},
+		"a row that depends on chance": {false, func(v ledger.View, _ *ledger.Input, _ uint64) []byte {
+			v.Put([]byte("chance"), number(rand.Uint64()))
+			return nil
+		}, "other rows"},
+		"an outcome that is too long": {false, func(ledger.View, *ledger.Input, uint64) []byte { return make([]byte, 9) }, "bug of the program"},
+		"a panic over nonsense":       {true, func(_ ledger.View, in *ledger.Input, _ uint64) []byte { return []byte{in.Body[1]} }, "panic"},
+		"a changed entry": {false, func(_ ledger.View, in *ledger.Input, _ uint64) []byte {
+			in.Body[1] ^= 1
+			return nil
+		}, "changes the entry"},
+		"a changed row": {false, func(v ledger.View, _ *ledger.Input, _ uint64) []byte {
+			value, _ := v.Get([]byte("n"))
+			value[0] ^= 1
+			return nil
+		}, "changes a slice"},
+		"a view that is kept": {false, func(v ledger.View, _ *ledger.Input, n uint64) []byte {
+			if n%2 == 0 || kept == nil {
+				kept = v
+			} else {
+				_, _ = kept.Get([]byte("n"))
+			}
+			return nil
+		}, "outside of Decide"},
+		"a put in a range": {false, func(v ledger.View, _ *ledger.Input, _ uint64) []byte {
+			for k := range v.Range(nil, nil) {
+				v.Put(k, nil)
+			}
+			return nil
+		}, "bug of the program"},
+	} {
+		o := Options{
+			New:     func() ledger.Program { return &counter{decide: c.decide, strange: c.strange} },
+			Command: func(rng *rand.Rand) []byte { return []byte{byte(rng.IntN(10)), byte(rng.IntN(4))} },
+			Batches: 150,
+		}
+		if got := run(o); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: the test says %.500q, want %q in it", name, got, c.want)
+		}
+	}
+}
