@@ -44,23 +44,40 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 	default:
 		return b, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("wait has no value %d", req.GetWait()))
 	}
+	program := s.cfg.Backend.Ledger().Program()
 	b.Entries = make([]ledger.NewEntry, len(entries))
 	for i, e := range entries {
 		if len(e.GetKey()) > ledger.MaxKeySize {
 			return b, refuse(codes.InvalidArgument, ReasonKeyTooLong, fmt.Sprintf("entry %d: a key of %d bytes, at most %d", i, len(e.GetKey()), ledger.MaxKeySize)).
 				limit("key bytes", ledger.MaxKeySize, uint64(len(e.GetKey())), i)
 		}
-		if most := ledger.MaxBody(b.Principal, len(e.GetKey())); len(e.GetPayload()) > most {
+		most := ledger.MaxBody(b.Principal, len(e.GetKey()))
+		if outcome, err := program.MaxOutcome(ledger.KindPayload, e.GetPayload()); err == nil {
+			most -= outcome // the leaf holds it, too
+		}
+		if len(e.GetPayload()) > most {
 			return b, refuse(codes.InvalidArgument, ReasonEntryTooLarge, fmt.Sprintf("entry %d: a payload of %d bytes, at most %d with this key and principal", i, len(e.GetPayload()), most)).
 				limit("entry bytes", uint64(max(most, 0)), uint64(len(e.GetPayload())), i)
 		}
 		b.Entries[i] = ledger.NewEntry{Kind: ledger.KindPayload, Key: e.GetKey(), Body: e.GetPayload()}
 	}
-	if size := b.Size(); size > s.limits.BatchBytes {
-		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch of %d bytes, at most %d", size, s.limits.BatchBytes)).
-			limit("batch bytes", uint64(s.limits.BatchBytes), uint64(size), 0)
+	if err := s.fits(&b); err != nil {
+		return b, err
 	}
-	return b, b.Validate(s.cfg.Backend.Ledger().Program())
+	if err := b.Validate(program); err != nil {
+		return b, err
+	}
+	return b, s.fits(&b) // now with room for the outcomes
+}
+
+// fits says whether the batch is within the limit of its bytes.
+func (s *Server) fits(b *ledger.Batch) error {
+	size := b.Size()
+	if size <= s.limits.BatchBytes {
+		return nil
+	}
+	return refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch of %d bytes, at most %d", size, s.limits.BatchBytes)).
+		limit("batch bytes", uint64(s.limits.BatchBytes), uint64(size), 0)
 }
 
 // appended turns the ledger's decision into a response, and waits for the seal if that was asked for.

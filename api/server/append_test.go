@@ -176,6 +176,44 @@ func TestAppendWithoutProof(t *testing.T) {
 	}
 }
 
+// programmed is a ledger of another program.
+type programmed struct {
+	server.Ledger
+	program ledger.Program
+}
+
+func (p programmed) Program() ledger.Program { return p.program }
+
+// roomy is a program whose outcomes need room, and that does not understand the payload "no".
+type roomy struct{ ledger.Log }
+
+func (roomy) MaxOutcome(_ ledger.Kind, body []byte) (int, error) {
+	if string(body) == "no" {
+		return 0, errors.New("not that")
+	}
+	return 1000, nil
+}
+
+// TestAppendLeavesRoomForTheOutcome: an entry whose leaf could become too large, a batch whose outcomes
+// could, and a payload that the program does not understand are refused before they are proposed.
+func TestAppendLeavesRoomForTheOutcome(t *testing.T) {
+	t.Parallel()
+	c, a := start(t, server.Limits{BatchBytes: 100_000})
+	n := c.Nodes[0]
+	n.Replica = programmed{n.Ledger(), roomy{}}
+	most := ledger.MaxBody(fakecluster.Principal, 0) - 1000
+	mustAppend(t, a, batch(string(make([]byte, most))))
+	_, err := a.Append(within(t), batch(string(make([]byte, most+1))))
+	f := demand(t, err, codes.InvalidArgument, server.ReasonEntryTooLarge, sure)
+	if l := f.detail.GetLimit(); l.GetLimit() != uint64(most) || l.GetGot() != uint64(most)+1 {
+		t.Errorf("the limit is %v, want %d", l, most)
+	}
+	_, err = a.Append(within(t), batch(make([]string, 99)...))
+	demand(t, err, codes.InvalidArgument, server.ReasonBatchTooLarge, sure)
+	_, err = a.Append(within(t), batch("no"))
+	demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
+}
+
 // TestAppendNotSealedInTime: the batch is committed, so the answer is success with indexes, never an error.
 func TestAppendNotSealedInTime(t *testing.T) {
 	t.Parallel()
@@ -268,6 +306,7 @@ func TestAppendOutcomes(t *testing.T) {
 		{"deadline after submit", errors.Mark(errors.Wrap(context.DeadlineExceeded, "wait"), server.ErrIndefinite), codes.DeadlineExceeded, server.ReasonOutcomeUnknown, unsure},
 		{"unknown outcome hides its cause", errors.Mark(&server.NotLeaderError{LeaderName: "n2"}, server.ErrIndefinite), codes.Unavailable, server.ReasonOutcomeUnknown, unsure},
 		{"bad batch", errors.Wrap(ledger.ErrBadBatch, "no"), codes.InvalidArgument, server.ReasonInvalidArgument, sure},
+		{"refused by the program", &ledger.RefusedError{Reason: ledger.RefusedNotUnderstood, Err: errors.New("no")}, codes.InvalidArgument, server.ReasonRefused, sure},
 		{"anything else", errors.New("the disk is on fire"), codes.Internal, server.ReasonInternal, unsure},
 	}
 	c, a := start(t, server.Limits{})

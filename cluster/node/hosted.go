@@ -133,7 +133,7 @@ const markInterval = 250 * time.Millisecond
 // keepMark tells the Raft log now and then how far the ledger is durable. It waits for the disk: a
 // goroutine of its own.
 func (h *hosted) keepMark(quit <-chan struct{}) {
-	behind, troubled := map[uint64]bool{}, false
+	behind, troubled, panicked := map[uint64]bool{}, false, ""
 	for {
 		select {
 		case <-quit:
@@ -146,6 +146,10 @@ func (h *hosted) keepMark(quit <-chan struct{}) {
 			h.node.log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
 		}
 		troubled = problem != nil
+		if p := h.node.ledger.ProgramPanic(); p != panicked {
+			panicked = p
+			h.node.log.Error("the ledger's program panicked; the batch was refused", "panic", p)
+		}
 		h.reportBehind(behind)
 	}
 }
