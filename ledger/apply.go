@@ -14,16 +14,16 @@ const (
 	groupBytes  = 2 << 20
 	groupBlocks = 256
 
-	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each pair. It is the
-	// largest block and its outcomes with an idempotency record for every entry, its offsets and its share of a tile, and
-	// rows of a program.
+	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each
+	// pair. It is the largest block and its outcomes with an idempotency record for every entry,
+	// its offsets and its share of a tile, and rows of a program.
 	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize +
 		rowBytesPerCommit + MaxStateKey + MaxStateValue + 4096
 
 	entryCommitSize = 9 + 32 + keyRefSize + 16 + 8 + 36
 
-	// recentRoots is how many past (size, root) pairs are kept for anchors: more than there are blocks between two seals,
-	// unless sealing stands still.
+	// recentRoots is how many past (size, root) pairs are kept for anchors: more than there are
+	// blocks between two seals, unless sealing stands still.
 	recentRoots = 1024
 )
 
@@ -42,13 +42,13 @@ type Committed struct {
 	Block               []byte
 }
 
-// applierState is the state ahead of the published view: what ApplyMany has decided, of which a part may not be
-// committed to the store yet.
+// applierState is the state ahead of the published view: what ApplyMany has decided, of which a
+// part may not be committed to the store yet.
 type applierState struct {
 	tree *merkle.Tree
 	pos  Summary
-	// stored is the newest position that the store held at Open. Up to it the blocks are applied a second time: they
-	// are compared with what the store holds, and written where it lost them.
+	// stored is the newest position that the store held at Open. Up to it the blocks are applied a
+	// second time: they are compared with what the store holds, and written where it lost them.
 	stored      Summary
 	overlapping bool // invariant: pos.RaftIndex <= stored.RaftIndex, the root at stored is not compared yet
 
@@ -76,12 +76,13 @@ func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
 	a.anchored = Anchor{Root: merkle.EmptyRoot()}
 }
 
-// ApplyMany applies committed blocks in order and commits them to the store, together as far as they fit into one commit:
-// hand over whatever is waiting. An empty block only moves the position, and so does one that has no effect
-// (IgnoreReason). Raft indexes increase. The results of a block are those of its batches; there are none when the block
-// is empty or malformed. An error (ErrNewerBlock, *DivergenceError, *CorruptError, the store's) is final: the node must
-// stop, and everything after it is refused with the same error. A prefix of the blocks may have been applied then; none
-// may be answered. The ledger keeps no reference to a block.
+// ApplyMany applies committed blocks in order and commits them to the store, together as far as
+// they fit into one commit: hand over whatever is waiting. An empty block only moves the position,
+// and so does one that has no effect (IgnoreReason). Raft indexes increase. The results of a block
+// are those of its batches; there are none when the block is empty or malformed. An error
+// (ErrNewerBlock, *DivergenceError, *CorruptError, the store's) is final: the node must stop, and
+// everything after it is refused with the same error. A prefix of the blocks may have been applied
+// then; none may be answered. The ledger keeps no reference to a block.
 func (l *Ledger) ApplyMany(entries []Committed) ([][]Result, error) {
 	l.applier.Lock()
 	defer l.applier.Unlock()
@@ -163,8 +164,9 @@ func (a *applierState) endOverlap() error {
 	return nil
 }
 
-// judge parses a block and says why it has no effect; "" when it has one. The block is nil when the entry is empty or
-// malformed. An error stops the replica: its own store's, or that of a block which only a newer program understands.
+// judge parses a block and says why it has no effect; "" when it has one. The block is nil when the
+// entry is empty or malformed. An error stops the replica: its own store's, or that of a block
+// which only a newer program understands.
 func (l *Ledger) judge(e *Committed) (*Block, IgnoreReason, error) {
 	if len(e.Block) == 0 {
 		return nil, "", nil
@@ -324,8 +326,9 @@ func (l *Ledger) flush() error {
 	if len(rows) > 0 {
 		pairs = append(pairs[:len(pairs):len(pairs)], rows...)
 	}
-	// Every commit carries its position, in an overlap too: the commits that hold later positions may yet be lost, and
-	// then what is written here must not lie beyond the newest position. There it hides nothing: its version is lower.
+	// Every commit carries its position, in an overlap too: the commits that hold later positions
+	// may yet be lost, and then what is written here must not lie beyond the newest position. There
+	// it hides nothing: its version is lower.
 	if len(pairs) > 0 || !a.overlapping {
 		pairs = append(pairs, Pair{l.keys.applied(), a.pos.Marshal()})
 		if err := l.store.Commit(a.pos.RaftIndex, pairs); err != nil {
@@ -346,8 +349,9 @@ func (l *Ledger) flush() error {
 	return l.promoteSealed()
 }
 
-// commitRows commits rows until the rest is few enough to go with the position, and returns the rest. Rows
-// above the position that a crash leaves behind are rows of the future, which nothing reads.
+// commitRows commits rows until the rest is few enough to go with the position, and returns the
+// rest. Rows above the position that a crash leaves behind are rows of the future, which nothing
+// reads.
 func (l *Ledger) commitRows(rows []Pair) (rest []Pair, err error) {
 	for {
 		n, size := 0, 0
@@ -367,9 +371,9 @@ func (l *Ledger) commitRows(rows []Pair) (rest []Pair, err error) {
 
 // missing returns the pairs that the store does not hold; it must hold none with another value.
 //
-// A key may have survived a power failure that took the file with its value, and a new file may have got that name: then
-// the store returns the value of another block's key (Store.Get). A block's record says whose it is, and the parts lie
-// in the file of their record.
+// A key may have survived a power failure that took the file with its value, and a new file may
+// have got that name: then the store returns the value of another block's key (Store.Get). A
+// block's record says whose it is, and the parts lie in the file of their record.
 func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 	raftIndex := l.applier.pos.RaftIndex
 	var out []Pair

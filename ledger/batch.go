@@ -9,14 +9,16 @@ import (
 const (
 	// MaxBatchSize is the largest Batch.Size, in bytes.
 	MaxBatchSize = 1 << 20
-	// minEntryCharge is what an entry counts at least in Batch.Size: its index and idempotency records cost the
-	// store that much whatever the payload, so a byte limit on a block also bounds its entries.
+	// minEntryCharge is what an entry counts at least in Batch.Size: its index and idempotency
+	// records cost the store that much whatever the payload, so a byte limit on a block also bounds
+	// its entries.
 	minEntryCharge = 64
 
 	batchHeaderSize = 1 + 8 + 4 // flags, expected size, entry count
 )
 
-// ErrBadBatch is the cause of every error of Batch.Validate: the caller's mistake, a definite refusal.
+// ErrBadBatch is the cause of every error of Batch.Validate: the caller's mistake, a definite
+// refusal.
 var ErrBadBatch = errors.New("bad batch")
 
 // NewEntry is what a caller hands over; the leader adds time and principal.
@@ -26,18 +28,20 @@ type NewEntry struct {
 	Body []byte
 }
 
-// Batch is one caller's atomic append: all of its entries get consecutive places among the new ones, or none does.
+// Batch is one caller's atomic append: all of its entries get consecutive places among the new
+// ones, or none does.
 type Batch struct {
 	Principal string
 	Entries   []NewEntry
-	// ExpectedSize, when not nil, lets the batch append only to a ledger of exactly this size. A retry that finds
-	// all of its entries stored, one of them at index ExpectedSize, succeeds as a duplicate.
+	// ExpectedSize, when not nil, lets the batch append only to a ledger of exactly this size. A
+	// retry that finds all of its entries stored, one of them at index ExpectedSize, succeeds as a
+	// duplicate.
 	ExpectedSize *uint64
 	outcomes     int // bytes that the outcomes may take; set by Validate
 }
 
-// Size returns the bytes that the batch adds to a block and, after Validate, to its outcomes: what queues and block
-// limits count. Each entry counts at least 64 bytes.
+// Size returns the bytes that the batch adds to a block and, after Validate, to its outcomes: what
+// queues and block limits count. Each entry counts at least 64 bytes.
 func (b *Batch) Size() int {
 	n := batchHeaderSize + b.outcomes
 	for i := range b.Entries {
@@ -50,9 +54,9 @@ func (b *Batch) entrySize(i int) int {
 	return entryHeaderSize + len(b.Principal) + len(b.Entries[i].Key) + len(b.Entries[i].Body)
 }
 
-// Validate reports whether the batch can be put into a block of a ledger with this program (nil is Log): kinds, lengths,
-// bodies that the program understands, room in each leaf for the largest outcome, and no key twice with different bodies.
-// Its errors have the cause ErrBadBatch.
+// Validate reports whether the batch can be put into a block of a ledger with this program (nil is
+// Log): kinds, lengths, bodies that the program understands, room in each leaf for the largest
+// outcome, and no key twice with different bodies. Its errors have the cause ErrBadBatch.
 func (b *Batch) Validate(p Program) error {
 	if p == nil {
 		p = Log{}

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
+	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 	"github.com/cairnledger/cairn/merkle"
 )
 
@@ -95,6 +97,54 @@ func BenchmarkApplySmall(b *testing.B) {
 			}
 			b.ReportMetric(float64(raftIndex)/b.Elapsed().Seconds(), "blocks/s")
 		})
+	}
+}
+
+// BenchmarkAccounts applies blocks of 2,000 transfers between accounts of which few are used again
+// and again, or all equally.
+func BenchmarkAccounts(b *testing.B) {
+	for _, store := range []string{"memstore", "badgerstore"} {
+		for _, n := range []uint64{1000, 400_000} {
+			b.Run(fmt.Sprintf("%s/accounts=%d", store, n), func(b *testing.B) {
+				var s ledger.Store = memstore.New(memstore.Options{})
+				if store == "badgerstore" {
+					s = openBadger(b, b.TempDir(), 0)
+				}
+				l := openProgram(b, s, accounts.Program{}, ledger.Summary{})
+				defer l.Close()
+				rng := rand.New(rand.NewPCG(1, 1))
+				block := func(n int, command func(i int) []byte) ledger.Committed {
+					batches := make([]ledger.Batch, n)
+					for i := range batches {
+						batches[i] = commands(string(command(i)))
+					}
+					head := l.Head()
+					raw, err := ledger.EncodeBlock(ledger.Anchor{Size: head.Size, Root: head.Root}, 1, batches)
+					if err != nil {
+						b.Fatal(err)
+					}
+					return ledger.Committed{RaftIndex: head.RaftIndex + 1, RaftTerm: 1, Block: raw}
+				}
+				for first := uint64(0); first < n; first += 1000 {
+					open := block(1000, func(i int) []byte { return accounts.Open(first+uint64(i), 1<<40) })
+					if _, err := l.ApplyMany([]ledger.Committed{open}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				l.Marked(ledger.Summary{Size: l.Head().Size})
+				transfers := 0
+				for b.Loop() {
+					b.StopTimer()
+					c := block(2000, func(int) []byte { return accounts.Transfer(rng.Uint64N(n), rng.Uint64N(n), 1) })
+					transfers += 2000
+					b.StartTimer()
+					if _, err := l.ApplyMany([]ledger.Committed{c}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(transfers)/b.Elapsed().Seconds(), "transfers/s")
+			})
+		}
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 const (
 	// MaxBlockSize is the largest encoded block, in bytes.
 	MaxBlockSize = 2 << 20
-	// MaxBlockEntries is the largest number of entries in a block. With MaxBlockSize it bounds what one commit writes
-	// to the store.
+	// MaxBlockEntries is the largest number of entries in a block. With MaxBlockSize it bounds what
+	// one commit writes to the store.
 	MaxBlockEntries = 1 << 14
 	// MaxBlockOutcomes is the largest sum of the outcomes in a block, in bytes.
 	MaxBlockOutcomes = 2 << 20
@@ -29,17 +29,17 @@ const (
 var (
 	// ErrBadBlock is the cause of every error of ParseBlock but ErrNewerBlock.
 	ErrBadBlock = errors.New("bad block")
-	// ErrNewerBlock is the cause of ParseBlock's error for a block of a version that this program does not know. Every
-	// version keeps magic, version, time and checksum where they are.
+	// ErrNewerBlock is the cause of ParseBlock's error for a block of a version that this program
+	// does not know. Every version keeps magic, version, time and checksum where they are.
 	ErrNewerBlock = errors.New("block of a newer version: upgrade this node")
 	// ErrBlockTooLarge says that the batches do not fit into one block.
 	ErrBlockTooLarge = errors.New("block too large")
 )
 
-// Anchor is the newest sealed (size, root) that a block's proposer knew when it built the block: a root that a majority
-// had computed. With the anchors the blocks form a chain of roots. A block whose anchor a replica contradicts has no
-// effect there: either its proposer lies, or the replica has diverged, and then a sealed checkpoint with that root
-// proves it (package seal, Contradicted).
+// Anchor is the newest sealed (size, root) that a block's proposer knew when it built the block: a
+// root that a majority had computed. With the anchors the blocks form a chain of roots. A block
+// whose anchor a replica contradicts has no effect there: either its proposer lies, or the replica
+// has diverged, and then a sealed checkpoint with that root proves it (package seal, Contradicted).
 type Anchor struct {
 	Size uint64
 	Root merkle.Hash
@@ -70,8 +70,9 @@ type BlockEntry struct {
 // Raw returns the bytes of the block.
 func (b *Block) Raw() []byte { return b.raw }
 
-// EncodeBlock encodes batches into a block whose entries all carry time (µs since the Unix epoch). The batches must be
-// valid. The error, if any, has the cause ErrBlockTooLarge. Batches whose Size adds up to at most 1 MiB always fit.
+// EncodeBlock encodes batches into a block whose entries all carry time (µs since the Unix epoch).
+// The batches must be valid. The error, if any, has the cause ErrBlockTooLarge. Batches whose Size
+// adds up to at most 1 MiB always fit.
 func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 	size, entries := blockHeaderSize+blockCRCSize, 0
 	for i := range batches {
@@ -112,9 +113,9 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli)), nil
 }
 
-// ParseBlock decodes and checks a block: lengths, checksum, every entry, one principal for each batch, one time for
-// all. It allocates in proportion to the number of entries, not of bytes. Its errors have the cause ErrBadBlock or
-// ErrNewerBlock. The result is a function of the bytes alone.
+// ParseBlock decodes and checks a block: lengths, checksum, every entry, one principal for each
+// batch, one time for all. It allocates in proportion to the number of entries, not of bytes. Its
+// errors have the cause ErrBadBlock or ErrNewerBlock. The result is a function of the bytes alone.
 func ParseBlock(raw []byte) (*Block, error) {
 	if _, err := PeekBlock(raw); err != nil {
 		return nil, err
@@ -172,8 +173,8 @@ func ParseBlock(raw []byte) (*Block, error) {
 // blockPrefixSize is magic, version, three bytes of zero, and time.
 const blockPrefixSize = 16
 
-// PeekBlock returns the time of a block, µs since the Unix epoch, from its first 16 bytes. Errors have the cause
-// ErrBadBlock or ErrNewerBlock. It computes a checksum only for a newer version.
+// PeekBlock returns the time of a block, µs since the Unix epoch, from its first 16 bytes. Errors
+// have the cause ErrBadBlock or ErrNewerBlock. It computes a checksum only for a newer version.
 func PeekBlock(raw []byte) (time int64, err error) {
 	if len(raw) < blockPrefixSize+blockCRCSize || string(raw[:4]) != blockMagic || raw[4] == 0 {
 		return 0, errors.Wrapf(ErrBadBlock, "%d bytes that begin with %x", len(raw), raw[:min(len(raw), 8)])

@@ -6,9 +6,9 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// decide gives every batch its result and returns the entries to append, in order, and their outcomes, nil when none has
-// one. It reads the idempotency index as
-// it is after everything staged so far and stages the new keys.
+// decide gives every batch its result and returns the entries to append, in order, and their
+// outcomes, nil when none has one. It reads the idempotency index as it is after everything staged
+// so far and stages the new keys.
 func (l *Ledger) decide(block *Block) (results []Result, accepted []*BlockEntry, outcomes [][]byte, err error) {
 	entries := 0
 	for i := range block.Batches {
@@ -50,12 +50,14 @@ type decision struct {
 
 // batch decides one batch on a ledger of the given size. An error is the store's.
 //
-// The rules, in this order: a key that is stored with another body refuses the whole batch; entries whose key is
-// stored with the same body are duplicates; a batch that has an expected size and would append must find exactly
-// that size; one that would append nothing must find that size or be the retry of the batch that did, which shows in
-// one of its entries being stored at that very index.
+// The rules, in this order: a key that is stored with another body refuses the whole batch; entries
+// whose key is stored with the same body are duplicates; a batch that has an expected size and
+// would append must find exactly that size; one that would append nothing must find that size or be
+// the retry of the batch that did, which shows in one of its entries being stored at that very
+// index.
 //
-// Then the program decides what is to be appended. What it puts for a batch that is refused is dropped.
+// Then the program decides what is to be appended. What it puts for a batch that is refused is
+// dropped.
 func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) error {
 	a := &d.l.applier.applierState
 	n := len(b.Entries)
@@ -134,7 +136,8 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 // pairOverhead is what a small pair costs the store beside its bytes.
 const pairOverhead = 32
 
-// lookup finds an idempotency key among the staged ones and in the store, for a batch on a ledger of the given size.
+// lookup finds an idempotency key among the staged ones and in the store, for a batch on a ledger
+// of the given size.
 func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
 	a := &l.applier.applierState
 	if ref, ok := a.pending[*name]; ok {
@@ -155,7 +158,8 @@ func (l *Ledger) lookup(name *[32]byte, size uint64) (keyRef, bool, error) {
 	return ref, true, nil
 }
 
-// storedKey finds an idempotency key in the store; at is the index or size that a *CorruptError names.
+// storedKey finds an idempotency key in the store; at is the index or size that a *CorruptError
+// names.
 func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, err error) {
 	b, err := l.store.Get(l.keys.key(name))
 	if errors.Is(err, ErrKeyNotFound) {
@@ -170,8 +174,9 @@ func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, e
 	return ref, true, nil
 }
 
-// CheckKey demands that the store knows the idempotency key of an entry and has this entry for it; a *CorruptError if
-// not. Nothing else would show that the record is gone: a repetition would be appended once more.
+// CheckKey demands that the store knows the idempotency key of an entry and has this entry for it;
+// a *CorruptError if not. Nothing else would show that the record is gone: a repetition would be
+// appended once more.
 func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	e, err := ParseLeaf(leaf)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package ledger applies blocks: it turns the sequence of committed blocks into entries with indexes, an RFC 6962
-// Merkle tree, an idempotency index and sealed checkpoints, keeps all of that in a Store and answers reads from it.
+// Package ledger applies blocks: it turns the sequence of committed blocks into entries with
+// indexes, an RFC 6962 Merkle tree, an idempotency index and sealed checkpoints, keeps all of that
+// in a Store and answers reads from it.
 //
 // # What it guarantees
 //
@@ -7,6 +8,8 @@
 //     entries, results and roots. A block that is malformed, names a false anchor or is older than the newest entry has no
 //     effect on any of them and is counted (IgnoreReason).
 //   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never expires.
+//   - A program reads its state as the entries before left it, in a replay too. A refused batch leaves
+//     neither entries nor outcomes nor rows.
 //   - Whatever is read was checked against the tree whose right edge is in memory: leaves against their hashes, tiles
 //     against the tiles above. What does not prove is a *CorruptError and never data. The index space is dense: what
 //     is missing below the size is corruption too.
@@ -15,9 +18,10 @@
 //
 // # What it assumes
 //
-// The caller has made the blocks durable (the Raft log) and hands over the same ones again from the Summary on.
-// One goroutine applies; reads are safe from any number of them and never wait for an apply. A finding of absence in
-// the idempotency index cannot be proved against the tree: it is as good as the store's own checksums (see badgerstore).
+// The caller has made the blocks durable (the Raft log) and hands over the same ones again from the
+// Summary on. One goroutine applies; reads are safe from any number of them and never wait for an
+// apply. A finding of absence in the idempotency index cannot be proved against the tree: it is as
+// good as the store's own checksums (see badgerstore).
 //
 // The smallest use:
 //
@@ -26,6 +30,6 @@
 //	results, err := l.ApplyMany([]ledger.Committed{{RaftIndex: 1, RaftTerm: 1, Block: block}})
 //	leaf, err := l.Leaf(results[0][0].Indexes[0])
 //
-// The node's replica calls ApplyMany; package api and the audit commands read. A Program decides the entries:
-// docs/programs.md.
+// The node's replica calls ApplyMany; package api and the audit commands read. A Program decides
+// the entries: docs/programs.md.
 package ledger

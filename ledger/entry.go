@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// MaxLeafSize is the largest leaf, the encoded entry with its outcome, in bytes (C2SP tlog-tiles
-	// bundles carry a 16-bit length).
+	// MaxLeafSize is the largest leaf, the encoded entry with its outcome, in bytes (C2SP
+	// tlog-tiles bundles carry a 16-bit length).
 	MaxLeafSize = merkle.MaxEntrySize
 	// MaxKeySize is the largest idempotency key, in bytes.
 	MaxKeySize = 128
-	// MaxPrincipalSize is the largest principal, in bytes (SPIFFE-ID §2.3 allows URIs of 2,048 bytes).
+	// MaxPrincipalSize is the largest principal, in bytes (SPIFFE-ID §2.3 allows URIs of 2,048
+	// bytes).
 	MaxPrincipalSize = 2048
 
 	entryVersion = 2
@@ -58,8 +59,8 @@ func (k Kind) String() string {
 // docs/format-ledger.md has the byte offsets.
 type Entry struct {
 	Kind Kind
-	// Time is the leader's clock when the entry was put into a block, in microseconds since the Unix
-	// epoch. Invariant: within one ledger it never decreases with the index.
+	// Time is the leader's clock when the entry was put into a block, in microseconds since the
+	// Unix epoch. Invariant: within one ledger it never decreases with the index.
 	Time int64
 	// Principal is the SPIFFE ID of the writer, 1 to MaxPrincipalSize bytes.
 	Principal string

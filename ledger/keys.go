@@ -5,7 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// Every key begins with the group's id (8 bytes, big endian) and one byte that says what it is: docs/format-ledger.md.
+// Every key begins with the group's id (8 bytes, big endian) and one byte that says what it is:
+// docs/format-ledger.md.
 const (
 	kindMeta    = 'm'
 	kindApplied = 'a'
@@ -29,8 +30,8 @@ func (s keyspace) prefix(kind byte, room int) []byte {
 func (s keyspace) meta() []byte    { return s.prefix(kindMeta, 0) }
 func (s keyspace) applied() []byte { return s.prefix(kindApplied, 0) }
 
-// block is keyed by the size of the ledger after it, so that the block that holds an index is the first one whose
-// key is >= block(index+1).
+// block is keyed by the size of the ledger after it, so that the block that holds an index is the
+// first one whose key is >= block(index+1).
 func (s keyspace) block(end uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindBlock, 8), end)
 }

@@ -33,8 +33,8 @@ type Config struct {
 	// Program decides the entries; nil is Log.
 	Program Program
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
-	// identity of a new ledger; Err is ErrReadOnly from the start, and ApplyMany and SetSealed return
-	// it.
+	// identity of a new ledger; Err is ErrReadOnly from the start, and ApplyMany and SetSealed
+	// return it.
 	ReadOnly bool
 }
 

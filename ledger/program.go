@@ -15,10 +15,11 @@ import (
 // randomness, no iteration over maps, no I/O, and nothing that it remembers between two calls but
 // the rows of its View. docs/programs.md tells how to write one; ledger/programtest tests one.
 //
-// One Program may decide the entries of several ledgers, and of one ledger several times over: after
-// a stop, entries are decided again.
+// One Program may decide the entries of several ledgers, and of one ledger several times over:
+// after a stop, entries are decided again.
 type Program interface {
-	// Name names the program, in 1 to 64 bytes. A store that one program wrote is refused to others.
+	// Name names the program, in 1 to 64 bytes. A store that one program wrote is refused to
+	// others.
 	Name() string
 	// Version tells apart programs of one name that decide differently.
 	Version() uint32
@@ -26,9 +27,9 @@ type Program interface {
 	// whatever the state. An error says that the program does not understand the body: a batch with
 	// such an entry has no effect. It is called before an entry is proposed, too, by any goroutine.
 	MaxOutcome(kind Kind, body []byte) (int, error)
-	// Decide returns the outcome of an entry whose body MaxOutcome understands. It reads the state as
-	// the entries before left it and puts what changes. The ledger keeps the outcome. A panic refuses
-	// the batch of the entry (RefusedPanic).
+	// Decide returns the outcome of an entry whose body MaxOutcome understands. It reads the state
+	// as the entries before left it and puts what changes. The ledger keeps the outcome. A panic
+	// refuses the batch of the entry (RefusedPanic).
 	Decide(view View, in *Input) (outcome []byte)
 }
 
@@ -61,11 +62,11 @@ type View interface {
 const (
 	// MaxStateKey is the largest key of a row, in bytes; the smallest has one.
 	MaxStateKey = 4096
-	// MaxStateValue is the largest value of a row, in bytes. It stays below the size at which Badger
-	// moves values out of its tree, from where nothing is ever removed.
+	// MaxStateValue is the largest value of a row, in bytes. It stays below the size at which
+	// Badger moves values out of its tree, from where nothing is ever removed.
 	MaxStateValue = 20 << 10
-	// MaxBlockWrites is the largest sum of the keys and values that the entries of one block put, in
-	// bytes.
+	// MaxBlockWrites is the largest sum of the keys and values that the entries of one block put,
+	// in bytes.
 	MaxBlockWrites = 16 << 20
 
 	maxProgramName = 64

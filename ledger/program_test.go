@@ -131,8 +131,8 @@ func TestViewOutsideOfDecide(t *testing.T) {
 	kept.Get([]byte("row"))
 }
 
-// TestKindsThatAreRefused: a program that does not take a kind refuses the batch, and a record is for
-// the ledger itself.
+// TestKindsThatAreRefused: a program that does not take a kind refuses the batch, and a record is
+// for the ledger itself.
 func TestKindsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]ledger.Program{"log": ledger.Log{}, "accounts": accounts.Program{}} {
@@ -152,8 +152,8 @@ func TestKindsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestRetryOfACommand: the same command under the same key returns the first index, whatever came of
-// it and whatever would come of it now. The same body as a payload is another entry.
+// TestRetryOfACommand: the same command under the same key returns the first index, whatever came
+// of it and whatever would come of it now. The same body as a payload is another entry.
 func TestRetryOfACommand(t *testing.T) {
 	t.Parallel()
 	l := openProgram(t, memstore.New(memstore.Options{}), accounts.Program{}, ledger.Summary{})
@@ -183,8 +183,8 @@ func TestRetryOfACommand(t *testing.T) {
 	}
 }
 
-// TestRoomForTheOutcome: an entry whose leaf could pass 65,535 bytes is refused before it is proposed,
-// and again when it was proposed all the same. The room counts as part of the batch.
+// TestRoomForTheOutcome: an entry whose leaf could pass 65,535 bytes is refused before it is
+// proposed, and again when it was proposed all the same. The room counts as part of the batch.
 func TestRoomForTheOutcome(t *testing.T) {
 	t.Parallel()
 	p := script{most: 1000, decides: map[string]func(ledger.View, *ledger.Input) []byte{}}
@@ -205,8 +205,8 @@ func TestRoomForTheOutcome(t *testing.T) {
 	}
 }
 
-// TestOutcomesOfABlockAreBounded: a block whose outcomes would pass 2 MiB has the batches refused that
-// pass them.
+// TestOutcomesOfABlockAreBounded: a block whose outcomes would pass 2 MiB has the batches refused
+// that pass them.
 func TestOutcomesOfABlockAreBounded(t *testing.T) {
 	t.Parallel()
 	const each = 60_000

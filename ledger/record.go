@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	// The first byte of a record: whether an entry has an outcome. A block of payloads needs no room
-	// for outcomes.
+	// The first byte of a record: whether an entry has an outcome. A block of payloads needs no
+	// room for outcomes.
 	recordPlain    = 1
 	recordOutcomes = 2
 
 	recordHeaderSize = 1 + 8 + 8 + 8 + 4 + 4 // form, raft index, raft term, first index, count, block length
 
-	// partSize is where a record is cut into several values: Badger moves larger ones out of its tree.
+	// partSize is where a record is cut into several values: Badger moves larger ones out of its
+	// tree.
 	partSize = 512 << 10
 )
 
@@ -182,8 +183,8 @@ func (r *record) appendPairs(pairs []Pair, keys keyspace) []Pair {
 	return pairs
 }
 
-// readRecord finds the record that holds the index. Every failure, absence included, is a *CorruptError: the caller
-// knows that index < size.
+// readRecord finds the record that holds the index. Every failure, absence included, is a
+// *CorruptError: the caller knows that index < size.
 func readRecord(store Store, keys keyspace, index uint64) (*record, error) {
 	corrupt := func(err error) error { return &CorruptError{What: "block", Index: index, Err: err} }
 	head, err := store.Seek(keys.block(index+1), keys.prefix(kindBlock, 0))

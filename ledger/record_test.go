@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRecordOutcomes: the leaf of an index is its entry followed by its outcome, in a record that was
-// encoded and in one that was read. A block without outcomes has no room for them.
+// TestRecordOutcomes: the leaf of an index is its entry followed by its outcome, in a record that
+// was encoded and in one that was read. A block without outcomes has no room for them.
 func TestRecordOutcomes(t *testing.T) {
 	t.Parallel()
 	raw := encode(t, []Batch{{Principal: "p", Entries: []NewEntry{
@@ -51,8 +51,8 @@ func TestRecordOutcomes(t *testing.T) {
 	}
 }
 
-// TestRecordOutcomesThatAreRefused: ends that are no order, or beyond the outcomes, are an error and
-// no leaf.
+// TestRecordOutcomesThatAreRefused: ends that are no order, or beyond the outcomes, are an error
+// and no leaf.
 func TestRecordOutcomesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	raw := encode(t, []Batch{{Principal: "p", Entries: []NewEntry{{Kind: KindCommand, Body: []byte("one")}, {Kind: KindCommand}}}})

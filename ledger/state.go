@@ -12,13 +12,14 @@ import (
 )
 
 // A row of a program's state is written once and under a key of its own: the program's key and the
-// index of the entry that put it (keyspace.row). The newest row of a key below an index is the state
-// as of that index. So a replay after a power failure reads what the first run read, although the
-// store may hold rows of entries that are still to be replayed, with holes between them.
+// index of the entry that put it (keyspace.row). The newest row of a key below an index is the
+// state as of that index. So a replay after a power failure reads what the first run read, although
+// the store may hold rows of entries that are still to be replayed, with holes between them.
 //
 // A row is deleted when nothing reads it any more: a newer row of its key lies below the durable
 // position of the Raft log, from where every replay begins (Ledger.Marked). The newest row of a key
-// is never deleted, so whatever part of the deletions a power failure takes back, reads are the same.
+// is never deleted, so whatever part of the deletions a power failure takes back, reads are the
+// same.
 const (
 	stateCacheBytes = 32 << 20
 	rowOverhead     = 200 // what a cached row costs beside its bytes
@@ -40,8 +41,8 @@ type programState struct {
 	store Store
 	keys  keyspace
 	cache *lru[string, *row] // rows, and absences, as of size
-	// size is the ledger's size as of the last commit. The store is read as of it: later rows are in
-	// fresh, and those that the store may hold are of the future.
+	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
+	// in fresh, and those that the store may hold are of the future.
 	size uint64
 	// opened is the size that the store held at Open: of a row below it, older rows may be left.
 	opened uint64
@@ -369,9 +370,9 @@ func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield 
 	}
 }
 
-// The key of a row is prefix ‖ escaped program key ‖ 0x00 0x01 ‖ inverted index, where escaping turns
-// 0x00 into 0x00 0xff. Escaped keys are ordered as the keys are, and none is the beginning of another
-// one with its end mark, so the rows of one key are neighbours, the newest first.
+// The key of a row is prefix ‖ escaped program key ‖ 0x00 0x01 ‖ inverted index, where escaping
+// turns 0x00 into 0x00 0xff. Escaped keys are ordered as the keys are, and none is the beginning of
+// another one with its end mark, so the rows of one key are neighbours, the newest first.
 const stateEscape = "\x00\xff"
 
 // rows returns what the keys of all rows of a program's key begin with.
@@ -412,7 +413,8 @@ type State struct {
 	size uint64
 }
 
-// ErrStateGone says that the state of a State's size is not kept any more. A new State has the newest.
+// ErrStateGone says that the state of a State's size is not kept any more. A new State has the
+// newest.
 var ErrStateGone = errors.New("the program's state of this size is not kept any more")
 
 // State returns the program's newest state. It never waits.

@@ -70,8 +70,8 @@ func wantRows(t testing.TB, l *ledger.Ledger, want map[string]string) {
 	}
 }
 
-// TestStateKeys: rows are ordered as their keys are, and no key is taken for another one that begins
-// with it, whatever bytes they have; in the rows that are staged, and in the store.
+// TestStateKeys: rows are ordered as their keys are, and no key is taken for another one that
+// begins with it, whatever bytes they have; in the rows that are staged, and in the store.
 func TestStateKeys(t *testing.T) {
 	t.Parallel()
 	keys := []string{"a", "a\x00", "a\x00\x00", "a\x00\x01", "a\x00\xff", "a\x01", "ab", "a\xff", "\x00", "\x00\x01", "\x00\xff", "\xff",
@@ -216,8 +216,8 @@ func TestStateDifferential(t *testing.T) {
 	}
 }
 
-// TestRowsAreDeleted: once the mark has passed a row, older rows of its key leave the store, those of
-// before a restart as well, and none before.
+// TestRowsAreDeleted: once the mark has passed a row, older rows of its key leave the store, those
+// of before a restart as well, and none before.
 func TestRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	put := func(v ledger.View, in *ledger.Input) []byte {
@@ -268,7 +268,8 @@ func TestRowsAreDeleted(t *testing.T) {
 	}
 }
 
-// TestStateIsGone: a reader that is too late is told so instead of being shown rows of several sizes.
+// TestStateIsGone: a reader that is too late is told so instead of being shown rows of several
+// sizes.
 func TestStateIsGone(t *testing.T) {
 	t.Parallel()
 	l := openProgram(t, memstore.New(memstore.Options{}), accounts.Program{}, ledger.Summary{})

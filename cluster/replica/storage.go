@@ -8,12 +8,12 @@ import (
 )
 
 // ErrRaftLogLost says that the ledger holds blocks that the Raft log has no trace of any more,
-// although it is synced before a block is applied: the log was cut, deleted or replaced. The node may
-// have forgotten votes and acknowledged entries, so it must not take part in Raft again.
+// although it is synced before a block is applied: the log was cut, deleted or replaced. The node
+// may have forgotten votes and acknowledged entries, so it must not take part in Raft again.
 var ErrRaftLogLost = errors.New("the Raft log has lost entries")
 
-// Open opens the ledger that belongs to a group of the Raft log, at the group's newest mark. An error
-// that is ErrRaftLogLost leaves the store open, as every other one does.
+// Open opens the ledger that belongs to a group of the Raft log, at the group's newest mark. An
+// error that is ErrRaftLogLost leaves the store open, as every other one does.
 func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, error) {
 	_, conf, err := log.InitialState()
 	if err != nil {
@@ -39,8 +39,8 @@ func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, 
 	return l, nil
 }
 
-// KeepMark tells the Raft log how far the ledger is durable, so that it need not reach back further.
-// To be called now and then, by one caller at a time: it may wait for the disk.
+// KeepMark tells the Raft log how far the ledger is durable, so that it need not reach back
+// further. To be called now and then, by one caller at a time: it may wait for the disk.
 func (r *Replica) KeepMark() {
 	r.confirmMark()
 	s, ok := r.ledger.Durable()
@@ -56,9 +56,10 @@ type unconfirmedMark struct {
 	last uint64
 }
 
-// confirmMark tells the ledger from where a replay begins at the earliest. A mark is written without a
-// sync of its own. Whatever is applied was synced before, and a sync covers all that was written
-// before: once the ledger has applied an entry that was appended behind the mark, the mark is durable.
+// confirmMark tells the ledger from where a replay begins at the earliest. A mark is written
+// without a sync of its own. Whatever is applied was synced before, and a sync covers all that was
+// written before: once the ledger has applied an entry that was appended behind the mark, the mark
+// is durable.
 func (r *Replica) confirmMark() {
 	u := &r.unconfirmed
 	if u.mark.RaftIndex > 0 {
@@ -80,8 +81,9 @@ func (r *Replica) confirmMark() {
 	}
 }
 
-// FinalMark returns the mark that spares the next start the replay, nil when the log has it: a ledger
-// that was closed cleanly holds everything that it has applied. Group and ledger must have ended.
+// FinalMark returns the mark that spares the next start the replay, nil when the log has it: a
+// ledger that was closed cleanly holds everything that it has applied. Group and ledger must have
+// ended.
 func (r *Replica) FinalMark() (*wal.Mark, error) {
 	h := r.ledger.Head()
 	if h.RaftIndex <= r.log.Mark().Index {

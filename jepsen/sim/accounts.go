@@ -10,8 +10,8 @@ import (
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 )
 
-// In some seeds the ledger's program is accounts. What it decided is compared with a model: the final
-// ledger is an order of the entries, and in that order every outcome is known exactly.
+// In some seeds the ledger's program is accounts. What it decided is compared with a model: the
+// final ledger is an order of the entries, and in that order every outcome is known exactly.
 
 func (w *world) program() ledger.Program {
 	if w.cfg.accounts {

@@ -1,8 +1,8 @@
 // Package programtest is the conformance test of ledger.Program implementations. Any program must
 // pass it:
 //
-//   - Replicas that cut the entries into other blocks, apply them in other groups, restart, and lose
-//     power anywhere have the same results, leaves, roots and rows.
+//   - Replicas that cut the entries into other blocks, apply them in other groups, restart, and
+//     lose power anywhere have the same results, leaves, roots and rows.
 //   - A program knows nothing but the entry and its View: what it was asked before, for this ledger
 //     or another one, does not show.
 //   - It changes no slice that it was given, and keeps no View.
@@ -38,7 +38,8 @@ type Options struct {
 	// Command returns a random command, of all kinds and so that they meet: few accounts, small
 	// amounts. It depends on nothing but rng.
 	Command func(rng *rand.Rand) []byte
-	// Seeds is how many histories are tested, 0 for 4; Batches how many batches each has, 0 for 300.
+	// Seeds is how many histories are tested, 0 for 4; Batches how many batches each has, 0 for
+	// 300.
 	Seeds, Batches int
 }
 

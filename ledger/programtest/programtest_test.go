@@ -84,8 +84,8 @@ func (c *counter) Decide(v ledger.View, in *ledger.Input) []byte {
 	return c.decide(v, in, n)
 }
 
-// TestMistakesAreFound: every mistake that the package documentation names is found in a program that
-// makes it, and none in one that makes none.
+// TestMistakesAreFound: every mistake that the package documentation names is found in a program
+// that makes it, and none in one that makes none.
 func TestMistakesAreFound(t *testing.T) {
 	t.Parallel()
 	number := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
