@@ -288,3 +288,53 @@ func TestStateIsGone(t *testing.T) {
 		t.Errorf("a range after the mark: %v, want %v", err, ledger.ErrStateGone)
 	}
 }
+
+// TestStateOfOneSize: a reader sees the rows of one size while entries are applied and old rows are
+// deleted: the sum over all accounts is always what it was at the start.
+func TestStateOfOneSize(t *testing.T) {
+	t.Parallel()
+	l := openProgram(t, memstore.New(memstore.Options{}), accounts.Program{}, ledger.Summary{})
+	const n, balance = 8, 1000
+	var opens []string
+	for i := range uint64(n) {
+		opens = append(opens, string(accounts.Open(i, balance)))
+	}
+	mustApply(t, l, single(t, l, 1, commands(opens...)))
+	stop, done, sums := make(chan struct{}), make(chan struct{}), 0
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			sum := uint64(0)
+			err := l.State().Range([]byte("a"), []byte("b"), func(_, value []byte) bool {
+				sum += binary.BigEndian.Uint64(value)
+				return true
+			})
+			switch {
+			case errors.Is(err, ledger.ErrStateGone):
+			case err != nil || sum != n*balance:
+				t.Errorf("the accounts hold %d, %v; want %d", sum, err, n*balance)
+				return
+			default:
+				sums++
+			}
+		}
+	}()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := 0; i < 2000; i++ {
+		mustApply(t, l, single(t, l, 1, commands(string(accounts.Transfer(rng.Uint64N(n), rng.Uint64N(n), rng.Uint64N(300))))))
+		if i%10 == 0 {
+			h := l.Head()
+			l.Marked(ledger.Summary{RaftIndex: h.RaftIndex, Size: h.Size})
+		}
+	}
+	close(stop)
+	<-done
+	if sums < 10 {
+		t.Errorf("%d sums: the test shows little", sums)
+	}
+}
