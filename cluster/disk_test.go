@@ -67,8 +67,9 @@ func TestFullDisk(t *testing.T) {
 	l.verify(t, c)
 }
 
-// TestLedgerOnAnotherDisk: the directory of the ledger is a link to a small disk. The node measures that disk, stops when it is
-// full although there is space beside it, and does not start while it is.
+// TestLedgerOnAnotherDisk: the directory of the ledger is a link to a small disk. The node measures
+// that disk, stops when it is full although there is space beside it, and does not start while it
+// is.
 func TestLedgerOnAnotherDisk(t *testing.T) {
 	small, ok := smallDisk(t)
 	if !ok {

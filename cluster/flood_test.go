@@ -22,14 +22,15 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// floodTime is how long strangers attack, holdMost how many connections one attacker holds at a time.
+// floodTime is how long strangers attack, holdMost how many connections one attacker holds at a
+// time.
 const (
 	floodTime = 6 * time.Second
 	holdMost  = 150
 )
 
-// attacks are what a stranger can do before anybody knows who he is. Each gets a fresh connection; it is closed when
-// the attacker needs its place.
+// attacks are what a stranger can do before anybody knows who he is. Each gets a fresh connection;
+// it is closed when the attacker needs its place.
 var attacks = map[string]func(conn net.Conn){
 	"silent":  func(net.Conn) {},
 	"garbage": func(conn net.Conn) { _, _ = conn.Write(bytes.Repeat([]byte{0xff, 0, 0x16}, 100)) },
@@ -84,9 +85,10 @@ func attack(ctx context.Context, from, to string, do func(net.Conn), made *atomi
 	}
 }
 
-// TestStrangersKeepNobodyOut floods all ports of the leader from many addresses and from the one that the clients have.
-// Meanwhile a client that is connected and clients that connect append, /livez answers within a second on listen.probe, and the
-// members stay connected: there is no election.
+// TestStrangersKeepNobodyOut floods all ports of the leader from many addresses and from the one
+// that the clients have. Meanwhile a client that is connected and clients that connect append,
+// /livez answers within a second on listen.probe, and the members stay connected: there is no
+// election.
 func TestStrangersKeepNobodyOut(t *testing.T) {
 	probe := map[string]string{}
 	c := startCluster(t, 3, func(cfg *node.Config) {
@@ -145,7 +147,8 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// appendUntil appends one entry after the other and returns how many were acknowledged. None may fail.
+// appendUntil appends one entry after the other and returns how many were acknowledged. None may
+// fail.
 func appendUntil(t *testing.T, ctx context.Context, cl *client.Client) (n int64) {
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -174,8 +177,8 @@ func appendOnNewConnection(t *testing.T, ctx context.Context, c *local.Cluster) 
 	return err == nil
 }
 
-// probeUntil asks as an orchestrator does: each time on a new connection, with a second of patience; three
-// failures in a row are the end of a node.
+// probeUntil asks as an orchestrator does: each time on a new connection, with a second of
+// patience; three failures in a row are the end of a node.
 func probeUntil(t *testing.T, ctx context.Context, url string) (answered int) {
 	t.Helper()
 	failures := 0
@@ -275,8 +278,9 @@ func health(t *testing.T, c *local.Cluster, name string) func() healthgrpc.Healt
 	}
 }
 
-// TestReadyMeansQuorum: a leader whose followers have just stopped does not say that it is ready, although it still leads. The health
-// of gRPC follows within three seconds; a busy machine gets a few more.
+// TestReadyMeansQuorum: a leader whose followers have just stopped does not say that it is ready,
+// although it still leads. The health of gRPC follows within three seconds; a busy machine gets a
+// few more.
 func TestReadyMeansQuorum(t *testing.T) {
 	c := startCluster(t, 3, func(cfg *node.Config) { cfg.Raft.Election, cfg.Raft.Stall = 2*time.Second, 4*time.Second })
 	leader, err := c.Leader(t.Context())

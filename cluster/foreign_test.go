@@ -132,8 +132,8 @@ func TestForeignClients(t *testing.T) {
 	}
 }
 
-// manyConnections: the HTTP port takes only so many at a time from one address, closes the oldest for a new one, and
-// answers all the while.
+// manyConnections: the HTTP port takes only so many at a time from one address, closes the oldest
+// for a new one, and answers all the while.
 func manyConnections(t *testing.T, c *local.Cluster) {
 	t.Helper()
 	var open []net.Conn

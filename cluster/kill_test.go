@@ -93,8 +93,9 @@ func TestKillMajority(t *testing.T) {
 	if err := c.Kill(t.Context(), others...); err != nil {
 		t.Fatal(err)
 	}
-	// The old leader still takes the first one, and cannot commit it. It steps down before the time of the call is up:
-	// then the outcome of what it took is unknown, and there is no leader until the end.
+	// The old leader still takes the first one, and cannot commit it. It steps down before the time
+	// of the call is up: then the outcome of what it took is unknown, and there is no leader until
+	// the end.
 	attempt := func(key string) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
 		defer cancel()

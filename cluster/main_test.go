@@ -126,8 +126,8 @@ func dial(t *testing.T, c *local.Cluster, role string, opts ...client.Option) *c
 	return cl
 }
 
-// pause stops nodes where they are, and waits until they stand still: on a busy machine a process goes on for a while
-// after SIGSTOP was sent.
+// pause stops nodes where they are, and waits until they stand still: on a busy machine a process
+// goes on for a while after SIGSTOP was sent.
 func pause(t *testing.T, c *local.Cluster, names ...string) {
 	t.Helper()
 	if err := c.Pause(names...); err != nil {

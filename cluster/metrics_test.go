@@ -56,7 +56,8 @@ func metric(t *testing.T, text, name string) (sum float64) {
 	return sum
 }
 
-// TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing else.
+// TestMetricsAreDocumented: docs/operations.md lists what a node measures, all of it and nothing
+// else.
 func TestMetricsAreDocumented(t *testing.T) {
 	c := startCluster(t, 3)
 	name, err := c.Leader(t.Context())

@@ -88,8 +88,8 @@ func occupied(t *testing.T, dir string) (sum int64) {
 	return sum
 }
 
-// TestMetricsTellTheTruth compares the figures of quiet nodes with what their status, their files and the
-// operating system say.
+// TestMetricsTellTheTruth compares the figures of quiet nodes with what their status, their files
+// and the operating system say.
 func TestMetricsTellTheTruth(t *testing.T) {
 	c := startCluster(t, 3)
 	cl := dial(t, c, "writer")
@@ -156,7 +156,8 @@ func labelled(t *testing.T, text, sample string) (value float64) {
 	return value
 }
 
-// TestCountersCountOneByOne: what a node counts rises with each event, by its side and reason, and by no other one.
+// TestCountersCountOneByOne: what a node counts rises with each event, by its side and reason, and
+// by no other one.
 func TestCountersCountOneByOne(t *testing.T) {
 	c := startCluster(t, 1)
 	n := c.Nodes()[0]
@@ -236,9 +237,11 @@ func TestCountersCountOneByOne(t *testing.T) {
 	}
 }
 
-// TestQueueIsMeasured: while a leader has no majority, what waits for a block shows in its metrics and in its status.
+// TestQueueIsMeasured: while a leader has no majority, what waits for a block shows in its metrics
+// and in its status.
 func TestQueueIsMeasured(t *testing.T) {
-	// The leader steps down after an election timeout without followers: until then it is looked at.
+	// The leader steps down after an election timeout without followers: until then it is looked
+	// at.
 	c := startCluster(t, 3, func(cfg *node.Config) { cfg.Raft.Election, cfg.Raft.Stall = 3*time.Second, 6*time.Second })
 	const payload, callers = 50_000, 40
 	appendFrom := func(ctx context.Context, cl *client.Client) {

@@ -19,7 +19,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// hangup sends SIGHUP to a node, waits for one more line of its log with the words, and returns that line.
+// hangup sends SIGHUP to a node, waits for one more line of its log with the words, and returns
+// that line.
 func hangup(t *testing.T, c *local.Cluster, name, words string) string {
 	t.Helper()
 	lines := func() (found []string) {

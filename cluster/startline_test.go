@@ -29,7 +29,8 @@ func logged(t *testing.T, c *local.Cluster, name, msg string) (lines []map[strin
 	return lines
 }
 
-// TestStartAndStopAreTold: a start has one line that says what an operator needs to know, a clean stop two.
+// TestStartAndStopAreTold: a start has one line that says what an operator needs to know, a clean
+// stop two.
 func TestStartAndStopAreTold(t *testing.T) {
 	deny := ""
 	c := startCluster(t, 1, func(cfg *node.Config) {

@@ -9,8 +9,8 @@ import (
 	"github.com/cairnledger/cairn/cluster/node"
 )
 
-// TestStatusOfEachNode compares what nodes say about themselves and each other with the configuration, with each other, and
-// with what happens to them.
+// TestStatusOfEachNode compares what nodes say about themselves and each other with the
+// configuration, with each other, and with what happens to them.
 func TestStatusOfEachNode(t *testing.T) {
 	before := time.Now()
 	c := startCluster(t, 3)

@@ -28,8 +28,9 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
-// threats holds, for every row of the table of stolen keys in docs/threat-model.md, the tests that try what the row says
-// with the stolen thing in hand. A test is a package of this module and a name.
+// threats holds, for every row of the table of stolen keys in docs/threat-model.md, the tests that
+// try what the row says with the stolen thing in hand. A test is a package of this module and a
+// name.
 var threats = map[string][]string{
 	"one node's cosigner key": {
 		"cluster TestThreatForgedCheckpoints", "ledger/seal TestOneStolenKeyStopsNobody", "ledger/seal TestTwoSealedTrees", "ledger/seal TestRestored",
@@ -55,7 +56,8 @@ var threats = map[string][]string{
 	},
 }
 
-// TestThreatTable holds the page to the tests: a row without a test, or a test without a row, is a fault.
+// TestThreatTable holds the page to the tests: a row without a test, or a test without a row, is a
+// fault.
 func TestThreatTable(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "docs", "threat-model.md"))
@@ -157,7 +159,8 @@ func (l *loot) logKey(t *testing.T) *pqcrypto.SigningKey {
 	return key.(*pqcrypto.SigningKey)
 }
 
-// TestThreatForgedCheckpoints tries to make a checkpoint that verifies, with the keys of a real cluster.
+// TestThreatForgedCheckpoints tries to make a checkpoint that verifies, with the keys of a real
+// cluster.
 func TestThreatForgedCheckpoints(t *testing.T) {
 	t.Parallel()
 	for _, quorum := range []int{2, 3} {
@@ -181,7 +184,8 @@ func TestThreatForgedCheckpoints(t *testing.T) {
 			cosigned = append(cosigned, line(origin+"/"+name, l.signingKey(t, name, "cosigner.key")))
 		}
 		log := line(origin, l.logKey(t))
-		// Another key in place of the trusted one, with that one's name and id, and with as many bytes.
+		// Another key in place of the trusted one, with that one's name and id, and with as many
+		// bytes.
 		as := func(trusted tlog.Signature, key *pqcrypto.SigningKey) tlog.Signature {
 			raw, err := key.SignStandard([]byte(cp.Text()))
 			if err != nil {
@@ -222,7 +226,8 @@ func TestThreatForgedCheckpoints(t *testing.T) {
 	}
 }
 
-// TestThreatIdentityKey: with a node's identity the API gives nothing, and the name on the certificate stays the node's.
+// TestThreatIdentityKey: with a node's identity the API gives nothing, and the name on the
+// certificate stays the node's.
 func TestThreatIdentityKey(t *testing.T) {
 	c := startCluster(t, 1)
 	p, err := client.LoadProfile(c.Profile("writer"))
@@ -243,7 +248,8 @@ func TestThreatIdentityKey(t *testing.T) {
 	if _, err := cl.Get(ctx, 0); err == nil || !strings.Contains(err.Error(), "role") {
 		t.Errorf("a node's identity reads: %v, want a refusal that names the role", err)
 	}
-	// A client's certificate with the node's key. A thief's program does not check that they belong together; the node does.
+	// A client's certificate with the node's key. A thief's program does not check that they belong
+	// together; the node does.
 	thief := channelOf(t, c, "writer")
 	key, err := pqcrypto.ReadKeyFile(p.Key)
 	if err != nil {
@@ -291,7 +297,8 @@ func dialAs(t *testing.T, c *local.Cluster, name string) *client.Client {
 	return cl
 }
 
-// TestThreatClientKeys: a writer's key appends as that writer only, and an admin's key changes nothing that is there.
+// TestThreatClientKeys: a writer's key appends as that writer only, and an admin's key changes
+// nothing that is there.
 func TestThreatClientKeys(t *testing.T) {
 	c := startCluster(t, 1)
 	writer, admin, reader := dial(t, c, "writer"), dial(t, c, "admin"), dial(t, c, "reader")
@@ -304,7 +311,8 @@ func TestThreatClientKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The same idempotency key under another principal is another key: it neither reads nor replaces the entry.
+	// The same idempotency key under another principal is another key: it neither reads nor
+	// replaces the entry.
 	second, err := append(writer, "the writer's")
 	if err != nil || second.Index == first.Index {
 		t.Fatalf("the writer's append with the admin's key: %+v, %v; want an entry of its own", second, err)
@@ -336,7 +344,8 @@ func TestThreatClientKeys(t *testing.T) {
 	}
 }
 
-// TestThreatNoCallRewrites: the API has no call that changes or removes what is there. A new call is judged here first.
+// TestThreatNoCallRewrites: the API has no call that changes or removes what is there. A new call
+// is judged here first.
 func TestThreatNoCallRewrites(t *testing.T) {
 	t.Parallel()
 	harmless := map[string]string{
@@ -360,8 +369,8 @@ func TestThreatNoCallRewrites(t *testing.T) {
 	}
 }
 
-// TestThreatQuorumTable computes the table of quorums in docs/threat-model.md by trying every way in which honest
-// replicas can be divided between two trees.
+// TestThreatQuorumTable computes the table of quorums in docs/threat-model.md by trying every way
+// in which honest replicas can be divided between two trees.
 func TestThreatQuorumTable(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "docs", "threat-model.md"))

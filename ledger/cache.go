@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// lru is a cache bounded by the total weight of its values. Safe for concurrent use; values are shared and immutable.
+// lru is a cache bounded by the total weight of its values. Safe for concurrent use; values are
+// shared and immutable.
 type lru[K comparable, V any] struct {
 	limit int
 	mu    struct {

@@ -116,7 +116,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestSizeBoundsTheBlock: what is packed by Size up to 1 MiB fits into a block, and its commit into the store.
+// TestSizeBoundsTheBlock: what is packed by Size up to 1 MiB fits into a block, and its commit into
+// the store.
 func TestSizeBoundsTheBlock(t *testing.T) {
 	t.Parallel()
 	for name, e := range map[string]NewEntry{"tiny": {}, "keyed": {Key: []byte("k")}, "small": {Body: make([]byte, 40)}, "large": {Body: make([]byte, 60000)}} {

@@ -98,7 +98,8 @@ func (r *replica) finish() {
 	r.h.checkState(r.t, r.l, len(r.h.entries))
 }
 
-// TestMemoryCrashes crashes a memstore often, with holes, and wants the exact state after every replay.
+// TestMemoryCrashes crashes a memstore often, with holes, and wants the exact state after every
+// replay.
 func TestMemoryCrashes(t *testing.T) {
 	t.Parallel()
 	marks := 0
@@ -160,8 +161,8 @@ func TestMemoryCrashes(t *testing.T) {
 	}
 }
 
-// image copies the files of an open store, as a crash of the process leaves them, at a moment when Badger is not
-// writing a table.
+// image copies the files of an open store, as a crash of the process leaves them, at a moment when
+// Badger is not writing a table.
 func image(t testing.TB, dir string) string {
 	t.Helper()
 	for {
@@ -231,8 +232,8 @@ func memFiles(t testing.TB, dir string) []string {
 	return files
 }
 
-// TestBadgerCrashes takes images of an open Badger, removes or cuts memtable files and cuts value logs as a power failure
-// may, and wants the exact state after replay from the mark.
+// TestBadgerCrashes takes images of an open Badger, removes or cuts memtable files and cuts value
+// logs as a power failure may, and wants the exact state after replay from the mark.
 func TestBadgerCrashes(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]badgerstore.Options{
@@ -327,7 +328,8 @@ func valueLogs(t testing.TB, dir string) map[string]int {
 	return sizes
 }
 
-// cut zeroes a file from a random place within its contents on, at kept or later, which is how unwritten pages look.
+// cut zeroes a file from a random place within its contents on, at kept or later, which is how
+// unwritten pages look.
 func cut(t testing.TB, name string, kept int, rng *rand.Rand) {
 	t.Helper()
 	b, err := os.ReadFile(name)

@@ -9,8 +9,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// TestLeavesKeepNoBlock: a small leaf of a large block does not keep the block in memory; leaves that are most of their
-// block are not copied.
+// TestLeavesKeepNoBlock: a small leaf of a large block does not keep the block in memory; leaves
+// that are most of their block are not copied.
 func TestLeavesKeepNoBlock(t *testing.T) {
 	t.Parallel()
 	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})

@@ -6,12 +6,13 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// sampleBytes is how many committed bytes lie between two samples of the store's token: a sample may cost a
-// directory listing.
+// sampleBytes is how many committed bytes lie between two samples of the store's token: a sample
+// may cost a directory listing.
 const sampleBytes = 256 << 10
 
-// durability knows which applied position is certain to survive a power failure. A store says so only for a whole
-// memtable at a time (Store.Token, Store.Flushed), so positions are sampled with the token of their moment.
+// durability knows which applied position is certain to survive a power failure. A store says so
+// only for a whole memtable at a time (Store.Token, Store.Flushed), so positions are sampled with
+// the token of their moment.
 type durability struct {
 	mu struct {
 		sync.Mutex
@@ -57,16 +58,17 @@ func (d *durability) set(s Summary) {
 	d.mu.newest, d.mu.samples = s, nil
 }
 
-// DurabilityProblem says why Durable does not advance, nil if nothing is known to be in its way. Nothing is lost by that,
-// but the Raft log cannot be shortened meanwhile.
+// DurabilityProblem says why Durable does not advance, nil if nothing is known to be in its way.
+// Nothing is lost by that, but the Raft log cannot be shortened meanwhile.
 func (l *Ledger) DurabilityProblem() error {
 	l.durable.mu.Lock()
 	defer l.durable.mu.Unlock()
 	return l.durable.mu.problem
 }
 
-// Durable returns the newest position that is known to be durable in the store; false when that is only the empty
-// ledger. Call it now and then, not on the way of an append: it may wait for the disk. Meant for the Raft log's mark.
+// Durable returns the newest position that is known to be durable in the store; false when that is
+// only the empty ledger. Call it now and then, not on the way of an append: it may wait for the
+// disk. Meant for the Raft log's mark.
 func (l *Ledger) Durable() (Summary, bool) {
 	d := &l.durable
 	d.mu.Lock()
@@ -76,7 +78,8 @@ func (l *Ledger) Durable() (Summary, bool) {
 	var err error
 	asked := waiting && l.Err() == nil
 	if asked {
-		// An error here only means that nothing new is known. The lock is not held: the applier takes samples.
+		// An error here only means that nothing new is known. The lock is not held: the applier
+		// takes samples.
 		if flushed, err = l.store.Flushed(); err != nil {
 			flushed = 0
 		}

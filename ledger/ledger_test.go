@@ -53,7 +53,8 @@ func apply(t testing.TB, h *history, l *ledger.Ledger, from, to int) {
 	h.checkResults(t, from, results)
 }
 
-// TestDifferential applies one random history to the model, to memstore and to badgerstore, in random groups.
+// TestDifferential applies one random history to the model, to memstore and to badgerstore, in
+// random groups.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -185,8 +186,9 @@ func TestConflictNamesKeyIndexAndDigests(t *testing.T) {
 	}
 }
 
-// TestBlocksWithoutEffect: what a proposer gets committed that it must not have proposed changes nothing on any
-// replica, is counted, and the ledger goes on. Only a block of a newer version stops it.
+// TestBlocksWithoutEffect: what a proposer gets committed that it must not have proposed changes
+// nothing on any replica, is counted, and the ledger goes on. Only a block of a newer version stops
+// it.
 func TestBlocksWithoutEffect(t *testing.T) {
 	t.Parallel()
 	wrong := merkle.LeafHash([]byte("wrong"))
@@ -280,7 +282,8 @@ func TestBlocksWithoutEffect(t *testing.T) {
 	}
 }
 
-// TestAnchor: a block names the newest sealed size, so that a proposer which has diverged since stops nobody else.
+// TestAnchor: a block names the newest sealed size, so that a proposer which has diverged since
+// stops nobody else.
 func TestAnchor(t *testing.T) {
 	t.Parallel()
 	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
@@ -311,7 +314,8 @@ func TestAnchor(t *testing.T) {
 		}
 		mustApply(t, l, block)
 	}
-	// It has no effect on whoever has another root for what is sealed, and package seal hears of the contradiction.
+	// It has no effect on whoever has another root for what is sealed, and package seal hears of
+	// the contradiction.
 	far := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
 	mustApply(t, far, single(t, far, 5, one("a", "wrong")))
 	block, err := ledger.EncodeBlock(l.Anchor(), 6, []ledger.Batch{one("c", "3")})

@@ -12,7 +12,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// sealedRecord makes a stored checkpoint by hand, with a checksum that is right: docs/format-ledger.md.
+// sealedRecord makes a stored checkpoint by hand, with a checksum that is right:
+// docs/format-ledger.md.
 func sealedRecord(size uint64, root merkle.Hash, note string) ledger.Pair {
 	key := append(binary.BigEndian.AppendUint64(nil, 1), 'c')
 	value := append([]byte{1}, make([]byte, 8)...)
@@ -24,8 +25,9 @@ func sealedRecord(size uint64, root merkle.Hash, note string) ledger.Pair {
 	return ledger.Pair{Key: binary.BigEndian.AppendUint64(key, size), Value: value}
 }
 
-// TestStoredCheckpointWithAnotherRoot: a stored checkpoint with a valid checksum and a root that the entries do not have
-// is never adopted: not at the start, and not when a replay reaches its size.
+// TestStoredCheckpointWithAnotherRoot: a stored checkpoint with a valid checksum and a root that
+// the entries do not have is never adopted: not at the start, and not when a replay reaches its
+// size.
 func TestStoredCheckpointWithAnotherRoot(t *testing.T) {
 	t.Parallel()
 	for name, replayed := range map[string]bool{"at the start": false, "after a replay": true} {

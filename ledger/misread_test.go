@@ -10,7 +10,8 @@ import (
 	"github.com/cairnledger/cairn/ledger/memstore"
 )
 
-// misreading is a store whose value log lost a file, name and all: until a key is written again it reads as another one.
+// misreading is a store whose value log lost a file, name and all: until a key is written again it
+// reads as another one.
 type misreading struct {
 	ledger.Store
 	as map[string][]byte // key -> the key whose value is returned
@@ -30,7 +31,8 @@ func (s *misreading) Commit(version uint64, pairs []ledger.Pair) error {
 	return s.Store.Commit(version, pairs)
 }
 
-// largeBlocks returns n blocks of one size, each of which needs a record and a part, and the ledger's sizes after them.
+// largeBlocks returns n blocks of one size, each of which needs a record and a part, and the
+// ledger's sizes after them.
 func largeBlocks(t *testing.T, n int) (entries []ledger.Committed, ends []uint64) {
 	t.Helper()
 	const each = 15
@@ -58,7 +60,8 @@ func blockKey(kind byte, end uint64) []byte {
 	return k
 }
 
-// TestReplayOfMisreadBlocks: a key that reads as another block's value has lost its own. It is no other history.
+// TestReplayOfMisreadBlocks: a key that reads as another block's value has lost its own. It is no
+// other history.
 func TestReplayOfMisreadBlocks(t *testing.T) {
 	t.Parallel()
 	entries, ends := largeBlocks(t, 3)

@@ -157,7 +157,8 @@ func (h *history) summary(n int) ledger.Summary {
 	return ledger.Summary{RaftIndex: e.RaftIndex, RaftTerm: e.RaftTerm, Size: size, Root: h.model.roots[size]}
 }
 
-// grow adds n committed entries. Keys and payloads come from small sets so that duplicates and conflicts happen.
+// grow adds n committed entries. Keys and payloads come from small sets so that duplicates and
+// conflicts happen.
 func (h *history) grow(t testing.TB, n, payload int) {
 	t.Helper()
 	rng := h.rng

@@ -8,8 +8,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// Leaf returns the leaf of an index, checked against the tree. The caller must not change it. Its errors:
-// *NotFoundError, *CorruptError.
+// Leaf returns the leaf of an index, checked against the tree. The caller must not change it. Its
+// errors: *NotFoundError, *CorruptError.
 func (l *Ledger) Leaf(index uint64) ([]byte, error) {
 	leaves, err := l.Leaves(index, 1, 0)
 	if err != nil {
@@ -21,7 +21,8 @@ func (l *Ledger) Leaf(index uint64) ([]byte, error) {
 // smallBlock is what a leaf may keep in memory beyond itself, in bytes.
 const smallBlock = 4 << 10
 
-// detach copies leaves of the record that are a small part of it: they would keep all of it in memory.
+// detach copies leaves of the record that are a small part of it: they would keep all of it in
+// memory.
 func (r *record) detach(leaves [][]byte) {
 	size := 0
 	for _, leaf := range leaves {
@@ -38,9 +39,10 @@ func (r *record) detach(leaves [][]byte) {
 	}
 }
 
-// Leaves returns consecutive leaves from first on, checked against the tree: at least one, at most maxLeaves, and no
-// more than maxBytes unless the first alone is larger. The caller must not change them. Its errors: *NotFoundError
-// when first is not below the size, *CorruptError; with an error there are no leaves.
+// Leaves returns consecutive leaves from first on, checked against the tree: at least one, at most
+// maxLeaves, and no more than maxBytes unless the first alone is larger. The caller must not change
+// them. Its errors: *NotFoundError when first is not below the size, *CorruptError; with an error
+// there are no leaves.
 func (l *Ledger) Leaves(first uint64, maxLeaves, maxBytes int) ([][]byte, error) {
 	return l.leaves(l.view.Load(), first, maxLeaves, maxBytes)
 }
@@ -122,8 +124,8 @@ func (l *Ledger) forgetRecord(index uint64) {
 	}
 }
 
-// InclusionProof returns the RFC 6962 proof that the entry is in the tree of the given size. Its errors:
-// *NotFoundError, *CorruptError.
+// InclusionProof returns the RFC 6962 proof that the entry is in the tree of the given size. Its
+// errors: *NotFoundError, *CorruptError.
 func (l *Ledger) InclusionProof(index, size uint64) ([]merkle.Hash, error) {
 	v := l.view.Load()
 	if size > v.head.Size || index >= size {
@@ -132,8 +134,8 @@ func (l *Ledger) InclusionProof(index, size uint64) ([]merkle.Hash, error) {
 	return merkle.InclusionProof(provedTiles{l, v}, index, size)
 }
 
-// ConsistencyProof returns the RFC 6962 proof that the tree of oldSize is a prefix of the one of newSize. Its errors:
-// *NotFoundError, *CorruptError.
+// ConsistencyProof returns the RFC 6962 proof that the tree of oldSize is a prefix of the one of
+// newSize. Its errors: *NotFoundError, *CorruptError.
 func (l *Ledger) ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error) {
 	v := l.view.Load()
 	if newSize > v.head.Size || oldSize > newSize {
@@ -154,8 +156,8 @@ func (l *Ledger) RootAt(size uint64) (merkle.Hash, error) {
 	return merkle.RootAt(provedTiles{l, v}, size)
 }
 
-// Tile returns the bytes of a tile: width hashes, C2SP tlog-tiles. Its errors: *NotFoundError when the tile has fewer
-// hashes so far, *CorruptError.
+// Tile returns the bytes of a tile: width hashes, C2SP tlog-tiles. Its errors: *NotFoundError when
+// the tile has fewer hashes so far, *CorruptError.
 func (l *Ledger) Tile(level uint8, index uint64, width int) ([]byte, error) {
 	if width < 1 || width > merkle.TileWidth {
 		return nil, errors.Newf("read tile: width %d", width)
@@ -167,8 +169,8 @@ func (l *Ledger) Tile(level uint8, index uint64, width int) ([]byte, error) {
 	return merkle.AppendTile(make([]byte, 0, width*merkle.HashSize), hashes[:width]), nil
 }
 
-// EntryBundle returns the bytes of an entry bundle of width leaves, C2SP tlog-tiles. Its errors: *NotFoundError when
-// there are fewer so far, *CorruptError.
+// EntryBundle returns the bytes of an entry bundle of width leaves, C2SP tlog-tiles. Its errors:
+// *NotFoundError when there are fewer so far, *CorruptError.
 func (l *Ledger) EntryBundle(index uint64, width int) ([]byte, error) {
 	if width < 1 || width > merkle.EntryBundleWidth {
 		return nil, errors.Newf("read entry bundle: width %d", width)
@@ -192,12 +194,12 @@ func (l *Ledger) EntryBundle(index uint64, width int) ([]byte, error) {
 	return bundle, nil
 }
 
-// WaitSize returns when the ledger has at least the size. Its errors: the context's, ErrClosed, or why the ledger
-// stopped.
+// WaitSize returns when the ledger has at least the size. Its errors: the context's, ErrClosed, or
+// why the ledger stopped.
 func (l *Ledger) WaitSize(ctx context.Context, size uint64) error { return l.grown.wait(ctx, size) }
 
-// BlockRecord is a block with what the ledger made of it, for a replica that catches up from a peer. Blocks that
-// appended nothing are not among them: they changed nothing.
+// BlockRecord is a block with what the ledger made of it, for a replica that catches up from a
+// peer. Blocks that appended nothing are not among them: they changed nothing.
 type BlockRecord struct {
 	RaftIndex, RaftTerm uint64
 	First               uint64 // index of the first entry that it appended
@@ -205,8 +207,8 @@ type BlockRecord struct {
 	Block               []byte
 }
 
-// BlockAt returns the block that appended the entry. The block is checked against the tree. Its errors:
-// *NotFoundError, *CorruptError.
+// BlockAt returns the block that appended the entry. The block is checked against the tree. Its
+// errors: *NotFoundError, *CorruptError.
 func (l *Ledger) BlockAt(index uint64) (*BlockRecord, error) {
 	v := l.view.Load()
 	if index >= v.head.Size {

@@ -192,8 +192,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestLeavesKeepToTheirBound: Leaves returns as many leaves as fit into maxBytes and no more, and at
-// least one.
+// TestLeavesKeepToTheirBound: Leaves returns as many leaves as fit into maxBytes and no more, and
+// at least one.
 func TestLeavesKeepToTheirBound(t *testing.T) {
 	t.Parallel()
 	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})

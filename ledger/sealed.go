@@ -17,7 +17,8 @@ const (
 	sealedVersion    = 1
 	sealedHeaderSize = 1 + 8 + merkle.HashSize + 4 // version, ledger time, root, CRC of everything else
 
-	// sealedSpacing is how far apart, in ledger time (µs), checkpoints are that are kept when newer ones exist.
+	// sealedSpacing is how far apart, in ledger time (µs), checkpoints are that are kept when newer
+	// ones exist.
 	sealedSpacing = 60_000_000
 )
 
@@ -40,7 +41,8 @@ type sealState struct {
 	hasFuture  atomic.Bool // future != nil, for the applier, which must not wait for a commit of SetSealed
 }
 
-// loadSealed finds the newest stored checkpoint that the ledger covers, and a later one to promote after replay.
+// loadSealed finds the newest stored checkpoint that the ledger covers, and a later one to promote
+// after replay.
 func (l *Ledger) loadSealed() error {
 	s := &l.seals.sealState
 	s.keptTime = math.MinInt64
@@ -139,8 +141,8 @@ func (l *Ledger) promoteSealed() error {
 // Sealed returns the newest sealed checkpoint, nil when there is none. It never waits.
 func (l *Ledger) Sealed() *Sealed { return l.seals.newest.Load() }
 
-// Anchor returns the newest sealed size and its root, for a block to be proposed; those of the empty ledger before the
-// first seal.
+// Anchor returns the newest sealed size and its root, for a block to be proposed; those of the
+// empty ledger before the first seal.
 func (l *Ledger) Anchor() Anchor {
 	if s := l.Sealed(); s != nil {
 		return Anchor{s.Size, s.Root}
@@ -148,8 +150,8 @@ func (l *Ledger) Anchor() Anchor {
 	return Anchor{Root: merkle.EmptyRoot()}
 }
 
-// SealedBefore returns the newest stored checkpoint of at most the size, nil when there is none. The history is thinned
-// to about one a minute.
+// SealedBefore returns the newest stored checkpoint of at most the size, nil when there is none.
+// The history is thinned to about one a minute.
 func (l *Ledger) SealedBefore(size uint64) (*Sealed, error) {
 	size = min(size, l.Head().Size)
 	if newest := l.Sealed(); newest != nil && newest.Size <= size {
@@ -159,9 +161,10 @@ func (l *Ledger) SealedBefore(size uint64) (*Sealed, error) {
 	return s, err
 }
 
-// SetSealed stores a sealed checkpoint, whose signatures the caller has verified, after comparing its root with our
-// own. One that is not newer than the newest is ignored. Its errors: *NotFoundError when the ledger has not reached
-// the size, *DivergenceError when the roots differ (the node must stop), the store's.
+// SetSealed stores a sealed checkpoint, whose signatures the caller has verified, after comparing
+// its root with our own. One that is not newer than the newest is ignored. Its errors:
+// *NotFoundError when the ledger has not reached the size, *DivergenceError when the roots differ
+// (the node must stop), the store's.
 func (l *Ledger) SetSealed(c *Sealed) error {
 	l.seals.Lock()
 	defer l.seals.Unlock()
@@ -186,7 +189,8 @@ func (l *Ledger) SetSealed(c *Sealed) error {
 	if newest != nil && !s.keep {
 		pairs = append(pairs, Pair{Key: l.keys.sealed(newest.Size)})
 	}
-	// Checkpoints are written once and deleted once, the latter at a higher version, without a raft index of their own.
+	// Checkpoints are written once and deleted once, the latter at a higher version, without a raft
+	// index of their own.
 	s.version = max(s.version+1, head.RaftIndex)
 	if err := l.store.Commit(s.version, pairs); err != nil {
 		return l.fail(errors.Wrapf(err, "store sealed checkpoint of size %d", c.Size))
@@ -201,8 +205,8 @@ func (l *Ledger) SetSealed(c *Sealed) error {
 	return nil
 }
 
-// WaitSealed returns the newest sealed checkpoint as soon as one covers at least the size. Its errors: the context's,
-// ErrClosed, or why the ledger stopped.
+// WaitSealed returns the newest sealed checkpoint as soon as one covers at least the size. Its
+// errors: the context's, ErrClosed, or why the ledger stopped.
 func (l *Ledger) WaitSealed(ctx context.Context, size uint64) (*Sealed, error) {
 	if err := l.sealed.wait(ctx, size); err != nil {
 		return nil, err
@@ -213,8 +217,8 @@ func (l *Ledger) WaitSealed(ctx context.Context, size uint64) (*Sealed, error) {
 	return nil, ErrNotSealed // of the empty ledger
 }
 
-// Receipt returns the entry's receipt under the newest sealed checkpoint. Its errors: ErrNotSealed when that does not
-// cover the entry, *NotFoundError, *CorruptError.
+// Receipt returns the entry's receipt under the newest sealed checkpoint. Its errors: ErrNotSealed
+// when that does not cover the entry, *NotFoundError, *CorruptError.
 func (l *Ledger) Receipt(index uint64) (*tlog.Receipt, error) {
 	if size := l.Head().Size; index >= size {
 		return nil, &NotFoundError{Index: index, Size: size}

@@ -78,7 +78,8 @@ func TestReceipt(t *testing.T) {
 	}
 }
 
-// TestSealedHistory seals every second for ten minutes and wants the newest and about one a minute to stay.
+// TestSealedHistory seals every second for ten minutes and wants the newest and about one a minute
+// to stay.
 func TestSealedHistory(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})

@@ -16,9 +16,9 @@ const (
 	summarySize    = 1 + 8*4 + merkle.HashSize + 4
 )
 
-// Summary is the ledger's state at one applied raft index, in a form that fits into the Raft log's mark: enough to
-// rebuild the tree from the store and to see at once when that gives another root. The zero Summary is the empty
-// ledger before the first block.
+// Summary is the ledger's state at one applied raft index, in a form that fits into the Raft log's
+// mark: enough to rebuild the tree from the store and to see at once when that gives another root.
+// The zero Summary is the empty ledger before the first block.
 type Summary struct {
 	RaftIndex, RaftTerm uint64
 	Size                uint64

@@ -6,7 +6,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// provedTiles serves tiles of a view, each checked against the tile above it up to the right edge in memory.
+// provedTiles serves tiles of a view, each checked against the tile above it up to the right edge
+// in memory.
 type provedTiles struct {
 	l *Ledger
 	v *view
@@ -74,8 +75,8 @@ func tileRoot(hashes []merkle.Hash) merkle.Hash {
 	return level[0]
 }
 
-// unprovedTiles serves the partial tiles of the right edge from the full tiles and the leaves below them, for
-// RestoreTree, whose root proves them. Partial tiles are not stored.
+// unprovedTiles serves the partial tiles of the right edge from the full tiles and the leaves below
+// them, for RestoreTree, whose root proves them. Partial tiles are not stored.
 type unprovedTiles struct {
 	store Store
 	keys  keyspace

@@ -2,12 +2,14 @@ package pqcrypto
 
 import "github.com/cockroachdb/errors"
 
-// Contexts of the signatures of our own (FIPS 204, the ctx parameter). Each names exactly one kind of statement.
+// Contexts of the signatures of our own (FIPS 204, the ctx parameter). Each names exactly one kind
+// of statement.
 const (
-	// ContextLPAClientAuth is for the client's proof in the LPA/1 handshake: a hash of the transcript and the channel id.
+	// ContextLPAClientAuth is for the client's proof in the LPA/1 handshake: a hash of the
+	// transcript and the channel id.
 	ContextLPAClientAuth = "ledger-lpa1 client auth"
-	// ContextLPAServerAuth is reserved for a variant of LPA in which the server signs. Nothing signs with it today, and it is
-	// in the table so that nothing else ever will.
+	// ContextLPAServerAuth is reserved for a variant of LPA in which the server signs. Nothing
+	// signs with it today, and it is in the table so that nothing else ever will.
 	ContextLPAServerAuth = "ledger-lpa1 server auth"
 )
 
@@ -18,7 +20,8 @@ type ContextInfo struct {
 	Reserved  bool   // true when nothing may sign or verify with it
 }
 
-// contexts is the table. Invariants: no two rows share a context, none is empty, all are at most 255 bytes (FIPS 204, algorithm 2).
+// contexts is the table. Invariants: no two rows share a context, none is empty, all are at most
+// 255 bytes (FIPS 204, algorithm 2).
 var contexts = []ContextInfo{
 	{Context: ContextLPAClientAuth, Statement: "the signer takes part, as a client, in the LPA/1 handshake with this transcript"},
 	{Context: ContextLPAServerAuth, Statement: "reserved: a signing server in an LPA handshake", Reserved: true},
@@ -29,7 +32,8 @@ func Contexts() []ContextInfo {
 	return append([]ContextInfo(nil), contexts...)
 }
 
-// ErrContext is returned for a signature with a context that is empty, reserved or not in the table.
+// ErrContext is returned for a signature with a context that is empty, reserved or not in the
+// table.
 var ErrContext = errors.New("signature context is not in the table")
 
 // usableContext reports whether signatures may be made and accepted with this context.

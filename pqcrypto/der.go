@@ -8,13 +8,16 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxKeyDER bounds an encoded key: the largest is an ML-DSA-87 private key that holds both forms, just below 5 kB.
+// maxKeyDER bounds an encoded key: the largest is an ML-DSA-87 private key that holds both forms,
+// just below 5 kB.
 const maxKeyDER = 8 << 10
 
-// seedTag is the [0] of "seed" in the private key CHOICE of RFC 9881, section 6, and RFC 9935, section 6.
+// seedTag is the [0] of "seed" in the private key CHOICE of RFC 9881, section 6, and RFC 9935,
+// section 6.
 var seedTag = cbasn1.Tag(0).ContextSpecific()
 
-// addAlgorithm writes an AlgorithmIdentifier whose parameters are absent, as all algorithms here want them.
+// addAlgorithm writes an AlgorithmIdentifier whose parameters are absent, as all algorithms here
+// want them.
 func addAlgorithm(b *cryptobyte.Builder, oid asn1.ObjectIdentifier) {
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oid) })
 }
@@ -42,7 +45,8 @@ func marshalSPKI(oid asn1.ObjectIdentifier, raw []byte) []byte {
 	return b.BytesOrPanic()
 }
 
-// MarshalPublicKeyDER encodes a *VerifyingKey, *EncapsulationKey or *XWingPublicKey as SubjectPublicKeyInfo (RFC 5280, section 4.1).
+// MarshalPublicKeyDER encodes a *VerifyingKey, *EncapsulationKey or *XWingPublicKey as
+// SubjectPublicKeyInfo (RFC 5280, section 4.1).
 func MarshalPublicKeyDER(k any) ([]byte, error) {
 	switch k := k.(type) {
 	case *VerifyingKey:
@@ -55,8 +59,8 @@ func MarshalPublicKeyDER(k any) ([]byte, error) {
 	return nil, errors.Newf("encode public key of type %T: not supported", k)
 }
 
-// ParsePublicKeyDER reads a SubjectPublicKeyInfo and returns a *VerifyingKey, *EncapsulationKey or *XWingPublicKey. It refuses algorithm
-// parameters, unused bits and trailing bytes.
+// ParsePublicKeyDER reads a SubjectPublicKeyInfo and returns a *VerifyingKey, *EncapsulationKey or
+// *XWingPublicKey. It refuses algorithm parameters, unused bits and trailing bytes.
 func ParsePublicKeyDER(der []byte) (any, error) {
 	if len(der) > maxKeyDER {
 		return nil, errors.Newf("public key has %d bytes, at most %d are allowed", len(der), maxKeyDER)
@@ -89,8 +93,9 @@ func ParsePublicKeyDER(der []byte) (any, error) {
 	return nil, errors.Newf("public key algorithm %s is not supported", oid)
 }
 
-// MarshalPrivateKeyDER encodes a *SigningKey, *DecapsulationKey or *XWingPrivateKey as PKCS#8 (RFC 5958) in its seed form: [0] for ML-DSA
-// (RFC 9881) and ML-KEM (RFC 9935), the bare seed for X-Wing.
+// MarshalPrivateKeyDER encodes a *SigningKey, *DecapsulationKey or *XWingPrivateKey as PKCS#8 (RFC
+// 5958) in its seed form: [0] for ML-DSA (RFC 9881) and ML-KEM (RFC 9935), the bare seed for
+// X-Wing.
 func MarshalPrivateKeyDER(k any) ([]byte, error) {
 	b := cryptobyte.NewBuilder(nil)
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -116,8 +121,9 @@ func MarshalPrivateKeyDER(k any) ([]byte, error) {
 	return b.Bytes()
 }
 
-// ParsePrivateKeyDER reads PKCS#8 and returns a *SigningKey, *DecapsulationKey or *XWingPrivateKey. It takes version 0 without attributes, in
-// seed form or, when they agree, with seed and expanded key.
+// ParsePrivateKeyDER reads PKCS#8 and returns a *SigningKey, *DecapsulationKey or *XWingPrivateKey.
+// It takes version 0 without attributes, in seed form or, when they agree, with seed and expanded
+// key.
 func ParsePrivateKeyDER(der []byte) (any, error) {
 	if len(der) > maxKeyDER {
 		return nil, errors.Newf("private key has %d bytes, at most %d are allowed", len(der), maxKeyDER)
@@ -159,7 +165,8 @@ func ParsePrivateKeyDER(der []byte) (any, error) {
 	return nil, errors.Newf("private key algorithm %s is not supported", oid)
 }
 
-// parseSeedChoice reads the CHOICE seed / expandedKey / both of RFC 9881 and RFC 9935 and insists on the seed.
+// parseSeedChoice reads the CHOICE seed / expandedKey / both of RFC 9881 and RFC 9935 and insists
+// on the seed.
 func parseSeedChoice[K interface{ checkExpanded([]byte) bool }](s cryptobyte.String, derive func([]byte) (K, error)) (any, error) {
 	var seed, expanded, both cryptobyte.String
 	switch {

@@ -14,7 +14,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// sequentialSeed is the seed of all examples of RFC 9881, appendix C, and RFC 9935, appendix C: 00 01 02 …
+// sequentialSeed is the seed of all examples of RFC 9881, appendix C, and RFC 9935, appendix C: 00
+// 01 02 …
 func sequentialSeed(n int) []byte {
 	seed := make([]byte, n)
 	for i := range seed {
@@ -79,7 +80,8 @@ func sha(der []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-// TestExampleKeys compares with SHA-256 hashes of the DER of the example keys of RFC 9881 (private keys, three forms) and of public keys that OpenSSL 4.0 derives.
+// TestExampleKeys compares with SHA-256 hashes of the DER of the example keys of RFC 9881 (private
+// keys, three forms) and of public keys that OpenSSL 4.0 derives.
 func TestExampleKeys(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -168,7 +170,8 @@ func TestExampleKeys(t *testing.T) {
 	}
 }
 
-// The example of draft-connolly-cfrg-xwing-kem, appendix D: the seed stands in the OCTET STRING as it is.
+// The example of draft-connolly-cfrg-xwing-kem, appendix D: the seed stands in the OCTET STRING as
+// it is.
 func TestXWingPrivateKeyDER(t *testing.T) {
 	t.Parallel()
 	k, err := NewXWingKey(sequentialSeed(SeedSize))

@@ -1,7 +1,8 @@
-// Package pqcrypto wraps the post-quantum primitives of Cairn behind small types: ML-DSA (FIPS 204), ML-KEM (FIPS 203) and X-Wing.
+// Package pqcrypto wraps the post-quantum primitives of Cairn behind small types: ML-DSA (FIPS
+// 204), ML-KEM (FIPS 203) and X-Wing.
 //
-// It and the packages below it (pki, lpa, seal) are the only importers of CIRCL. Everything else in the program signs, verifies,
-// encapsulates and stores keys through the types here.
+// It and the packages below it (pki, lpa, seal) are the only importers of CIRCL. Everything else in
+// the program signs, verifies, encapsulates and stores keys through the types here.
 //
 // What it guarantees:
 //

@@ -53,7 +53,8 @@ func (p KEMParams) String() string {
 	return kemTable[p].scheme.Name()
 }
 
-// EncapsulationKeySize returns the size of an encoded encapsulation key in bytes, 0 for an invalid p.
+// EncapsulationKeySize returns the size of an encoded encapsulation key in bytes, 0 for an invalid
+// p.
 func (p KEMParams) EncapsulationKeySize() int {
 	if !p.Valid() {
 		return 0
@@ -129,8 +130,9 @@ func (k *DecapsulationKey) Public() *EncapsulationKey { return k.public }
 // Seed returns a copy of the 64-byte seed. It is the private key: handle it as such.
 func (k *DecapsulationKey) Seed() []byte { return append([]byte(nil), k.seed[:]...) }
 
-// Decapsulate returns the 32-byte shared key of a ciphertext. A ciphertext of the right length that was not made for this key gives another,
-// unpredictable shared key and no error (implicit rejection, FIPS 203, algorithm 18); the error is for a wrong length.
+// Decapsulate returns the 32-byte shared key of a ciphertext. A ciphertext of the right length that
+// was not made for this key gives another, unpredictable shared key and no error (implicit
+// rejection, FIPS 203, algorithm 18); the error is for a wrong length.
 func (k *DecapsulationKey) Decapsulate(ct []byte) ([]byte, error) {
 	if len(ct) != k.params.CiphertextSize() {
 		return nil, errors.Newf("%s ciphertext has %d bytes, want %d", k.params, len(ct), k.params.CiphertextSize())
@@ -139,7 +141,8 @@ func (k *DecapsulationKey) Decapsulate(ct []byte) ([]byte, error) {
 	return ss, errors.Wrapf(err, "decapsulate with %s", k.params)
 }
 
-// checkExpanded reports whether expanded is the FIPS 203 encoding of this key, for PKCS#8 files that hold both forms.
+// checkExpanded reports whether expanded is the FIPS 203 encoding of this key, for PKCS#8 files
+// that hold both forms.
 func (k *DecapsulationKey) checkExpanded(expanded []byte) bool {
 	own, err := k.key.MarshalBinary()
 	return err == nil && constantTimeEqual(own, expanded)
@@ -167,7 +170,8 @@ type EncapsulationKey struct {
 	key    kem.PublicKey
 }
 
-// ParseEncapsulationKey reads the FIPS 203 encoding of a public key, with the checks of section 7.2: length, and every coefficient below q.
+// ParseEncapsulationKey reads the FIPS 203 encoding of a public key, with the checks of section
+// 7.2: length, and every coefficient below q.
 func ParseEncapsulationKey(p KEMParams, raw []byte) (*EncapsulationKey, error) {
 	if !p.Valid() {
 		return nil, errors.Newf("unknown ML-KEM parameter set %d", uint8(p))
@@ -204,14 +208,15 @@ func (k *EncapsulationKey) String() string {
 	return k.params.String() + " key " + hex.EncodeToString(f[:8])
 }
 
-// Encapsulate makes a ciphertext that only the holder of the decapsulation key can open, and the 32-byte shared key it carries.
+// Encapsulate makes a ciphertext that only the holder of the decapsulation key can open, and the
+// 32-byte shared key it carries.
 func (k *EncapsulationKey) Encapsulate() (ct, ss []byte, err error) {
 	ct, ss, err = kemTable[k.params].scheme.Encapsulate(k.key)
 	return ct, ss, errors.Wrapf(err, "encapsulate with %s", k.params)
 }
 
-// EncapsulateDeterministic is Encapsulate with 32 chosen bytes in place of randomness (FIPS 203, algorithm 17). It is for known-answer tests:
-// whoever knows the bytes knows the shared key.
+// EncapsulateDeterministic is Encapsulate with 32 chosen bytes in place of randomness (FIPS 203,
+// algorithm 17). It is for known-answer tests: whoever knows the bytes knows the shared key.
 func (k *EncapsulationKey) EncapsulateDeterministic(random []byte) (ct, ss []byte, err error) {
 	ct, ss, err = kemTable[k.params].scheme.EncapsulateDeterministically(k.key, random)
 	return ct, ss, errors.Wrapf(err, "encapsulate with %s", k.params)

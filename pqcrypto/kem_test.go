@@ -76,7 +76,8 @@ func TestKEMKeysFromBadInput(t *testing.T) {
 			}
 		}
 	}
-	// 0xd01 = q, the smallest coefficient that is not reduced (FIPS 203, section 7.2), as the first of 12 bits each, little-endian.
+	// 0xd01 = q, the smallest coefficient that is not reduced (FIPS 203, section 7.2), as the first
+	// of 12 bits each, little-endian.
 	for _, p := range allKEMParams {
 		raw := mustDecapsulationKey(t, p, 1).Public().Bytes()
 		raw[0], raw[1] = 0x01, raw[1]&0xf0|0x0d

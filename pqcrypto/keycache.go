@@ -6,10 +6,12 @@ import (
 	"sync"
 )
 
-// maxExpandedKeys bounds the cache of expanded public keys: at most 128 × 70 kB ≈ 9 MB, for a few clusters of nodes and their clients.
+// maxExpandedKeys bounds the cache of expanded public keys: at most 128 × 70 kB ≈ 9 MB, for a few
+// clusters of nodes and their clients.
 const maxExpandedKeys = 128
 
-// expandedKeys is shared by the whole process: the same keys come back with every connection and every checkpoint.
+// expandedKeys is shared by the whole process: the same keys come back with every connection and
+// every checkpoint.
 var expandedKeys = newKeyCache(maxExpandedKeys)
 
 type cacheID [sha256.Size]byte

@@ -68,8 +68,8 @@ func (k *SigningKey) Public() *VerifyingKey { return k.public }
 // Seed returns a copy of the 32-byte seed. It is the private key: handle it as such.
 func (k *SigningKey) Seed() []byte { return append([]byte(nil), k.seed[:]...) }
 
-// Sign signs msg with one of the contexts of our own table; any other context gives [ErrContext]. The signature is hedged, so two
-// signatures of one message differ.
+// Sign signs msg with one of the contexts of our own table; any other context gives [ErrContext].
+// The signature is hedged, so two signatures of one message differ.
 func (k *SigningKey) Sign(context string, msg []byte) ([]byte, error) {
 	if !usableContext(context) {
 		return nil, errors.Wrapf(ErrContext, "sign with context %q", context)
@@ -77,8 +77,8 @@ func (k *SigningKey) Sign(context string, msg []byte) ([]byte, error) {
 	return k.sign([]byte(context), msg, true)
 }
 
-// SignStandard signs msg with the empty context. It is for X.509 (RFC 9881, section 3) and C2SP formats, and for nothing else: they demand it.
-// The signature is hedged.
+// SignStandard signs msg with the empty context. It is for X.509 (RFC 9881, section 3) and C2SP
+// formats, and for nothing else: they demand it. The signature is hedged.
 func (k *SigningKey) SignStandard(msg []byte) ([]byte, error) {
 	return k.sign(nil, msg, true)
 }
@@ -101,7 +101,8 @@ func (k *SigningKey) sign(context, msg []byte, randomized bool) ([]byte, error) 
 	return sig, nil
 }
 
-// checkExpanded reports whether expanded is the FIPS 204 encoding of this key, for PKCS#8 files that hold both forms.
+// checkExpanded reports whether expanded is the FIPS 204 encoding of this key, for PKCS#8 files
+// that hold both forms.
 func (k *SigningKey) checkExpanded(expanded []byte) bool {
 	var own []byte
 	switch k.params {

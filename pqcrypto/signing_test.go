@@ -25,8 +25,8 @@ func mustSigningKey(t testing.TB, p SigParams, seed byte) *SigningKey {
 	return k
 }
 
-// The digest of C2SP/CCTV ML-DSA/accumulated: seeds come from SHAKE128 of nothing, and all public keys and deterministic signatures of the empty
-// message go into another SHAKE128.
+// The digest of C2SP/CCTV ML-DSA/accumulated: seeds come from SHAKE128 of nothing, and all public
+// keys and deterministic signatures of the empty message go into another SHAKE128.
 func TestAccumulatedVectors(t *testing.T) {
 	t.Parallel()
 	want := map[SigParams]string{

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// SeedSize is the size in bytes of an ML-DSA or X-Wing seed, the only form in which their private keys are stored.
+// SeedSize is the size in bytes of an ML-DSA or X-Wing seed, the only form in which their private
+// keys are stored.
 const SeedSize = 32
 
 // SigParams is an ML-DSA parameter set (FIPS 204, section 4). The zero value is none of them.
@@ -49,7 +50,8 @@ func (p SigParams) PublicKeySize() int { return sigTable[p].publicKey }
 // SignatureSize returns the size of a signature in bytes, 0 for an invalid p.
 func (p SigParams) SignatureSize() int { return sigTable[p].signature }
 
-// OID returns a copy of the object identifier of RFC 9881, section 2, which names both the key and the signature algorithm.
+// OID returns a copy of the object identifier of RFC 9881, section 2, which names both the key and
+// the signature algorithm.
 func (p SigParams) OID() asn1.ObjectIdentifier {
 	return append(asn1.ObjectIdentifier(nil), sigTable[p].oid...)
 }

@@ -15,9 +15,10 @@ import (
 
 // A VerifyingKey is an ML-DSA public key. It is immutable and safe for concurrent use.
 //
-// Expanding a key (FIPS 204, ExpandA) costs more than verifying with it and takes 20 to 70 kB, so it is done when the key first verifies
-// something, never when it is parsed: a stranger's certificate costs nothing before its issuer's signature was found good. The expanded form
-// stays with this value and in a cache of the process, so that parsing the same bytes again is cheap.
+// Expanding a key (FIPS 204, ExpandA) costs more than verifying with it and takes 20 to 70 kB, so
+// it is done when the key first verifies something, never when it is parsed: a stranger's
+// certificate costs nothing before its issuer's signature was found good. The expanded form stays
+// with this value and in a cache of the process, so that parsing the same bytes again is cheap.
 type VerifyingKey struct {
 	params SigParams
 	raw    []byte // FIPS 204 encoding, never changed
@@ -33,7 +34,8 @@ type expandedKey struct {
 	k87 *mldsa87.PublicKey
 }
 
-// ParseVerifyingKey reads the FIPS 204 encoding of a public key. Every string of the right length is one.
+// ParseVerifyingKey reads the FIPS 204 encoding of a public key. Every string of the right length
+// is one.
 func ParseVerifyingKey(p SigParams, raw []byte) (*VerifyingKey, error) {
 	if !p.Valid() {
 		return nil, errors.Newf("unknown ML-DSA parameter set %d", uint8(p))
@@ -66,12 +68,14 @@ func (k *VerifyingKey) String() string {
 	return k.params.String() + " key " + hex.EncodeToString(f[:8])
 }
 
-// Verify reports whether sig is a signature of msg with a context of our own table. With any other context it is false.
+// Verify reports whether sig is a signature of msg with a context of our own table. With any other
+// context it is false.
 func (k *VerifyingKey) Verify(context string, msg, sig []byte) bool {
 	return usableContext(context) && k.verify([]byte(context), msg, sig)
 }
 
-// VerifyStandard reports whether sig is a signature of msg with the empty context, as X.509 and C2SP formats have it.
+// VerifyStandard reports whether sig is a signature of msg with the empty context, as X.509 and
+// C2SP formats have it.
 func (k *VerifyingKey) VerifyStandard(msg, sig []byte) bool {
 	return k.verify(nil, msg, sig)
 }

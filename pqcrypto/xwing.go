@@ -20,7 +20,8 @@ const XWingPublicKeySize = xwing.PublicKeySize
 // oidXWing is id-XWing of draft-connolly-cfrg-xwing-kem.
 var oidXWing = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 62253, 25722}
 
-// An XWingPrivateKey opens what was sealed to its public half (package seal). It is immutable and safe for concurrent use.
+// An XWingPrivateKey opens what was sealed to its public half (package seal). It is immutable and
+// safe for concurrent use.
 type XWingPrivateKey struct {
 	seed   [SeedSize]byte
 	public *XWingPublicKey
@@ -73,7 +74,8 @@ type XWingPublicKey struct {
 	raw []byte // ML-KEM-768 encapsulation key ‖ X25519 point, never changed
 }
 
-// ParseXWingPublicKey reads a 1216-byte public key; the ML-KEM half gets the modulus check of FIPS 203, section 7.2.
+// ParseXWingPublicKey reads a 1216-byte public key; the ML-KEM half gets the modulus check of FIPS
+// 203, section 7.2.
 func ParseXWingPublicKey(raw []byte) (*XWingPublicKey, error) {
 	if len(raw) != XWingPublicKeySize {
 		return nil, errors.Newf("X-Wing public key has %d bytes, want %d", len(raw), XWingPublicKeySize)

@@ -126,7 +126,8 @@ func entry(term, index uint64, data string) *raftpb.Entry {
 	return &raftpb.Entry{Term: &term, Index: &index, Data: []byte(data)}
 }
 
-// follow makes the core a follower of node 2 in term 5, with entries 2 and 3, of which 2 is committed.
+// follow makes the core a follower of node 2 in term 5, with entries 2 and 3, of which 2 is
+// committed.
 func follow(t testing.TB, l *lone) {
 	t.Helper()
 	must(t, l.step(t, msg{typ: raftpb.MsgApp, from: 2, term: 5, logTerm: 1, index: 1, commit: 2,
@@ -157,7 +158,8 @@ func must(t testing.TB, err error) {
 
 func round(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-// TestRefusedMessages: what no honest member sends is refused with its reason, changes nothing, and the member goes on.
+// TestRefusedMessages: what no honest member sends is refused with its reason, changes nothing, and
+// the member goes on.
 func TestRefusedMessages(t *testing.T) {
 	t.Parallel()
 	const huge = math.MaxUint64
@@ -262,8 +264,8 @@ func TestTermRisesSlowly(t *testing.T) {
 	must(t, vote(1+2*maxTermRise))
 }
 
-// TestCommitBeyondATruncatedLog: an append that shortens the log and a heartbeat that still counts on the old end come at
-// once, before any Ready has shown the new end.
+// TestCommitBeyondATruncatedLog: an append that shortens the log and a heartbeat that still counts
+// on the old end come at once, before any Ready has shown the new end.
 func TestCommitBeyondATruncatedLog(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, nil)
@@ -290,8 +292,9 @@ func TestLostLogSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// TestAnothersDataInOurPosition: a lying leader commits other data at the index and term of a proposal of ours. The
-// proposal is lost, with an unknown outcome; nobody is told that it was committed.
+// TestAnothersDataInOurPosition: a lying leader commits other data at the index and term of a
+// proposal of ours. The proposal is lost, with an unknown outcome; nobody is told that it was
+// committed.
 func TestAnothersDataInOurPosition(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, nil)
@@ -313,8 +316,8 @@ func TestAnothersDataInOurPosition(t *testing.T) {
 	}
 }
 
-// TestNobodyActsInATermThatWasOurs: a leader that has stepped down because it heard no quorum is still in its term,
-// and no other member has led that term.
+// TestNobodyActsInATermThatWasOurs: a leader that has stepped down because it heard no quorum is
+// still in its term, and no other member has led that term.
 func TestNobodyActsInATermThatWasOurs(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, nil)
@@ -336,8 +339,8 @@ func TestNobodyActsInATermThatWasOurs(t *testing.T) {
 	must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 3, term: term + 1}.proto()))
 }
 
-// TestRoundsOfAnotherTerm: rounds of reads begin anew with each term. That this member began as many in an earlier one
-// says nothing.
+// TestRoundsOfAnotherTerm: rounds of reads begin anew with each term. That this member began as
+// many in an earlier one says nothing.
 func TestRoundsOfAnotherTerm(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, nil)
@@ -370,8 +373,8 @@ func TestRoundsOfAnotherTerm(t *testing.T) {
 	}
 }
 
-// TestVet: an entry that Vet refuses is not stored, and the leader that sent it is not listened to for two election
-// timeouts, so that those who refuse elect another.
+// TestVet: an entry that Vet refuses is not stored, and the leader that sent it is not listened to
+// for two election timeouts, so that those who refuse elect another.
 func TestVet(t *testing.T) {
 	t.Parallel()
 	bad := errors.New("bad")
@@ -432,8 +435,8 @@ func TestVet(t *testing.T) {
 	must(t, l.step(t, msg{typ: raftpb.MsgApp, from: 2, term: 5, logTerm: 1, index: 1, commit: 3, entries: []*raftpb.Entry{entry(5, 2, "bad")}}.proto()))
 }
 
-// FuzzStep steps a member with whatever package transport lets pass, in any role, and demands that nothing panics and
-// that the term stays within its bound.
+// FuzzStep steps a member with whatever package transport lets pass, in any role, and demands that
+// nothing panics and that the term stays within its bound.
 func FuzzStep(f *testing.F) {
 	add := func(ops ...[]byte) {
 		var all []byte
@@ -479,8 +482,8 @@ const (
 	opKinds
 )
 
-// runOp does what eight bytes say. A number below 192 stands for one near a number that the core knows, so that most
-// messages go deep.
+// runOp does what eight bytes say. A number below 192 stands for one near a number that the core
+// knows, so that most messages go deep.
 func runOp(t *testing.T, l *lone, b []byte) {
 	c := l.core
 	near := func(base uint64, x byte) uint64 {

@@ -86,15 +86,15 @@ type Config struct {
 	// reason the member does not stand for election, and a leader hands over. It is called from a
 	// turn, with every tick, and must be quick. The reason is logged when it begins.
 	Unfit func() error
-	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is called
-	// from a turn.
+	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is
+	// called from a turn.
 	Vet func(data []byte) error
-	// Refused, when not nil, is called from a turn for every message of a peer that was refused; must
-	// be quick.
+	// Refused, when not nil, is called from a turn for every message of a peer that was refused;
+	// must be quick.
 	Refused func(*RefusedError)
 
-	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation. Host.Start
-	// draws it when it is 0.
+	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation.
+	// Host.Start draws it when it is 0.
 	Incarnation uint64
 
 	// Fatal, when not nil, is called by a Node once, on a goroutine of its own, when the node
@@ -102,8 +102,8 @@ type Config struct {
 	Fatal func(error)
 	// Logf, when not nil, is called with a line about each election, stall and the like.
 	Logf func(format string, args ...any)
-	// Observe, when not nil, sees everything that the core asks for, before it is done. It is called
-	// from a turn and changes nothing.
+	// Observe, when not nil, sees everything that the core asks for, before it is done. It is
+	// called from a turn and changes nothing.
 	Observe func(*Effects)
 }
 

@@ -36,8 +36,8 @@
 // Driver is everything around the Core that can be decided without waiting: the inbox, the queue of
 // requests, blocks and the callers they belong to, the order of sending, writing, applying and
 // answering, group commit, the watchdog over a stalled disk. It has no goroutine, no clock and no
-// I/O; a Shell runs its three tasks. Host is the shell of production, for the members of all groups of
-// a process, jepsen/sim that of the simulation. Node is one member that a Host runs.
+// I/O; a Shell runs its three tasks. Host is the shell of production, for the members of all groups
+// of a process, jepsen/sim that of the simulation. Node is one member that a Host runs.
 //
 //	            Tick (coalesced: at most one tick a turn)
 //	               |

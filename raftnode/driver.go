@@ -61,10 +61,10 @@ type Shell interface {
 //
 // # How it ends
 //
-// Close, a failed write or a machine that returns an error ends the driver with its next turn: every
-// read, transfer and request is answered then, with ErrIndefinite for requests that were proposed.
-// Writes and applies that are queued are still handed out, so that a shell can finish what is under
-// way, until NextWrite and NextApply report the end.
+// Close, a failed write or a machine that returns an error ends the driver with its next turn:
+// every read, transfer and request is answered then, with ErrIndefinite for requests that were
+// proposed. Writes and applies that are queued are still handed out, so that a shell can finish
+// what is under way, until NextWrite and NextApply report the end.
 type Driver struct {
 	cfg   Config
 	group *wal.Group
@@ -165,9 +165,9 @@ func (d *Driver) WhenApplied(index uint64, done func()) (cancel func()) {
 }
 
 // TransferLeadership hands leadership over to another voter, 0 for the most advanced one, and calls
-// done from inside a turn once this node knows that another one leads; a leader that is to hand over
-// to itself is done at once. Errors: *NotLeaderError, ErrNoSuccessor, ErrNotTransferred, or why the
-// driver ended. It returns false, and forgets done, when the driver has ended.
+// done from inside a turn once this node knows that another one leads; a leader that is to hand
+// over to itself is done at once. Errors: *NotLeaderError, ErrNoSuccessor, ErrNotTransferred, or
+// why the driver ended. It returns false, and forgets done, when the driver has ended.
 func (d *Driver) TransferLeadership(to uint64, done func(error)) bool {
 	return d.inbox.put(func(m *mail) { m.transfers = append(m.transfers, transfer{to: to, done: done}) })
 }
@@ -201,9 +201,9 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 	return d.pushWrite(writeItem{mark: &m})
 }
 
-// Tick says that one tick has passed. The shell runs TaskTurn after it. Ticks that no turn could take
-// meanwhile are lost on purpose: a process that was not scheduled for a second must not believe that it
-// has not heard from its leader for a second.
+// Tick says that one tick has passed. The shell runs TaskTurn after it. Ticks that no turn could
+// take meanwhile are lost on purpose: a process that was not scheduled for a second must not
+// believe that it has not heard from its leader for a second.
 func (d *Driver) Tick() { d.inbox.leave(func(m *mail) { m.tick = true }) }
 
 // HandleRaft implements transport.Handler.

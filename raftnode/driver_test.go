@@ -27,8 +27,8 @@ func (still) Fail([]Request, error)                          {}
 func (still) HandleApp(uint64, []byte)                       {}
 func (still) StateChanged(State)                             {}
 
-// TestLastMessageOfADeadLeader: a leader's last heartbeat and the news of its death reach one turn together. The member
-// does not wait for the dead leader: it campaigns.
+// TestLastMessageOfADeadLeader: a leader's last heartbeat and the news of its death reach one turn
+// together. The member does not wait for the dead leader: it campaigns.
 func TestLastMessageOfADeadLeader(t *testing.T) {
 	t.Parallel()
 	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 2})

@@ -123,8 +123,8 @@ type Committed struct {
 	Data []byte
 	// Tag of the proposal when it was made here and has not been reported lost; else 0.
 	Tag uint64
-	// Requests, in the order given to BuildBlock, are those that the block carries when it was built
-	// here; nil otherwise. The Driver fills them in.
+	// Requests, in the order given to BuildBlock, are those that the block carries when it was
+	// built here; nil otherwise. The Driver fills them in.
 	Requests []Request
 }
 

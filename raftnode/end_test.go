@@ -8,8 +8,8 @@ import (
 
 var errBroken = errors.New("input/output error")
 
-// TestEndAnswersEverybody: whoever waits when a driver ends is answered. What was proposed has an unknown outcome;
-// what was not is refused for certain.
+// TestEndAnswersEverybody: whoever waits when a driver ends is answered. What was proposed has an
+// unknown outcome; what was not is refused for certain.
 func TestEndAnswersEverybody(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]struct {
@@ -70,8 +70,9 @@ func TestEndAnswersEverybody(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsAFailure: after a write that failed, or entries that could not be applied, nothing is written and
-// nothing is applied any more. Notes and requests are told, and the owner hears the first reason, once.
+// TestNothingFollowsAFailure: after a write that failed, or entries that could not be applied,
+// nothing is written and nothing is applied any more. Notes and requests are told, and the owner
+// hears the first reason, once.
 func TestNothingFollowsAFailure(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, func(c *Config) { c.MaxBlockBytes = 1 })
@@ -105,8 +106,8 @@ func TestNothingFollowsAFailure(t *testing.T) {
 	}
 }
 
-// TestMachineFailureEndsWithItsRun: the entries that the machine could not apply and those behind them have an unknown
-// outcome.
+// TestMachineFailureEndsWithItsRun: the entries that the machine could not apply and those behind
+// them have an unknown outcome.
 func TestMachineFailureEndsWithItsRun(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, func(c *Config) { c.MaxBlockBytes = 1 })
@@ -131,8 +132,8 @@ func TestMachineFailureEndsWithItsRun(t *testing.T) {
 	}
 }
 
-// TestRunsAreBounded: a run holds what waits, in order, up to a number of entries and of bytes, and an entry that is larger
-// than the bound alone. Entries that a run left wait for the next one.
+// TestRunsAreBounded: a run holds what waits, in order, up to a number of entries and of bytes, and
+// an entry that is larger than the bound alone. Entries that a run left wait for the next one.
 func TestRunsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, nil)

@@ -7,8 +7,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// mourner is member id of a group of three that knows that its leader, member 1, is gone. Its election timeout is far
-// away.
+// mourner is member id of a group of three that knows that its leader, member 1, is gone. Its
+// election timeout is far away.
 func mourner(t *testing.T, id uint64) *lone {
 	t.Helper()
 	l := newLone(t, func(c *CoreConfig) { c.ID, c.ElectionTicks = id, 1000 })
@@ -17,7 +17,8 @@ func mourner(t *testing.T, id uint64) *lone {
 	return l
 }
 
-// campaigns returns at which of the coming ticks the member asks for pre-votes; 0 is before the first.
+// campaigns returns at which of the coming ticks the member asks for pre-votes; 0 is before the
+// first.
 func (l *lone) campaigns(t *testing.T, ticks int) (at []int) {
 	t.Helper()
 	for tick := range ticks + 1 {
@@ -33,8 +34,9 @@ func (l *lone) campaigns(t *testing.T, ticks int) (at []int) {
 	return at
 }
 
-// TestTurnsOfSurvivors: those who learn together that their leader is gone campaign in turns. The distance of the turns
-// doubles from round to round, and after four rounds the election timeout takes over.
+// TestTurnsOfSurvivors: those who learn together that their leader is gone campaign in turns. The
+// distance of the turns doubles from round to round, and after four rounds the election timeout
+// takes over.
 func TestTurnsOfSurvivors(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[uint64][]int{2: {0, 6, 18, 42}, 3: {3, 12, 30, 66}} {
@@ -44,7 +46,8 @@ func TestTurnsOfSurvivors(t *testing.T) {
 	}
 }
 
-// TestSurvivorLeavesItsTurn when another election has begun since its last turn, and when a leader is known.
+// TestSurvivorLeavesItsTurn when another election has begun since its last turn, and when a leader
+// is known.
 func TestSurvivorLeavesItsTurn(t *testing.T) {
 	t.Parallel()
 	l := mourner(t, 3)

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestUnfitNodeDoesNotLead: a leader that finds itself unfit hands over, and stays out until it is fit again. When
-// nobody is fit nobody leads.
+// TestUnfitNodeDoesNotLead: a leader that finds itself unfit hands over, and stays out until it is
+// fit again. When nobody is fit nobody leads.
 func TestUnfitNodeDoesNotLead(t *testing.T) {
 	t.Parallel()
 	var unfit [4]atomic.Bool
@@ -58,7 +58,8 @@ func TestUnfitNodeDoesNotLead(t *testing.T) {
 	}
 }
 
-// TestUnfitMember neither stands for election nor, as a leader that nobody relieves, goes on with its heartbeats.
+// TestUnfitMember neither stands for election nor, as a leader that nobody relieves, goes on with
+// its heartbeats.
 func TestUnfitMember(t *testing.T) {
 	t.Parallel()
 	var unfit error

@@ -55,7 +55,8 @@ func TestDamagedLogStopsTheNode(t *testing.T) {
 	}
 }
 
-// TestDamageAnswersTheSameMail: whoever asked in the moment in which the log could not be read is answered as well.
+// TestDamageAnswersTheSameMail: whoever asked in the moment in which the log could not be read is
+// answered as well.
 func TestDamageAnswersTheSameMail(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, func(cfg *Config) { cfg.Fatal = func(error) {} })
@@ -125,8 +126,8 @@ func flipByte(t *testing.T, fs vfs.FS, text string) {
 	t.Fatalf("no segment of %q holds %q", names, text)
 }
 
-// TestLibraryPanicStopsTheNode: a panic that begins in etcd/raft stops the node with a sentence, and whoever waits is
-// answered. It is provoked by a response of the log that Raft never asked for.
+// TestLibraryPanicStopsTheNode: a panic that begins in etcd/raft stops the node with a sentence,
+// and whoever waits is answered. It is provoked by a response of the log that Raft never asked for.
 func TestLibraryPanicStopsTheNode(t *testing.T) {
 	t.Parallel()
 	fatal := make(chan error, 1)
@@ -158,7 +159,8 @@ func TestLibraryPanicStopsTheNode(t *testing.T) {
 	}
 }
 
-// TestOwnPanicGoesOn: only what begins in etcd/raft is recovered; a broken invariant of this program is not hidden.
+// TestOwnPanicGoesOn: only what begins in etcd/raft is recovered; a broken invariant of this
+// program is not hidden.
 func TestOwnPanicGoesOn(t *testing.T) {
 	t.Parallel()
 	try := func(f func()) (crash any, err error) {

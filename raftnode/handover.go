@@ -50,9 +50,9 @@ func (d *Driver) checkTransfers() {
 	d.turn.transfers = nil
 }
 
-// TransferLeadership is Driver.TransferLeadership for callers that wait. It takes one round trip once
-// the new leader's log is complete; what is in flight stays in flight and is normally committed by
-// the new leader. Errors: those, ErrStopped, or ctx's.
+// TransferLeadership is Driver.TransferLeadership for callers that wait. It takes one round trip
+// once the new leader's log is complete; what is in flight stays in flight and is normally
+// committed by the new leader. Errors: those, ErrStopped, or ctx's.
 func (n *Node) TransferLeadership(ctx context.Context, to uint64) error {
 	result := make(chan error, 1)
 	if !n.driver.TransferLeadership(to, func(err error) { result <- err }) {

@@ -9,7 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestHandOverIsDoneWhenAnotherLeads: a leader that has stepped down does not know yet whether anybody takes over.
+// TestHandOverIsDoneWhenAnotherLeads: a leader that has stepped down does not know yet whether
+// anybody takes over.
 func TestHandOverIsDoneWhenAnotherLeads(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, nil)
@@ -50,8 +51,8 @@ func TestHandOverInVain(t *testing.T) {
 	}
 }
 
-// TestSuccessor: a leader that may choose hands over to the most advanced of the voters that it has heard since the
-// last look at its quorum, and to nobody when it has heard none.
+// TestSuccessor: a leader that may choose hands over to the most advanced of the voters that it has
+// heard since the last look at its quorum, and to nobody when it has heard none.
 func TestSuccessor(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, nil)
@@ -81,8 +82,8 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// TestStopWaitsForWhatIsInFlight, but no longer than two election timeouts, and not after the caller's patience or the
-// node has ended.
+// TestStopWaitsForWhatIsInFlight, but no longer than two election timeouts, and not after the
+// caller's patience or the node has ended.
 func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	stopping := func(ctx context.Context, election time.Duration) (n *Node, left chan struct{}) {
@@ -133,7 +134,8 @@ func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	ends("two election timeouts have passed", left)
 }
 
-// TestRequestsWaitDuringAHandOver: they are not refused, and are proposed when the hand-over has come to nothing.
+// TestRequestsWaitDuringAHandOver: they are not refused, and are proposed when the hand-over has
+// come to nothing.
 func TestRequestsWaitDuringAHandOver(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, nil)

@@ -23,8 +23,8 @@ type Host struct {
 	tick   time.Duration
 	start  time.Time
 	writer *Runner
-	// writeBytes ends the collecting for one write to the log, in bytes of entries: a group must not
-	// wait for all that the others have.
+	// writeBytes ends the collecting for one write to the log, in bytes of entries: a group must
+	// not wait for all that the others have.
 	writeBytes int
 	mu         struct {
 		sync.Mutex
@@ -47,9 +47,9 @@ func NewHost(log *wal.Log, tick time.Duration) *Host {
 	return h
 }
 
-// Start starts a member from its log. Entries behind the group's newest mark are given to the machine
-// again as they become known to be committed. The Host sets Log, TickInterval and, when it is 0,
-// Incarnation.
+// Start starts a member from its log. Entries behind the group's newest mark are given to the
+// machine again as they become known to be committed. The Host sets Log, TickInterval and, when it
+// is 0, Incarnation.
 func (h *Host) Start(cfg Config) (*Node, error) {
 	cfg.Log, cfg.TickInterval = h.log, h.tick
 	if cfg.Incarnation == 0 {
@@ -149,8 +149,8 @@ func (h *Host) write() {
 	}
 }
 
-// takeWriting returns the members that have something to write, each once: none may be asked for its
-// next write before this one has ended.
+// takeWriting returns the members that have something to write, each once: none may be asked for
+// its next write before this one has ended.
 func (h *Host) takeWriting() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -61,7 +61,8 @@ func manyGroups(t *testing.T, groups int) (*sickFS, *Host, []*Node) {
 	return disk, h, nodes
 }
 
-// TestGroupsShareOneSync: what the groups of a process have to write while a sync is under way shares the next one.
+// TestGroupsShareOneSync: what the groups of a process have to write while a sync is under way
+// shares the next one.
 func TestGroupsShareOneSync(t *testing.T) {
 	t.Parallel()
 	disk, h, nodes := manyGroups(t, 50)
@@ -103,7 +104,8 @@ func TestGroupsShareOneSync(t *testing.T) {
 	}
 }
 
-// TestLargeWritesTakeTurns: a write ends at a bound, the rest follows, and every group gets its answer.
+// TestLargeWritesTakeTurns: a write ends at a bound, the rest follows, and every group gets its
+// answer.
 func TestLargeWritesTakeTurns(t *testing.T) {
 	t.Parallel()
 	_, _, nodes := manyGroups(t, 6)
@@ -157,8 +159,8 @@ func TestIdleGroupHasNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestRunnerRunsOnce: a runner never runs twice at a time, and what is left before a Wake or a Run is seen by a run that
-// begins after it.
+// TestRunnerRunsOnce: a runner never runs twice at a time, and what is left before a Wake or a Run
+// is seen by a run that begins after it.
 func TestRunnerRunsOnce(t *testing.T) {
 	t.Parallel()
 	var left, seen atomic.Int64

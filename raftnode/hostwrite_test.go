@@ -11,7 +11,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// stillHost is a host without ticker and writer, and so many members, each alone in its group. The test calls write.
+// stillHost is a host without ticker and writer, and so many members, each alone in its group. The
+// test calls write.
 func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 	t.Helper()
 	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1, SegmentSize: 1 << 20})
@@ -49,7 +50,8 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 	return h, nodes
 }
 
-// TestOneNeedsTheSync: the write of all groups is synced when one of them relies on it, whichever comes last.
+// TestOneNeedsTheSync: the write of all groups is synced when one of them relies on it, whichever
+// comes last.
 func TestOneNeedsTheSync(t *testing.T) {
 	t.Parallel()
 	h, nodes := stillHost(t, 3)

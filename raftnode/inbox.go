@@ -15,8 +15,8 @@ const (
 	maxShareBytes    = maxInflightBytes + transport.MaxPayload
 )
 
-// inbox collects everything that a turn has to react to. Nobody ever waits to put something in. What
-// finished writes and applies put in is bounded by what the turns gave them.
+// inbox collects everything that a turn has to react to. Nobody ever waits to put something in.
+// What finished writes and applies put in is bounded by what the turns gave them.
 type inbox struct {
 	wake func()
 	mu   struct {
@@ -29,9 +29,9 @@ type inbox struct {
 type mail struct {
 	tick     bool // at least one tick was due; they do not add up
 	messages []*raftpb.Message
-	// shares says how much of messages each sender has. Invariant: a share depends on its own sender
-	// alone, and no share exceeds maxShareMessages and maxShareBytes. A sender that sends too much
-	// loses its own messages and nobody else's.
+	// shares says how much of messages each sender has. Invariant: a share depends on its own
+	// sender alone, and no share exceeds maxShareMessages and maxShareBytes. A sender that sends
+	// too much loses its own messages and nobody else's.
 	shares      map[uint64]share
 	written     []*AppendWork
 	applied     []*ApplyWork

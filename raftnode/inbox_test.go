@@ -6,7 +6,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestInboxShares: a member that sends more than a turn can take loses its own messages, and nobody else's.
+// TestInboxShares: a member that sends more than a turn can take loses its own messages, and nobody
+// else's.
 func TestInboxShares(t *testing.T) {
 	t.Parallel()
 	b := &inbox{wake: func() {}}
@@ -40,7 +41,8 @@ func TestInboxShares(t *testing.T) {
 	}
 }
 
-// TestFloodHidesNoLeader: what a member of the group sends in masses does not keep another one's heartbeat out.
+// TestFloodHidesNoLeader: what a member of the group sends in masses does not keep another one's
+// heartbeat out.
 func TestFloodHidesNoLeader(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, nil)

@@ -10,9 +10,9 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// Node is one member of a group that a Host runs: its Driver, for callers that wait. All methods are
-// safe for concurrent use, but must not be called from inside the machine's methods, except Submit,
-// SendApp, AppendNote and SetMark, which never wait.
+// Node is one member of a group that a Host runs: its Driver, for callers that wait. All methods
+// are safe for concurrent use, but must not be called from inside the machine's methods, except
+// Submit, SendApp, AppendNote and SetMark, which never wait.
 type Node struct {
 	cfg     Config
 	host    *Host

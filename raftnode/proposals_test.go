@@ -6,8 +6,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestResolveTicks count from the loss of leadership, whoever leads later: a cluster that changes its leader again and
-// again still answers.
+// TestResolveTicks count from the loss of leadership, whoever leads later: a cluster that changes
+// its leader again and again still answers.
 func TestResolveTicks(t *testing.T) {
 	t.Parallel()
 	l := newLone(t, func(c *CoreConfig) { c.ResolveTicks = 5 })

@@ -9,7 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestLinesAboutRefusals: a sender has one line a minute, which counts what came since its last line.
+// TestLinesAboutRefusals: a sender has one line a minute, which counts what came since its last
+// line.
 func TestLinesAboutRefusals(t *testing.T) {
 	t.Parallel()
 	var counted int

@@ -9,8 +9,8 @@ type Runner struct {
 	state atomic.Uint32
 }
 
-// States of a Runner. A Wake during a run leads to one more run, which sees everything that was left
-// before that Wake.
+// States of a Runner. A Wake during a run leads to one more run, which sees everything that was
+// left before that Wake.
 const (
 	runnerIdle uint32 = iota
 	runnerBusy

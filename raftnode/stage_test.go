@@ -14,8 +14,9 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// stage is a driver with everything around it played by the test: the shell with its clock, the transport and the
-// machine. Nothing happens before the test asks for it, and everything happens on the test's goroutine.
+// stage is a driver with everything around it played by the test: the shell with its clock, the
+// transport and the machine. Nothing happens before the test asks for it, and everything happens on
+// the test's goroutine.
 type stage struct {
 	still
 	*Driver
@@ -184,7 +185,8 @@ type sized int
 
 func (r sized) Size() int { return int(r) }
 
-// TestBlockLeavesBeforeTheNextIsBuilt: the followers have the first block while the second one is built.
+// TestBlockLeavesBeforeTheNextIsBuilt: the followers have the first block while the second one is
+// built.
 func TestBlockLeavesBeforeTheNextIsBuilt(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 2, func(c *Config) { c.MaxBlockBytes = 10 })
@@ -212,7 +214,8 @@ func TestBlockSizes(t *testing.T) {
 	}
 }
 
-// TestMachineBuildsTooLargeABlock: a block that no frame can carry is not proposed, and its requests fail for certain.
+// TestMachineBuildsTooLargeABlock: a block that no frame can carry is not proposed, and its
+// requests fail for certain.
 func TestMachineBuildsTooLargeABlock(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, nil)
@@ -231,8 +234,8 @@ func TestMachineBuildsTooLargeABlock(t *testing.T) {
 	}
 }
 
-// TestQueueOfRequests: the number of requests that wait is bounded as well as their size. A request larger than the
-// whole queue waits alone.
+// TestQueueOfRequests: the number of requests that wait is bounded as well as their size. A request
+// larger than the whole queue waits alone.
 func TestQueueOfRequests(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, func(c *Config) { c.QueueRequests, c.QueueBytes = 3, 100 })
@@ -253,8 +256,8 @@ func TestQueueOfRequests(t *testing.T) {
 	}
 }
 
-// TestMarkWaitsForTheCore: the core still reads the log below an entry that the machine has just applied, until a turn
-// tells it.
+// TestMarkWaitsForTheCore: the core still reads the log below an entry that the machine has just
+// applied, until a turn tells it.
 func TestMarkWaitsForTheCore(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, nil)
@@ -300,8 +303,8 @@ func TestAppliedIsNotCommitted(t *testing.T) {
 	}
 }
 
-// TestAgeOfAWrite counts from the moment at which its oldest part was queued: a disk that answers each write just in
-// time stalls those that wait behind.
+// TestAgeOfAWrite counts from the moment at which its oldest part was queued: a disk that answers
+// each write just in time stalls those that wait behind.
 func TestAgeOfAWrite(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1, func(c *Config) { c.StallTimeout = 100 * time.Millisecond })
@@ -344,8 +347,8 @@ func TestFormerLeaderShowsNoProgress(t *testing.T) {
 	}
 }
 
-// TestTicksDoNotAddUp: a process that was not scheduled for long has heard from nobody, and does not take that for the
-// silence of its leader.
+// TestTicksDoNotAddUp: a process that was not scheduled for long has heard from nobody, and does
+// not take that for the silence of its leader.
 func TestTicksDoNotAddUp(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, nil)
@@ -376,8 +379,8 @@ func TestReadsEnd(t *testing.T) {
 	}
 }
 
-// TestLostLeadership: what waited is refused for certain, with the name of the new leader. What was proposed is open
-// until the time to resolve it is over.
+// TestLostLeadership: what waited is refused for certain, with the name of the new leader. What was
+// proposed is open until the time to resolve it is over.
 func TestLostLeadership(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, func(c *Config) { c.MaxInflightBlocks, c.MaxBlockBytes = 1, 1 })
@@ -440,8 +443,8 @@ func TestLinesOfTheWatchdog(t *testing.T) {
 	}
 }
 
-// TestNewsOfPeers: a broken connection says nothing about a peer's process, a refused one says that it is gone, and lost
-// appends make a leader probe.
+// TestNewsOfPeers: a broken connection says nothing about a peer's process, a refused one says that
+// it is gone, and lost appends make a leader probe.
 func TestNewsOfPeers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, nil)

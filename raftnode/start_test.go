@@ -24,8 +24,8 @@ type registrar struct {
 func (r *registrar) Register(group uint64, h transport.Handler) { r.groups[group] = h }
 func (r *registrar) Unregister(group uint64)                    { delete(r.groups, group) }
 
-// TestEachStartHasAnIncarnation of its own, so that no answer to an earlier process confirms a read of this one. A member
-// takes messages from Start to Stop.
+// TestEachStartHasAnIncarnation of its own, so that no answer to an earlier process confirms a read
+// of this one. A member takes messages from Start to Stop.
 func TestEachStartHasAnIncarnation(t *testing.T) {
 	t.Parallel()
 	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1, SegmentSize: 1 << 20})
@@ -65,7 +65,8 @@ func TestEachStartHasAnIncarnation(t *testing.T) {
 	}
 }
 
-// storageOf is a log that begins behind the entry first-1 of term 1 and holds entries of these terms.
+// storageOf is a log that begins behind the entry first-1 of term 1 and holds entries of these
+// terms.
 func storageOf(t *testing.T, first uint64, terms ...uint64) *raft.MemoryStorage {
 	t.Helper()
 	s := raft.NewMemoryStorage()
@@ -77,8 +78,8 @@ func storageOf(t *testing.T, first uint64, terms ...uint64) *raft.MemoryStorage 
 	return s
 }
 
-// TestStartCorrectsWhatTheLogSays: the term is at least that of the last entry, and then nobody has been voted for in
-// it. What was applied is committed.
+// TestStartCorrectsWhatTheLogSays: the term is at least that of the last entry, and then nobody has
+// been voted for in it. What was applied is committed.
 func TestStartCorrectsWhatTheLogSays(t *testing.T) {
 	t.Parallel()
 	for name, x := range map[string]struct {
@@ -134,7 +135,8 @@ type brokenStorage struct {
 
 func (s brokenStorage) Term(uint64) (uint64, error) { return 0, s.err }
 
-// TestExpectedAnswersOfALog, such as that an entry is no longer there, are no failed reads. The first failed one stays.
+// TestExpectedAnswersOfALog, such as that an entry is no longer there, are no failed reads. The
+// first failed one stays.
 func TestExpectedAnswersOfALog(t *testing.T) {
 	t.Parallel()
 	s := &guardedStorage{Storage: storageOf(t, 10, 1, 3, 4)}
@@ -152,8 +154,8 @@ func TestExpectedAnswersOfALog(t *testing.T) {
 	}
 }
 
-// TestLogger passes warnings and errors of the library on, drops the rest, and panics where the library wants to end the
-// process.
+// TestLogger passes warnings and errors of the library on, drops the rest, and panics where the
+// library wants to end the process.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var lines []string

@@ -4,7 +4,8 @@ import "github.com/cockroachdb/errors"
 
 // turnState is what only Turn touches, besides the core.
 type turnState struct {
-	// mail is what the core is stepped with. Its readers and transfers are those that are not yet among those below.
+	// mail is what the core is stepped with. Its readers and transfers are those that are not yet
+	// among those below.
 	mail mail
 	// blocks are the requests of the proposals that are not committed, by tag.
 	blocks  map[uint64][]Request
@@ -64,8 +65,8 @@ func (d *Driver) react() {
 			d.noteRefusal(refused)
 		}
 	}
-	// After the messages: they left a dead peer while it lived. In the other order its last heartbeat
-	// would make it the leader again, and this node would wait for it.
+	// After the messages: they left a dead peer while it lived. In the other order its last
+	// heartbeat would make it the leader again, and this node would wait for it.
 	for _, id := range m.peersDown {
 		d.core.PeerDown(id)
 	}

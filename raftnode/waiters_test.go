@@ -8,7 +8,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// TestWaiterThatGivesUpIsGone: whoever stops waiting for an index leaves nothing behind, and does not disturb the others.
+// TestWaiterThatGivesUpIsGone: whoever stops waiting for an index leaves nothing behind, and does
+// not disturb the others.
 func TestWaiterThatGivesUpIsGone(t *testing.T) {
 	t.Parallel()
 	stopped := make(chan struct{})

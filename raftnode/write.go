@@ -11,8 +11,8 @@ import (
 // writeQueue is what waits to be written to the log.
 //
 // A write takes everything that waits and makes one write of it, with one sync if anybody relies on
-// it. That is group commit: while a sync is under way work piles up, and the next sync covers all of
-// it.
+// it. That is group commit: while a sync is under way work piles up, and the next sync covers all
+// of it.
 type writeQueue struct {
 	mu struct {
 		sync.Mutex
@@ -77,8 +77,8 @@ func (d *Driver) endWrites() {
 	d.shell.Wake(TaskWrite)
 }
 
-// NextWrite returns what is to be written now, nil when nothing waits, and whether there can be more
-// later. Every write has to be followed by Written.
+// NextWrite returns what is to be written now, nil when nothing waits, and whether there can be
+// more later. Every write has to be followed by Written.
 func (d *Driver) NextWrite() (w *Write, more bool) {
 	q := &d.writes
 	if len(q.busy) > 0 {
@@ -106,8 +106,8 @@ func (d *Driver) NextWrite() (w *Write, more bool) {
 }
 
 // Written says how the write under way ended. After a success everything that relied on it goes on:
-// messages leave, notes are durable, and the next turn hears of it. An error ends the driver; nobody
-// may rely on what was not written.
+// messages leave, notes are durable, and the next turn hears of it. An error ends the driver;
+// nobody may rely on what was not written.
 func (d *Driver) Written(err error) {
 	q := &d.writes
 	q.since.Store(0)

@@ -8,8 +8,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// TestMergeRecords: works that continue each other are one record, a work that replaces entries begins another one,
-// and Raft's own slices stay as they are.
+// TestMergeRecords: works that continue each other are one record, a work that replaces entries
+// begins another one, and Raft's own slices stay as they are.
 func TestMergeRecords(t *testing.T) {
 	t.Parallel()
 	work := func(sync bool, ents ...*raftpb.Entry) writeItem {

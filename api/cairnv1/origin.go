@@ -6,9 +6,10 @@ import (
 	"google.golang.org/grpc"
 )
 
-// OriginHeader is request metadata that names the ledger which the caller means, by its origin. Every call of the services of
-// cairn.v1 must carry it exactly once. A node refuses a call that names no ledger or another one than its own, so that a client
-// cannot read from, or write into, the wrong ledger where several share a certificate authority.
+// OriginHeader is request metadata that names the ledger which the caller means, by its origin.
+// Every call of the services of cairn.v1 must carry it exactly once. A node refuses a call that
+// names no ledger or another one than its own, so that a client cannot read from, or write into,
+// the wrong ledger where several share a certificate authority.
 const OriginHeader = "cairn-origin"
 
 // ForLedger makes every call on a connection name a ledger.
@@ -20,5 +21,6 @@ func (l forLedger) GetRequestMetadata(context.Context, ...string) (map[string]st
 	return map[string]string{OriginHeader: string(l)}, nil
 }
 
-// RequireTransportSecurity implements credentials.PerRPCCredentials. The name of a ledger is no secret.
+// RequireTransportSecurity implements credentials.PerRPCCredentials. The name of a ledger is no
+// secret.
 func (forLedger) RequireTransportSecurity() bool { return false }

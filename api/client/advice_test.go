@@ -8,7 +8,8 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 )
 
-// TestForkAdvice: the likelier causes come before an accusation, and the operator's manual says the same.
+// TestForkAdvice: the likelier causes come before an accusation, and the operator's manual says the
+// same.
 func TestForkAdvice(t *testing.T) {
 	t.Parallel()
 	at := -1

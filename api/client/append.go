@@ -14,18 +14,21 @@ import (
 // maxBatchEntries is the most entries that a node takes in one request.
 const maxBatchEntries = 8192
 
-// attemptTimeout bounds one attempt of a request that can be repeated. A node that is paused or cut off does not answer at
-// all; a request that cannot be repeated waits longer, since giving up makes its outcome unknown.
+// attemptTimeout bounds one attempt of a request that can be repeated. A node that is paused or cut
+// off does not answer at all; a request that cannot be repeated waits longer, since giving up makes
+// its outcome unknown.
 const (
 	attemptTimeout    = 3 * time.Second
 	onlyAttemptExtent = 10 * time.Second
 )
 
-// Append appends one entry. Calls that are made while a request is in flight leave together in the next request.
+// Append appends one entry. Calls that are made while a request is in flight leave together in the
+// next request.
 //
-// Errors: *Error (IsDefinite says whether the entry may be in the ledger), with reason KEY_CONFLICT or SIZE_MISMATCH for what the
-// ledger refused; *VerificationError and *ForkError if the answer proves nothing. With reason NOT_SEALED the entry is
-// committed, and its place is returned together with the error.
+// Errors: *Error (IsDefinite says whether the entry may be in the ledger), with reason KEY_CONFLICT
+// or SIZE_MISMATCH for what the ledger refused; *VerificationError and *ForkError if the answer
+// proves nothing. With reason NOT_SEALED the entry is committed, and its place is returned together
+// with the error.
 func (c *Client) Append(ctx context.Context, e Entry, opts ...AppendOption) (Appended, error) {
 	a, err := c.AppendBatch(ctx, []Entry{e}, opts...)
 	if len(a) != 1 {
@@ -34,8 +37,9 @@ func (c *Client) Append(ctx context.Context, e Entry, opts ...AppendOption) (App
 	return a[0], err
 }
 
-// AppendBatch appends entries atomically: all, next to one another except for those that are duplicates, or none. The result is in
-// the order of the entries. At most 8192 entries and 1 MiB of leaves.
+// AppendBatch appends entries atomically: all, next to one another except for those that are
+// duplicates, or none. The result is in the order of the entries. At most 8192 entries and 1 MiB of
+// leaves.
 func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...AppendOption) ([]Appended, error) {
 	var o appendOptions
 	for _, opt := range opts {
@@ -65,7 +69,8 @@ func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...Appen
 	if call.abandon() {
 		return nil, c.ended(ctx, true)
 	}
-	// The sender gives up too, unless others share the request, and knows whether anything was sent.
+	// The sender gives up too, unless others share the request, and knows whether anything was
+	// sent.
 	grace := time.NewTimer(answerGrace)
 	defer grace.Stop()
 	select {
@@ -76,8 +81,9 @@ func (c *Client) AppendBatch(ctx context.Context, entries []Entry, opts ...Appen
 	}
 }
 
-// inCallersWords makes the error of a request that was given up say how this caller's context ended. The request has a
-// context of its own, shared by all callers in it, which is cancelled whatever ended theirs.
+// inCallersWords makes the error of a request that was given up say how this caller's context
+// ended. The request has a context of its own, shared by all callers in it, which is cancelled
+// whatever ended theirs.
 func (c *Client) inCallersWords(ctx context.Context, err error) error {
 	var e *Error
 	if ctx.Err() == nil || !errors.As(err, &e) || e.Reason != ReasonDeadline {
@@ -89,7 +95,8 @@ func (c *Client) inCallersWords(ctx context.Context, err error) error {
 // answerGrace is how long a caller whose time is up waits for the sender's last word.
 const answerGrace = 50 * time.Millisecond
 
-// newCall checks what can be checked here, so that one caller's mistake does not fail the request it shares with others.
+// newCall checks what can be checked here, so that one caller's mistake does not fail the request
+// it shares with others.
 func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error) {
 	if len(entries) == 0 {
 		return nil, invalid("no entries")
@@ -114,7 +121,8 @@ func (c *Client) newCall(entries []Entry, o appendOptions) (*pendingCall, error)
 	return call, nil
 }
 
-// sizingPrincipal is the principal for computing sizes. A client that does not know who it is lets the node check.
+// sizingPrincipal is the principal for computing sizes. A client that does not know who it is lets
+// the node check.
 func (c *Client) sizingPrincipal() string {
 	if c.principal == "" {
 		return "?"
@@ -122,8 +130,9 @@ func (c *Client) sizingPrincipal() string {
 	return c.principal
 }
 
-// exchange sends one append request to the leader, wherever it is, and again where that is safe. repeatable says that all entries
-// have keys, so that a repetition cannot append them twice; maybe, that an earlier attempt may have had its effect.
+// exchange sends one append request to the leader, wherever it is, and again where that is safe.
+// repeatable says that all entries have keys, so that a repetition cannot append them twice; maybe,
+// that an earlier attempt may have had its effect.
 func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repeatable, maybe bool) (*cairnv1.AppendResponse, *node, error) {
 	hops := 0
 	for attempt := 1; ; attempt++ {
@@ -175,15 +184,17 @@ func (ns *nodes) failedAppend(n *node, e *Error) bool {
 	return ns.failed(n, e.Leader)
 }
 
-// excludesEarlier says whether this refusal proves that no earlier attempt of the same request had, or will have, an effect. A
-// conflict does: what holds the key held it before any later decision about the same batch. So does a ledger that has
-// outgrown the expected size, for an earlier success would have been recognised as a duplicate.
+// excludesEarlier says whether this refusal proves that no earlier attempt of the same request had,
+// or will have, an effect. A conflict does: what holds the key held it before any later decision
+// about the same batch. So does a ledger that has outgrown the expected size, for an earlier
+// success would have been recognised as a duplicate.
 func (e *Error) excludesEarlier() bool {
 	return e.Conflict != nil || e.SizeMismatch != nil && e.SizeMismatch.Actual > e.SizeMismatch.Expected
 }
 
-// check turns a response into results for the entries of the request, having verified everything that the response proves. floor
-// is the size of the newest checkpoint that was known before the request was sent.
+// check turns a response into results for the entries of the request, having verified everything
+// that the response proves. floor is the size of the newest checkpoint that was known before the
+// request was sent.
 func (c *Client) check(
 	ctx context.Context, n *node, req *cairnv1.AppendRequest, floor uint64, resp *cairnv1.AppendResponse,
 ) ([]Appended, error) {
@@ -214,7 +225,8 @@ func (c *Client) check(
 		}
 		out[p].Duplicate, out[p].Time = true, time.Time{}
 	}
-	// Without these two checks one stored entry could acknowledge several equal ones that have no key.
+	// Without these two checks one stored entry could acknowledge several equal ones that have no
+	// key.
 	next, fresh := uint64(0), false
 	for i := range out {
 		switch {

@@ -135,7 +135,8 @@ func TestBatching(t *testing.T) {
 	}
 }
 
-// TestSharedRequestNotFate: one caller's conflict does not fail the callers whose entries travelled with it.
+// TestSharedRequestNotFate: one caller's conflict does not fail the callers whose entries travelled
+// with it.
 func TestSharedRequestNotFate(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1, client.WithInFlight(1))
@@ -166,7 +167,8 @@ func TestSharedRequestNotFate(t *testing.T) {
 	}
 }
 
-// TestSameKeyInOneRequest: callers who race for a key are judged one by one, also when their entries travel together.
+// TestSameKeyInOneRequest: callers who race for a key are judged one by one, also when their
+// entries travel together.
 func TestSameKeyInOneRequest(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1, client.WithInFlight(1))
@@ -194,7 +196,8 @@ func TestSameKeyInOneRequest(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcome: with a key the client tries again and the entry is there once; without, it says that it does not know.
+// TestUnknownOutcome: with a key the client tries again and the entry is there once; without, it
+// says that it does not know.
 func TestUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1)
@@ -228,7 +231,8 @@ func TestUnknownOutcome(t *testing.T) {
 // TestMixedRequestAfterUnknownOutcome: of calls that shared a request, those with keys go on.
 func TestMixedRequestAfterUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	// On a loaded machine the two calls may queue up too late to leave together; then they get more time.
+	// On a loaded machine the two calls may queue up too late to leave together; then they get more
+	// time.
 	for pause := 100 * time.Millisecond; !mixedRequest(t, pause); pause *= 2 {
 		if pause > 10*time.Second {
 			t.Fatal("the two calls never share a request")
@@ -355,7 +359,8 @@ func TestSilentLeader(t *testing.T) {
 	wantError(t, err, client.ReasonDeadline, false)
 }
 
-// TestHowTheCallEnded: an append that was sent and never answered says whether its time was up or its caller gave up.
+// TestHowTheCallEnded: an append that was sent and never answered says whether its time was up or
+// its caller gave up.
 func TestHowTheCallEnded(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1)
@@ -416,7 +421,8 @@ func TestCancelledBeforeSent(t *testing.T) {
 	}
 }
 
-// TestSealedLate: the batch is committed but the seal takes longer than the node waits: the receipt is fetched later.
+// TestSealedLate: the batch is committed but the seal takes longer than the node waits: the receipt
+// is fetched later.
 func TestSealedLate(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SealWait: 10 * time.Millisecond}})
@@ -454,7 +460,8 @@ func TestClosedClient(t *testing.T) {
 	wantError(t, err, client.ReasonClosed, true)
 }
 
-// TestExpectedSizeGoesAlone: an append with an expected size waits for no other request and shares none.
+// TestExpectedSizeGoesAlone: an append with an expected size waits for no other request and shares
+// none.
 func TestExpectedSizeGoesAlone(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1, client.WithInFlight(1))
@@ -476,8 +483,8 @@ func TestExpectedSizeGoesAlone(t *testing.T) {
 	}
 }
 
-// TestLeavingASharedRequest: of two callers whose entries travel together one gives up: for that one the outcome is unknown, and the
-// other one gets its answer.
+// TestLeavingASharedRequest: of two callers whose entries travel together one gives up: for that
+// one the outcome is unknown, and the other one gets its answer.
 func TestLeavingASharedRequest(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1, client.WithInFlight(1))
@@ -503,7 +510,8 @@ func TestLeavingASharedRequest(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: a node that asks for time gets it, on every path, and the call succeeds within its deadline.
+// TestRetryAfter: a node that asks for time gets it, on every path, and the call succeeds within
+// its deadline.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	const asked = 300 * time.Millisecond
@@ -530,7 +538,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestTooManyCalls: a client that has too many calls under way waits for its turn instead of failing.
+// TestTooManyCalls: a client that has too many calls under way waits for its turn instead of
+// failing.
 func TestTooManyCalls(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{StreamsPerPrincipal: 2}})
@@ -565,8 +574,8 @@ func TestTooManyCalls(t *testing.T) {
 	}
 }
 
-// TestTimeOfAnAttempt: a node that is paused must not hold up what can be repeated elsewhere; what cannot be repeated gets longer, since
-// giving it up makes its outcome unknown.
+// TestTimeOfAnAttempt: a node that is paused must not hold up what can be repeated elsewhere; what
+// cannot be repeated gets longer, since giving it up makes its outcome unknown.
 func TestTimeOfAnAttempt(t *testing.T) {
 	t.Parallel()
 	for key, most := range map[string]time.Duration{"k": 3 * time.Second, "": 10 * time.Second} {

@@ -82,8 +82,8 @@ func (a authority) files(p client.Profile, chain []*pki.Certificate, key *pqcryp
 	return p
 }
 
-// TestAuthenticatedChannel: the whole way with real certificates, keys and files: roles hold, principals are true, and who is not
-// accepted learns it at once.
+// TestAuthenticatedChannel: the whole way with real certificates, keys and files: roles hold,
+// principals are true, and who is not accepted learns it at once.
 func TestAuthenticatedChannel(t *testing.T) {
 	t.Parallel()
 	ours, foreign := newAuthority(t), newAuthority(t)
@@ -186,7 +186,8 @@ func TestOtherCluster(t *testing.T) {
 	mustAppend(t, open(), entry("k", "v"))
 }
 
-// TestServerWithoutRolePeer: a certificate with a node's name that lacks the role peer makes no node.
+// TestServerWithoutRolePeer: a certificate with a node's name that lacks the role peer makes no
+// node.
 func TestServerWithoutRolePeer(t *testing.T) {
 	t.Parallel()
 	ours := newAuthority(t)

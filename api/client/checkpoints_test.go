@@ -56,7 +56,8 @@ func TestStateFile(t *testing.T) {
 	}
 }
 
-// TestFork: two histories signed by the same keys are detected, named and kept as evidence, whatever their sizes.
+// TestFork: two histories signed by the same keys are detected, named and kept as evidence,
+// whatever their sizes.
 func TestFork(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -118,8 +119,8 @@ func TestFork(t *testing.T) {
 	}
 }
 
-// TestForkBehind: an older checkpoint of another history, from a node that cannot be asked for proofs of the newer size, is not
-// believed; as soon as one node can be asked, it is a fork.
+// TestForkBehind: an older checkpoint of another history, from a node that cannot be asked for
+// proofs of the newer size, is not believed; as soon as one node can be asked, it is a fork.
 func TestForkBehind(t *testing.T) {
 	t.Parallel()
 	keys := fakecluster.NewKeys(t, 1)

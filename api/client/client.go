@@ -35,8 +35,8 @@ type Client struct {
 	closeErr  error
 }
 
-// Dial prepares a Client. It reads the profile's files and fails if one is missing or malformed; it connects in the background
-// and does not fail if no node answers. Close the Client when done.
+// Dial prepares a Client. It reads the profile's files and fails if one is missing or malformed; it
+// connects in the background and does not fail if no node answers. Close the Client when done.
 func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	o := defaultOptions()
 	for _, opt := range opts {
@@ -137,7 +137,8 @@ func (c *Client) Nodes() []string { return c.nodes.names() }
 // Principal returns who the nodes take this client for: the SPIFFE ID of its certificate.
 func (c *Client) Principal() string { return c.principal }
 
-// bounded gives a context that ends with the caller's, with the Client, and after the default timeout if it has no deadline.
+// bounded gives a context that ends with the caller's, with the Client, and after the default
+// timeout if it has no deadline.
 func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	var cancel context.CancelFunc
 	if _, ok := ctx.Deadline(); ok {

@@ -16,28 +16,34 @@
 //
 // # What it guarantees
 //
-// Ledger. Every call names the ledger of the profile. A node that serves another ledger refuses the call, definitely.
+// Ledger. Every call names the ledger of the profile. A node that serves another ledger refuses the
+// call, definitely.
 //
-// Appends. An entry with a key is appended exactly once, however often the call is repeated, by this program or another one of
-// the same principal. The client itself retries what is safe: an entry with a key always, an entry without a key only after
-// an error that says that the append had no effect. An error for which IsDefinite is false means that the entry may be in the
-// ledger; an append one of whose attempts had an unknown outcome ends definitely only if the last answer excludes that the
-// attempt had an effect. A client that a node asks to wait (RetryInfo) waits as long as it is told, within the call's deadline.
-// Appends that arrive while a request is in flight leave together in the next one; no append waits for a timer.
+// Appends. An entry with a key is appended exactly once, however often the call is repeated, by
+// this program or another one of the same principal. The client itself retries what is safe: an
+// entry with a key always, an entry without a key only after an error that says that the append had
+// no effect. An error for which IsDefinite is false means that the entry may be in the ledger; an
+// append one of whose attempts had an unknown outcome ends definitely only if the last answer
+// excludes that the attempt had an effect. A client that a node asks to wait (RetryInfo) waits as
+// long as it is told, within the call's deadline. Appends that arrive while a request is in flight
+// leave together in the next one; no append waits for a timer.
 //
-// Proofs. Every receipt, proof and checkpoint is verified against the profile's policy before the caller sees it. A receipt is
-// accepted for an append only if it proves the key, the payload and the principal of that append. The newest
-// verified checkpoint is kept in the profile's state file, and every other checkpoint must be proved consistent with it. Two
-// checkpoints that contradict each other are a *ForkError: proof that the ledger's keys signed two histories. Both
-// checkpoints are saved next to the state file. An answer that does not verify is a *VerificationError.
+// Proofs. Every receipt, proof and checkpoint is verified against the profile's policy before the
+// caller sees it. A receipt is accepted for an append only if it proves the key, the payload and
+// the principal of that append. The newest verified checkpoint is kept in the profile's state file,
+// and every other checkpoint must be proved consistent with it. Two checkpoints that contradict
+// each other are a *ForkError: proof that the ledger's keys signed two histories. Both checkpoints
+// are saved next to the state file. An answer that does not verify is a *VerificationError.
 //
-// Reads. By default reads are linearizable; with Local they come from any node, and never go back in time within one Client.
-// Watch survives the loss of nodes without gap or duplicate.
+// Reads. By default reads are linearizable; with Local they come from any node, and never go back
+// in time within one Client. Watch survives the loss of nodes without gap or duplicate.
 //
 // # What it assumes
 //
-// The files of the profile are the right ones: the client believes its trust roots and its policy. Without a state file
-// the client believes the first checkpoint whose signatures satisfy the policy.
+// The files of the profile are the right ones: the client believes its trust roots and its policy.
+// Without a state file the client believes the first checkpoint whose signatures satisfy the
+// policy.
 //
-// A Client is safe for concurrent use. Entries handed to it must not be changed before the call returns.
+// A Client is safe for concurrent use. Entries handed to it must not be changed before the call
+// returns.
 package client

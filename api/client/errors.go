@@ -77,17 +77,20 @@ func (e *Error) Error() string {
 // Unwrap returns the error underneath: of the context, or the gRPC status.
 func (e *Error) Unwrap() error { return e.cause }
 
-// IsDefinite reports whether err says that the call had no effect and never will. Nil, and errors of unknown origin, are not.
+// IsDefinite reports whether err says that the call had no effect and never will. Nil, and errors
+// of unknown origin, are not.
 func IsDefinite(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Definite
 }
 
-// ErrNotProved is in a VerificationError of a checkpoint whose signatures are good, but of which no node gave a proof that it is
-// consistent with the known one. Ask again: the nodes may not have been able to answer.
+// ErrNotProved is in a VerificationError of a checkpoint whose signatures are good, but of which no
+// node gave a proof that it is consistent with the known one. Ask again: the nodes may not have
+// been able to answer.
 var ErrNotProved = errors.New("no node proves it consistent with the known checkpoint")
 
-// VerificationError: a node gave an answer that does not prove what it claims. Of an append, the outcome is unknown.
+// VerificationError: a node gave an answer that does not prove what it claims. Of an append, the
+// outcome is unknown.
 type VerificationError struct {
 	What string // "receipt", "checkpoint", "inclusion proof", …
 	Node string
@@ -128,7 +131,8 @@ func (e *ForkError) Error() string {
 	return msg
 }
 
-// errorFrom turns the error of a call to a node into *Error. sent says whether any part of the request may have left this process.
+// errorFrom turns the error of a call to a node into *Error. sent says whether any part of the
+// request may have left this process.
 func errorFrom(err error, node Endpoint, sent bool) *Error {
 	var already *Error
 	if errors.As(err, &already) {

@@ -25,7 +25,8 @@ func ExampleClient_Append() {
 	invoice := client.Entry{Key: []byte("invoice-17"), Payload: []byte("17: one cairn, 200 stones")}
 	first, err := c.Append(ctx, invoice, client.Sealed())
 	if err != nil {
-		// Unless client.IsDefinite(err), the entry may be in the ledger: append it again with the same key.
+		// Unless client.IsDefinite(err), the entry may be in the ledger: append it again with the
+		// same key.
 		log.Fatal(err)
 	}
 	again, err := c.Append(ctx, invoice)

@@ -13,7 +13,8 @@ import (
 // ReasonHandshake: no node and this client accept one another's certificates. Nothing was sent.
 const ReasonHandshake = "HANDSHAKE"
 
-// refusal remembers why the last handshake with a node failed, if trying again will not help: gRPC would only say "unavailable".
+// refusal remembers why the last handshake with a node failed, if trying again will not help: gRPC
+// would only say "unavailable".
 type refusal struct{ why atomic.Pointer[error] }
 
 // noting is a channel that fills in a refusal.
@@ -38,8 +39,8 @@ func (n noting) Clone() credentials.TransportCredentials {
 	return noting{n.TransportCredentials.Clone(), n.refusal}
 }
 
-// hopeless returns an error if trying on makes no sense: every node was reached and the handshake failed for good, or that is so for
-// some and the others could not be reached in several rounds.
+// hopeless returns an error if trying on makes no sense: every node was reached and the handshake
+// failed for good, or that is so for some and the others could not be reached in several rounds.
 func (ns *nodes) hopeless(attempt int) *Error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()

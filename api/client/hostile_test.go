@@ -100,7 +100,8 @@ func against(t *testing.T, s cairnv1.LedgerServer, opts ...client.Option) *clien
 	return connect(t, p, opts...)
 }
 
-// TestHostileServer: malformed and contradictory answers are errors, never results and never panics.
+// TestHostileServer: malformed and contradictory answers are errors, never results and never
+// panics.
 func TestHostileServer(t *testing.T) {
 	t.Parallel()
 	entry_ := ledger.Entry{Kind: ledger.KindPayload, Time: 1, Principal: fakecluster.Principal, Body: []byte("x")}
@@ -217,7 +218,8 @@ func TestBareRefusals(t *testing.T) {
 	}
 }
 
-// sealedSenders are the ways to append one batch and get its receipts. late: the seal comes after the answer to the append.
+// sealedSenders are the ways to append one batch and get its receipts. late: the seal comes after
+// the answer to the append.
 var sealedSenders = map[string]func(t *testing.T, c *client.Client, entries []client.Entry) error{
 	"unary": func(t *testing.T, c *client.Client, entries []client.Entry) error {
 		_, err := c.AppendBatch(within(t), entries, client.Sealed())
@@ -233,8 +235,8 @@ var sealedSenders = map[string]func(t *testing.T, c *client.Client, entries []cl
 	},
 }
 
-// TestAnotherEntrysReceipt: a node acknowledges an append with the place, and a valid receipt, of another entry: an error on every
-// path to a receipt.
+// TestAnotherEntrysReceipt: a node acknowledges an append with the place, and a valid receipt, of
+// another entry: an error on every path to a receipt.
 func TestAnotherEntrysReceipt(t *testing.T) {
 	t.Parallel()
 	const other = "spiffe://fake.example/svc/other"
@@ -302,7 +304,8 @@ type unsealed struct {
 	asked atomic.Int32 // how often somebody waited for a checkpoint
 }
 
-// show seals, and shows the checkpoint, once somebody waits for it again: the append has been answered without.
+// show seals, and shows the checkpoint, once somebody waits for it again: the append has been
+// answered without.
 func (u *unsealed) show(ctx context.Context, cluster *fakecluster.Cluster) {
 	for u.asked.Load() < 2 {
 		select {
@@ -349,8 +352,8 @@ func TestLateSeal(t *testing.T) {
 	}
 }
 
-// TestCheckpointOfAnotherLedger: a policy may accept two ledgers; the checkpoints and receipts of the other one say nothing about
-// the profile's.
+// TestCheckpointOfAnotherLedger: a policy may accept two ledgers; the checkpoints and receipts of
+// the other one say nothing about the profile's.
 func TestCheckpointOfAnotherLedger(t *testing.T) {
 	t.Parallel()
 	ours, others := fakecluster.TwoLedgers(t, "other.example/ledger")
@@ -383,7 +386,8 @@ func TestCheckpointOfAnotherLedger(t *testing.T) {
 	}
 }
 
-// TestProofsOfAnotherTree: proofs that are valid in themselves, but for another tree than the known checkpoint's.
+// TestProofsOfAnotherTree: proofs that are valid in themselves, but for another tree than the known
+// checkpoint's.
 func TestProofsOfAnotherTree(t *testing.T) {
 	t.Parallel()
 	no := merkle.LeafHash([]byte("not in the ledger"))

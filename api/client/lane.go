@@ -11,8 +11,9 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// lane batches appends that wait for the same thing. While its requests are in flight, calls queue up; when one returns,
-// whatever waits becomes the next request. So a lone caller never waits, and under load requests grow by themselves.
+// lane batches appends that wait for the same thing. While its requests are in flight, calls queue
+// up; when one returns, whatever waits becomes the next request. So a lone caller never waits, and
+// under load requests grow by themselves.
 type lane struct {
 	c    *Client
 	wait bool // requests wait for the seal
@@ -33,7 +34,8 @@ type pendingCall struct {
 	expectedSize *uint64
 	done         chan outcome // capacity 1, written once
 
-	// state decides between the caller who gives up and the sender who takes the call: whoever moves it from waiting wins.
+	// state decides between the caller who gives up and the sender who takes the call: whoever
+	// moves it from waiting wins.
 	state atomic.Int32
 }
 
@@ -76,7 +78,8 @@ func (l *lane) run() {
 	}
 }
 
-// next takes as many waiting calls as fit one request. It returns nil, and the sender must stop, if there are none.
+// next takes as many waiting calls as fit one request. It returns nil, and the sender must stop, if
+// there are none.
 func (l *lane) next() []*pendingCall {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,8 +33,8 @@ func (c *Client) callFor(t *testing.T, ctx context.Context, key, payload string)
 	return call
 }
 
-// TestRestOfASharedRequest: of calls that shared a request of unknown outcome, the one with a key goes on, and what it hears later
-// does not make it definite.
+// TestRestOfASharedRequest: of calls that shared a request of unknown outcome, the one with a key
+// goes on, and what it hears later does not make it definite.
 func TestRestOfASharedRequest(t *testing.T) {
 	t.Parallel()
 	for name, then := range map[string]error{"no leader": &server.NotLeaderError{}, "refused": ledger.ErrBadBatch} {
@@ -67,7 +67,8 @@ func TestRestOfASharedRequest(t *testing.T) {
 	}
 }
 
-// TestHalvesKeepTheMark: a request that is split in search of the entry to blame does not lose that an earlier attempt is unknown.
+// TestHalvesKeepTheMark: a request that is split in search of the entry to blame does not lose that
+// an earlier attempt is unknown.
 func TestHalvesKeepTheMark(t *testing.T) {
 	t.Parallel()
 	n, c := inside(t)

@@ -152,8 +152,8 @@ func (ns *nodes) leads(n *node) {
 	ns.mu.Unlock()
 }
 
-// failed records that n could not serve a request, and what it said about the leader. It reports whether a leader was named
-// that is worth trying at once.
+// failed records that n could not serve a request, and what it said about the leader. It reports
+// whether a leader was named that is worth trying at once.
 func (ns *nodes) failed(n *node, hint *Endpoint) (named bool) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -177,8 +177,8 @@ func (ns *nodes) failed(n *node, hint *Endpoint) (named bool) {
 	return true
 }
 
-// adopt adds a node that the profile does not name. Its name is checked against its certificate like any other's, so a false
-// hint leads nowhere.
+// adopt adds a node that the profile does not name. Its name is checked against its certificate
+// like any other's, so a false hint leads nowhere.
 func (ns *nodes) adopt(e Endpoint) *node {
 	if ns.mu.closed || len(ns.mu.list) >= maxEndpoints || validateEndpoints([]Endpoint{e}) != nil {
 		return nil
@@ -191,13 +191,14 @@ func (ns *nodes) adopt(e Endpoint) *node {
 	return n
 }
 
-// sentMarker tells calls that may have reached a node from calls that certainly did not: it records, in a flag that the call's
-// context carries, that a request was put on a connection.
+// sentMarker tells calls that may have reached a node from calls that certainly did not: it
+// records, in a flag that the call's context carries, that a request was put on a connection.
 type sentMarker struct{}
 
 type sentKey struct{}
 
-// withSent returns a context for one call and the flag that tells whether the call left this process.
+// withSent returns a context for one call and the flag that tells whether the call left this
+// process.
 func withSent(ctx context.Context) (context.Context, *atomic.Bool) {
 	sent := new(atomic.Bool)
 	return context.WithValue(ctx, sentKey{}, sent), sent
@@ -216,17 +217,20 @@ func (sentMarker) HandleRPC(ctx context.Context, s stats.RPCStats) {
 func (sentMarker) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (sentMarker) HandleConn(context.Context, stats.ConnStats)                       {}
 
-// maxRetryAfter bounds how long a node can make a client wait; the caller's deadline usually ends the wait before.
+// maxRetryAfter bounds how long a node can make a client wait; the caller's deadline usually ends
+// the wait before.
 const maxRetryAfter = time.Minute
 
-// pause is the delay before attempt number n (from 1) of a call: as long as the node asked for, or growing.
+// pause is the delay before attempt number n (from 1) of a call: as long as the node asked for, or
+// growing.
 func pause(n int, hint time.Duration) time.Duration {
 	d := min(5*time.Millisecond<<min(n, 10), 250*time.Millisecond)
 	d = d/2 + rand.N(d/2+1)
 	return max(d, min(hint, maxRetryAfter))
 }
 
-// passing says whether a failure may go away on another node or later. Whether the call may be repeated is another question.
+// passing says whether a failure may go away on another node or later. Whether the call may be
+// repeated is another question.
 func (e *Error) passing() bool {
 	switch e.Reason {
 	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline:

@@ -13,7 +13,8 @@ import (
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
 )
 
-// TestVerifyOffline: a receipt verifies with nothing but a policy, and shows its entry; nothing that was changed does.
+// TestVerifyOffline: a receipt verifies with nothing but a policy, and shows its entry; nothing
+// that was changed does.
 func TestVerifyOffline(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 3)

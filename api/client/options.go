@@ -30,18 +30,20 @@ func defaultOptions() options {
 	}
 }
 
-// WithTimeout bounds calls whose context has no deadline; 30 seconds unless set. It does not bound Range and Watch.
+// WithTimeout bounds calls whose context has no deadline; 30 seconds unless set. It does not bound
+// Range and Watch.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithInFlight sets how many append requests may be under way at once; 2 unless set, at least 1. More help throughput only if
-// the round trip is long.
+// WithInFlight sets how many append requests may be under way at once; 2 unless set, at least 1.
+// More help throughput only if the round trip is long.
 func WithInFlight(n int) Option { return func(o *options) { o.inFlight = max(1, n) } }
 
 // WithLogf receives a line for whatever the client recovers from: nodes lost, requests repeated.
 func WithLogf(f func(format string, args ...any)) Option { return func(o *options) { o.logf = f } }
 
-// WithCredentials replaces the authenticated channel of the profile; roots, certificate, key, suite and trust domain of the
-// profile are then not used. principal is who the nodes take this client for.
+// WithCredentials replaces the authenticated channel of the profile; roots, certificate, key, suite
+// and trust domain of the profile are then not used. principal is who the nodes take this client
+// for.
 func WithCredentials(principal string, f func(node string) credentials.TransportCredentials) Option {
 	return func(o *options) { o.principal, o.credentials = principal, f }
 }
@@ -51,6 +53,6 @@ func WithDialer(f func(ctx context.Context, address string) (net.Conn, error)) O
 	return func(o *options) { o.dialer = f }
 }
 
-// WithoutVerification believes the nodes: receipts and checkpoints are parsed but neither verified nor remembered. For load
-// generators that must not measure the verifier.
+// WithoutVerification believes the nodes: receipts and checkpoints are parsed but neither verified
+// nor remembered. For load generators that must not measure the verifier.
 func WithoutVerification() Option { return func(o *options) { o.unverified = true } }

@@ -17,7 +17,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// senders are the ways to append one batch; each returns when the batch is answered or ctx has ended it.
+// senders are the ways to append one batch; each returns when the batch is answered or ctx has
+// ended it.
 var senders = map[string]func(ctx context.Context, c *client.Client, entries ...client.Entry) error{
 	"unary": func(ctx context.Context, c *client.Client, entries ...client.Entry) error {
 		_, err := c.AppendBatch(ctx, entries)
@@ -35,8 +36,8 @@ var senders = map[string]func(ctx context.Context, c *client.Client, entries ...
 	},
 }
 
-// TestUnknownStaysUnknown: an append one of whose attempts had an unknown outcome ends definitely only if the last answer excludes
-// that the earlier attempt had an effect.
+// TestUnknownStaysUnknown: an append one of whose attempts had an unknown outcome ends definitely
+// only if the last answer excludes that the earlier attempt had an effect.
 func TestUnknownStaysUnknown(t *testing.T) {
 	t.Parallel()
 	conflict := &ledger.ConflictError{Key: []byte("k")}
@@ -81,7 +82,8 @@ func TestUnknownStaysUnknown(t *testing.T) {
 	}
 }
 
-// TestDefiniteStaysDefinite: refusals that had no effect leave nothing unknown, whether the batch has keys or not.
+// TestDefiniteStaysDefinite: refusals that had no effect leave nothing unknown, whether the batch
+// has keys or not.
 func TestDefiniteStaysDefinite(t *testing.T) {
 	t.Parallel()
 	for path, send := range senders {
@@ -104,7 +106,8 @@ func TestDefiniteStaysDefinite(t *testing.T) {
 	}
 }
 
-// TestSentThenNobodyThere: a batch that was sent when the connection broke has an unknown outcome, also if no node is reached again.
+// TestSentThenNobodyThere: a batch that was sent when the connection broke has an unknown outcome,
+// also if no node is reached again.
 func TestSentThenNobodyThere(t *testing.T) {
 	t.Parallel()
 	for path, send := range senders {
@@ -173,7 +176,8 @@ func (r refusing) Clone() credentials.TransportCredentials {
 	return refusing{r.TransportCredentials.Clone(), r.refuse}
 }
 
-// TestSentThenRefusedByHandshake: what was sent before the nodes refused the client's certificate has an unknown outcome.
+// TestSentThenRefusedByHandshake: what was sent before the nodes refused the client's certificate
+// has an unknown outcome.
 func TestSentThenRefusedByHandshake(t *testing.T) {
 	t.Parallel()
 	for path, send := range senders {
@@ -200,8 +204,8 @@ func TestSentThenRefusedByHandshake(t *testing.T) {
 	}
 }
 
-// TestCommittedWithoutReceipt: an append that is committed and not sealed in time is never called definitely failed, and its place
-// is returned, on a stream as elsewhere.
+// TestCommittedWithoutReceipt: an append that is committed and not sealed in time is never called
+// definitely failed, and its place is returned, on a stream as elsewhere.
 func TestCommittedWithoutReceipt(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SealWait: time.Millisecond}})

@@ -16,8 +16,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// Profile says how to reach a ledger and what to believe about it. A profile is a YAML file. Relative
-// paths in it are relative to the file's folder.
+// Profile says how to reach a ledger and what to believe about it. A profile is a YAML file.
+// Relative paths in it are relative to the file's folder.
 type Profile struct {
 	Origin      string     `yaml:"origin"`          // name of the ledger, as in its checkpoints
 	TrustDomain string     `yaml:"trust_domain"`    // of the nodes' SPIFFE IDs
@@ -43,8 +43,8 @@ const maxProfileBytes = 1 << 20
 // maxEndpoints bounds the nodes of a profile, and of those learnt from leader hints.
 const maxEndpoints = 64
 
-// LoadProfile reads a profile. Unknown keys and missing values are errors that name the file and the
-// key.
+// LoadProfile reads a profile. Unknown keys and missing values are errors that name the file and
+// the key.
 func LoadProfile(path string) (Profile, error) {
 	var p Profile
 	f, err := os.Open(path)

@@ -9,7 +9,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// InclusionProof returns the proof that the entry at index is in the ledger of a size; 0 means the newest sealed size.
+// InclusionProof returns the proof that the entry at index is in the ledger of a size; 0 means the
+// newest sealed size.
 func (c *Client) InclusionProof(ctx context.Context, index, size uint64) (InclusionProof, error) {
 	req := &cairnv1.InclusionProofRequest{Index: index, Size: size}
 	resp, n, err := read(ctx, c, func(ctx context.Context, n *node) (*cairnv1.InclusionProofResponse, error) {
@@ -38,7 +39,8 @@ func (c *Client) InclusionProof(ctx context.Context, index, size uint64) (Inclus
 	return p, nil
 }
 
-// ConsistencyProof returns the proof that the ledger of oldSize is a prefix of that of newSize; newSize 0 means the newest sealed size.
+// ConsistencyProof returns the proof that the ledger of oldSize is a prefix of that of newSize;
+// newSize 0 means the newest sealed size.
 func (c *Client) ConsistencyProof(ctx context.Context, oldSize, newSize uint64) (ConsistencyProof, error) {
 	req := &cairnv1.ConsistencyProofRequest{OldSize: oldSize, NewSize: newSize}
 	resp, n, err := read(ctx, c, func(ctx context.Context, n *node) (*cairnv1.ConsistencyProofResponse, error) {

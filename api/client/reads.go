@@ -22,8 +22,8 @@ func (c *Client) freshness(opts []ReadOption) (cairnv1.Consistency, uint64) {
 	return cairnv1.Consistency_CONSISTENCY_LINEARIZABLE, 0
 }
 
-// read calls one node after the other until one answers or refuses for good. A read has no effect, so every attempt is safe and
-// every error definite.
+// read calls one node after the other until one answers or refuses for good. A read has no effect,
+// so every attempt is safe and every error definite.
 func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, n *node) (T, error)) (T, *node, error) {
 	var zero T
 	ctx, cancel := c.bounded(ctx)
@@ -101,7 +101,8 @@ func (c *Client) Get(ctx context.Context, index uint64, opts ...ReadOption) (Sto
 	return parseStored(index, resp.Leaf)
 }
 
-// Head returns size and root of the ledger, by default as of now, with Local as the answering node has it.
+// Head returns size and root of the ledger, by default as of now, with Local as the answering node
+// has it.
 func (c *Client) Head(ctx context.Context, opts ...ReadOption) (Head, error) {
 	consistency, minSize := c.freshness(opts)
 	req := &cairnv1.HeadRequest{Consistency: consistency, MinSize: minSize}
@@ -120,8 +121,8 @@ func (c *Client) Head(ctx context.Context, opts ...ReadOption) (Head, error) {
 	return h, nil
 }
 
-// Checkpoint returns the newest sealed checkpoint of a node, verified, and consistent with every one seen before.
-// The reason of the error is NOT_SEALED if the ledger has no checkpoint yet.
+// Checkpoint returns the newest sealed checkpoint of a node, verified, and consistent with every
+// one seen before. The reason of the error is NOT_SEALED if the ledger has no checkpoint yet.
 func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
@@ -135,11 +136,12 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	return c.tracker.accept(ctx, n, resp.Sealed, req.KnownSize)
 }
 
-// LastCheckpoint returns the newest checkpoint that this client has verified, from memory; nil if there is none.
+// LastCheckpoint returns the newest checkpoint that this client has verified, from memory; nil if
+// there is none.
 func (c *Client) LastCheckpoint() *Checkpoint { return c.tracker.newest() }
 
-// VerifyOnline asks a node for its verdict on a receipt: does the node's ledger agree with it? The verdict is the node's word.
-// VerifyOffline trusts no node.
+// VerifyOnline asks a node for its verdict on a receipt: does the node's ledger agree with it? The
+// verdict is the node's word. VerifyOffline trusts no node.
 func (c *Client) VerifyOnline(ctx context.Context, receipt []byte) (Verdict, error) {
 	req := &cairnv1.VerifyRequest{Receipt: receipt}
 	resp, _, err := read(ctx, c, func(ctx context.Context, n *node) (*cairnv1.VerifyResponse, error) { return n.ledger.Verify(ctx, req) })

@@ -22,8 +22,9 @@ func ParsePolicy(text []byte) (*Policy, error) { return tlog.ParsePolicy(text) }
 // LoadPolicy reads a policy file.
 func LoadPolicy(path string) (*Policy, error) { return tlog.LoadPolicy(path) }
 
-// Receipt is a receipt whose proof and checkpoint were verified against a policy. Only a Client made with WithoutVerification
-// returns others. Its Marshal method returns the bytes of a .tlog-proof file.
+// Receipt is a receipt whose proof and checkpoint were verified against a policy. Only a Client
+// made with WithoutVerification returns others. Its Marshal method returns the bytes of a
+// .tlog-proof file.
 type Receipt struct {
 	*tlog.Receipt
 	entry StoredEntry
@@ -33,12 +34,13 @@ type Receipt struct {
 // Entry returns the entry that the receipt proves: index, ledger time, principal, key and payload.
 func (r *Receipt) Entry() StoredEntry { return r.entry }
 
-// Sealed returns the checkpoint that covers the entry: origin, size and root of the ledger, and who cosigned.
+// Sealed returns the checkpoint that covers the entry: origin, size and root of the ledger, and who
+// cosigned.
 func (r *Receipt) Sealed() *tlog.VerifiedCheckpoint { return r.cp }
 
-// VerifyOffline verifies the bytes of a .tlog-proof file. It needs no network and no Client, and trusts nothing but the policy:
-// the log's signature, the quorum of cosignatures, and the proof that the entry is in the signed tree must all hold.
-// The error is a *VerificationError.
+// VerifyOffline verifies the bytes of a .tlog-proof file. It needs no network and no Client, and
+// trusts nothing but the policy: the log's signature, the quorum of cosignatures, and the proof
+// that the entry is in the signed tree must all hold. The error is a *VerificationError.
 func VerifyOffline(receipt []byte, policy *Policy) (*Receipt, error) {
 	bad := func(err error) (*Receipt, error) { return nil, &VerificationError{What: "receipt", Err: err} }
 	if policy == nil {
@@ -59,8 +61,8 @@ func VerifyOffline(receipt []byte, policy *Policy) (*Receipt, error) {
 	return r, nil
 }
 
-// proved is the only maker of a Receipt. It verifies that the leaf is an entry and is in the tree of cp, which the caller has
-// verified against a policy.
+// proved is the only maker of a Receipt. It verifies that the leaf is an entry and is in the tree
+// of cp, which the caller has verified against a policy.
 func proved(r *tlog.Receipt, cp *tlog.VerifiedCheckpoint) (*Receipt, error) {
 	if err := merkle.VerifyInclusion(r.Index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {
 		return nil, err
@@ -83,8 +85,9 @@ type want struct {
 	entry *cairnv1.NewEntry // that this client appended; nil: any entry
 }
 
-// receiptOf is the only way from a node's answer to a Receipt: the sealed answer to an append, on a stream or not, the receipt
-// fetched after a late seal, and Client.Receipt all pass here. cp is verified, and consistent with what is known.
+// receiptOf is the only way from a node's answer to a Receipt: the sealed answer to an append, on a
+// stream or not, the receipt fetched after a late seal, and Client.Receipt all pass here. cp is
+// verified, and consistent with what is known.
 func (c *Client) receiptOf(w want, parsed *tlog.Receipt, cp *Checkpoint) (*Receipt, error) {
 	if parsed.Index != w.index {
 		return nil, errors.Newf("it is about index %d, not %d", parsed.Index, w.index)
@@ -143,8 +146,9 @@ func (c *Client) Receipt(ctx context.Context, index uint64) (*Receipt, error) {
 	return c.fetch(ctx, want{index: index})
 }
 
-// receipts completes the results of a batch that was committed but not sealed in time. entries are what the caller appended.
-// Whatever fails here, the batch is in the ledger: no error of this function is definite.
+// receipts completes the results of a batch that was committed but not sealed in time. entries are
+// what the caller appended. Whatever fails here, the batch is in the ledger: no error of this
+// function is definite.
 func (c *Client) receipts(ctx context.Context, n *node, entries []*cairnv1.NewEntry, out []Appended) error {
 	for i := range out {
 		r, err := c.fetch(ctx, want{index: out[i].Index, entry: entries[i]})
@@ -156,8 +160,8 @@ func (c *Client) receipts(ctx context.Context, n *node, entries []*cairnv1.NewEn
 	return nil
 }
 
-// withoutReceipts is the error of an append that is committed and got no receipts because of err. A receipt that does not verify
-// is not a matter of time: its error stays as it is.
+// withoutReceipts is the error of an append that is committed and got no receipts because of err. A
+// receipt that does not verify is not a matter of time: its error stays as it is.
 func withoutReceipts(err error, node string) error {
 	var fork *ForkError
 	var bad *VerificationError

@@ -21,14 +21,14 @@ type RootComparison struct {
 	Size uint64
 	// Roots are the answers, by node.
 	Roots map[string]merkle.Hash
-	// Root is the one that most nodes named. Differing are the nodes with another root, in order; when
-	// no root has more nodes than every other, all of them.
+	// Root is the one that most nodes named. Differing are the nodes with another root, in order;
+	// when no root has more nodes than every other, all of them.
 	Root      merkle.Hash
 	Differing []string
 }
 
-// CompareRoots compares the roots of nodes that have answered Status, by node. It asks again where a
-// node has sealed more than another one. A node that does not answer is not compared.
+// CompareRoots compares the roots of nodes that have answered Status, by node. It asks again where
+// a node has sealed more than another one. A node that does not answer is not compared.
 func (c *Client) CompareRoots(ctx context.Context, nodes map[string]*cairnv1.StatusResponse) RootComparison {
 	cmp := RootComparison{Roots: map[string]merkle.Hash{}}
 	for _, st := range nodes {

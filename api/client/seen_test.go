@@ -12,7 +12,8 @@ import (
 	"github.com/cairnledger/cairn/api/server"
 )
 
-// TestSeen: whatever shows a size, no local read of the same client is answered from before it, by any node.
+// TestSeen: whatever shows a size, no local read of the same client is answered from before it, by
+// any node.
 func TestSeen(t *testing.T) {
 	t.Parallel()
 	enough := errors.New("enough")
@@ -94,7 +95,8 @@ func TestSeen(t *testing.T) {
 	}
 }
 
-// TestReceiptOfAnotherIndex: a receipt is accepted for the index that was asked for, and for no other.
+// TestReceiptOfAnotherIndex: a receipt is accepted for the index that was asked for, and for no
+// other.
 func TestReceiptOfAnotherIndex(t *testing.T) {
 	t.Parallel()
 	_, c := inside(t)
@@ -116,7 +118,8 @@ func TestReceiptOfAnotherIndex(t *testing.T) {
 	}
 }
 
-// TestLeavesAndEntries: an answer with another number of leaves than of entries is refused, though each of its receipts is right.
+// TestLeavesAndEntries: an answer with another number of leaves than of entries is refused, though
+// each of its receipts is right.
 func TestLeavesAndEntries(t *testing.T) {
 	t.Parallel()
 	_, c := inside(t)

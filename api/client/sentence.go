@@ -15,8 +15,8 @@ var (
 	connEnded     = regexp.MustCompile(`error reading (?:from server|server preface): ([^"]+)`)
 )
 
-// noAnswer says in a sentence why a node gave no answer, or returns "" if the text of a gRPC error is
-// about something else. Every error of a call passes through it: see errorFrom.
+// noAnswer says in a sentence why a node gave no answer, or returns "" if the text of a gRPC error
+// is about something else. Every error of a call passes through it: see errorFrom.
 func noAnswer(node, address, text string) string {
 	who, at := node, ""
 	if who == "" {

@@ -35,7 +35,8 @@ func (c *Client) status(ctx context.Context, name string, rootSize uint64) (*cai
 	return resp, nil
 }
 
-// TransferLeadership makes the named node lead, or with "" the best follower, and returns who leads now. Role: admin.
+// TransferLeadership makes the named node lead, or with "" the best follower, and returns who leads
+// now. Role: admin.
 func (c *Client) TransferLeadership(ctx context.Context, to string) (string, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()

@@ -10,9 +10,10 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
-// Stream appends many batches over one connection without waiting for each: the way to load a ledger fast and in order.
-// Batches enter the ledger in the order of Append, except that a batch that is refused, or repeated after the leader was lost,
-// does not hold back those behind it. Safe for concurrent use.
+// Stream appends many batches over one connection without waiting for each: the way to load a
+// ledger fast and in order. Batches enter the ledger in the order of Append, except that a batch
+// that is refused, or repeated after the leader was lost, does not hold back those behind it. Safe
+// for concurrent use.
 type Stream struct {
 	c      *Client
 	ctx    context.Context
@@ -50,8 +51,8 @@ type Pending struct {
 // streamWindowBatches bounds the batches of a Stream that are not answered.
 const streamWindowBatches = 64
 
-// OpenStream starts a stream of appends. It connects in the background. Close it when done; when ctx ends, everything that is not
-// answered fails.
+// OpenStream starts a stream of appends. It connects in the background. Close it when done; when
+// ctx ends, everything that is not answered fails.
 func (c *Client) OpenStream(ctx context.Context) *Stream {
 	s := &Stream{c: c, window: make(chan struct{}, streamWindowBatches), wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -63,8 +64,9 @@ func (c *Client) OpenStream(ctx context.Context) *Stream {
 	return s
 }
 
-// Append queues a batch and returns without waiting for its fate; it waits while 64 batches are on their way. Each batch has the
-// client's timeout. The error is about the batch itself (too large, …), the context, or a closed stream.
+// Append queues a batch and returns without waiting for its fate; it waits while 64 batches are on
+// their way. Each batch has the client's timeout. The error is about the batch itself (too large,
+// …), the context, or a closed stream.
 func (s *Stream) Append(ctx context.Context, entries []Entry, opts ...AppendOption) (*Pending, error) {
 	var o appendOptions
 	for _, opt := range opts {
@@ -121,7 +123,8 @@ func (s *Stream) signal() {
 	}
 }
 
-// Wait returns the fate of the batch, as AppendBatch does. If ctx ends first the batch stays on its way.
+// Wait returns the fate of the batch, as AppendBatch does. If ctx ends first the batch stays on its
+// way.
 func (p *Pending) Wait(ctx context.Context) ([]Appended, error) {
 	select {
 	case <-p.done:
@@ -261,8 +264,9 @@ type received struct {
 	err  error
 }
 
-// connected works on one connection until it breaks, is refused by a node that does not lead, or has nothing left to do. It reports
-// whether any batch was answered, and how long to wait before the next connection.
+// connected works on one connection until it breaks, is refused by a node that does not lead, or
+// has nothing left to do. It reports whether any batch was answered, and how long to wait before
+// the next connection.
 func (s *Stream) connected() (progress bool, retryAfter time.Duration) {
 	n := s.c.nodes.forLeader()
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -353,7 +357,8 @@ func (s *Stream) send(stream appendStream, p *Pending) bool {
 	return true
 }
 
-// take handles one answer. It returns false if the batch must be sent again, to another node or later.
+// take handles one answer. It returns false if the batch must be sent again, to another node or
+// later.
 func (s *Stream) take(n *node, resp *cairnv1.AppendStreamResponse) (answered bool, retryAfter time.Duration) {
 	queue, _ := s.snapshot()
 	var p *Pending
@@ -390,8 +395,8 @@ func (s *Stream) take(n *node, resp *cairnv1.AppendStreamResponse) (answered boo
 	return true, 0
 }
 
-// broken settles what was on a connection that is lost: what can be repeated stays in the queue. It reports whether anything was
-// answered.
+// broken settles what was on a connection that is lost: what can be repeated stays in the queue. It
+// reports whether anything was answered.
 func (s *Stream) broken(n *node, cause error, left bool) (answered bool) {
 	e := errorFrom(cause, n.Endpoint, left)
 	s.c.opts.logf("append stream to %s broke: %v", n.Name, e)

@@ -98,7 +98,8 @@ func TestStreamAcrossFailures(t *testing.T) {
 	}
 }
 
-// TestStreamWithoutKeys: what was under way when the outcome became unknown says so, and is not repeated.
+// TestStreamWithoutKeys: what was under way when the outcome became unknown says so, and is not
+// repeated.
 func TestStreamWithoutKeys(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 1)
@@ -138,7 +139,8 @@ func TestStreamWithoutKeys(t *testing.T) {
 	}
 }
 
-// TestStreamBrokenWithoutKeys: what was sent and not answered when the connection broke is not repeated unless it has keys.
+// TestStreamBrokenWithoutKeys: what was sent and not answered when the connection broke is not
+// repeated unless it has keys.
 func TestStreamBrokenWithoutKeys(t *testing.T) {
 	t.Parallel()
 	cluster, c := start(t, 2)
@@ -184,7 +186,8 @@ func TestStreamNobodyThere(t *testing.T) {
 	s.Close()
 }
 
-// TestStreamClosedWhileConnecting: a stream that is closed before it has found a leader still finds one.
+// TestStreamClosedWhileConnecting: a stream that is closed before it has found a leader still finds
+// one.
 func TestStreamClosedWhileConnecting(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 2, fakecluster.Options{})
@@ -219,7 +222,8 @@ func silent(stream appends) error {
 	}
 }
 
-// TestStreamSilentNode: a node that takes a batch and says nothing more is given up, and the outcome is unknown.
+// TestStreamSilentNode: a node that takes a batch and says nothing more is given up, and the
+// outcome is unknown.
 func TestStreamSilentNode(t *testing.T) {
 	t.Parallel()
 	c := against(t, &scripted{stream: silent})
@@ -319,7 +323,8 @@ func TestStreamTimeout(t *testing.T) {
 	}
 }
 
-// TestStreamWindow: no more than 64 batches are on their way; the next one waits, and was never sent if its caller gives up.
+// TestStreamWindow: no more than 64 batches are on their way; the next one waits, and was never
+// sent if its caller gives up.
 func TestStreamWindow(t *testing.T) {
 	t.Parallel()
 	c := against(t, &scripted{stream: silent})
@@ -338,7 +343,8 @@ func TestStreamWindow(t *testing.T) {
 	s.Close()
 }
 
-// TestStreamAnswerToNobody: an answer to a batch that is not on its way, on this connection, is no answer.
+// TestStreamAnswerToNobody: an answer to a batch that is not on its way, on this connection, is no
+// answer.
 func TestStreamAnswerToNobody(t *testing.T) {
 	t.Parallel()
 	at := func(id, index uint64) *cairnv1.AppendStreamResponse {

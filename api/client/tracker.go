@@ -16,13 +16,15 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// tracker remembers the newest verified checkpoint and lets no other pass unless it is proved to belong to the same history.
+// tracker remembers the newest verified checkpoint and lets no other pass unless it is proved to
+// belong to the same history.
 type tracker struct {
 	c      *Client
 	policy *tlog.Policy
 	path   string // state file, "" = none
 
-	// turn is held while one checkpoint is judged, network included: the next is judged against its outcome.
+	// turn is held while one checkpoint is judged, network included: the next is judged against its
+	// outcome.
 	turn chan struct{}
 
 	mu struct {
@@ -38,7 +40,8 @@ type tracker struct {
 	saveErr  error // of the last write; owned by the writer until finished
 }
 
-// rememberedRoots bounds how many sizes with proved roots are kept, so that answers of slower nodes need no new proof.
+// rememberedRoots bounds how many sizes with proved roots are kept, so that answers of slower nodes
+// need no new proof.
 const rememberedRoots = 256
 
 func newTracker(c *Client, policy *tlog.Policy, path string) (*tracker, error) {
@@ -136,8 +139,8 @@ func (t *tracker) remember(cp *Checkpoint) {
 	}
 }
 
-// accept verifies a checkpoint that node n showed and its consistency with what is known. known is the size that was named in the
-// request and from which shown.Consistency starts.
+// accept verifies a checkpoint that node n showed and its consistency with what is known. known is
+// the size that was named in the request and from which shown.Consistency starts.
 func (t *tracker) accept(ctx context.Context, n *node, shown *cairnv1.SealedCheckpoint, known uint64) (*Checkpoint, error) {
 	if shown == nil {
 		return nil, &VerificationError{What: "checkpoint", Node: n.Name, Err: errors.New("there is none")}

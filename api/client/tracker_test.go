@@ -23,7 +23,8 @@ func (p prover) ConsistencyProof(context.Context, *cairnv1.ConsistencyProofReque
 	return nil, p.err
 }
 
-// TestProverGone: a node that is gone before it proves its checkpoint is not accused of anything, one that refuses is.
+// TestProverGone: a node that is gone before it proves its checkpoint is not accused of anything,
+// one that refuses is.
 func TestProverGone(t *testing.T) {
 	for code, accused := range map[codes.Code]bool{
 		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Aborted: false,

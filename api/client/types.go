@@ -46,7 +46,8 @@ func parseStored(index uint64, leaf []byte) (StoredEntry, error) {
 	}, nil
 }
 
-// Head is the state of the ledger at one moment. It is what one node says: only a checkpoint proves anything.
+// Head is the state of the ledger at one moment. It is what one node says: only a checkpoint proves
+// anything.
 type Head struct {
 	Size   uint64
 	Root   merkle.Hash
@@ -61,8 +62,8 @@ type Checkpoint struct {
 	Note []byte // the signed note
 }
 
-// InclusionProof is a proof that a leaf is in the tree of a size. The client has checked the hashes against Root; whether Root
-// is the ledger's is said by a checkpoint of that size only.
+// InclusionProof is a proof that a leaf is in the tree of a size. The client has checked the hashes
+// against Root; whether Root is the ledger's is said by a checkpoint of that size only.
 type InclusionProof struct {
 	Index, Size uint64
 	LeafHash    merkle.Hash
@@ -70,8 +71,8 @@ type InclusionProof struct {
 	Root        merkle.Hash
 }
 
-// ConsistencyProof is a proof that the tree of OldSize is a prefix of the tree of NewSize. The client has checked the hashes
-// against the roots, which are the node's word.
+// ConsistencyProof is a proof that the tree of OldSize is a prefix of the tree of NewSize. The
+// client has checked the hashes against the roots, which are the node's word.
 type ConsistencyProof struct {
 	OldSize, NewSize uint64
 	Hashes           []merkle.Hash
@@ -100,7 +101,8 @@ type appendOptions struct {
 // Sealed makes an append wait until a sealed checkpoint covers the entry, and return its receipt.
 func Sealed() AppendOption { return func(o *appendOptions) { o.sealed = true } }
 
-// ExpectedSize makes an append fail, definitely, unless the ledger has exactly n entries. Such an append is a request of its own.
+// ExpectedSize makes an append fail, definitely, unless the ledger has exactly n entries. Such an
+// append is a request of its own.
 func ExpectedSize(n uint64) AppendOption { return func(o *appendOptions) { o.expectedSize = &n } }
 
 // ReadOption changes one read.
@@ -108,5 +110,6 @@ type ReadOption func(*readOptions)
 
 type readOptions struct{ local bool }
 
-// Local reads from any node without asking a quorum. The answer may be old, but never older than what this client saw before.
+// Local reads from any node without asking a quorum. The answer may be old, but never older than
+// what this client saw before.
 func Local() ReadOption { return func(o *readOptions) { o.local = true } }

@@ -12,12 +12,14 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
-// watchSilence is how long a watched node may be silent, signs of life included, before another one is asked.
+// watchSilence is how long a watched node may be silent, signs of life included, before another one
+// is asked.
 const watchSilence = 5 * time.Second
 
-// Watch calls f for every entry from index from on, in order, without gap or duplicate, and goes on with each new entry as it is
-// committed. It moves to another node when one is lost or has lost the others, and returns when the context ends, when f returns
-// an error (which it returns), or when no node may or can serve it. from may lie beyond the size of the ledger. f is never called
+// Watch calls f for every entry from index from on, in order, without gap or duplicate, and goes on
+// with each new entry as it is committed. It moves to another node when one is lost or has lost the
+// others, and returns when the context ends, when f returns an error (which it returns), or when no
+// node may or can serve it. from may lie beyond the size of the ledger. f is never called
 // concurrently; while it runs nothing is read, so a slow f slows the stream and needs no memory.
 func (c *Client) Watch(ctx context.Context, from uint64, f func(StoredEntry) error) error {
 	next := from
@@ -45,9 +47,9 @@ func (c *Client) Watch(ctx context.Context, from uint64, f func(StoredEntry) err
 	})
 }
 
-// Range calls f for the entries from index first on, in order: at most limit of them (0: all), up to the end of the ledger as it is
-// at the time of the call. It returns the size of the ledger that bounded it. The reason of the error is NOT_FOUND if first lies
-// beyond the size.
+// Range calls f for the entries from index first on, in order: at most limit of them (0: all), up
+// to the end of the ledger as it is at the time of the call. It returns the size of the ledger that
+// bounded it. The reason of the error is NOT_FOUND if first lies beyond the size.
 func (c *Client) Range(ctx context.Context, first, limit uint64, f func(StoredEntry) error, opts ...ReadOption) (size uint64, err error) {
 	consistency, minSize := c.freshness(opts)
 	next, end, bounded := first, uint64(math.MaxUint64), false
@@ -112,8 +114,9 @@ func (c *Client) hand(next *uint64, leaves [][]byte, f func(StoredEntry) error) 
 	return nil
 }
 
-// follow runs a stream on one node after the other until it stops itself, the context ends, or a node refuses for good. The stream
-// calls alive(true) when it starts to wait for a message and alive(false) when it has one.
+// follow runs a stream on one node after the other until it stops itself, the context ends, or a
+// node refuses for good. The stream calls alive(true) when it starts to wait for a message and
+// alive(false) when it has one.
 func (c *Client) follow(ctx context.Context, stream func(ctx context.Context, n *node, alive func(bool)) (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

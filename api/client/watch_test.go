@@ -239,7 +239,8 @@ func TestReads(t *testing.T) {
 	wantError(t, err, "PERMISSION_DENIED", true)
 }
 
-// TestLocalReadsNeverGoBack: a client that has seen an entry is not answered by a node that has not.
+// TestLocalReadsNeverGoBack: a client that has seen an entry is not answered by a node that has
+// not.
 func TestLocalReadsNeverGoBack(t *testing.T) {
 	t.Parallel()
 	cluster := fakecluster.New(t, 2, fakecluster.Options{Limits: server.Limits{BehindWait: 5 * time.Millisecond}})

@@ -10,7 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Call is what an access log says about a call that was refused or has ended. Its strings may be the client's own bytes.
+// Call is what an access log says about a call that was refused or has ended. Its strings may be
+// the client's own bytes.
 type Call struct {
 	Method  string // full name
 	Peer    Peer   // zero if the connection carries no identity

@@ -134,7 +134,8 @@ func (s semaphore) tryAcquire() bool {
 
 func (s semaphore) release() { <-s }
 
-// limited is what LimitListener returns. Connections beyond the number are closed before any handshake.
+// limited is what LimitListener returns. Connections beyond the number are closed before any
+// handshake.
 type limited struct {
 	net.Listener
 	free semaphore

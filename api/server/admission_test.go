@@ -7,7 +7,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// TestGate: a place is taken by who enters, and by nobody who is refused, for whichever of the two reasons.
+// TestGate: a place is taken by who enters, and by nobody who is refused, for whichever of the two
+// reasons.
 func TestGate(t *testing.T) {
 	t.Parallel()
 	var g gate

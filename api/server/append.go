@@ -80,7 +80,8 @@ func (s *Server) fits(b *ledger.Batch) error {
 		limit("batch bytes", uint64(s.limits.BatchBytes), uint64(size), 0)
 }
 
-// appended turns the ledger's decision into a response, and waits for the seal if that was asked for.
+// appended turns the ledger's decision into a response, and waits for the seal if that was asked
+// for.
 func (s *Server) appended(ctx context.Context, req *cairnv1.AppendRequest, result ledger.Result) (*cairnv1.AppendResponse, error) {
 	if result.Err != nil {
 		return nil, result.Err

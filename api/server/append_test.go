@@ -194,8 +194,9 @@ func (roomy) MaxOutcome(_ ledger.Kind, body []byte) (int, error) {
 	return 1000, nil
 }
 
-// TestAppendLeavesRoomForTheOutcome: an entry whose leaf could become too large, a batch whose outcomes
-// could, and a payload that the program does not understand are refused before they are proposed.
+// TestAppendLeavesRoomForTheOutcome: an entry whose leaf could become too large, a batch whose
+// outcomes could, and a payload that the program does not understand are refused before they are
+// proposed.
 func TestAppendLeavesRoomForTheOutcome(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{BatchBytes: 100_000})
@@ -214,7 +215,8 @@ func TestAppendLeavesRoomForTheOutcome(t *testing.T) {
 	demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
 }
 
-// TestAppendNotSealedInTime: the batch is committed, so the answer is success with indexes, never an error.
+// TestAppendNotSealedInTime: the batch is committed, so the answer is success with indexes, never
+// an error.
 func TestAppendNotSealedInTime(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{SealWait: 20 * time.Millisecond})
@@ -325,7 +327,8 @@ func TestAppendOutcomes(t *testing.T) {
 	}
 }
 
-// TestPanicIsAnAnswer: a bug in a handler costs one call, with an unknown outcome, and not the node.
+// TestPanicIsAnAnswer: a bug in a handler costs one call, with an unknown outcome, and not the
+// node.
 func TestPanicIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{})
@@ -462,7 +465,8 @@ func TestAppendStreamBackPressure(t *testing.T) {
 	}
 }
 
-// TestAppendStreamCountsReceipts: what the answers will hold counts, too: their receipts are larger than small entries.
+// TestAppendStreamCountsReceipts: what the answers will hold counts, too: their receipts are larger
+// than small entries.
 func TestAppendStreamCountsReceipts(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{StreamBytes: 200_000, SealWait: time.Minute})
@@ -496,7 +500,8 @@ func TestAppendStreamCountsReceipts(t *testing.T) {
 	eventually(t, "the window moves on", func() bool { c.SealNow(); return n.Submitted() > 10 })
 }
 
-// TestAppendStreamStalls: a client that does not read its answers loses the stream, and knows that it knows nothing.
+// TestAppendStreamStalls: a client that does not read its answers loses the stream, and knows that
+// it knows nothing.
 func TestAppendStreamStalls(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})

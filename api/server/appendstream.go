@@ -17,9 +17,10 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// appendStream is one AppendStream. Three kinds of goroutines: the handler receives and submits; the backend's callbacks hand
-// results over, for which there is always room; the writer alone sends. A batch holds its token and its bytes from the
-// moment it is received until its answer is sent, receipts included, so that a client that does not read stops being read from.
+// appendStream is one AppendStream. Three kinds of goroutines: the handler receives and submits;
+// the backend's callbacks hand results over, for which there is always room; the writer alone
+// sends. A batch holds its token and its bytes from the moment it is received until its answer is
+// sent, receipts included, so that a client that does not read stops being read from.
 type appendStream struct {
 	s      *Server
 	stream grpc.BidiStreamingServer[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]
@@ -56,7 +57,8 @@ func (s *Server) AppendStream(stream grpc.BidiStreamingServer[cairnv1.AppendStre
 		}
 	}()
 	err := a.receive()
-	// The client has sent its last batch, or this node takes no more: what is under way is still answered.
+	// The client has sent its last batch, or this node takes no more: what is under way is still
+	// answered.
 	answered := (err == nil || errors.Is(err, ErrStopped)) && a.window.drain()
 	cancel(nil)
 	select {
@@ -74,7 +76,8 @@ func (s *Server) AppendStream(stream grpc.BidiStreamingServer[cairnv1.AppendStre
 	return &r
 }
 
-// receive takes batches until the client has no more. A stopping node refuses each batch: the client learns from that.
+// receive takes batches until the client has no more. A stopping node refuses each batch: the
+// client learns from that.
 func (a *appendStream) receive() error {
 	type message struct {
 		req *cairnv1.AppendStreamRequest
@@ -158,13 +161,14 @@ func (a *appendStream) seal(id uint64, cost int, req *cairnv1.AppendRequest, res
 	a.answer(id, cost, resp, err)
 }
 
-// receiptBytes is about what the receipts of n entries take in a ledger of a size: proofs and the checkpoint. Their leaves are
-// counted as entries.
+// receiptBytes is about what the receipts of n entries take in a ledger of a size: proofs and the
+// checkpoint. Their leaves are counted as entries.
 func receiptBytes(n int, size uint64) int {
 	return n*(64+merkle.HashSize*bits.Len64(size)) + 32<<10
 }
 
-// answer hands an answer to the writer. It never blocks: the window has room for as many answers as batches.
+// answer hands an answer to the writer. It never blocks: the window has room for as many answers as
+// batches.
 func (a *appendStream) answer(id uint64, cost int, resp *cairnv1.AppendResponse, err error) {
 	out := &cairnv1.AppendStreamResponse{RequestId: id}
 	if err != nil {
@@ -180,8 +184,8 @@ func (a *appendStream) answer(id uint64, cost int, resp *cairnv1.AppendResponse,
 	a.answers <- answer{out, cost}
 }
 
-// write sends answers until the stream is over. If one send takes longer than SendStall because the client does not read, it
-// calls stalled.
+// write sends answers until the stream is over. If one send takes longer than SendStall because the
+// client does not read, it calls stalled.
 func (a *appendStream) write(stalled func()) error {
 	for {
 		select {
@@ -240,7 +244,8 @@ func (w *window) sent(cost int) {
 	w.cond.Broadcast()
 }
 
-// drain waits until everything is answered and sent; it returns false if the window was closed before.
+// drain waits until everything is answered and sent; it returns false if the window was closed
+// before.
 func (w *window) drain() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

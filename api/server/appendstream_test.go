@@ -20,8 +20,8 @@ func (s *lateStream) Send(*cairnv1.AppendStreamResponse) error {
 	return nil
 }
 
-// TestStallHasOneReason: a send that ends in the moment in which the guard loses patience does not end the stream for
-// another reason than the guard's.
+// TestStallHasOneReason: a send that ends in the moment in which the guard loses patience does not
+// end the stream for another reason than the guard's.
 func TestStallHasOneReason(t *testing.T) {
 	s := &lateStream{stalled: make(chan struct{})}
 	a := &appendStream{s: &Server{limits: Limits{SendStall: time.Millisecond}}, stream: s, ctx: t.Context(), answers: make(chan answer, 1)}

@@ -11,26 +11,33 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// Backend is one ledger on this node: what the services need from the node that runs them. All methods are safe for concurrent use.
+// Backend is one ledger on this node: what the services need from the node that runs them. All
+// methods are safe for concurrent use.
 type Backend interface {
-	// Append replicates a batch and returns when it is applied here, or when that will never be known.
+	// Append replicates a batch and returns when it is applied here, or when that will never be
+	// known.
 	//
-	// The error is nil when the batch was decided: Result.Err then says whether it was refused by the ledger itself
-	// (*ledger.ConflictError, *ledger.SizeMismatchError, *ledger.RefusedError). Otherwise the error is one of *NotLeaderError, *OverloadedError,
-	// ErrStopped (definite: the batch never entered the log) or wraps ErrIndefinite. An error of the context is definite only
-	// if the backend returns it before the batch was handed to Raft; after that the backend wraps ErrIndefinite.
+	// The error is nil when the batch was decided: Result.Err then says whether it was refused by
+	// the ledger itself (*ledger.ConflictError, *ledger.SizeMismatchError, *ledger.RefusedError).
+	// Otherwise the error is one of *NotLeaderError, *OverloadedError, ErrStopped (definite: the
+	// batch never entered the log) or wraps ErrIndefinite. An error of the context is definite only
+	// if the backend returns it before the batch was handed to Raft; after that the backend wraps
+	// ErrIndefinite.
 	Append(ctx context.Context, b ledger.Batch) (ledger.Result, error)
 
-	// Submit is Append without waiting: batches enter the queue in the order of the calls. It calls done exactly once, with
-	// what Append would return, possibly before Submit returns; done must not block. It serves AppendStream, whose promise is
-	// that batches of one stream are queued in the order in which they arrived.
+	// Submit is Append without waiting: batches enter the queue in the order of the calls. It calls
+	// done exactly once, with what Append would return, possibly before Submit returns; done must
+	// not block. It serves AppendStream, whose promise is that batches of one stream are queued in
+	// the order in which they arrived.
 	Submit(ctx context.Context, b ledger.Batch, done func(ledger.Result, error))
 
-	// ReadBarrier makes reads linearizable: after it returns nil, Ledger().Head() includes everything that was acknowledged by
-	// any node before the call. Works on followers too. Errors: *NotLeaderError (no leader known), ErrStopped, of the context.
+	// ReadBarrier makes reads linearizable: after it returns nil, Ledger().Head() includes
+	// everything that was acknowledged by any node before the call. Works on followers too. Errors:
+	// *NotLeaderError (no leader known), ErrStopped, of the context.
 	ReadBarrier(ctx context.Context) error
 
-	// RequestSeal says that a caller waits for a receipt: the leader seals at once if no seal is running. A no-op elsewhere.
+	// RequestSeal says that a caller waits for a receipt: the leader seals at once if no seal is
+	// running. A no-op elsewhere.
 	RequestSeal()
 
 	// Ledger is this node's replica.
@@ -39,9 +46,9 @@ type Backend interface {
 	// Status is a snapshot of the node, cheap enough for every request.
 	Status() Status
 
-	// TransferLeadership hands leadership to the named node, or to the best follower if to is "". It returns when another node
-	// leads, at once if that node leads already. Errors: *NotLeaderError, ErrUnknownNode, ErrNoSuccessor, ErrNotTransferred, of the
-	// context.
+	// TransferLeadership hands leadership to the named node, or to the best follower if to is "".
+	// It returns when another node leads, at once if that node leads already. Errors:
+	// *NotLeaderError, ErrUnknownNode, ErrNoSuccessor, ErrNotTransferred, of the context.
 	TransferLeadership(ctx context.Context, to string) error
 }
 
@@ -62,7 +69,8 @@ type Ledger interface {
 
 // Expected errors of a Backend.
 var (
-	// ErrIndefinite: the batch was handed to Raft and its fate is not known here. It may be in the ledger now or later.
+	// ErrIndefinite: the batch was handed to Raft and its fate is not known here. It may be in the
+	// ledger now or later.
 	ErrIndefinite = errors.New("the outcome of the append is unknown")
 	// ErrStopped: the node is stopping; the request had no effect.
 	ErrStopped = errors.New("the node is stopping")

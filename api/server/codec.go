@@ -11,9 +11,10 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
-// codec is gRPC's protobuf codec, except that a small message cannot become a large one in memory: an empty entry takes two bytes
-// on the wire and fifty times as many when decoded. Entries beyond the limit are dropped, but for one, so that the handler sees
-// that there are too many; unknown fields are dropped as well.
+// codec is gRPC's protobuf codec, except that a small message cannot become a large one in memory:
+// an empty entry takes two bytes on the wire and fifty times as many when decoded. Entries beyond
+// the limit are dropped, but for one, so that the handler sees that there are too many; unknown
+// fields are dropped as well.
 type codec struct {
 	encoding.CodecV2
 	maxEntries int
@@ -51,7 +52,8 @@ const (
 	appendField  = 2 // AppendStreamRequest.append
 )
 
-// trimEntries returns an encoded AppendRequest with at most *left entries; raw itself if it has no more.
+// trimEntries returns an encoded AppendRequest with at most *left entries; raw itself if it has no
+// more.
 func trimEntries(raw []byte, left *int) ([]byte, error) {
 	var out []byte
 	trimmed := false
@@ -76,7 +78,8 @@ func trimEntries(raw []byte, left *int) ([]byte, error) {
 	return out, nil
 }
 
-// trimNested does the same for an AppendStreamRequest, where the request may even stand in several pieces.
+// trimNested does the same for an AppendStreamRequest, where the request may even stand in several
+// pieces.
 func trimNested(raw []byte, left *int) ([]byte, error) {
 	var out []byte
 	changed := false
@@ -106,7 +109,8 @@ func trimNested(raw []byte, left *int) ([]byte, error) {
 	return out, nil
 }
 
-// fields calls f for each top-level field: its place in raw, and its content if it is length-delimited.
+// fields calls f for each top-level field: its place in raw, and its content if it is
+// length-delimited.
 func fields(raw []byte, f func(number protowire.Number, typ protowire.Type, start, end int, value []byte) error) error {
 	for at := 0; at < len(raw); {
 		number, typ, tagLen := protowire.ConsumeTag(raw[at:])

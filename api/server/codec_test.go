@@ -79,8 +79,8 @@ func TestNoCompressor(t *testing.T) {
 	}
 }
 
-// FuzzCodec: for any bytes, what the codec decodes has at most one entry too many, and if it dropped nothing it decodes as
-// protobuf does.
+// FuzzCodec: for any bytes, what the codec decodes has at most one entry too many, and if it
+// dropped nothing it decodes as protobuf does.
 func FuzzCodec(f *testing.F) {
 	f.Add(encode(f, request(3)))
 	f.Add(encode(f, request(5)))

@@ -98,8 +98,9 @@ func (r *refusal) GRPCStatus() *status.Status {
 	}
 	st, err := status.New(r.code, r.message).WithDetails(details...)
 	if err != nil {
-		// Text that is not UTF-8 does not encode. This runs within gRPC's locks, where a panic would leave them held; a client
-		// takes an error without details for an unknown outcome, which is never wrong.
+		// Text that is not UTF-8 does not encode. This runs within gRPC's locks, where a panic
+		// would leave them held; a client takes an error without details for an unknown outcome,
+		// which is never wrong.
 		return status.New(r.code, strings.ToValidUTF8(r.message, "?"))
 	}
 	return st
@@ -125,8 +126,8 @@ func (r *refusal) resume(next uint64) *refusal {
 // electionPause is how long a client waits before it asks again who leads.
 const electionPause = 50 * time.Millisecond
 
-// explain turns an error of the backend or the ledger into what the client gets. An error that nobody expects is INTERNAL, and its
-// outcome unknown.
+// explain turns an error of the backend or the ledger into what the client gets. An error that
+// nobody expects is INTERNAL, and its outcome unknown.
 func explain(err error) *refusal {
 	var (
 		already  *refusal

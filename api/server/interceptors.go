@@ -63,7 +63,8 @@ func (s *Server) onStop(f func()) (release func()) {
 	return func() { close(done) }
 }
 
-// finish gives every error its form. Errors that have a gRPC status already (health, reflection, the transport) keep it.
+// finish gives every error its form. Errors that have a gRPC status already (health, reflection,
+// the transport) keep it.
 func (s *Server) finish(method string, err error) error {
 	if err == nil {
 		return nil
@@ -98,8 +99,9 @@ func cut(text string, most int) string {
 	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:most], ""), len(text))
 }
 
-// recover turns a panic of a handler into an error. The invariants that a panic stands for are those of one request; whatever
-// concerns the ledger panics on the ledger's own goroutines and ends the process.
+// recover turns a panic of a handler into an error. The invariants that a panic stands for are
+// those of one request; whatever concerns the ledger panics on the ledger's own goroutines and ends
+// the process.
 func (s *Server) recover(method string, err *error) {
 	if p := recover(); p != nil {
 		s.cfg.Logf("%s: panic: %s\n%s", method, cut(fmt.Sprint(p), maxLogLine/4), debug.Stack())

@@ -90,8 +90,8 @@ func TestHeadersAndDeadlines(t *testing.T) {
 	}
 }
 
-// TestNoTextForAMethod: a method's name that is no UTF-8 is refused like any other that does not exist, and neither the
-// connection nor the node suffers.
+// TestNoTextForAMethod: a method's name that is no UTF-8 is refused like any other that does not
+// exist, and neither the connection nor the node suffers.
 func TestNoTextForAMethod(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{})
@@ -165,7 +165,8 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// TestConnectionsAreLimited: connections beyond the limit are closed before they cost anything, and the place of a closed one is free.
+// TestConnectionsAreLimited: connections beyond the limit are closed before they cost anything, and
+// the place of a closed one is free.
 func TestConnectionsAreLimited(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{Connections: 2}})
@@ -194,7 +195,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 	eventually(t, "a place becomes free", func() bool { return alive(open()) })
 }
 
-// TestAbandonedCallsLeaveNothing: after clients that opened streams and went, the number of goroutines is what it was.
+// TestAbandonedCallsLeaveNothing: after clients that opened streams and went, the number of
+// goroutines is what it was.
 func TestAbandonedCallsLeaveNothing(t *testing.T) {
 	c, a := start(t, server.Limits{})
 	fill(t, c, a, 10)
@@ -240,8 +242,8 @@ func TestAbandonedCallsLeaveNothing(t *testing.T) {
 	eventually(t, fmt.Sprintf("goroutines return to %d", before), func() bool { return runtime.NumGoroutine() <= before+5 })
 }
 
-// TestLedgerIsNamed: every call of cairn.v1 that names no ledger, another one, or two, is refused, definitely, and has no effect.
-// Health and reflection need no name.
+// TestLedgerIsNamed: every call of cairn.v1 that names no ledger, another one, or two, is refused,
+// definitely, and has no effect. Health and reflection need no name.
 func TestLedgerIsNamed(t *testing.T) {
 	c := fakecluster.New(t, 1, fakecluster.Options{Logf: t.Logf})
 	conn, err := grpc.NewClient("passthrough:///"+c.Nodes[0].Address, grpc.WithTransportCredentials(fakecluster.Insecure("")))

@@ -8,7 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// metrics of the API. Label values come from the table of methods and from gRPC's codes, never from clients.
+// metrics of the API. Label values come from the table of methods and from gRPC's codes, never from
+// clients.
 type metrics struct {
 	seconds *prometheus.HistogramVec
 	calls   *prometheus.CounterVec

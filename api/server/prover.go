@@ -8,9 +8,10 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// batchProver makes the inclusion proofs of many entries under one size. merkle.InclusionProof hashes most of a tile for every
-// entry; here each tile is hashed once and shared, which is what makes receipts for thousands of entries affordable.
-// RFC 6962, section 2.1.1. Not safe for concurrent use.
+// batchProver makes the inclusion proofs of many entries under one size. merkle.InclusionProof
+// hashes most of a tile for every entry; here each tile is hashed once and shared, which is what
+// makes receipts for thousands of entries affordable. RFC 6962, section 2.1.1. Not safe for
+// concurrent use.
 type batchProver struct {
 	l     tileReader
 	size  uint64
@@ -27,8 +28,8 @@ type tileID struct {
 	index uint64
 }
 
-// tileTree is a tile with the nodes above its hashes: rows[h][i] is the root of hashes i·2^h to (i+1)·2^h - 1, for as many as the
-// tile's width completes.
+// tileTree is a tile with the nodes above its hashes: rows[h][i] is the root of hashes i·2^h to
+// (i+1)·2^h - 1, for as many as the tile's width completes.
 type tileTree struct {
 	rows [merkle.TileHeight][]merkle.Hash
 }

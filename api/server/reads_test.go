@@ -271,7 +271,8 @@ func TestNothingIsSealedYet(t *testing.T) {
 	demand(t, err, codes.Unavailable, server.ReasonNotSealed, sure)
 }
 
-// TestFreshness: a linearizable read on a node that lags catches up first; a local one does not, unless the client has seen more.
+// TestFreshness: a linearizable read on a node that lags catches up first; a local one does not,
+// unless the client has seen more.
 func TestFreshness(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 2, fakecluster.Options{Limits: server.Limits{BehindWait: 20 * time.Millisecond}})
@@ -346,7 +347,8 @@ func TestVerify(t *testing.T) {
 		{"foreign keys", receipt(stranger, 7).Marshal(), server.VerdictPolicy, false},
 		{"fork", receipt(other, 7).Marshal(), server.VerdictFork, false},
 		{"ahead", receipt(ahead, 7).Marshal(), server.VerdictAhead, true},
-		// The policy accepts both ledgers: a receipt of the second one is no fork of this one, at any size.
+		// The policy accepts both ledgers: a receipt of the second one is no fork of this one, at
+		// any size.
 		{"second ledger", receipt(seconds, 7).Marshal(), server.VerdictPolicy, false},
 		{"second ledger, larger", receipt(secondAhead, 7).Marshal(), server.VerdictPolicy, false},
 	}

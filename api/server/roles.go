@@ -10,8 +10,9 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// roles says which role a caller needs, for every method there is. A method without a row is refused. admin implies writer,
-// writer implies reader; a peer that is nothing else may do nothing here.
+// roles says which role a caller needs, for every method there is. A method without a row is
+// refused. admin implies writer, writer implies reader; a peer that is nothing else may do nothing
+// here.
 var roles = map[string]pki.Role{
 	"/cairn.v1.Ledger/Append":           pki.RoleWriter,
 	"/cairn.v1.Ledger/AppendStream":     pki.RoleWriter,

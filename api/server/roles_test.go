@@ -12,8 +12,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// TestEveryMethodHasARole: a method that is registered without a row could be called by nobody, and a row without a method
-// would be a promise about nothing.
+// TestEveryMethodHasARole: a method that is registered without a row could be called by nobody, and
+// a row without a method would be a promise about nothing.
 func TestEveryMethodHasARole(t *testing.T) {
 	s, err := New(Config{Backend: struct{ Backend }{}, Credentials: insecure.NewCredentials(), Origin: "example.org/ledger"})
 	if err != nil {

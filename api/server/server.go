@@ -52,7 +52,8 @@ type Server struct {
 	stopOnce sync.Once
 }
 
-// Transport settings. Windows are per stream and per connection: a stream's window is also what a client can make the node hold.
+// Transport settings. Windows are per stream and per connection: a stream's window is also what a
+// client can make the node hold.
 const (
 	streamWindow  = 1 << 20
 	connWindow    = 4 << 20
@@ -131,8 +132,8 @@ func (s *Server) SetServing(serving bool) {
 	}
 }
 
-// Stop takes no more calls, ends watches and append streams so that their clients go elsewhere, and waits for the other calls
-// until ctx ends.
+// Stop takes no more calls, ends watches and append streams so that their clients go elsewhere, and
+// waits for the other calls until ctx ends.
 func (s *Server) Stop(ctx context.Context) {
 	s.stopOnce.Do(func() {
 		s.health.Shutdown()

@@ -39,7 +39,8 @@ func (s *Server) Status(_ context.Context, req *cairnv1.StatusRequest) (*cairnv1
 // maxNodeName bounds the name in an admin's request; longer ones name nobody.
 const maxNodeName = 253
 
-// TransferLeadership implements cairnv1.AdminServer. Its outcome is unknown once the transfer has begun: leadership may move later.
+// TransferLeadership implements cairnv1.AdminServer. Its outcome is unknown once the transfer has
+// begun: leadership may move later.
 func (s *Server) TransferLeadership(ctx context.Context, req *cairnv1.TransferLeadershipRequest) (*cairnv1.TransferLeadershipResponse, error) {
 	if len(req.GetTo()) > maxNodeName {
 		return nil, ErrUnknownNode

@@ -92,7 +92,8 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 			case alone.IsZero():
 				alone = time.Now()
 			case time.Since(alone) > s.limits.WatchAlone:
-				// The others may have gone on without this node: the client must not wait here for ever.
+				// The others may have gone on without this node: the client must not wait here for
+				// ever.
 				return refuse(codes.Unavailable, ReasonNoLeader, fmt.Sprintf("this node has known no leader for %v", s.limits.WatchAlone)).resume(next)
 			}
 		}
@@ -121,9 +122,10 @@ func (p *pace) send(next uint64, f func() error) error {
 	return err
 }
 
-// feed runs a stream that only sends, in a goroutine, and guards it: if one send takes longer than SendStall because the client does
-// not read, or if the node stops, the call ends at once and says where to resume. What the client has not read is at
-// most its window and one message, so slow clients cost no memory.
+// feed runs a stream that only sends, in a goroutine, and guards it: if one send takes longer than
+// SendStall because the client does not read, or if the node stops, the call ends at once and says
+// where to resume. What the client has not read is at most its window and one message, so slow
+// clients cost no memory.
 func (s *Server) feed(ctx context.Context, next uint64, run func(context.Context, *pace) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -98,7 +98,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestSlowConsumer: a watcher that does not read loses its stream, not the node its memory, and is told where to go on.
+// TestSlowConsumer: a watcher that does not read loses its stream, not the node its memory, and is
+// told where to go on.
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{Limits: server.Limits{SendStall: 50 * time.Millisecond}})
@@ -156,7 +157,8 @@ func TestWatchWithoutLeader(t *testing.T) {
 	}
 }
 
-// TestStopEndsStreams: streams end at once, with a reason to go elsewhere, so that a node stops in time.
+// TestStopEndsStreams: streams end at once, with a reason to go elsewhere, so that a node stops in
+// time.
 func TestStopEndsStreams(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{})

@@ -34,7 +34,8 @@ func (s *Server) Verify(_ context.Context, req *cairnv1.VerifyRequest) (*cairnv1
 	return resp, nil
 }
 
-// judge examines a receipt from the outside in and stops at the first thing that is wrong. It fills in what it learns.
+// judge examines a receipt from the outside in and stops at the first thing that is wrong. It fills
+// in what it learns.
 func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reason string) {
 	r, err := tlog.ParseReceipt(raw)
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Request is what an access log says about an answered request. Method, Path and Why may hold the client's own bytes.
+// Request is what an access log says about an answered request. Method, Path and Why may hold the
+// client's own bytes.
 type Request struct {
 	Remote  string // address and port
 	Method  string
@@ -45,8 +46,8 @@ func (a *answer) request(r *http.Request) Request {
 	return q
 }
 
-// pacedWriter moves the deadline of an answer with its progress: a client that reads slowly is served as long as it
-// reads minRate bytes a second, one that does not read is cut off after grace.
+// pacedWriter moves the deadline of an answer with its progress: a client that reads slowly is
+// served as long as it reads minRate bytes a second, one that does not read is cut off after grace.
 type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -19,8 +19,8 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestDeadlineMovesWithProgress: a bundle of 16 MiB at 200 kB/s takes 84 s. Every piece of it has a deadline
-// that such a reader meets, and one that does not read is cut after grace.
+// TestDeadlineMovesWithProgress: a bundle of 16 MiB at 200 kB/s takes 84 s. Every piece of it has a
+// deadline that such a reader meets, and one that does not read is cut after grace.
 func TestDeadlineMovesWithProgress(t *testing.T) {
 	const size, rate = 16 << 20, 200_000
 	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// turns bounds the requests that hold memory: in all, and those of one client to a half, so that one client that reads
-// slowly does not keep the others waiting.
+// turns bounds the requests that hold memory: in all, and those of one client to a half, so that
+// one client that reads slowly does not keep the others waiting.
 type turns struct {
 	all chan struct{}
 
@@ -29,7 +29,8 @@ func newTurns(n int) *turns {
 	return t
 }
 
-// take waits for a turn and returns the function that ends it; false if there was none until ctx ended.
+// take waits for a turn and returns the function that ends it; false if there was none until ctx
+// ended.
 func (t *turns) take(ctx context.Context, client string) (done func(), ok bool) {
 	mine := t.enter(client)
 	if !acquire(ctx, mine.tokens) {

@@ -46,7 +46,8 @@ const (
 	maxPathSize = 256
 )
 
-// A client may take longer to read an answer than grace if it reads at least minRate bytes a second on average.
+// A client may take longer to read an answer than grace if it reads at least minRate bytes a second
+// on average.
 const (
 	grace   = 10 * time.Second
 	minRate = 50_000
@@ -84,8 +85,8 @@ func probes(cfg Config) *http.ServeMux {
 	return mux
 }
 
-// NewServer returns an HTTP server for the handler with limits on what a client can hold. Tiles and bundles have a deadline that
-// moves with their progress instead of WriteTimeout.
+// NewServer returns an HTTP server for the handler with limits on what a client can hold. Tiles and
+// bundles have a deadline that moves with their progress instead of WriteTimeout.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -102,7 +103,8 @@ type handler struct {
 	bundles, tiles *turns // of requests that hold memory
 }
 
-// canonical refuses paths that a cache would keep apart from the one they mean, before ServeMux redirects them.
+// canonical refuses paths that a cache would keep apart from the one they mean, before ServeMux
+// redirects them.
 type canonical struct {
 	mux    *http.ServeMux
 	access func(Request)
@@ -132,7 +134,8 @@ func getOnly(f http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// read is getOnly for what pages of other origins may read: verifiers run in browsers, too, and nothing there is private.
+// read is getOnly for what pages of other origins may read: verifiers run in browsers, too, and
+// nothing there is private.
 func read(f http.HandlerFunc) http.HandlerFunc {
 	return getOnly(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")

@@ -211,7 +211,8 @@ func (s slow) Tile(level uint8, index uint64, width int) ([]byte, error) {
 	return s.Ledger.Tile(level, index, width)
 }
 
-// TestTooManyRequests: who gets no turn is told to come again, while everything that needs none is answered.
+// TestTooManyRequests: who gets no turn is told to come again, while everything that needs none is
+// answered.
 func TestTooManyRequests(t *testing.T) {
 	l := slow{newLedger(t), make(chan struct{}), make(chan struct{})}
 	h := web.Handler(web.Config{Ledger: l})
@@ -225,7 +226,8 @@ func TestTooManyRequests(t *testing.T) {
 	const turns = 64
 	answers := make(chan int, turns)
 	for i := range turns {
-		// One client has half of the turns at most: it waits for more in vain, another one does not.
+		// One client has half of the turns at most: it waits for more in vain, another one does
+		// not.
 		address := fmt.Sprintf("192.0.2.%d", 2*i/turns)
 		if i == turns/2 {
 			if w := from("192.0.2.0", "/tile/0/001"); w.Code != 503 {
@@ -251,7 +253,8 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// TestRanges: a download that broke off goes on where it stopped, and a cache asks whether it has the same bytes.
+// TestRanges: a download that broke off goes on where it stopped, and a cache asks whether it has
+// the same bytes.
 func TestRanges(t *testing.T) {
 	s := serve(t, web.Config{Ledger: newLedger(t)})
 	get := func(path string, header ...string) (*http.Response, string) {

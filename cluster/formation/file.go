@@ -13,8 +13,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// The file is text: the magic with the version, the cluster, the node that remembers, a line for each
-// member in ascending order of IDs, and the CRC-32C of all bytes before the last line.
+// The file is text: the magic with the version, the cluster, the node that remembers, a line for
+// each member in ascending order of IDs, and the CRC-32C of all bytes before the last line.
 //
 //	cairn members v1
 //	cluster 9f2c11d05e7ab364

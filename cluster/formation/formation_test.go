@@ -43,7 +43,8 @@ func (c *cluster) wipe(i int) {
 	c.nodes[i] = New(testCluster, uint64(i+1), directory(c.drawn), c.members)
 }
 
-// dial is one exchange of hellos: the dialled node hears first, and answers with what it knows then.
+// dial is one exchange of hellos: the dialled node hears first, and answers with what it knows
+// then.
 func (c *cluster) dial(from, to int) (dialled, accepted error) {
 	c.nodes[to], accepted = c.nodes[to].learn(uint64(from+1), c.nodes[from].introduction())
 	c.nodes[from], dialled = c.nodes[from].learn(uint64(to+1), c.nodes[to].introduction())
@@ -152,8 +153,8 @@ func TestLostDisk(t *testing.T) {
 }
 
 // TestOneMemory: whatever is lost in whatever order, as long as one member keeps its directory all
-// that ever form remember the same directories. Then two majorities of formed members share a member
-// that remembers what it acknowledged.
+// that ever form remember the same directories. Then two majorities of formed members share a
+// member that remembers what it acknowledged.
 func TestOneMemory(t *testing.T) {
 	formations := 0
 	for seed := range uint64(1000) {
@@ -195,8 +196,9 @@ func TestOneMemory(t *testing.T) {
 	}
 }
 
-// TestLiarBeforeFormation: a member that names an incarnation which another member never had keeps that member out, if
-// the lie is heard first. Both sides say whom it is about. A node that has heard the member's own word refuses the lie.
+// TestLiarBeforeFormation: a member that names an incarnation which another member never had keeps
+// that member out, if the lie is heard first. Both sides say whom it is about. A node that has
+// heard the member's own word refuses the lie.
 func TestLiarBeforeFormation(t *testing.T) {
 	lie := func(c *cluster) transport.Introduction {
 		in := c.nodes[0].introduction()
@@ -381,8 +383,8 @@ func TestParseIncarnation(t *testing.T) {
 	}
 }
 
-// TestOrderOfTheConfiguration is of no account: an introduction lists the members by ascending ID, and the file fits a
-// configuration that lists them otherwise.
+// TestOrderOfTheConfiguration is of no account: an introduction lists the members by ascending ID,
+// and the file fits a configuration that lists them otherwise.
 func TestOrderOfTheConfiguration(t *testing.T) {
 	ascending := newCluster(3)
 	shuffled := []Member{ascending.members[2], ascending.members[0], ascending.members[1]}

@@ -29,8 +29,8 @@ const (
 
 	rootValidity = 10 * 365 * 24 * time.Hour
 
-	// LeafValidity is for how long the certificates of nodes and clients are issued. It is the default
-	// of `cairn pki issue`, too: a renewal as documented changes nothing.
+	// LeafValidity is for how long the certificates of nodes and clients are issued. It is the
+	// default of `cairn pki issue`, too: a renewal as documented changes nothing.
 	LeafValidity = 365 * 24 * time.Hour
 
 	// creatingMarker is there while Create works. A directory that has it holds the
@@ -310,8 +310,8 @@ func (b *bootstrap) policy() error {
 	return writeFile(filepath.Join(b.dir, "log.vkey"), []byte(logVKey.String()+"\n"), 0o644)
 }
 
-// config writes a node's node.yaml and makes its data directory. Its paths are relative, so that the
-// directory can be moved while no node runs.
+// config writes a node's node.yaml and makes its data directory. Its paths are relative, so that
+// the directory can be moved while no node runs.
 func (b *bootstrap) config(n NodeInfo) error {
 	c := node.Config{
 		Name: n.Name, ClusterID: b.state.ClusterID, Origin: b.state.Origin,

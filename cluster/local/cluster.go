@@ -56,7 +56,8 @@ type Cluster struct {
 	}
 }
 
-// Open returns the cluster in dir, or ErrNoCluster. The rest of an interrupted Create is no cluster.
+// Open returns the cluster in dir, or ErrNoCluster. The rest of an interrupted Create is no
+// cluster.
 func Open(dir string) (*Cluster, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

@@ -176,8 +176,9 @@ func TestInterruptedCreate(t *testing.T) {
 	}
 }
 
-// TestCreateInterruptedAnywhere cuts Create off after each of its steps, with a half-written file beside each that is
-// there: no cluster is found then, and the next Create makes one, with nothing left over.
+// TestCreateInterruptedAnywhere cuts Create off after each of its steps, with a half-written file
+// beside each that is there: no cluster is found then, and the next Create makes one, with nothing
+// left over.
 func TestCreateInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	names := func(dir string) string {
@@ -280,7 +281,8 @@ func TestNodeThatEnds(t *testing.T) {
 	}
 }
 
-// TestShareOfProcessors: the processes of the nodes get their share, unless the user has said otherwise.
+// TestShareOfProcessors: the processes of the nodes get their share, unless the user has said
+// otherwise.
 func TestShareOfProcessors(t *testing.T) {
 	for set, want := range map[string]string{"": strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/3)), "7": "7"} {
 		t.Setenv("GOMAXPROCS", set)
@@ -358,7 +360,8 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
-// TestSealQuorum: policy and configurations of a cluster agree on the quorum, and a node refuses when they do not.
+// TestSealQuorum: policy and configurations of a cluster agree on the quorum, and a node refuses
+// when they do not.
 func TestSealQuorum(t *testing.T) {
 	t.Parallel()
 	for quorum, want := range map[int]int{0: 2, 2: 2, 3: 3} {

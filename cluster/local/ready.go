@@ -57,8 +57,8 @@ func newHTTPClient() *http.Client {
 // maxReason bounds what is read of the reason that a node gives for not being ready.
 const maxReason = 1 << 10
 
-// ask makes one request. status is the status line with the reason that the node gives, or "" if there
-// was no answer in time.
+// ask makes one request. status is the status line with the reason that the node gives, or "" if
+// there was no answer in time.
 func ask(ctx context.Context, hc *http.Client, url string, patience time.Duration) (ok bool, status string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

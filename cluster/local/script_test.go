@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// TestLocalScript takes local.sh through the life of a cluster, as the README begins: from the sources, in the directory
-// that it chooses by itself.
+// TestLocalScript takes local.sh through the life of a cluster, as the README begins: from the
+// sources, in the directory that it chooses by itself.
 func TestLocalScript(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program and starts a cluster")

@@ -86,8 +86,8 @@ func TestAccessLogBounds(t *testing.T) {
 	}
 }
 
-// TestAccessLogCauses: whatever tells two causes apart gives each a line of its own, and so does the port when there are
-// too many causes to tell apart.
+// TestAccessLogCauses: whatever tells two causes apart gives each a line of its own, and so does
+// the port when there are too many causes to tell apart.
 func TestAccessLogCauses(t *testing.T) {
 	t.Parallel()
 	one := access{port: "api", remote: tcp("192.0.2.1:1"), principal: "spiffe://a", reason: "denied"}
@@ -152,8 +152,8 @@ func TestAccessLogCauses(t *testing.T) {
 	}
 }
 
-// TestAccessLogText: nothing that a stranger chose breaks a line, is hidden in it, or is long. JSON shows what the
-// handler of text lines would escape by itself.
+// TestAccessLogText: nothing that a stranger chose breaks a line, is hidden in it, or is long. JSON
+// shows what the handler of text lines would escape by itself.
 func TestAccessLogText(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -218,7 +218,8 @@ func TestAccessLogOfHandshakes(t *testing.T) {
 	}
 }
 
-// TestAccessLogOfCalls: what a line says about a call of the API, a request of HTTP and a connection of a peer, refused or not.
+// TestAccessLogOfCalls: what a line says about a call of the API, a request of HTTP and a
+// connection of a peer, refused or not.
 func TestAccessLogOfCalls(t *testing.T) {
 	t.Parallel()
 	cert := testCertificate(t, "billing")

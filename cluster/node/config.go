@@ -134,8 +134,8 @@ type Clock struct {
 // Seal sets cadence and quorum of sealing. Zero means the default.
 type Seal struct {
 	Cadence time.Duration `yaml:"cadence,omitempty"` // 50 ms
-	// Quorum is how many cosignatures seal a checkpoint: "majority", or a number from a majority of the
-	// members to all of them. The same on all nodes, and in the policy.
+	// Quorum is how many cosignatures seal a checkpoint: "majority", or a number from a majority of
+	// the members to all of them. The same on all nodes, and in the policy.
 	Quorum string `yaml:"quorum,omitempty"`
 }
 

@@ -42,7 +42,8 @@ func TestConfigRoundTrip(t *testing.T) {
 	}
 }
 
-// TestPathsAreRelativeToTheFile: every key that names a file or a directory, also one that may be absent.
+// TestPathsAreRelativeToTheFile: every key that names a file or a directory, also one that may be
+// absent.
 func TestPathsAreRelativeToTheFile(t *testing.T) {
 	t.Parallel()
 	paths := func(c *Config) map[string]*string {

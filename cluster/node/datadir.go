@@ -63,8 +63,8 @@ type identity struct {
 }
 
 // openDataDir opens the directory of an initialised node, takes its lock and compares its identity.
-// It returns ErrNotInitialised, ErrLocked or ErrForeignData, wrapped, without having changed anything,
-// when the directory does not belong to this node.
+// It returns ErrNotInitialised, ErrLocked or ErrForeignData, wrapped, without having changed
+// anything, when the directory does not belong to this node.
 func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	file := filepath.Join(path, identityFile)
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {

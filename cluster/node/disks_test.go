@@ -14,8 +14,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// TestEveryDiskIsGuarded: the ledger and the Raft log may lie on disks of their own. The one with the least space counts, and
-// is named.
+// TestEveryDiskIsGuarded: the ledger and the Raft log may lie on disks of their own. The one with
+// the least space counts, and is named.
 func TestEveryDiskIsGuarded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
 	create(t, path)
@@ -52,7 +52,8 @@ func TestEveryDiskIsGuarded(t *testing.T) {
 	}
 }
 
-// TestFullDiskIsNamed: whatever part of the node meets the end of a disk, the node stops with ErrDiskFull.
+// TestFullDiskIsNamed: whatever part of the node meets the end of a disk, the node stops with
+// ErrDiskFull.
 func TestFullDiskIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []error{wal.ErrNoSpace, syscall.ENOSPC, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}} {
@@ -95,7 +96,8 @@ func TestStoreBehindALink(t *testing.T) {
 	}
 }
 
-// TestStoreOfSparseFiles: the size of the store is what it occupies. Badger's files are sparse: their lengths say nothing.
+// TestStoreOfSparseFiles: the size of the store is what it occupies. Badger's files are sparse:
+// their lengths say nothing.
 func TestStoreOfSparseFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

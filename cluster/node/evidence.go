@@ -12,9 +12,9 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// writeEvidence writes a contradiction into a directory, readable by all since it holds no secret, and
-// returns the file's path. The file's name follows from the content, so the same evidence is one file.
-// It returns "" for no evidence.
+// writeEvidence writes a contradiction into a directory, readable by all since it holds no secret,
+// and returns the file's path. The file's name follows from the content, so the same evidence is
+// one file. It returns "" for no evidence.
 func writeEvidence(dir string, c *tlog.Contradiction, comments ...string) (string, error) {
 	if c == nil {
 		return "", nil

@@ -16,8 +16,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// hosted is a ledger that this node hosts: the goroutines around its replica, and the server.Backend
-// that the API calls.
+// hosted is a ledger that this node hosts: the goroutines around its replica, and the
+// server.Backend that the API calls.
 type hosted struct {
 	*replica.Replica
 	node *node
@@ -185,8 +185,8 @@ func (h *hosted) reportBehind(told map[uint64]bool) {
 	}
 }
 
-// translate turns the errors of Raft and ledger into those that the API knows. Definite stays definite
-// and indefinite stays indefinite.
+// translate turns the errors of Raft and ledger into those that the API knows. Definite stays
+// definite and indefinite stays indefinite.
 func (h *hosted) translate(err error) error {
 	var notLeader *raftnode.NotLeaderError
 	var ignored *ledger.IgnoredError

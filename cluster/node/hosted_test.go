@@ -20,8 +20,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// TestEvidenceIsKept: a node that stops because two histories were cosigned, and one that goes on without a stolen key,
-// write a file that verifies and name it.
+// TestEvidenceIsKept: a node that stops because two histories were cosigned, and one that goes on
+// without a stolen key, write a file that verifies and name it.
 func TestEvidenceIsKept(t *testing.T) {
 	var out bytes.Buffer
 	n := &node{
@@ -64,7 +64,8 @@ func TestEvidenceIsKept(t *testing.T) {
 	}
 }
 
-// TestReadyWithoutLeader answers at once: a probe that waits for an election learns nothing before it gives up.
+// TestReadyWithoutLeader answers at once: a probe that waits for an election learns nothing before
+// it gives up.
 func TestReadyWithoutLeader(t *testing.T) {
 	n := &node{hosted: &hosted{Replica: &replica.Replica{}}} // without Raft: whoever asked it would not get this far
 	n.hosted.node = n

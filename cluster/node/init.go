@@ -17,8 +17,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// ErrKnown says that a member of the cluster remembers this node with a data directory. The node has
-// been a member before, so it must not be made again. Nothing was made.
+// ErrKnown says that a member of the cluster remembers this node with a data directory. The node
+// has been a member before, so it must not be made again. Nothing was made.
 var ErrKnown = errors.New("a member of the cluster knows this node already")
 
 // ErrNotAsked says that a member answers which cannot be asked whether it knows this node. Nothing
@@ -28,18 +28,18 @@ var ErrNotAsked = errors.New("a member answers that cannot be asked whether it k
 // inquiryTimeout bounds the question to one member.
 const inquiryTimeout = 2 * time.Second
 
-// Init makes the data directory of a node of a new cluster: an empty ledger, a Raft log whose members
-// are those of the configuration, and an incarnation of its own. It is done once for each node, when
-// the cluster is made, and never again: a node that starts with an empty directory under a name that
-// has voted before has forgotten its votes and acknowledged entries.
+// Init makes the data directory of a node of a new cluster: an empty ledger, a Raft log whose
+// members are those of the configuration, and an incarnation of its own. It is done once for each
+// node, when the cluster is made, and never again: a node that starts with an empty directory under
+// a name that has voted before has forgotten its votes and acknowledged entries.
 //
-// Before it makes anything, Init asks all other members over the peer channel whether they know this
-// node. It returns ErrKnown when one does. Members that do not answer do not stop it, because no
-// member runs when a cluster is made. Should one of them know the node after all, it refuses the new
-// directory when they meet (package formation).
+// Before it makes anything, Init asks all other members over the peer channel whether they know
+// this node. It returns ErrKnown when one does. Members that do not answer do not stop it, because
+// no member runs when a cluster is made. Should one of them know the node after all, it refuses the
+// new directory when they meet (package formation).
 //
-// Other errors match ErrConfig, ErrNotAsked, and ErrInitialised, ErrLocked or ErrForeignData when the
-// directory is in use. An interrupted Init can be repeated.
+// Other errors match ErrConfig, ErrNotAsked, and ErrInitialised, ErrLocked or ErrForeignData when
+// the directory is in use. An interrupted Init can be repeated.
 func Init(ctx context.Context, c Config) (err error) {
 	n, err := prepare(c, &logs{log: slog.New(slog.DiscardHandler)})
 	if err != nil {

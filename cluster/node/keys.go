@@ -92,8 +92,9 @@ func loadIdentity(c *Config) (*pki.Identity, error) {
 	return id, nil
 }
 
-// loadPolicy reads the policy and makes sure that it demands as many cosignatures as seal a checkpoint:
-// with fewer, a verifier accepts what this node does not; with more, no receipt of this cluster verifies.
+// loadPolicy reads the policy and makes sure that it demands as many cosignatures as seal a
+// checkpoint: with fewer, a verifier accepts what this node does not; with more, no receipt of this
+// cluster verifies.
 func loadPolicy(c *Config) (*tlog.Policy, error) {
 	policy, err := tlog.LoadPolicy(c.Policy)
 	if err != nil {

@@ -140,7 +140,8 @@ func (l *liar) alive() {
 	}
 }
 
-// append appends an entry, waits for its receipt and returns its index. The client verifies the receipt.
+// append appends an entry, waits for its receipt and returns its index. The client verifies the
+// receipt.
 func (l *liar) append(payload string) client.Appended {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), testWait)
@@ -153,8 +154,8 @@ func (l *liar) append(payload string) client.Appended {
 	return a
 }
 
-// unharmed demands that n1 and n2 run, that every entry is still there, and that a new one is appended and
-// sealed with a time that no lie has moved.
+// unharmed demands that n1 and n2 run, that every entry is still there, and that a new one is
+// appended and sealed with a time that no lie has moved.
 func (l *liar) unharmed(payloads ...string) {
 	l.t.Helper()
 	l.append(fmt.Sprint("after ", len(payloads), " entries"))
@@ -283,7 +284,8 @@ func (l *liar) PeerUp(uint64)                    {}
 func (l *liar) PeerDown(uint64, bool)            {}
 func (l *liar) Unreachable(uint64)               {}
 
-// followed waits until the liar has everything that is committed, and returns the term and the last index.
+// followed waits until the liar has everything that is committed, and returns the term and the last
+// index.
 func (l *liar) followed() (term, last uint64) {
 	l.t.Helper()
 	l.eventually("n3 follows", func() bool {
@@ -309,7 +311,8 @@ func (l *liar) elect() {
 		lastTerm := l.mu.log[last-1].GetTerm()
 		l.mu.Unlock()
 		won := false
-		// Asked again and again: were the question lost, n3 alone would be in this term, and hear no leader any more.
+		// Asked again and again: were the question lost, n3 alone would be in this term, and hear
+		// no leader any more.
 		for deadline := time.Now().Add(2 * time.Second); !won && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			l.lie(&raftpb.Message{Type: raftpb.MsgVote.Enum(), Term: &term, Index: &last, LogTerm: &lastTerm, Context: []byte("CampaignTransfer")})
 			l.mu.Lock()
@@ -402,7 +405,8 @@ func TestLiarFollows(t *testing.T) {
 	// and its follower refuse.
 	l.lie(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), Term: &term, Commit: &beyond})
 	l.refused("leader")
-	// Acknowledgements of what does not exist, and then confirmations. Only the leader looks at them.
+	// Acknowledgements of what does not exist, and then confirmations. Only the leader looks at
+	// them.
 	refusedAcks := func() float64 {
 		return l.metric("n1", "cairn_raft_refused_messages_total", `reason="ack"`) + l.metric("n2", "cairn_raft_refused_messages_total", `reason="ack"`)
 	}
@@ -420,7 +424,8 @@ func TestLiarFollows(t *testing.T) {
 			return refusedAcks() > former
 		})
 	}
-	// Sealing messages in the leader's place: requests and objections for sizes and roots that do not exist.
+	// Sealing messages in the leader's place: requests and objections for sizes and roots that do
+	// not exist.
 	for kind := range byte(8) {
 		for _, size := range []uint64{0, 1, last, beyond, huge} {
 			payload := binary.BigEndian.AppendUint64([]byte{1, kind}, size)
@@ -500,7 +505,8 @@ func TestLiarForks(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), testWait)
 	defer cancel()
-	// Appends go on. Whoever waits for a receipt waits in vain, however often the leader asks for signatures.
+	// Appends go on. Whoever waits for a receipt waits in vain, however often the leader asks for
+	// signatures.
 	if _, err := l.client.Append(ctx, client.Entry{Key: []byte("later"), Payload: []byte("later")}); err != nil {
 		t.Errorf("an append after the fork: %v", err)
 	}

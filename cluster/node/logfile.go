@@ -8,9 +8,9 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// logFile is a log that does not grow for ever: when it would exceed max bytes it becomes PATH.1, the
-// former PATH.1 becomes PATH.2, and so on up to PATH.keep. Standard error, if it was
-// the same file, follows, so that the last words of a crash are in the newest file.
+// logFile is a log that does not grow for ever: when it would exceed max bytes it becomes PATH.1,
+// the former PATH.1 becomes PATH.2, and so on up to PATH.keep. Standard error, if it was the same
+// file, follows, so that the last words of a crash are in the newest file.
 type logFile struct {
 	path string
 	max  int64

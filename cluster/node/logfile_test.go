@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestLogFileIsBounded: no file exceeds the bound, the newest lines are kept in order, and a file that was renamed
-// from outside is continued in a new one after reopen.
+// TestLogFileIsBounded: no file exceeds the bound, the newest lines are kept in order, and a file
+// that was renamed from outside is continued in a new one after reopen.
 func TestLogFileIsBounded(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
@@ -100,8 +100,8 @@ func TestLogFileThatIsThere(t *testing.T) {
 	}
 }
 
-// TestLogLevels: log_level and log_format decide what a node writes about itself; who was refused has its line at
-// every level, and successes only if they were asked for.
+// TestLogLevels: log_level and log_format decide what a node writes about itself; who was refused
+// has its line at every level, and successes only if they were asked for.
 func TestLogLevels(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {

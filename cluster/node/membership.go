@@ -30,9 +30,10 @@ type membership struct {
 	}
 }
 
-// topic is what the log says about a member at most once in remindInterval. The text of a refusal holds
-// what the member sent, which may differ each time; the kind of a refusal is one of a few errors of
-// package formation, or nil. A meeting that succeeds in between does not begin the topic anew.
+// topic is what the log says about a member at most once in remindInterval. The text of a refusal
+// holds what the member sent, which may differ each time; the kind of a refusal is one of a few
+// errors of package formation, or nil. A meeting that succeeds in between does not begin the topic
+// anew.
 type topic struct {
 	member uint64
 	kind   error

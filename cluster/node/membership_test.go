@@ -14,8 +14,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// TestRefusedMember: a refusal is logged once, not for each attempt, counted every time, shown in the
-// status and gone from it when the member comes with the directory that is remembered.
+// TestRefusedMember: a refusal is logged once, not for each attempt, counted every time, shown in
+// the status and gone from it when the member comes with the directory that is remembered.
 func TestRefusedMember(t *testing.T) {
 	var out bytes.Buffer
 	members := []formation.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}}
@@ -67,8 +67,8 @@ func TestRefusedMember(t *testing.T) {
 	}
 }
 
-// TestRefusedMemberFillsNoLog: a member that comes with another directory each time, and with the right one in between, has
-// one line a minute for each kind of refusal, with a count.
+// TestRefusedMemberFillsNoLog: a member that comes with another directory each time, and with the
+// right one in between, has one line a minute for each kind of refusal, with a count.
 func TestRefusedMemberFillsNoLog(t *testing.T) {
 	var out bytes.Buffer
 	n := &node{metrics: newMetrics(), log: slog.New(slog.NewTextHandler(&out, nil)), fatal: make(chan error, 1)}
@@ -120,7 +120,8 @@ func TestRefusedMemberFillsNoLog(t *testing.T) {
 	}
 }
 
-// TestMembersFile: a node that has lost its memory of the members, or has another one's, does not start.
+// TestMembersFile: a node that has lost its memory of the members, or has another one's, does not
+// start.
 func TestMembersFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
 	d, err := createDataDir(path)

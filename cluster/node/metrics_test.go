@@ -6,7 +6,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode"
 )
 
-// TestFiguresOfRaft: each figure shows its own number. A member that has committed more than it has applied shows both.
+// TestFiguresOfRaft: each figure shows its own number. A member that has committed more than it has
+// applied shows both.
 func TestFiguresOfRaft(t *testing.T) {
 	t.Parallel()
 	var status raftnode.Status

@@ -122,10 +122,10 @@ func (n *node) load() (err error) {
 	return errors.Wrap(n.channel.Validate(), "prepare authenticated channel")
 }
 
-// Run starts the node and blocks until ctx is cancelled or the node has to stop. SIGHUP makes it read again what reload
-// names; from the call of Run on the signal does not end the process.
-// It returns nil only after a clean stop, and an error that matches ErrConfig before
-// it has tried anything.
+// Run starts the node and blocks until ctx is cancelled or the node has to stop. SIGHUP makes it
+// read again what reload names; from the call of Run on the signal does not end the process. It
+// returns nil only after a clean stop, and an error that matches ErrConfig before it has tried
+// anything.
 func Run(ctx context.Context, c Config) error {
 	hangup := hangups()
 	n, err := prepare(c, nil)
@@ -336,8 +336,8 @@ func (n *node) finalMark() error {
 	return n.wal.Append([]wal.Record{{Group: group, Mark: mark}}, true)
 }
 
-// listeners are the addresses of a node; probe is nil without listen.probe. Each bounds the connections of
-// strangers.
+// listeners are the addresses of a node; probe is nil without listen.probe. Each bounds the
+// connections of strangers.
 type listeners struct{ api, peer, http, probe net.Listener }
 
 // bound puts the budgets for strangers in front of the listeners.

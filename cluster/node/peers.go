@@ -106,8 +106,8 @@ func (p *peerChannel) accept(ctx context.Context, raw net.Conn) (uint64, net.Con
 }
 
 // memberOf decides whether the owner of an authenticated certificate is another member of this
-// cluster: the certificate has the role peer, and its SPIFFE ID, which names the cluster, is that of
-// a member. Both directions use it.
+// cluster: the certificate has the role peer, and its SPIFFE ID, which names the cluster, is that
+// of a member. Both directions use it.
 func (p *peerChannel) memberOf(c *pki.Certificate) (uint64, error) {
 	if !c.Roles.Has(pki.RolePeer) {
 		return 0, noMember("%s lacks the role peer", c.ID)

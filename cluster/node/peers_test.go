@@ -97,8 +97,8 @@ func meet(t *testing.T, dialler, acceptor *peerChannel, to uint64) (dialled, acc
 	return dialled, <-verdict
 }
 
-// TestPeers: members of one cluster meet. Whoever is no member is refused by the side that can tell,
-// whichever side dialled.
+// TestPeers: members of one cluster meet. Whoever is no member is refused by the side that can
+// tell, whichever side dialled.
 func TestPeers(t *testing.T) {
 	w := newPeerWorld(t)
 	n1, n2 := w.node(ours, "n1", pki.RolePeer), w.node(ours, "n2", pki.RolePeer)

@@ -14,8 +14,8 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// TestPolicyAndQuorumAgree: a node refuses a policy that demands another number of cosignatures than it seals with,
-// whichever is larger.
+// TestPolicyAndQuorumAgree: a node refuses a policy that demands another number of cosignatures
+// than it seals with, whichever is larger.
 func TestPolicyAndQuorumAgree(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()

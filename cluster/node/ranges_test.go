@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// TestEveryNumberHasARange: a numeric field of Config without a row in the table of ranges is a fault.
+// TestEveryNumberHasARange: a numeric field of Config without a row in the table of ranges is a
+// fault.
 func TestEveryNumberHasARange(t *testing.T) {
 	t.Parallel()
 	keys := map[string]bool{}
@@ -51,8 +52,8 @@ func TestEveryNumberHasARange(t *testing.T) {
 	}
 }
 
-// TestNumbersOutOfRange puts, for every number, values outside its range into a file. LoadConfig names key,
-// value and range. A zero is a value as any other.
+// TestNumbersOutOfRange puts, for every number, values outside its range into a file. LoadConfig
+// names key, value and range. A zero is a value as any other.
 func TestNumbersOutOfRange(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "node.yaml")

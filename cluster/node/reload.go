@@ -22,9 +22,9 @@ func hangups() <-chan os.Signal {
 	return c
 }
 
-// reload reads again what may change while the node runs: certificates and their keys, trust anchors,
-// deny list, log level and access log; and it continues the log in a new file if the old one
-// was renamed. Everything is read before anything changes: an error leaves the node as it was.
+// reload reads again what may change while the node runs: certificates and their keys, trust
+// anchors, deny list, log level and access log; and it continues the log in a new file if the old
+// one was renamed. Everything is read before anything changes: an error leaves the node as it was.
 func (n *node) reload() {
 	if err := n.tryReload(); err != nil {
 		n.log.Error("nothing was reloaded", "reason", err.Error())
@@ -98,8 +98,8 @@ var reloadable = map[string]bool{
 	"keys.deny": true, "log_level": true, "access_log": true,
 }
 
-// needRestart names what has changed since the start and reload does not take over: keys of node.yaml, and the
-// content of the files of keys that sign.
+// needRestart names what has changed since the start and reload does not take over: keys of
+// node.yaml, and the content of the files of keys that sign.
 func (n *node) needRestart(next *Config) (keys []string) {
 	var changed func(a, b reflect.Value, at string)
 	changed = func(a, b reflect.Value, at string) {

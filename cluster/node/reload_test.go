@@ -14,7 +14,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// site is the directory of a cluster that was made and not started, and its node n1, which has read its files.
+// site is the directory of a cluster that was made and not started, and its node n1, which has read
+// its files.
 type site struct {
 	t       *testing.T
 	cluster *local.Cluster
@@ -100,7 +101,8 @@ func (s *site) authority() *pki.Authority {
 	return a
 }
 
-// identity gives n1 new keys: a certificate of one authority and the companion certificate of another one.
+// identity gives n1 new keys: a certificate of one authority and the companion certificate of
+// another one.
 func (s *site) identity(by, kemBy *pki.Authority, sig pqcrypto.SigParams, kem pqcrypto.KEMParams) {
 	s.t.Helper()
 	must := func(err error) {
@@ -134,7 +136,8 @@ func (s *site) identity(by, kemBy *pki.Authority, sig pqcrypto.SigParams, kem pq
 	}
 }
 
-// TestReloadIsAllOrNothing: one file that is wrong leaves everything as it was, however much beside it is new and right.
+// TestReloadIsAllOrNothing: one file that is wrong leaves everything as it was, however much beside
+// it is new and right.
 func TestReloadIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *node.Config) {
@@ -195,7 +198,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestReloadNamesWhatNeedsARestart: what a reload does not take over is named, key by key; what it takes over is not.
+// TestReloadNamesWhatNeedsARestart: what a reload does not take over is named, key by key; what it
+// takes over is not.
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(*node.Config) {})

@@ -94,8 +94,8 @@ func (s *services) run(what string, f func() error) {
 // that probes commonly wait: an answer tells more than none.
 const readyTimeout = 700 * time.Millisecond
 
-// ready says whether the node can serve: all members have met, it has a leader, and it can confirm a
-// read with a quorum. What is missing is said at once, instead of waited for.
+// ready says whether the node can serve: all members have met, it has a leader, and it can confirm
+// a read with a quorum. What is missing is said at once, instead of waited for.
 func (s *services) ready() error {
 	select {
 	case <-s.quit:

@@ -4,5 +4,6 @@ package node
 
 import "os"
 
-// redirectStderr does nothing: standard error stays with the file that the process was started with.
+// redirectStderr does nothing: standard error stays with the file that the process was started
+// with.
 func redirectStderr(*os.File) {}

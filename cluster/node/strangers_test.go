@@ -59,7 +59,8 @@ func (v *visitor) gone() bool { return v.Conn.(*fromConn).closed }
 
 func speak(v *visitor) { _, _ = v.Read(make([]byte, 1)) }
 
-// TestCrowd: a flood drives out its own connections: the silent ones first, and never one that is known.
+// TestCrowd: a flood drives out its own connections: the silent ones first, and never one that is
+// known.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	w := newCrowdWorld("api", budget{total: 8, each: 4})
@@ -111,8 +112,8 @@ func TestCrowdForgets(t *testing.T) {
 	}
 }
 
-// TestCrowdOrder: among the connections of one address the silent ones go first, then, where requests are served, those
-// that wait between two requests; of equals the oldest.
+// TestCrowdOrder: among the connections of one address the silent ones go first, then, where
+// requests are served, those that wait between two requests; of equals the oldest.
 func TestCrowdOrder(t *testing.T) {
 	t.Parallel()
 	for port, requests := range map[string]bool{"http": true, "probe": true, "api": false, "peer": false} {
@@ -145,8 +146,9 @@ func TestCrowdOrder(t *testing.T) {
 	}
 }
 
-// TestProvedPeerIsNoStranger: a handshake that succeeds takes the connection out of the crowd, one that fails does not. Only a
-// connection that has sent something has a line when it has to go; each is counted, by port.
+// TestProvedPeerIsNoStranger: a handshake that succeeds takes the connection out of the crowd, one
+// that fails does not. Only a connection that has sent something has a line when it has to go; each
+// is counted, by port.
 func TestProvedPeerIsNoStranger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -82,8 +82,8 @@ func (c *clocks) ahead() time.Duration {
 	return -o[len(o)/2]
 }
 
-// unfit says why this node is not to lead: the clocks of a majority of the voters are
-// known, each is more than MaxOffset away from this node's, and so is their median. While fewer are known,
+// unfit says why this node is not to lead: the clocks of a majority of the voters are known, each
+// is more than MaxOffset away from this node's, and so is their median. While fewer are known,
 // nobody can say whose clock is wrong, and the ceiling keeps the time in order.
 func (c *clocks) unfit() error {
 	far := 0

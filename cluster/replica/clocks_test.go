@@ -73,8 +73,8 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestVetBlocks: a block from the future is not stored, unless its time is one that this ledger has reached, or that
-// the ledgers of more members have reached than can lie.
+// TestVetBlocks: a block from the future is not stored, unless its time is one that this ledger has
+// reached, or that the ledgers of more members have reached than can lie.
 func TestVetBlocks(t *testing.T) {
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) int64 { return noon.Add(d).UnixMicro() }

@@ -2,13 +2,13 @@
 // blocks, with the ledger, which applies them, and with the sealer, which has the result cosigned.
 //
 // A Replica has no goroutine, no clock and no I/O besides the ledger's store: cluster/node runs it
-// with goroutines, once for each ledger, and jepsen/sim runs the same one with events, once for each
-// simulated node.
+// with goroutines, once for each ledger, and jepsen/sim runs the same one with events, once for
+// each simulated node.
 //
 // # Who owns what
 //
-// BuildBlock, Unfit and Vet run on the group's turns, Apply on its applies, Seal for one caller at a
-// time. Everything else is safe from anywhere and never waits.
+// BuildBlock, Unfit and Vet run on the group's turns, Apply on its applies, Seal for one caller at
+// a time. Everything else is safe from anywhere and never waits.
 package replica
 
 import (
@@ -42,8 +42,8 @@ type Raft interface {
 type Shell interface {
 	// WakeSealer asks for a call of Replica.Seal soon. Several before the call count as one.
 	WakeSealer()
-	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two histories
-	// were cosigned.
+	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two
+	// histories were cosigned.
 	Halt(err error, evidence *tlog.Contradiction)
 	// Sealed says that the ledger has a new sealed checkpoint.
 	Sealed(*ledger.Sealed)
@@ -59,7 +59,8 @@ type Config struct {
 	Log    *wal.Group // of this ledger
 	Shell  Shell
 	Clocks Clocks
-	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log hold.
+	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log
+	// hold.
 	Seal seal.Config
 }
 
@@ -73,13 +74,13 @@ type Replica struct {
 	state  atomic.Pointer[raftnode.State]
 	mail   mailbox
 
-	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a run.
-	// Owned by Apply.
+	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a
+	// run. Owned by Apply.
 	contradicted *ledger.Anchor
 	blocks       []ledger.Committed
 
-	// Owned by KeepMark: the newest mark that was handed to Raft, the newest that is certainly durable,
-	// and the one between them that is waited for.
+	// Owned by KeepMark: the newest mark that was handed to Raft, the newest that is certainly
+	// durable, and the one between them that is waited for.
 	marked, confirmed uint64
 	unconfirmed       unconfirmedMark
 
@@ -108,8 +109,8 @@ func New(c Config) (*Replica, error) {
 	return r, nil
 }
 
-// Bind tells the replica its group, which may have begun to call it, and begins to seal. Submit may be
-// called from then on.
+// Bind tells the replica its group, which may have begun to call it, and begins to seal. Submit may
+// be called from then on.
 func (r *Replica) Bind(raft Raft) {
 	r.sealing.Lock()
 	r.raft, r.sealing.open = raft, true
@@ -151,8 +152,8 @@ func (r *Replica) Submit(b ledger.Batch, done func(ledger.Result, error)) {
 }
 
 // BuildBlock encodes the waiting batches as one block. The ledger time that it stamps never goes
-// back: this leader has applied everything that was committed before its term, and remembers what it
-// has stamped.
+// back: this leader has applied everything that was committed before its term, and remembers what
+// it has stamped.
 func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 	batches := make([]ledger.Batch, len(reqs))
 	for i, q := range reqs {
@@ -161,8 +162,8 @@ func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 	return ledger.EncodeBlock(r.ledger.Anchor(), r.clocks.stamp(), batches)
 }
 
-// Apply applies committed blocks and answers the callers whose batches they carry. On an error nobody
-// is answered: Raft gives the requests to Fail.
+// Apply applies committed blocks and answers the callers whose batches they carry. On an error
+// nobody is answered: Raft gives the requests to Fail.
 func (r *Replica) Apply(run []raftnode.Committed) error {
 	r.blocks = r.blocks[:0]
 	for i := range run {

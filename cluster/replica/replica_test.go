@@ -95,8 +95,8 @@ func testBatch(payload string) ledger.Batch {
 	return ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte(payload)}}}
 }
 
-// TestAppliesAndSeals: batches that were submitted are applied in one run, each is answered once with its
-// own result, and the result is sealed once the promise is durable.
+// TestAppliesAndSeals: batches that were submitted are applied in one run, each is answered once
+// with its own result, and the result is sealed once the promise is durable.
 func TestAppliesAndSeals(t *testing.T) {
 	r := newTestReplica(t, newLog(t), memstore.New(memstore.Options{}))
 	b := benchOf(r)
@@ -148,8 +148,8 @@ func TestAppliesAndSeals(t *testing.T) {
 
 func (r *Replica) mustSize(q raftnode.Request) int { b := q.(*request).batch; return b.Size() }
 
-// TestFailedApplyAnswersOnce: when blocks cannot be applied, Raft fails their requests. An answer from
-// Apply as well would be the second one, for which a caller whose time was up has no room.
+// TestFailedApplyAnswersOnce: when blocks cannot be applied, Raft fails their requests. An answer
+// from Apply as well would be the second one, for which a caller whose time was up has no room.
 func TestFailedApplyAnswersOnce(t *testing.T) {
 	r := newTestReplica(t, newLog(t), memstore.New(memstore.Options{}))
 	b := benchOf(r)
@@ -180,9 +180,9 @@ func TestFailedApplyAnswersOnce(t *testing.T) {
 	}
 }
 
-// TestWhatHalts: a majority that contradicts the replica, a signature that it has forgotten and a promise
-// that cannot be written halt the replica. A promise that is not written because Raft has stopped must
-// not hide why it has. Nothing is done after a halt.
+// TestWhatHalts: a majority that contradicts the replica, a signature that it has forgotten and a
+// promise that cannot be written halt the replica. A promise that is not written because Raft has
+// stopped must not hide why it has. Nothing is done after a halt.
 func TestWhatHalts(t *testing.T) {
 	evidence := &tlog.Contradiction{Smaller: []byte("one\n"), Larger: []byte("two\n")}
 	broken := errors.New("input/output error")
@@ -246,8 +246,8 @@ func TestSealsBetweenBindAndStop(t *testing.T) {
 	}
 }
 
-// TestMailboxIsFair: a member can fill its own share of the mailbox, neither that of another member nor
-// the room for what this node tells itself, and only until the mailbox is emptied.
+// TestMailboxIsFair: a member can fill its own share of the mailbox, neither that of another member
+// nor the room for what this node tells itself, and only until the mailbox is emptied.
 func TestMailboxIsFair(t *testing.T) {
 	large := make([]byte, 1<<16)
 	var m mailbox

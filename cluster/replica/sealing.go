@@ -90,8 +90,8 @@ func (r *Replica) post(e seal.Event) {
 	r.shell.WakeSealer()
 }
 
-// Seal steps the sealer with what has happened and carries out what it wants. It returns when it has
-// to be called again without another wake, on the clock of Clocks.Now; false if not.
+// Seal steps the sealer with what has happened and carries out what it wants. It returns when it
+// has to be called again without another wake, on the clock of Clocks.Now; false if not.
 func (r *Replica) Seal() (due time.Time, ok bool) {
 	s := &r.sealing
 	s.Lock()
@@ -108,8 +108,8 @@ func (r *Replica) Seal() (due time.Time, ok bool) {
 	return s.machine.Deadline()
 }
 
-// carryOut does what the sealer wants, and reports whether the replica can go on. It never waits for
-// the network or the Raft log: what has become durable comes back as an event.
+// carryOut does what the sealer wants, and reports whether the replica can go on. It never waits
+// for the network or the Raft log: what has become durable comes back as an event.
 func (r *Replica) carryOut(effects []seal.Effect) (going bool) {
 	for _, effect := range effects {
 		switch e := effect.(type) {

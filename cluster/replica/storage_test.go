@@ -40,8 +40,8 @@ func appendEntries(t *testing.T, log *wal.Log, last uint64) {
 }
 
 // TestRaftLogThatLostOneEntry: a Raft log that was cut by a single entry which the ledger holds has
-// forgotten an acknowledgement, and so has one without members. No ledger is opened with such a log.
-// With a log that ends exactly where the ledger does the ledger is opened.
+// forgotten an acknowledgement, and so has one without members. No ledger is opened with such a
+// log. With a log that ends exactly where the ledger does the ledger is opened.
 func TestRaftLogThatLostOneEntry(t *testing.T) {
 	const applied = 5
 	store := memstore.New(memstore.Options{})
@@ -111,8 +111,8 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestMarkIsConfirmed: the ledger may delete what only a replay from before a mark would read once an
-// entry that was written behind the mark is applied, and not before: the mark was not synced.
+// TestMarkIsConfirmed: the ledger may delete what only a replay from before a mark would read once
+// an entry that was written behind the mark is applied, and not before: the mark was not synced.
 func TestMarkIsConfirmed(t *testing.T) {
 	log := newLog(t)
 	appendEntries(t, log, 3)

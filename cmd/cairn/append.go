@@ -231,7 +231,8 @@ func retryHint(key []byte) string {
 	return "repeat the command with --key " + shellWord(string(key)) + ": the entry is then in the ledger once, whatever happened"
 }
 
-// appendedEffect is what an acknowledged append has done; err is what came with the acknowledgement.
+// appendedEffect is what an acknowledged append has done; err is what came with the
+// acknowledgement.
 func appendedEffect(x client.Appended, e client.Entry, err error) effect {
 	key := newKeyJSON(e.Key)
 	text := fmt.Sprintf("entry %d is in the ledger", x.Index)

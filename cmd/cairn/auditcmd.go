@@ -116,7 +116,8 @@ func isURL(arg string) bool {
 	return strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://")
 }
 
-// openSource tells a URL from a directory. patience is how long an HTTP server may take for one file without progress.
+// openSource tells a URL from a directory. patience is how long an HTTP server may take for one
+// file without progress.
 func openSource(arg string, patience time.Duration) (audit.Source, func(), error) {
 	if isURL(arg) {
 		hc := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 32}}
@@ -308,8 +309,8 @@ func readAuditState(path string) (*auditState, error) {
 	return &s, nil
 }
 
-// writeAuditState remembers what was audited. Another audit may have come further meanwhile: an older
-// checkpoint never replaces a newer one.
+// writeAuditState remembers what was audited. Another audit may have come further meanwhile: an
+// older checkpoint never replaces a newer one.
 func writeAuditState(file *target, path string, r *audit.Report) error {
 	if file == nil || r.Note == nil {
 		return nil

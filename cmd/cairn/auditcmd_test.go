@@ -72,7 +72,8 @@ func newAuditWorld(t *testing.T) *auditWorld {
 	return w
 }
 
-// audit runs the command with the state file and returns its exit code and what it said on standard error.
+// audit runs the command with the state file and returns its exit code and what it said on standard
+// error.
 func (w *auditWorld) audit(args ...string) (code int, said string) {
 	w.t.Helper()
 	var errs bytes.Buffer
@@ -91,7 +92,8 @@ func (w *auditWorld) audited() uint64 {
 	return s.Size
 }
 
-// serve serves a copy; before each answer to a question for the checkpoint it asks for the number of such questions so far.
+// serve serves a copy; before each answer to a question for the checkpoint it asks for the number
+// of such questions so far.
 func (w *auditWorld) serve(dir func(asked int32) string) string {
 	var asked atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -105,8 +107,9 @@ func (w *auditWorld) serve(dir func(asked int32) string) string {
 	return srv.URL
 }
 
-// TestAuditWaitsForANode: a server that is behind what was audited before is waited for, up to --timeout. A directory does not
-// grow, so nobody waits for it. The state stays as it was when the source does not get there.
+// TestAuditWaitsForANode: a server that is behind what was audited before is waited for, up to
+// --timeout. A directory does not grow, so nobody waits for it. The state stays as it was when the
+// source does not get there.
 func TestAuditWaitsForANode(t *testing.T) {
 	t.Parallel()
 	w := newAuditWorld(t)

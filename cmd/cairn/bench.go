@@ -108,7 +108,8 @@ ledger for ever.`,
 	return cmd
 }
 
-// mayFill makes sure that whoever wants random entries in the profile's ledger has named that ledger.
+// mayFill makes sure that whoever wants random entries in the profile's ledger has named that
+// ledger.
 func (a *app) mayFill(origin string) error {
 	p, err := a.profile()
 	if err != nil {

@@ -312,8 +312,8 @@ func nodeError(dir string, err error) error {
 	return begun(dir, err)
 }
 
-// begun is classify for a command that has started or signalled processes: when its time is up that goes on, so
-// it is not without effect.
+// begun is classify for a command that has started or signalled processes: when its time is up that
+// goes on, so it is not without effect.
 func begun(dir string, err error) error {
 	f := classify(err)
 	if f.code == exitUnavailable {

@@ -33,8 +33,8 @@ var flagFree = map[string]bool{
 	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true,
 }
 
-// argumentValues are what the arguments of a command complete to, by the command's path. A command that
-// is not here takes files, or no argument.
+// argumentValues are what the arguments of a command complete to, by the command's path. A command
+// that is not here takes files, or no argument.
 func (a *app) argumentValues() map[string]func(*cobra.Command) []string {
 	nodes := func(cmd *cobra.Command) []string {
 		c, err := local.Open(cmd.Flag("dir").Value.String())

@@ -175,8 +175,8 @@ func clientCode(e *client.Error) (code int, next string) {
 	}
 }
 
-// notSealed returns the error of an append that is in the ledger, but was not sealed in time; nil if err is
-// another one. appended are the results that came with err.
+// notSealed returns the error of an append that is in the ledger, but was not sealed in time; nil
+// if err is another one. appended are the results that came with err.
 func notSealed(err error, appended ...client.Appended) error {
 	var called *client.Error
 	if !errors.As(err, &called) || called.Reason != client.ReasonNotSealed || len(appended) == 0 {

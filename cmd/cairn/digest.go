@@ -63,8 +63,8 @@ func digestFile(path string) (digest, error) {
 	return digestOf(f)
 }
 
-// digestInput computes the digest of a file, or of standard input for "-". The read of standard input
-// can be interrupted: it is then left behind, and ends with the process.
+// digestInput computes the digest of a file, or of standard input for "-". The read of standard
+// input can be interrupted: it is then left behind, and ends with the process.
 func (a *app) digestInput(ctx context.Context, name string) (digest, error) {
 	type result struct {
 		d   digest

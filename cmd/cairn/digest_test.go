@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestDigest: the text is the one that docs/formats.md shows, and no other spelling of it is a digest.
+// TestDigest: the text is the one that docs/formats.md shows, and no other spelling of it is a
+// digest.
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	d, err := digestOf(strings.NewReader("hello\n"))

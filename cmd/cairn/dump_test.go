@@ -11,7 +11,8 @@ import (
 	"github.com/cairnledger/cairn/ledger/memstore"
 )
 
-// TestVerifyMissesKeys: a ledger in which only the record of an idempotency key is gone is not called intact.
+// TestVerifyMissesKeys: a ledger in which only the record of an idempotency key is gone is not
+// called intact.
 func TestVerifyMissesKeys(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})

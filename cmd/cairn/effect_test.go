@@ -30,7 +30,8 @@ func (w *brokenWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestLostOutput: no command ends with 0 when its output was lost, whether or not it looks at the error.
+// TestLostOutput: no command ends with 0 when its output was lost, whether or not it looks at the
+// error.
 func TestLostOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -71,7 +72,8 @@ func TestLostOutput(t *testing.T) {
 	}
 }
 
-// TestEffect: whatever fails after an append, the error names index and key and says that the entry is in the ledger.
+// TestEffect: whatever fails after an append, the error names index and key and says that the entry
+// is in the ledger.
 func TestEffect(t *testing.T) {
 	t.Parallel()
 	e := appendedEffect(client.Appended{Index: 7}, client.Entry{Key: []byte("\xff")}, nil)

@@ -31,15 +31,15 @@ func settled(ctx context.Context, ask func() ([]nodeStatus, error)) ([]nodeStatu
 	}
 }
 
-// electing says that no node leads, though enough of them answer to elect one. A node may still name
-// the leader that has gone.
+// electing says that no node leads, though enough of them answer to elect one. A node may still
+// name the leader that has gone.
 func electing(all []nodeStatus) bool {
 	answers, leads := answering(all)
 	return !leads && answers > len(all)/2
 }
 
-// answering counts the nodes that answer. leads says that one of them leads, or that they follow one
-// that was not asked.
+// answering counts the nodes that answer. leads says that one of them leads, or that they follow
+// one that was not asked.
 func answering(all []nodeStatus) (answers int, leads bool) {
 	asked := map[string]bool{}
 	for _, s := range all {

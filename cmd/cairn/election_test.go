@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestElection: a status waits while nodes elect, and never prints followers of nobody without saying
-// so.
+// TestElection: a status waits while nodes elect, and never prints followers of nobody without
+// saying so.
 func TestElection(t *testing.T) {
 	t.Parallel()
 	dead := nodeStatus{Node: "n2"}

@@ -13,7 +13,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto"
 )
 
-// TestEvidence: the command names the key that signed both histories, and refuses a file that proves nothing.
+// TestEvidence: the command names the key that signed both histories, and refuses a file that
+// proves nothing.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
 	const origin = "example.org/ledger"

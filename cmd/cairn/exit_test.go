@@ -74,7 +74,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestClusterAdvice: the commands that an error of `cairn cluster` advises are about the cluster that the command was about.
+// TestClusterAdvice: the commands that an error of `cairn cluster` advises are about the cluster
+// that the command was about.
 func TestClusterAdvice(t *testing.T) {
 	t.Parallel()
 	for dir, flag := range map[string]string{".cairn": "", "c": " --dir c", "my clusters/a": " --dir 'my clusters/a'"} {
@@ -104,7 +105,8 @@ func TestClusterAdvice(t *testing.T) {
 	}
 }
 
-// TestNotSealed: only this reason, with the place of an entry that has no receipt yet, says that entries are in the ledger.
+// TestNotSealed: only this reason, with the place of an entry that has no receipt yet, says that
+// entries are in the ledger.
 func TestNotSealed(t *testing.T) {
 	t.Parallel()
 	late := &client.Error{Code: codes.Unavailable, Reason: client.ReasonNotSealed}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestFileSetInterrupted: wherever a run is cut off, the next one makes the set, unless it is complete already, which
-// then stays as it is.
+// TestFileSetInterrupted: wherever a run is cut off, the next one makes the set, unless it is
+// complete already, which then stays as it is.
 func TestFileSetInterrupted(t *testing.T) {
 	t.Parallel()
 	names := []string{"a.key", "a.crt", "a.kem"}

@@ -20,8 +20,9 @@ type logRange struct {
 // errLimit ends a log that printed as much as it was asked to.
 var errLimit = errors.New("limit reached")
 
-// printLog prints entries. A log that does not follow gives up when no entry has come for --timeout; one that
-// follows says whom it waits for, at the start and once in every silence of that length.
+// printLog prints entries. A log that does not follow gives up when no entry has come for
+// --timeout; one that follows says whom it waits for, at the start and once in every silence of
+// that length.
 func (a *app) printLog(ctx context.Context, c *client.Client, l logRange) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -14,8 +14,8 @@ var (
 	markPrefix = "\x00" + rand.Text()
 	anyMark    = regexp.MustCompile(markPrefix + ".")
 
-	// loose stands before a value that may be broken between any two characters: a payload or a key,
-	// which may have no blank and any length.
+	// loose stands before a value that may be broken between any two characters: a payload or a
+	// key, which may have no blank and any length.
 	loose = markPrefix + "l"
 
 	goodMark     = markPrefix + "g"

@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestEveryNumberHasARange: a flag that holds a number is defined with numberFlag, in every command.
+// TestEveryNumberHasARange: a flag that holds a number is defined with numberFlag, in every
+// command.
 func TestEveryNumberHasARange(t *testing.T) {
 	t.Parallel()
 	a := &app{streams: streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard}}

@@ -13,7 +13,8 @@ import (
 // screen. So a command cannot print a line that is too wide, except for a word that must stay
 // whole (a path, a hash), which then has a line of its own.
 //
-// Nothing that is hidden (see printable.go) enters a page: Write, hang, fields and tables escape it.
+// Nothing that is hidden (see printable.go) enters a page: Write, hang, fields and tables escape
+// it.
 //
 // A screen of unknown width, as behind a pipe, gets one line for each line that was written.
 type page struct {

@@ -13,7 +13,8 @@ func rendered(width int, text func(p *page)) string {
 	return p.String()
 }
 
-// TestPage: whatever is written, no line is wider than the screen, and nothing is lost or shortened.
+// TestPage: whatever is written, no line is wider than the screen, and nothing is lost or
+// shortened.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	hash := strings.Repeat("ab", 32)

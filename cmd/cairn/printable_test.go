@@ -117,8 +117,8 @@ func checkObject(t *testing.T, raw []byte, key, payload string) {
 	}
 }
 
-// TestPrintable: two different payloads, keys or names never print the same, and nothing hidden reaches a
-// terminal, in text and JSON, in results and messages.
+// TestPrintable: two different payloads, keys or names never print the same, and nothing hidden
+// reaches a terminal, in text and JSON, in results and messages.
 func TestPrintable(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -159,7 +159,8 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// TestErrorsOfServersLookLikeErrors: no error text can write a line that looks like advice of this program.
+// TestErrorsOfServersLookLikeErrors: no error text can write a line that looks like advice of this
+// program.
 func TestErrorsOfServersLookLikeErrors(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
@@ -169,7 +170,8 @@ func TestErrorsOfServersLookLikeErrors(t *testing.T) {
 	}
 }
 
-// TestMarshalLine: strings that are not UTF-8 keep their bytes, however deep they lie, and the value stays as it was.
+// TestMarshalLine: strings that are not UTF-8 keep their bytes, however deep they lie, and the
+// value stays as it was.
 func TestMarshalLine(t *testing.T) {
 	t.Parallel()
 	bad := "a\xffb"

@@ -63,8 +63,9 @@ func (p *progress) done() {
 	}
 }
 
-// meter measures entries that are appended from an input. The bar runs over the input's bytes, whose
-// number is known for a file, and shows per cent and the time left. The rate is that of the entries.
+// meter measures entries that are appended from an input. The bar runs over the input's bytes,
+// whose number is known for a file, and shows per cent and the time left. The rate is that of the
+// entries.
 type meter struct {
 	bar            *progress
 	begin          time.Time

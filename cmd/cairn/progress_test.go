@@ -12,8 +12,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// TestLinesProgress: where the size of the input is known the bar has per cent and the time left; always
-// entries and entries/s, and never more columns than the screen.
+// TestLinesProgress: where the size of the input is known the bar has per cent and the time left;
+// always entries and entries/s, and never more columns than the screen.
 func TestLinesProgress(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()

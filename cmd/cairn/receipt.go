@@ -96,8 +96,8 @@ type verdict struct {
 	Online        string `json:"online,omitempty"`
 }
 
-// quorumInfo says how many cosigned, and how many of how many the policy needs. Needed is 0 where the
-// policy's rule is not one number.
+// quorumInfo says how many cosigned, and how many of how many the policy needs. Needed is 0 where
+// the policy's rule is not one number.
 type quorumInfo struct {
 	Have   int `json:"have"`
 	Of     int `json:"of"`
@@ -129,8 +129,8 @@ func cosignedFields(q *quorumInfo, origin string, by []cosignerInfo) []string {
 	return pairs
 }
 
-// policyFingerprint is the SHA-256 of a policy's canonical text: two people with one fingerprint have
-// one policy, however their files are laid out.
+// policyFingerprint is the SHA-256 of a policy's canonical text: two people with one fingerprint
+// have one policy, however their files are laid out.
 func policyFingerprint(p *tlog.Policy) string {
 	sum := sha256.Sum256(p.Marshal())
 	return hex.EncodeToString(sum[:])

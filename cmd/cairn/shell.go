@@ -38,7 +38,8 @@ func shellWord(s string) string {
 	return b.String()
 }
 
-// advice writes a command to be pasted: words that are given as they are, each quoted if it must be.
+// advice writes a command to be pasted: words that are given as they are, each quoted if it must
+// be.
 func advice(words ...string) string {
 	for i, w := range words {
 		words[i] = shellWord(w)

@@ -81,7 +81,8 @@ func TestInterruptedWhileReading(t *testing.T) {
 	}
 }
 
-// TestInterruptedWhileFollowing: logs that are followed end as everything else does that is interrupted.
+// TestInterruptedWhileFollowing: logs that are followed end as everything else does that is
+// interrupted.
 func TestInterruptedWhileFollowing(t *testing.T) {
 	t.Parallel()
 	exe, err := exec.LookPath("cairn")

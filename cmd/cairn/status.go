@@ -31,8 +31,8 @@ type nodeStatus struct {
 	*figures
 	Root       string `json:"root,omitempty"`
 	SealedRoot string `json:"sealed_root,omitempty"`
-	// ComparedSize is the size at which the nodes' roots were compared, ComparedRoot this node's. Both
-	// are absent when this node was not compared.
+	// ComparedSize is the size at which the nodes' roots were compared, ComparedRoot this node's.
+	// Both are absent when this node was not compared.
 	ComparedSize uint64       `json:"compared_size,omitempty"`
 	ComparedRoot string       `json:"compared_root,omitempty"`
 	Differs      bool         `json:"differs,omitempty"`

@@ -11,8 +11,8 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 )
 
-// TestStatusOfANode: every figure of a node's answer is printed under its own name, as JSON and in the table. Every figure
-// has another value here.
+// TestStatusOfANode: every figure of a node's answer is printed under its own name, as JSON and in
+// the table. Every figure has another value here.
 func TestStatusOfANode(t *testing.T) {
 	t.Parallel()
 	started := time.Now().Add(-90 * time.Minute)

@@ -11,7 +11,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// TestTargets: a target that cannot be written is refused before anything is done, and leaves nothing behind.
+// TestTargets: a target that cannot be written is refused before anything is done, and leaves
+// nothing behind.
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

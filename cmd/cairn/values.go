@@ -9,8 +9,8 @@ import (
 
 // checkValues holds what a command line names to one rule: an empty value is a mistake. A shell
 // makes one of a variable that is not set, and a command that took it for "not given" would do
-// something else than it was asked for. The check looks at every flag and argument of every command,
-// so that no command can forget it.
+// something else than it was asked for. The check looks at every flag and argument of every
+// command, so that no command can forget it.
 func checkValues(cmd *cobra.Command, args []string) error {
 	if strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
 		return nil // the shell asks for words that begin with nothing

@@ -232,8 +232,8 @@ func (s *signalling) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestKeysOfLines: with --lines a key may have 108 bytes, because the number of the line is added. A longer one is
-// refused before anything is tried.
+// TestKeysOfLines: with --lines a key may have 108 bytes, because the number of the line is added.
+// A longer one is refused before anything is tried.
 func TestKeysOfLines(t *testing.T) {
 	t.Parallel()
 	profile, dir := downProfile(t)

@@ -24,8 +24,8 @@ var pairs = []struct {
 	{pqcrypto.MLDSA87, mldsa.MLDSA87()},
 }
 
-// For many seeds, messages and contexts: the same key, the same deterministic signature bit for bit, and each verifies what the other signed, hedged or not, and refuses
-// it with another context.
+// For many seeds, messages and contexts: the same key, the same deterministic signature bit for
+// bit, and each verifies what the other signed, hedged or not, and refuses it with another context.
 func TestFilippoAgrees(t *testing.T) {
 	const rounds = 40
 	for _, pair := range pairs {
@@ -167,7 +167,8 @@ func TestFilippoKeyEncodings(t *testing.T) {
 	}
 }
 
-// Every signature in an issued hierarchy verifies with the issuer's key as crypto/x509 and filippo.io/mldsa/x509 see them.
+// Every signature in an issued hierarchy verifies with the issuer's key as crypto/x509 and
+// filippo.io/mldsa/x509 see them.
 func TestFilippoVerifiesCertificates(t *testing.T) {
 	t.Parallel()
 	root, err := pki.NewRoot("root", "ledger.example", pqcrypto.MLDSA87, 10*time.Hour)

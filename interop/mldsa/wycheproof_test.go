@@ -135,7 +135,8 @@ func TestWycheproofSignSeed(t *testing.T) {
 						skipped++ // signs an external µ, which we don't offer
 						continue
 					case slices.Contains(c.Flags, "Randomized"):
-						// Its randomness cannot be chosen through our API; what it gives must verify.
+						// Its randomness cannot be chosen through our API; what it gives must
+						// verify.
 						if keyErr != nil || !kat.Verify(key.Public(), bytesOf(c.Ctx), bytesOf(c.Msg), bytesOf(c.Sig)) {
 							t.Errorf("test %d (%s, %v): does not verify", c.TcID, c.Comment, c.Flags)
 						}
@@ -215,7 +216,8 @@ func TestWycheproofEncapsulate(t *testing.T) {
 	}
 }
 
-// The expanded private key goes through the check of PKCS#8 files that hold both forms: they must load, and must not with a flipped bit.
+// The expanded private key goes through the check of PKCS#8 files that hold both forms: they must
+// load, and must not with a flipped bit.
 func TestWycheproofKeyGen(t *testing.T) {
 	for set, p := range kemSets {
 		t.Run(p.String(), func(t *testing.T) {

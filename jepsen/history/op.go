@@ -122,9 +122,11 @@ type Op struct {
 	Outcome Outcome
 	Reason  Reason
 
-	// Keyless: the entries of this append have no idempotency key; a retry of it would append again.
+	// Keyless: the entries of this append have no idempotency key; a retry of it would append
+	// again.
 	Keyless bool
-	// Retried: the client sent this append more than once, so that its entries may be duplicates of its own.
+	// Retried: the client sent this append more than once, so that its entries may be duplicates of
+	// its own.
 	Retried bool
 	// Conditional: Append only if the ledger has exactly Size entries.
 	Conditional bool

@@ -119,7 +119,8 @@ func (t *timeline) faults() chart {
 	return c
 }
 
-// limitLabel gives a label the room from a to b, and leaves it only its number, or nothing, when that is narrow.
+// limitLabel gives a label the room from a to b, and leaves it only its number, or nothing, when
+// that is narrow.
 func limitLabel(m *mark, a, b float64) {
 	m.Width = percent((b - a) / plotWidth)
 	switch {

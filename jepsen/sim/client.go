@@ -283,7 +283,8 @@ func (s *subscriber) subscribe() {
 	if p := w.nodes[node].proc; p != nil && p.running {
 		wt := &watcher{next: s.next}
 		wt.to = func(first uint64, leaves [][]byte) {
-			// A stream keeps its order: what comes out of it after a gap means that the connection broke.
+			// A stream keeps its order: what comes out of it after a gap means that the connection
+			// broke.
 			if serial != s.serial || first != s.next {
 				return
 			}

@@ -66,8 +66,8 @@ type inode struct {
 	size int
 	// dirty has, for every block written since the last sync, what the device holds of it.
 	dirty map[int][]byte
-	// lost has the same for every block whose write failed: the kernel has told of it once, takes the
-	// block for clean, and shows what the device does not hold until it is written again.
+	// lost has the same for every block whose write failed: the kernel has told of it once, takes
+	// the block for clean, and shows what the device does not hold until it is written again.
 	lost   map[int][]byte
 	synced int // length on the device
 	// confirmed: everything below is durable, and so is something that was written

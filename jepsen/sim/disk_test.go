@@ -186,8 +186,8 @@ func (d *disk) failing(f vfs.File) error {
 	return f.Sync()
 }
 
-// TestDiskForgetsWhatFailed: a sync that succeeds after one that failed has nothing to do; only what is written again is
-// durable then.
+// TestDiskForgetsWhatFailed: a sync that succeeds after one that failed has nothing to do; only
+// what is written again is durable then.
 func TestDiskForgetsWhatFailed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

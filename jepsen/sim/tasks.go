@@ -14,7 +14,8 @@ type task struct {
 	run func()
 	// mean is how long it takes on average until a task that was woken runs.
 	mean time.Duration
-	// woken: an event that runs the task is on its way, or the task is busy and runs again after that.
+	// woken: an event that runs the task is on its way, or the task is busy and runs again after
+	// that.
 	woken, busy bool
 	// over: the driver has said that there is nothing more to do.
 	over bool

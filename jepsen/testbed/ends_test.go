@@ -41,8 +41,8 @@ func standIns(t *testing.T, nodes int) *Testbed {
 	return bed
 }
 
-// TestUnaskedEnds: a process that ends by itself is noticed, although another one takes
-// its place before anybody looks; one that was told to end, or whose disk is harmed, is no surprise.
+// TestUnaskedEnds: a process that ends by itself is noticed, although another one takes its place
+// before anybody looks; one that was told to end, or whose disk is harmed, is no surprise.
 func TestUnaskedEnds(t *testing.T) {
 	bed := standIns(t, 4)
 	ctx := t.Context()

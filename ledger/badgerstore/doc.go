@@ -7,8 +7,8 @@
 // the log of a memtable at the first transaction that is not complete. Of a commit that survives a
 // power failure, large values may be lost, because the value log is a file of its own. Reading a
 // lost value is a ledger.ErrValueLost. When a power failure took a file of the value log together
-// with its name, Badger gives the file's number to the next one. A key may then read as the value of
-// the key that was written to the same place later. The ledger's values name their keys, so the
+// with its name, Badger gives the file's number to the next one. A key may then read as the value
+// of the key that was written to the same place later. The ledger's values name their keys, so the
 // ledger recognises that (ledger.Store).
 //
 // A clean Close makes everything durable. While the store is open, a token makes commits durable.

@@ -109,8 +109,8 @@ func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte, na
 	return s
 }
 
-// tryCopy copies what read returns for the files of a directory. It returns "" when the files of the
-// directory changed while it copied.
+// tryCopy copies what read returns for the files of a directory. It returns "" when the files of
+// the directory changed while it copied.
 func tryCopy(t *testing.T, dir string, read func(name string) (b []byte, ok bool, err error)) string {
 	t.Helper()
 	list := func() (names []string) {

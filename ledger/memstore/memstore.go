@@ -1,10 +1,11 @@
-// Package memstore is a ledger.Store in memory with explicit crashes, for tests and for the simulator: no goroutines,
-// no clock, no randomness of its own.
+// Package memstore is a ledger.Store in memory with explicit crashes, for tests and for the
+// simulator: no goroutines, no clock, no randomness of its own.
 //
-// It models what badgerstore promises and nothing more. Commits go to the active memtable; a full one is rotated
-// behind a queue and flushed when more than Options.MaxUnflushed wait (or by Flush). What is flushed survives
-// everything. PowerLoss drops a suffix of the commits of each memtable that is not flushed: the rotated ones leave a
-// hole in front of newer commits that survive. A mere process crash loses nothing: ProcessCrash.
+// It models what badgerstore promises and nothing more. Commits go to the active memtable; a full
+// one is rotated behind a queue and flushed when more than Options.MaxUnflushed wait (or by Flush).
+// What is flushed survives everything. PowerLoss drops a suffix of the commits of each memtable
+// that is not flushed: the rotated ones leave a hole in front of newer commits that survive. A mere
+// process crash loses nothing: ProcessCrash.
 package memstore
 
 import (
@@ -181,14 +182,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// ProcessCrash ends the store without flushing and returns the one that a new process finds: nothing is lost, but
-// nothing became durable either.
+// ProcessCrash ends the store without flushing and returns the one that a new process finds:
+// nothing is lost, but nothing became durable either.
 func (s *Store) ProcessCrash() *Store {
 	return s.PowerLoss(func(_, commits int) int { return commits })
 }
 
-// PowerLoss ends the store and returns the one that is found afterwards. Of each memtable that was not flushed, oldest
-// first, keep(i, n) says how many of its n commits survive; the last memtable is the active one.
+// PowerLoss ends the store and returns the one that is found afterwards. Of each memtable that was
+// not flushed, oldest first, keep(i, n) says how many of its n commits survive; the last memtable
+// is the active one.
 func (s *Store) PowerLoss(keep func(memtable, commits int) int) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()

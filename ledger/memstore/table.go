@@ -12,8 +12,9 @@ import (
 // table is a map of keys to their newest values that can be searched in order.
 type table struct {
 	values map[string]version
-	// order has the keys of each prefix of 9 bytes (group and kind), sorted unless dirty. Kinds whose keys come in
-	// order cost an append for each key, the others one sort at the first search.
+	// order has the keys of each prefix of 9 bytes (group and kind), sorted unless dirty. Kinds
+	// whose keys come in order cost an append for each key, the others one sort at the first
+	// search.
 	order map[string]*keyList
 }
 

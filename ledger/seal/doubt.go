@@ -12,10 +12,11 @@ import (
 
 // doubtState is how a replica finds out whether it is alone with its ledger.
 //
-// A block has no effect on a replica that does not have the root that the block's anchor names. Then either the
-// proposer lied or this replica has diverged, and neither the block nor a checkpoint that a majority has signed decides
-// which: a proposer can name the root that the ledger will have after its next block. So the replica asks the other
-// voters for their positions, and stops when a majority had another ledger at a raft index that this replica has applied.
+// A block has no effect on a replica that does not have the root that the block's anchor names.
+// Then either the proposer lied or this replica has diverged, and neither the block nor a
+// checkpoint that a majority has signed decides which: a proposer can name the root that the ledger
+// will have after its next block. So the replica asks the other voters for their positions, and
+// stops when a majority had another ledger at a raft index that this replica has applied.
 type doubtState struct {
 	// since is the raft index at which the doubt arose. Positions before it say nothing about it.
 	since uint64
@@ -67,7 +68,8 @@ func (s *Sealer) receivePosition(from uint64, m message) {
 	s.resolve()
 }
 
-// resolve ends the doubt once a majority has spoken, this replica's own voice among those who agree.
+// resolve ends the doubt once a majority has spoken, this replica's own voice among those who
+// agree.
 func (s *Sealer) resolve() {
 	agree, against := 1, 0
 	for _, id := range slices.Sorted(maps.Keys(s.doubts.answers)) {

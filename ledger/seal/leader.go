@@ -111,8 +111,8 @@ func (s *Sealer) start() {
 	s.request(s.leader.round)
 }
 
-// request asks every voter whose cosignature is missing. The size of a round stays: a voter whose disk
-// is slow is still making its promise for it.
+// request asks every voter whose cosignature is missing. The size of a round stays: a voter whose
+// disk is slow is still making its promise for it.
 func (s *Sealer) request(r *round) {
 	r.asked = s.now
 	for _, id := range s.otherVoters() {
@@ -128,7 +128,8 @@ func (s *Sealer) request(r *round) {
 	}
 }
 
-// countOwn counts this node's own cosignature, and sends it to the voters that were asked for theirs.
+// countOwn counts this node's own cosignature, and sends it to the voters that were asked for
+// theirs.
 func (s *Sealer) countOwn(req *request, sig tlog.Signature) {
 	if r := s.leader.round; r != nil && r.size == req.size && r.root == req.root {
 		s.back(r, sig)
@@ -136,8 +137,8 @@ func (s *Sealer) countOwn(req *request, sig tlog.Signature) {
 	}
 }
 
-// back sends this node's own cosignature to the voters of a round. They sign only what the requester
-// has signed.
+// back sends this node's own cosignature to the voters of a round. They sign only what the
+// requester has signed.
 func (s *Sealer) back(r *round, own tlog.Signature) {
 	for _, id := range s.otherVoters() {
 		if _, ok := r.sigs[id]; !ok {

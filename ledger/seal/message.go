@@ -21,8 +21,8 @@ const (
 	kindSealed      kind = 4 // note
 	kindAck         kind = 5 // size: has a sealed checkpoint of at least this size
 	kindObjection   kind = 6 // size, root: computed another root than it was to cosign, this one
-	// kindShown: size, root, proof, note. The note holds a checkpoint with one cosignature or more. The
-	// proof says which root the note's tree has at size; size 0 is no proof.
+	// kindShown: size, root, proof, note. The note holds a checkpoint with one cosignature or more.
+	// The proof says which root the note's tree has at size; size 0 is no proof.
 	kindShown    kind = 7
 	kindAsk      kind = 8 // nothing more: which position have you applied?
 	kindPosition kind = 9 // last, size, root: after raft index last the ledger has this size and root
@@ -45,7 +45,8 @@ type message struct {
 	data  []byte // signature or note
 }
 
-// marshal encodes the message: version, kind, the kind's fields; data, always last, goes to the end.
+// marshal encodes the message: version, kind, the kind's fields; data, always last, goes to the
+// end.
 func (m message) marshal() []byte {
 	b := make([]byte, 0, 2+8+merkle.HashSize+4+len(m.data))
 	b = append(b, messageVersion, byte(m.kind))

@@ -62,7 +62,8 @@ func TestOutvoted(t *testing.T) {
 			t.Errorf("%s: nodes %v were outvoted, want %v", name, got, s.want)
 		}
 	}
-	// Objections that do not count: to another size or by nobody with a vote, the same one again, and one that agrees.
+	// Objections that do not count: to another size or by nobody with a vote, the same one again,
+	// and one that agrees.
 	c := newCluster(t, 5)
 	c.step(1, Leader{true})
 	c.growAll(5)
@@ -86,8 +87,9 @@ func TestOutvoted(t *testing.T) {
 	}
 }
 
-// TestDoubt: a replica that gives no effect to blocks because of their anchor asks the others, and stops when a majority
-// had another ledger at a raft index that it has applied. What a lying proposer or one lying voter says stops nobody.
+// TestDoubt: a replica that gives no effect to blocks because of their anchor asks the others, and
+// stops when a majority had another ledger at a raft index that it has applied. What a lying
+// proposer or one lying voter says stops nobody.
 func TestDoubt(t *testing.T) {
 	t.Parallel()
 	at := func(from, index, size uint64, root merkle.Hash) Event {

@@ -14,21 +14,23 @@ import (
 type replicaState struct {
 	// durable is on disk: signatures for it may leave. Invariant: durable.size <= promised.size.
 	durable signed
-	// promised is what is being written. Nothing smaller is signed any more, and no other root for its size.
+	// promised is what is being written. Nothing smaller is signed any more, and no other root for
+	// its size.
 	promised signed
 	token    uint64 // of the newest Persist
 	// waiting is answered when promised becomes durable; nil when nothing is being written.
 	waiting *request
-	// requests are the newest ones of each voter that could not be answered yet: the size is not applied,
-	// or something is being written. One of each, so that no voter displaces another's.
+	// requests are the newest ones of each voter that could not be answered yet: the size is not
+	// applied, or something is being written. One of each, so that no voter displaces another's.
 	requests map[uint64]*request
-	// unbacked are the requests, by voter, for the durable promise whose requester's own cosignature is
-	// missing.
+	// unbacked are the requests, by voter, for the durable promise whose requester's own
+	// cosignature is missing.
 	unbacked map[uint64]*request
 	// backing is the last cosignature that each voter sent, the one on its own request among them.
 	backing map[uint64]*signedNote
-	// cosigned is the newest checkpoint that this voter signed: with the requester's cosignature, whose
-	// key therefore stands beside this voter's. Nil before the first signature of this process.
+	// cosigned is the newest checkpoint that this voter signed: with the requester's cosignature,
+	// whose key therefore stands beside this voter's. Nil before the first signature of this
+	// process.
 	cosigned *signedNote
 }
 
@@ -39,8 +41,8 @@ type request struct {
 	root merkle.Hash
 }
 
-// answerRequests answers what can be answered by now, smaller sizes first: after a larger one a smaller
-// one is refused.
+// answerRequests answers what can be answered by now, smaller sizes first: after a larger one a
+// smaller one is refused.
 func (s *Sealer) answerRequests() {
 	for s.replica.waiting == nil {
 		var next *request
@@ -83,7 +85,8 @@ func (s *Sealer) answer(r *request) {
 		s.replica.token++
 		s.emit(Persist{Token: s.replica.token, Data: s.replica.promised.marshal()})
 	case root != p.root:
-		// We signed another root for this size in an earlier life: our own past is wrong, or the disk is.
+		// We signed another root for this size in an earlier life: our own past is wrong, or the
+		// disk is.
 		s.problem(errors.Wrapf(ErrRootMismatch, "this node has promised root %s for size %d and now computes %s", p.root, p.size, root))
 	default:
 		s.cosign(r) // once more; waiting is nil, so it is durable
@@ -101,9 +104,9 @@ func (s *Sealer) persisted(token uint64) {
 	s.answerRequests()
 }
 
-// cosign signs what is durable and sends the signature to the requester, provided that the requester
-// has signed the same itself. So nobody can collect a cosignature without leaving the voter one that
-// names the collector's key.
+// cosign signs what is durable and sends the signature to the requester, provided that the
+// requester has signed the same itself. So nobody can collect a cosignature without leaving the
+// voter one that names the collector's key.
 func (s *Sealer) cosign(r *request) {
 	if d := s.replica.durable; d.size != r.size || d.root != r.root {
 		panic("seal: about to sign what is not durable")
@@ -137,8 +140,8 @@ func cosignatureMessage(cp tlog.Checkpoint, sig tlog.Signature) message {
 	return message{kind: kindCosignature, size: cp.Size, root: cp.Root, keyID: sig.KeyID, data: sig.Data}
 }
 
-// receiveCosignature takes a voter's cosignature: on the round that this node leads, on a request of
-// that voter which this one answers then, or too late for both.
+// receiveCosignature takes a voter's cosignature: on the round that this node leads, on a request
+// of that voter which this one answers then, or too late for both.
 func (s *Sealer) receiveCosignature(from uint64, m message) {
 	key := s.cfg.Voters[from]
 	if key == nil || from == s.cfg.Self || m.size == 0 {

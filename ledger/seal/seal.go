@@ -1,8 +1,10 @@
-// Package seal turns a growing ledger into sealed checkpoints: the leader asks the voters to cosign (size, root), each
-// voter signs what it computed itself, and with a quorum of cosignatures the checkpoint is sealed and sent to all.
+// Package seal turns a growing ledger into sealed checkpoints: the leader asks the voters to cosign
+// (size, root), each voter signs what it computed itself, and with a quorum of cosignatures the
+// checkpoint is sealed and sent to all.
 //
-// A Sealer is a pure state machine: no goroutines, no I/O, no clock, no locks. The node's shell and the simulator step
-// it with events and carry out the effects. Signing happens inside Step and costs about 0.25 ms.
+// A Sealer is a pure state machine: no goroutines, no I/O, no clock, no locks. The node's shell and
+// the simulator step it with events and carry out the effects. Signing happens inside Step and
+// costs about 0.25 ms.
 //
 // # What it guarantees
 //
@@ -24,8 +26,8 @@
 //
 // # What it assumes
 //
-// Payloads come from authenticated peers (package transport). Persisted data come back as Config.State. A voter that
-// lost its state is another voter and needs another key.
+// Payloads come from authenticated peers (package transport). Persisted data come back as
+// Config.State. A voter that lost its state is another voter and needs another key.
 package seal
 
 import (
@@ -65,21 +67,23 @@ type Config struct {
 	// ledger.Ledger.ConsistencyProof.
 	ConsistencyProof func(oldSize, newSize uint64) ([]merkle.Hash, error)
 
-	// Quorum is how many cosignatures seal: at least a majority of the voters, which is the default, and
-	// at most all.
+	// Quorum is how many cosignatures seal: at least a majority of the voters, which is the
+	// default, and at most all.
 	Quorum int
-	// Cadence is how long after the start of a seal the next one starts without anybody waiting for it.
+	// Cadence is how long after the start of a seal the next one starts without anybody waiting for
+	// it.
 	Cadence time.Duration
-	// MinInterval is how long after the start of a seal the next one starts at the earliest: it bounds the share of
-	// the machine that signing takes.
+	// MinInterval is how long after the start of a seal the next one starts at the earliest: it
+	// bounds the share of the machine that signing takes.
 	MinInterval time.Duration
-	// Timeout is when the voters that have not answered are asked again for the same seal. A slow disk
-	// therefore delays a seal and does not keep it from ending.
+	// Timeout is when the voters that have not answered are asked again for the same seal. A slow
+	// disk therefore delays a seal and does not keep it from ending.
 	Timeout time.Duration
-	// Resend is how often the newest sealed checkpoint is offered again to a node that has not acknowledged it.
+	// Resend is how often the newest sealed checkpoint is offered again to a node that has not
+	// acknowledged it.
 	Resend time.Duration
-	// Show is how often a voter shows another one what it sealed and cosigned, while there is something new, and how
-	// often a replica that doubts its ledger asks the others.
+	// Show is how often a voter shows another one what it sealed and cosigned, while there is
+	// something new, and how often a replica that doubts its ledger asks the others.
 	Show time.Duration
 
 	// State is the data of the last Persist that became durable, nil when there was none.
@@ -109,8 +113,8 @@ type (
 	Persisted struct{ Token uint64 }
 	// PeerUp says that a node has connected, perhaps after a restart.
 	PeerUp struct{ ID uint64 }
-	// Contradicted says that a committed block names a checkpoint as sealed that this replica's ledger does not have, so
-	// the block had no effect here.
+	// Contradicted says that a committed block names a checkpoint as sealed that this replica's
+	// ledger does not have, so the block had no effect here.
 	Contradicted struct{}
 	// Members says that voters and learners changed.
 	Members struct {
@@ -139,32 +143,36 @@ type (
 		To      uint64
 		Payload []byte
 	}
-	// Persist makes Data durable in place of the data before, then reports Persisted. If that fails the node stops.
+	// Persist makes Data durable in place of the data before, then reports Persisted. If that fails
+	// the node stops.
 	Persist struct {
 		Token uint64
 		Data  []byte
 	}
-	// Sealed is a new sealed checkpoint, verified and equal to this replica's own root: ledger.SetSealed.
+	// Sealed is a new sealed checkpoint, verified and equal to this replica's own root:
+	// ledger.SetSealed.
 	Sealed struct{ Checkpoint *ledger.Sealed }
-	// Outvoted says that a majority of the voters has another root (Theirs) for a size than this replica (Ours): the node
-	// must stop. Either this replica has diverged, or two trees were cosigned with stolen keys. Evidence proves the
-	// latter; it is nil when this replica has signed nothing that the majority contradicts.
+	// Outvoted says that a majority of the voters has another root (Theirs) for a size than this
+	// replica (Ours): the node must stop. Either this replica has diverged, or two trees were
+	// cosigned with stolen keys. Evidence proves the latter; it is nil when this replica has signed
+	// nothing that the majority contradicts.
 	Outvoted struct {
 		Size         uint64
 		Ours, Theirs merkle.Hash
 		Evidence     *tlog.Contradiction
 	}
-	// Contradiction says that keys of fewer voters than a majority, named in By, cosigned another root (Theirs) than
-	// this replica computed, or than they cosigned before (Ours). The Sealer goes on without them. To be logged,
-	// counted and kept, Evidence above all, which is nil as in Outvoted.
+	// Contradiction says that keys of fewer voters than a majority, named in By, cosigned another
+	// root (Theirs) than this replica computed, or than they cosigned before (Ours). The Sealer
+	// goes on without them. To be logged, counted and kept, Evidence above all, which is nil as in
+	// Outvoted.
 	Contradiction struct {
 		By           []string
 		Size         uint64
 		Ours, Theirs merkle.Hash
 		Evidence     *tlog.Contradiction
 	}
-	// Restored says that this node's own valid cosignature exists on a checkpoint that it does not know: above what it
-	// has promised (Promised), or with another root. The node must stop.
+	// Restored says that this node's own valid cosignature exists on a checkpoint that it does not
+	// know: above what it has promised (Promised), or with another root. The node must stop.
 	Restored struct {
 		Size     uint64
 		Root     merkle.Hash
@@ -202,8 +210,8 @@ func (Problem) effect()       {}
 var (
 	// ErrForged: a signature or message does not verify.
 	ErrForged = errors.New("message does not verify")
-	// ErrRootMismatch: another node has another root for a size. One of the two replicas has diverged: Outvoted says
-	// so to the one that is alone with its root.
+	// ErrRootMismatch: another node has another root for a size. One of the two replicas has
+	// diverged: Outvoted says so to the one that is alone with its root.
 	ErrRootMismatch = errors.New("root mismatch")
 	// ErrContradiction: checkpoints of two histories were cosigned.
 	ErrContradiction = errors.New("contradicting cosignatures")
@@ -270,8 +278,8 @@ func setDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
-// QuorumRange returns the smallest and the largest number of cosignatures that may be demanded of so
-// many voters: fewer than a majority could seal two trees without any stolen key.
+// QuorumRange returns the smallest and the largest number of cosignatures that may be demanded of
+// so many voters: fewer than a majority could seal two trees without any stolen key.
 func QuorumRange(voters int) (least, most int) { return voters/2 + 1, voters }
 
 func (s *Sealer) setMembers(voters map[uint64]*tlog.VerifierKey, learners []uint64) error {
@@ -290,8 +298,8 @@ func (s *Sealer) setMembers(voters map[uint64]*tlog.VerifierKey, learners []uint
 // majority is how many voters outvote a replica. It does not depend on the quorum.
 func (s *Sealer) majority() int { return len(s.cfg.Voters)/2 + 1 }
 
-// Step takes one event at a moment of the node's clock, and returns what to do. The clock may stand still or jump:
-// that costs at most a delay. The effects are valid until the next Step.
+// Step takes one event at a moment of the node's clock, and returns what to do. The clock may stand
+// still or jump: that costs at most a delay. The effects are valid until the next Step.
 func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 	s.now = now
 	clear(s.effects)
@@ -355,7 +363,8 @@ func (s *Sealer) membersChanged(e Members) {
 	s.leader.round = nil
 }
 
-// Newest returns the newest sealed checkpoint that this node knows and has verified against its own root, or nil.
+// Newest returns the newest sealed checkpoint that this node knows and has verified against its own
+// root, or nil.
 func (s *Sealer) Newest() *ledger.Sealed { return s.newest }
 
 func (s *Sealer) emit(e Effect) { s.effects = append(s.effects, e) }

@@ -271,8 +271,9 @@ func TestForgeries(t *testing.T) {
 	}
 }
 
-// TestRandomFaults loses, repeats and reorders messages, restarts nodes with writes in flight and has up to two leaders
-// at once, then heals everything and wants the whole ledger sealed. checkSent watches every signature.
+// TestRandomFaults loses, repeats and reorders messages, restarts nodes with writes in flight and
+// has up to two leaders at once, then heals everything and wants the whole ledger sealed. checkSent
+// watches every signature.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -377,8 +378,8 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// TestNoVoterDisplacesAnothersRequest: a voter that asks for sizes which do not exist, or for what it never signs itself,
-// does not keep the leader's request from its answer.
+// TestNoVoterDisplacesAnothersRequest: a voter that asks for sizes which do not exist, or for what
+// it never signs itself, does not keep the leader's request from its answer.
 func TestNoVoterDisplacesAnothersRequest(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -403,7 +404,8 @@ func TestNoVoterDisplacesAnothersRequest(t *testing.T) {
 	}
 }
 
-// TestSlowDisks: a seal ends on disks that need longer than Timeout, though the ledger grows all the time.
+// TestSlowDisks: a seal ends on disks that need longer than Timeout, though the ledger grows all
+// the time.
 func TestSlowDisks(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)

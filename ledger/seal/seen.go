@@ -14,17 +14,19 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// seenState is what this replica knows of the other voters' cosignatures, and what it has shown them.
+// seenState is what this replica knows of the other voters' cosignatures, and what it has shown
+// them.
 //
-// Why the newest checkpoints suffice. A replica only appends, so everything that it ever cosigned is a
-// prefix of its newest cosigned checkpoint. When two replicas show each other their newest ones, the
-// replica with the larger tree computes its own root for the smaller checkpoint. Equal roots: the one
-// tree is a prefix of the other, and so is every earlier checkpoint. Other roots: the two contradict.
+// Why the newest checkpoints suffice. A replica only appends, so everything that it ever cosigned
+// is a prefix of its newest cosigned checkpoint. When two replicas show each other their newest
+// ones, the replica with the larger tree computes its own root for the smaller checkpoint. Equal
+// roots: the one tree is a prefix of the other, and so is every earlier checkpoint. Other roots:
+// the two contradict.
 type seenState struct {
 	// newest is the largest checkpoint with a valid cosignature, by voter.
 	newest map[uint64]*signedNote
-	// against are the voters that cosigned a root that this replica's tree does not have. A majority of
-	// them stops this replica.
+	// against are the voters that cosigned a root that this replica's tree does not have. A
+	// majority of them stops this replica.
 	against map[uint64]bool
 	// twofaced are the voters that cosigned two roots for one size.
 	twofaced map[uint64]bool
@@ -59,8 +61,8 @@ func (s *seenState) init() {
 	s.shown = map[uint64]exhibit{}
 }
 
-// distrusts reports whether a voter's key has signed two histories, or another one than this replica's.
-// Its later signatures do not count here.
+// distrusts reports whether a voter's key has signed two histories, or another one than this
+// replica's. Its later signatures do not count here.
 func (s *seenState) distrusts(id uint64) bool { return s.against[id] || s.twofaced[id] }
 
 // signedNote is a checkpoint with cosignatures that verified, by voter.
@@ -83,8 +85,8 @@ func (n *signedNote) note() []byte {
 	return note.Marshal()
 }
 
-// verifyNote verifies every line of a note by a voter's key or the log's. One line that does not verify
-// makes the note worthless.
+// verifyNote verifies every line of a note by a voter's key or the log's. One line that does not
+// verify makes the note worthless.
 func (s *Sealer) verifyNote(raw []byte) (*signedNote, error) {
 	cp, parsed, err := tlog.ParseCheckpoint(raw)
 	if err != nil {
@@ -119,8 +121,8 @@ func (s *Sealer) verifyNote(raw []byte) (*signedNote, error) {
 	return n, nil
 }
 
-// receiveNote takes a checkpoint that another node sealed (kindSealed, which wants an acknowledgement)
-// or cosigned (kindShown).
+// receiveNote takes a checkpoint that another node sealed (kindSealed, which wants an
+// acknowledgement) or cosigned (kindShown).
 func (s *Sealer) receiveNote(from uint64, m message) {
 	ack := m.kind == kindSealed
 	if s.newest != nil && bytes.Equal(m.data, s.newest.Note) {
@@ -206,7 +208,8 @@ func (s *Sealer) observe(from uint64, n *signedNote, proof *message) bool {
 	return s.compare(from, n, proof)
 }
 
-// forgot reports whether this node's own valid signature on a checkpoint is one that it has no memory of.
+// forgot reports whether this node's own valid signature on a checkpoint is one that it has no
+// memory of.
 func (s *Sealer) forgot(cp tlog.Checkpoint) bool {
 	d := s.replica.durable
 	return cp.Size > d.size || cp.Size == d.size && cp.Root != d.root
@@ -246,9 +249,9 @@ func (s *Sealer) rootAt(size uint64) (merkle.Hash, error) {
 	return s.cfg.RootAt(size)
 }
 
-// contradicted counts the voters whose cosignatures are on another tree than this replica's. One voter,
-// or fewer than a majority, stops nobody: a stolen key must not end the cluster. A majority of keys, as
-// on every sealed checkpoint, does.
+// contradicted counts the voters whose cosignatures are on another tree than this replica's. One
+// voter, or fewer than a majority, stops nobody: a stolen key must not end the cluster. A majority
+// of keys, as on every sealed checkpoint, does.
 func (s *Sealer) contradicted(from uint64, n *signedNote, c Contradiction, proof *message) {
 	for _, id := range slices.Sorted(maps.Keys(n.sigs)) {
 		if !s.seen.against[id] {
@@ -271,9 +274,9 @@ func (s *Sealer) contradicted(from uint64, n *signedNote, c Contradiction, proof
 	}
 }
 
-// evidence puts the other side's note and one of this replica's together, and shows the latter to the
-// sender, who may be too small to see the contradiction without the proof in it. It returns nil when
-// this replica has signed and sealed nothing that is large enough.
+// evidence puts the other side's note and one of this replica's together, and shows the latter to
+// the sender, who may be too small to see the contradiction without the proof in it. It returns nil
+// when this replica has signed and sealed nothing that is large enough.
 func (s *Sealer) evidence(from uint64, n *signedNote, proof *message) *tlog.Contradiction {
 	if n.cp.Size > s.applied { // the sender proves the root at the size of what it was shown
 		shown := s.seen.shown[from]
@@ -329,8 +332,8 @@ func (s *Sealer) sealedNote() *signedNote {
 	return &signedNote{cp: s.checkpoint(s.newest.Size, s.newest.Root), sealed: true, raw: s.newest.Note}
 }
 
-// show shows the other voters what this one has sealed and cosigned: whenever something is new, at most
-// once in Config.Show to each, and at once when a voter connects.
+// show shows the other voters what this one has sealed and cosigned: whenever something is new, at
+// most once in Config.Show to each, and at once when a voter connects.
 func (s *Sealer) show() {
 	if s.cfg.Voters[s.cfg.Self] == nil {
 		return

@@ -62,8 +62,9 @@ func (c *cluster) show(from, to uint64, note []byte) {
 
 func keyName(id uint64) string { return testKeys()[id].Key().Name() }
 
-// TestTwoSealedTrees: the thief of one node's keys reaches the others at different times, during a partition, and gets
-// two trees sealed. When those others connect, all of them stop, and the evidence names the stolen key.
+// TestTwoSealedTrees: the thief of one node's keys reaches the others at different times, during a
+// partition, and gets two trees sealed. When those others connect, all of them stop, and the
+// evidence names the stolen key.
 func TestTwoSealedTrees(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
@@ -150,8 +151,8 @@ func TestTwoSealedTrees(t *testing.T) {
 	}
 }
 
-// TestOneStolenKeyStopsNobody: a checkpoint of another history that fewer keys than a majority signed is reported once,
-// with evidence. The ledger is sealed on, without that key.
+// TestOneStolenKeyStopsNobody: a checkpoint of another history that fewer keys than a majority
+// signed is reported once, with evidence. The ledger is sealed on, without that key.
 func TestOneStolenKeyStopsNobody(t *testing.T) {
 	t.Parallel()
 	other := &history{name: "X", fork: 5}
@@ -191,8 +192,8 @@ func TestOneStolenKeyStopsNobody(t *testing.T) {
 	}
 }
 
-// TestEquivocation: two valid signatures of one key for one size with different roots prove themselves, although this
-// replica knows neither tree.
+// TestEquivocation: two valid signatures of one key for one size with different roots prove
+// themselves, although this replica knows neither tree.
 func TestEquivocation(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -224,7 +225,8 @@ func TestEquivocation(t *testing.T) {
 	}
 }
 
-// TestNoSignatureWithoutTheRequesters: whoever wants a cosignature leaves his own, on the same size and root.
+// TestNoSignatureWithoutTheRequesters: whoever wants a cosignature leaves his own, on the same size
+// and root.
 func TestNoSignatureWithoutTheRequesters(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -251,7 +253,8 @@ func TestNoSignatureWithoutTheRequesters(t *testing.T) {
 	}
 }
 
-// TestRestored: a replica that is shown its own signature on something that it has not promised stops.
+// TestRestored: a replica that is shown its own signature on something that it has not promised
+// stops.
 func TestRestored(t *testing.T) {
 	t.Parallel()
 	other := &history{name: "X", fork: 5}
@@ -292,7 +295,8 @@ func TestRestored(t *testing.T) {
 			c.growAll(10)
 			c.settle()
 			c.wantSealed(10)
-			// Node 3 comes back from a copy of the time before: promise, sealed checkpoint and ledger.
+			// Node 3 comes back from a copy of the time before: promise, sealed checkpoint and
+			// ledger.
 			nd := c.nodes[3]
 			nd.disk, nd.sealed, nd.size = old, nil, 4
 			c.start(3)
@@ -312,7 +316,8 @@ func TestRestored(t *testing.T) {
 	}
 }
 
-// TestRestoredAtStart: the ledger's newest sealed checkpoint carries a signature that the promise does not cover.
+// TestRestoredAtStart: the ledger's newest sealed checkpoint carries a signature that the promise
+// does not cover.
 func TestRestoredAtStart(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -342,8 +347,8 @@ func TestRestoredAtStart(t *testing.T) {
 	}
 }
 
-// TestQuorum: a raised quorum seals with that many cosignatures, and a replica that has diverged learns it although
-// nothing is sealed without it.
+// TestQuorum: a raised quorum seals with that many cosignatures, and a replica that has diverged
+// learns it although nothing is sealed without it.
 func TestQuorum(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -391,7 +396,8 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-// TestFalseProof: a proof that does not verify is a forgery, and no evidence against the keys on the note.
+// TestFalseProof: a proof that does not verify is a forgery, and no evidence against the keys on
+// the note.
 func TestFalseProof(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -412,7 +418,8 @@ func TestFalseProof(t *testing.T) {
 	}
 }
 
-// TestNoRoundWithoutEnoughTrustedKeys: a leader that cannot reach the quorum with the keys that count asks nobody.
+// TestNoRoundWithoutEnoughTrustedKeys: a leader that cannot reach the quorum with the keys that
+// count asks nobody.
 func TestNoRoundWithoutEnoughTrustedKeys(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
@@ -430,7 +437,8 @@ func TestNoRoundWithoutEnoughTrustedKeys(t *testing.T) {
 	}
 }
 
-// TestShownIsBounded: nobody fills the memory of a replica with checkpoints, and what is known is not shown again.
+// TestShownIsBounded: nobody fills the memory of a replica with checkpoints, and what is known is
+// not shown again.
 func TestShownIsBounded(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)

@@ -21,9 +21,10 @@ const maxConsistencyHashes = 128
 // ErrNoContradiction: two notes that can both be true.
 var ErrNoContradiction = errors.New("the two checkpoints do not contradict each other")
 
-// A Contradiction is the evidence that two signed checkpoints of one ledger cannot both be true. It needs
-// nothing but the keys to be verified: the larger tree has, at the size of the smaller checkpoint, a root
-// that the smaller checkpoint does not have, and a consistency proof shows that root.
+// A Contradiction is the evidence that two signed checkpoints of one ledger cannot both be true. It
+// needs nothing but the keys to be verified: the larger tree has, at the size of the smaller
+// checkpoint, a root that the smaller checkpoint does not have, and a consistency proof shows that
+// root.
 type Contradiction struct {
 	// Smaller and Larger are signed notes with the checkpoints, whole. Their sizes may be equal.
 	Smaller, Larger []byte
@@ -35,8 +36,8 @@ type Contradiction struct {
 // VerifiedContradiction is what a contradiction proves under a policy.
 type VerifiedContradiction struct {
 	Smaller, Larger Checkpoint
-	// SmallerBy and LargerBy name the policy's cosigners whose lines verify, in the policy's order; Both
-	// are those in both, so that their keys signed two histories.
+	// SmallerBy and LargerBy name the policy's cosigners whose lines verify, in the policy's order;
+	// Both are those in both, so that their keys signed two histories.
 	SmallerBy, LargerBy, Both []string
 	// SmallerSealed and LargerSealed say whether the policy accepts the checkpoint.
 	SmallerSealed, LargerSealed bool
@@ -44,8 +45,8 @@ type VerifiedContradiction struct {
 
 const contradictionMagic = "cairn-contradiction v1"
 
-// Marshal returns the contradiction as text: comment lines, each with "# " in front, then root, proof, and
-// the two notes, each after a line with its length in bytes.
+// Marshal returns the contradiction as text: comment lines, each with "# " in front, then root,
+// proof, and the two notes, each after a line with its length in bytes.
 func (c *Contradiction) Marshal(comments ...string) []byte {
 	var b bytes.Buffer
 	for _, line := range comments {
@@ -138,9 +139,9 @@ func parseContradiction(rest string) (*Contradiction, error) {
 	return c, nil
 }
 
-// VerifyContradiction verifies that the two checkpoints contradict each other and that keys of the policy
-// signed both. It returns who signed what. Its errors match [ErrNoContradiction] when both can be true, and
-// [ErrBadSignature] or [ErrUnknownLog] when a note says nothing under this policy.
+// VerifyContradiction verifies that the two checkpoints contradict each other and that keys of the
+// policy signed both. It returns who signed what. Its errors match [ErrNoContradiction] when both
+// can be true, and [ErrBadSignature] or [ErrUnknownLog] when a note says nothing under this policy.
 func (p *Policy) VerifyContradiction(c *Contradiction) (*VerifiedContradiction, error) {
 	v, err := p.verifyContradiction(c)
 	return v, errors.Wrap(err, "verify contradiction")
@@ -172,8 +173,8 @@ func (p *Policy) verifyContradiction(c *Contradiction) (*VerifiedContradiction, 
 	return v, nil
 }
 
-// signers returns the policy's cosigners whose lines on the note verify, at least one. A line by a key of
-// the policy that does not verify makes the note worthless.
+// signers returns the policy's cosigners whose lines on the note verify, at least one. A line by a
+// key of the policy that does not verify makes the note worthless.
 func (p *Policy) signers(note []byte) (cp Checkpoint, by []string, sealed bool, err error) {
 	cp, n, err := ParseCheckpoint(note)
 	if err != nil {

@@ -74,7 +74,8 @@ func TestContradiction(t *testing.T) {
 	}
 }
 
-// TestNoContradiction: what can both be true, or what nobody signed, is no evidence against anybody.
+// TestNoContradiction: what can both be true, or what nobody signed, is no evidence against
+// anybody.
 func TestNoContradiction(t *testing.T) {
 	t.Parallel()
 	l := newTestLedger(t, 3)

@@ -123,8 +123,8 @@ func (p *Policy) Cosigners() []*VerifierKey {
 	return keys
 }
 
-// Threshold says how many cosigners the policy needs, and of how many. Where the quorum is a group of
-// groups, no single number says it, and needed is 0; of is then the number of all cosigners.
+// Threshold says how many cosigners the policy needs, and of how many. Where the quorum is a group
+// of groups, no single number says it, and needed is 0; of is then the number of all cosigners.
 func (p *Policy) Threshold() (needed, of int) {
 	if p.quorum == noQuorum {
 		return 0, 0

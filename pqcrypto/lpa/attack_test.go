@@ -28,7 +28,8 @@ func TestWrongServerIdentity(t *testing.T) {
 	})
 }
 
-// TestTerminatingMITM puts a TLS-terminating proxy, which forwards the frames unchanged, between an honest client and an honest server.
+// TestTerminatingMITM puts a TLS-terminating proxy, which forwards the frames unchanged, between an
+// honest client and an honest server.
 func TestTerminatingMITM(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {
@@ -63,8 +64,9 @@ func TestTerminatingMITM(t *testing.T) {
 	})
 }
 
-// TestRelayByMemberWithItsOwnCertificate lets the client dial a legitimate node n2, which opens the proof with its own key and passes the
-// client's chain and signature on to n1, resealed so that n1 can open it.
+// TestRelayByMemberWithItsOwnCertificate lets the client dial a legitimate node n2, which opens the
+// proof with its own key and passes the client's chain and signature on to n1, resealed so that n1
+// can open it.
 func TestRelayByMemberWithItsOwnCertificate(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {
@@ -131,7 +133,8 @@ func TestMemberAnswersForAnother(t *testing.T) {
 			t.Errorf("attacker: %v", err)
 			return stream
 		}
-		// It cannot open the proof, so all it can do is to guess: the keys that its own decapsulation gives.
+		// It cannot open the proof, so all it can do is to guess: the keys that its own
+		// decapsulation gives.
 		ct, _, _ := splitClientProof(w.suite, m2[frameHeader:])
 		ss, _ := w.n2.KEMKey.Decapsulate(ct)
 		keys, _ := newSchedule(w.suite, ekm, ss, n1.m1, ct)
@@ -205,7 +208,8 @@ func TestCiphertexts(t *testing.T) {
 	})
 }
 
-// TestSignaturesOfOtherKinds replaces sig_C by signatures that the same key made, or could have made, for something else.
+// TestSignaturesOfOtherKinds replaces sig_C by signatures that the same key made, or could have
+// made, for something else.
 func TestSignaturesOfOtherKinds(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// BenchmarkHandshake measures both ends together, outer TLS included, over loopback. The frames' sizes are reported beside it.
+// BenchmarkHandshake measures both ends together, outer TLS included, over loopback. The frames'
+// sizes are reported beside it.
 func BenchmarkHandshake(b *testing.B) {
 	for _, s := range []*Suite{Suite768, Suite1024} {
 		b.Run(s.String(), func(b *testing.B) {

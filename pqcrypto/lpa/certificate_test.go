@@ -73,7 +73,8 @@ func TestServerRefusesClientCertificates(t *testing.T) {
 					told, _ = h.serverFinished(m3).(*HandshakeError) // the type itself
 				}
 			}
-			// A key of another set makes a signature of another size; bring it to size, so that the certificate decides.
+			// A key of another set makes a signature of another size; bring it to size, so that the
+			// certificate decides.
 			evil.bend = func(h *clientHalf) {
 				sign := h.sign
 				h.sign = func(context string, m []byte) ([]byte, error) {
@@ -93,7 +94,8 @@ func TestServerRefusesClientCertificates(t *testing.T) {
 	}
 }
 
-// TestClientRefusesServerCertificates puts each bad pair of certificates into M1. The client must not answer.
+// TestClientRefusesServerCertificates puts each bad pair of certificates into M1. The client must
+// not answer.
 func TestClientRefusesServerCertificates(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -214,7 +216,8 @@ func TestDenyRefusesDuringTheHandshake(t *testing.T) {
 	}
 }
 
-// TestStrangerLearnsNothingFromDeny sends a member's certificate without its key: the answer must be about the signature.
+// TestStrangerLearnsNothingFromDeny sends a member's certificate without its key: the answer must
+// be about the signature.
 func TestStrangerLearnsNothingFromDeny(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -16,12 +16,14 @@ import (
 // DefaultHandshakeTimeout bounds a handshake when Config.HandshakeTimeout is zero.
 const DefaultHandshakeTimeout = 5 * time.Second
 
-// Config is one principal's side of the channel, for dialling and accepting. Fill it in before the first use. Afterwards only Reload
-// changes it. Do not copy it. All methods are safe for concurrent use.
+// Config is one principal's side of the channel, for dialling and accepting. Fill it in before the
+// first use. Afterwards only Reload changes it. Do not copy it. All methods are safe for concurrent
+// use.
 type Config struct {
 	// Suite fixes every algorithm. Required.
 	Suite *Suite
-	// Identity is this side's certificates and keys. The KEM half is required to accept, not to dial. Required.
+	// Identity is this side's certificates and keys. The KEM half is required to accept, not to
+	// dial. Required.
 	Identity *pki.Identity
 	// Roots are the trust anchors for the peers. Required.
 	Roots *pki.Pool
@@ -29,11 +31,13 @@ type Config struct {
 	Now func() time.Time
 	// HandshakeTimeout bounds one handshake, outer TLS included; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Deny refuses a peer whose certificate is otherwise good, because it is revoked or not a member; nil refuses nobody.
-	// It is asked during the handshake, about once a minute while the connection lives, and by Recheck. The dialling side asks it
-	// about both certificates of the server (Certificate.IsKEM tells them apart). It must be quick and safe for concurrent use.
+	// Deny refuses a peer whose certificate is otherwise good, because it is revoked or not a
+	// member; nil refuses nobody. It is asked during the handshake, about once a minute while the
+	// connection lives, and by Recheck. The dialling side asks it about both certificates of the
+	// server (Certificate.IsKEM tells them apart). It must be quick and safe for concurrent use.
 	Deny func(*pki.Certificate) error
-	// Observe, if set, is called with the outcome of every handshake, for metrics and logs. It must be quick and safe for concurrent use.
+	// Observe, if set, is called with the outcome of every handshake, for metrics and logs. It must
+	// be quick and safe for concurrent use.
 	Observe func(Event)
 
 	prepared atomic.Pointer[local]
@@ -65,8 +69,8 @@ type Event struct {
 	Raw      net.Conn // what Client or Server was called with
 	Suite    *Suite
 	Duration time.Duration
-	// Certificate is the peer's identity certificate as presented, nil if the handshake did not get that far. The peer has proved
-	// that it owns the certificate only where Peer says so.
+	// Certificate is the peer's identity certificate as presented, nil if the handshake did not get
+	// that far. The peer has proved that it owns the certificate only where Peer says so.
 	Certificate *pki.Certificate
 	// Err is the *HandshakeError of a failed handshake.
 	Err error
@@ -75,7 +79,8 @@ type Event struct {
 // Group returns the TLS group that the suite pins.
 func (e Event) Group() tls.CurveID { return e.Suite.group }
 
-// local is a Config's own side and its trust anchors, checked and encoded once. It is replaced as a whole.
+// local is a Config's own side and its trust anchors, checked and encoded once. It is replaced as a
+// whole.
 type local struct {
 	roots    *pki.Pool
 	identity *pki.Identity
@@ -83,8 +88,9 @@ type local struct {
 	m1       []byte   // the whole frame M1; nil without a KEM half
 }
 
-// Validate reports what makes the configuration unusable. Client and Server would fail with the same error and ReasonConfig; calling
-// it when a process starts gives the operator the message early.
+// Validate reports what makes the configuration unusable. Client and Server would fail with the
+// same error and ReasonConfig; calling it when a process starts gives the operator the message
+// early.
 func (c *Config) Validate() error {
 	_, err := c.prepare()
 	return err
@@ -104,8 +110,9 @@ func (c *Config) prepare() (*local, error) {
 	return l, nil
 }
 
-// Reload replaces identity and trust anchors. Handshakes that begin afterwards use the new ones. A live connection keeps the keys that
-// it was made with, and is closed by Recheck if its peer does not lead to the new trust anchors. On an error nothing has changed.
+// Reload replaces identity and trust anchors. Handshakes that begin afterwards use the new ones. A
+// live connection keeps the keys that it was made with, and is closed by Recheck if its peer does
+// not lead to the new trust anchors. On an error nothing has changed.
 func (c *Config) Reload(identity *pki.Identity, roots *pki.Pool) error {
 	l, err := c.checkLocal(identity, roots)
 	if err != nil {
@@ -171,7 +178,8 @@ func (c *Config) checkLocal(id *pki.Identity, roots *pki.Pool) (*local, error) {
 	return l, nil
 }
 
-// withoutRoot returns the DER of a chain up to, not including, a self-issued root: the peer must have that already.
+// withoutRoot returns the DER of a chain up to, not including, a self-issued root: the peer must
+// have that already.
 func withoutRoot(chain []*pki.Certificate) ([][]byte, error) {
 	var out [][]byte
 	for i, cert := range chain {
@@ -190,8 +198,9 @@ func withoutRoot(chain []*pki.Certificate) ([][]byte, error) {
 	return out, nil
 }
 
-// Recheck looks at the peer of every live connection: it closes those that Deny refuses now, and those that do not lead to the present
-// trust anchors. Call it after Reload, and when the membership or a revocation list has changed. It returns how many it closed.
+// Recheck looks at the peer of every live connection: it closes those that Deny refuses now, and
+// those that do not lead to the present trust anchors. Call it after Reload, and when the
+// membership or a revocation list has changed. It returns how many it closed.
 func (c *Config) Recheck() int {
 	closed := 0
 	for _, conn := range c.live.all() {

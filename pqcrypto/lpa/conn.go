@@ -10,12 +10,13 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// watchInterval is how often a live connection looks at the clock and at Deny. A timer for the whole remaining lifetime would miss
-// clock changes and suspended machines.
+// watchInterval is how often a live connection looks at the clock and at Deny. A timer for the
+// whole remaining lifetime would miss clock changes and suspended machines.
 const watchInterval = time.Minute
 
-// Conn is an authenticated, encrypted stream. It closes itself when the first of the certificates that the peer presented expires,
-// when Config.Deny refuses the peer later on, and when the peer's trust anchor goes (see Config.Recheck). All methods are safe for concurrent use as in net.Conn.
+// Conn is an authenticated, encrypted stream. It closes itself when the first of the certificates
+// that the peer presented expires, when Config.Deny refuses the peer later on, and when the peer's
+// trust anchor goes (see Config.Recheck). All methods are safe for concurrent use as in net.Conn.
 type Conn struct {
 	net.Conn // the outer TLS
 
@@ -40,28 +41,32 @@ func newConn(cfg *Config, raw net.Conn, stream *tls.Conn, peer remote, channelID
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cfg.live.add(c)
-	// The first look is at once: Recheck may have run after the handshake asked Deny and before the connection was in the set.
+	// The first look is at once: Recheck may have run after the handshake asked Deny and before the
+	// connection was in the set.
 	c.mu.timer = time.AfterFunc(0, c.watch)
 	return c
 }
 
-// Peer returns the identity certificate that the peer proved to own: on both sides the one with its SPIFFE ID and roles.
+// Peer returns the identity certificate that the peer proved to own: on both sides the one with its
+// SPIFFE ID and roles.
 func (c *Conn) Peer() *pki.Certificate { return c.peer.svid }
 
-// ChannelID returns a value that only the two ends of this connection know, unless they publish it. It is not a key: it may be
-// logged to match the two ends' logs.
+// ChannelID returns a value that only the two ends of this connection know, unless they publish it.
+// It is not a key: it may be logged to match the two ends' logs.
 func (c *Conn) ChannelID() [32]byte { return c.channelID }
 
 // Expires returns when the connection will close itself.
 func (c *Conn) Expires() time.Time { return c.peer.expires }
 
-// Read reads from the stream; after the connection closed itself the error is ErrPeerExpired, ErrPeerDenied or ErrPeerUntrusted.
+// Read reads from the stream; after the connection closed itself the error is ErrPeerExpired,
+// ErrPeerDenied or ErrPeerUntrusted.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	return n, c.explain(err)
 }
 
-// Write writes to the stream; after the connection closed itself the error is ErrPeerExpired, ErrPeerDenied or ErrPeerUntrusted.
+// Write writes to the stream; after the connection closed itself the error is ErrPeerExpired,
+// ErrPeerDenied or ErrPeerUntrusted.
 func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	return n, c.explain(err)

@@ -26,7 +26,8 @@ type AuthInfo struct {
 // AuthType returns "lpa1".
 func (AuthInfo) AuthType() string { return "lpa1" }
 
-// ValidateAuthority allows a per-call authority only if it maps to the identity that this connection's server proved.
+// ValidateAuthority allows a per-call authority only if it maps to the identity that this
+// connection's server proved.
 func (a AuthInfo) ValidateAuthority(authority string) error {
 	if a.server == nil || a.Peer == nil {
 		return errors.Newf("authority %q cannot be checked on this connection", authority)
@@ -60,9 +61,9 @@ type transportCredentials struct {
 	override string
 }
 
-// Credentials returns the channel as gRPC transport credentials, for grpc.WithTransportCredentials and grpc.Creds. server maps the
-// authority that a gRPC client dials ("host:port" as written in the target) to the identity that must answer there; a server may
-// pass nil.
+// Credentials returns the channel as gRPC transport credentials, for grpc.WithTransportCredentials
+// and grpc.Creds. server maps the authority that a gRPC client dials ("host:port" as written in the
+// target) to the identity that must answer there; a server may pass nil.
 func (c *Config) Credentials(server func(authority string) (pki.ID, bool)) credentials.TransportCredentials {
 	return &transportCredentials{cfg: c, server: server}
 }

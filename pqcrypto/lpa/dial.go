@@ -13,9 +13,10 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// Client authenticates both ends of a freshly dialled connection and returns the secure stream over it. server is the identity that
-// the other end must prove. The handshake is bounded by Config.HandshakeTimeout and by ctx; ctx does not matter afterwards. The
-// error is always a *HandshakeError, and raw is closed then. Deadlines set on raw are left alone.
+// Client authenticates both ends of a freshly dialled connection and returns the secure stream over
+// it. server is the identity that the other end must prove. The handshake is bounded by
+// Config.HandshakeTimeout and by ctx; ctx does not matter afterwards. The error is always a
+// *HandshakeError, and raw is closed then. Deadlines set on raw are left alone.
 func (c *Config) Client(ctx context.Context, raw net.Conn, server pki.ID) (*Conn, error) {
 	return c.run(ctx, raw, SideClient, func(l *local) (*Conn, error) {
 		stream, ekm, err := c.Suite.outerClient(raw)
@@ -45,8 +46,8 @@ func (c *Config) Client(ctx context.Context, raw net.Conn, server pki.ID) (*Conn
 	})
 }
 
-// Server authenticates both ends of a freshly accepted connection and returns the secure stream over it. The peer's identity and
-// roles are in Conn.Peer. Bounds and errors are those of Client.
+// Server authenticates both ends of a freshly accepted connection and returns the secure stream
+// over it. The peer's identity and roles are in Conn.Peer. Bounds and errors are those of Client.
 func (c *Config) Server(ctx context.Context, raw net.Conn) (*Conn, error) {
 	return c.run(ctx, raw, SideServer, func(l *local) (*Conn, error) {
 		if l.m1 == nil {
@@ -80,8 +81,9 @@ func (c *Config) Server(ctx context.Context, raw net.Conn) (*Conn, error) {
 	})
 }
 
-// run bounds a handshake in time, closes raw unless it succeeded, and reports the outcome. The bound works by closing raw, not by a
-// deadline on it, because the caller may have set one that must survive.
+// run bounds a handshake in time, closes raw unless it succeeded, and reports the outcome. The
+// bound works by closing raw, not by a deadline on it, because the caller may have set one that
+// must survive.
 func (c *Config) run(ctx context.Context, raw net.Conn, side Side, handshake func(*local) (*Conn, error)) (*Conn, error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.handshakeTimeout())
@@ -121,8 +123,8 @@ func (c *Config) run(ctx context.Context, raw net.Conn, side Side, handshake fun
 	return conn, nil
 }
 
-// failIO gives an error of the outer stream its reason: closed when the connection broke, timeout when a deadline of the caller's
-// passed, the given one otherwise.
+// failIO gives an error of the outer stream its reason: closed when the connection broke, timeout
+// when a deadline of the caller's passed, the given one otherwise.
 func failIO(reason string, err error) *HandshakeError {
 	if errors.IsAny(err, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE) {
 		reason = ReasonClosed

@@ -32,9 +32,11 @@ const (
 var (
 	// ErrPeerExpired is what reads and writes return after the peer's certificate expired.
 	ErrPeerExpired = errors.New("connection closed: the peer's certificate expired")
-	// ErrPeerDenied is what reads and writes return after the Deny hook refused the peer of a live connection.
+	// ErrPeerDenied is what reads and writes return after the Deny hook refused the peer of a live
+	// connection.
 	ErrPeerDenied = errors.New("connection closed: the peer is denied")
-	// ErrPeerUntrusted is what reads and writes return after Config.Reload took away the trust anchor of a live connection's peer.
+	// ErrPeerUntrusted is what reads and writes return after Config.Reload took away the trust
+	// anchor of a live connection's peer.
 	ErrPeerUntrusted = errors.New("connection closed: the peer's certificate does not lead to a trusted root")
 )
 
@@ -42,10 +44,12 @@ var (
 type HandshakeError struct {
 	// Reason is one of the Reason words.
 	Reason string
-	// Refusal is the server's reason when Reason is "refused": one of certificate, expired, suite, signature, denied.
+	// Refusal is the server's reason when Reason is "refused": one of certificate, expired, suite,
+	// signature, denied.
 	Refusal string
-	// Peer is the identity in the peer's certificate when the handshake got that far, else "". On the server it is authenticated only
-	// when Reason is "denied", on the client only when it is "refused".
+	// Peer is the identity in the peer's certificate when the handshake got that far, else "". On
+	// the server it is authenticated only when Reason is "denied", on the client only when it is
+	// "refused".
 	Peer pki.ID
 
 	cert *pki.Certificate // what the peer presented, nil if the handshake did not get that far
@@ -77,8 +81,8 @@ func (e *HandshakeError) Unwrap() error { return e.err }
 // Timeout says whether the handshake ran out of time, as net.Error demands.
 func (e *HandshakeError) Timeout() bool { return e.Reason == ReasonTimeout }
 
-// Temporary says whether the same handshake may succeed later without anybody changing a certificate or a configuration. gRPC
-// looks at it to choose between backing off and giving up.
+// Temporary says whether the same handshake may succeed later without anybody changing a
+// certificate or a configuration. gRPC looks at it to choose between backing off and giving up.
 func (e *HandshakeError) Temporary() bool {
 	switch e.Reason {
 	case ReasonTimeout, ReasonCanceled, ReasonClosed:

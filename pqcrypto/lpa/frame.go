@@ -16,14 +16,16 @@ const (
 const (
 	// frameHeader is the size of type(1) ‖ length(3, big endian).
 	frameHeader = 4
-	// maxIdentityFrame, maxProofFrame and maxFinishedFrame bound the bodies of M1, M2 and M3 in bytes.
+	// maxIdentityFrame, maxProofFrame and maxFinishedFrame bound the bodies of M1, M2 and M3 in
+	// bytes.
 	maxIdentityFrame = 32 << 10
 	maxProofFrame    = 32 << 10
 	maxFinishedFrame = 1 << 10
 )
 
-// readFrame reads one frame of the wanted type and returns it whole, header included, because the transcript covers the header.
-// It reads not one byte beyond the frame: what follows belongs to the application.
+// readFrame reads one frame of the wanted type and returns it whole, header included, because the
+// transcript covers the header. It reads not one byte beyond the frame: what follows belongs to the
+// application.
 func readFrame(r io.Reader, want byte, maxBody int) ([]byte, error) {
 	var header [frameHeader]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {

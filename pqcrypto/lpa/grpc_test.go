@@ -129,8 +129,8 @@ func TestGRPCRefusals(t *testing.T) {
 	}
 }
 
-// TestExtraFrameReachesNoService sends an extra frame where HTTP/2 should begin. To the channel these are application bytes of an authenticated
-// client; nothing may come of them.
+// TestExtraFrameReachesNoService sends an extra frame where HTTP/2 should begin. To the channel
+// these are application bytes of an authenticated client; nothing may come of them.
 func TestExtraFrameReachesNoService(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -11,8 +11,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// The two halves of the handshake are stepped with whole frames and do no I/O of their own: no socket, no clock, no deadline.
-// Client and Server in dial.go feed them.
+// The two halves of the handshake are stepped with whole frames and do no I/O of their own: no
+// socket, no clock, no deadline. Client and Server in dial.go feed them.
 
 // remote is what a half knows about its peer once it believed it.
 type remote struct {
@@ -86,7 +86,8 @@ func (h *clientHalf) serverIdentity(m1 []byte) (m2 []byte, err error) {
 	return h.m2, err
 }
 
-// checkServer decides whether M1 names the server that was dialled, and returns the key to encapsulate to.
+// checkServer decides whether M1 names the server that was dialled, and returns the key to
+// encapsulate to.
 func (h *clientHalf) checkServer(msg *serverIdentity) (*pqcrypto.EncapsulationKey, error) {
 	svid, err := h.local.roots.VerifyIdentity(msg.chain(msg.svid), h.now)
 	if err != nil {
@@ -155,8 +156,9 @@ type serverHalf struct {
 	peer remote
 }
 
-// clientProof checks M2 and answers with M3. With an error there may still be an M3: the authenticated refusal, to be sent
-// before the connection is closed. There is none when the proof does not open, because then no secret is shared with anybody.
+// clientProof checks M2 and answers with M3. With an error there may still be an M3: the
+// authenticated refusal, to be sent before the connection is closed. There is none when the proof
+// does not open, because then no secret is shared with anybody.
 func (h *serverHalf) clientProof(m2 []byte) (m3 []byte, err error) {
 	ct, sealed, err := splitClientProof(h.cfg.Suite, m2[frameHeader:])
 	if err != nil {
@@ -169,8 +171,9 @@ func (h *serverHalf) clientProof(m2 []byte) (m3 []byte, err error) {
 	if h.keys, err = newSchedule(h.cfg.Suite, h.ekm, ss, h.local.m1, ct); err != nil {
 		return nil, fail(ReasonConfig, err)
 	}
-	// A relayed, replayed or intercepted proof ends here, before any signature is looked at: ML-KEM rejects implicitly, so a
-	// foreign ciphertext gives another secret, and a foreign connection gives another exporter.
+	// A relayed, replayed or intercepted proof ends here, before any signature is looked at: ML-KEM
+	// rejects implicitly, so a foreign ciphertext gives another secret, and a foreign connection
+	// gives another exporter.
 	plaintext, err := h.keys.open(sealed)
 	if err != nil {
 		return nil, fail(ReasonProof, errors.Wrap(err, "open the client's proof"))
@@ -198,8 +201,9 @@ func (h *serverHalf) clientProof(m2 []byte) (m3 []byte, err error) {
 	return m3, nil
 }
 
-// checkClient decides whether the proof's owner may in. The signature is verified before Deny is asked, so that only the holder of
-// a key learns what this server thinks of it. That the identity has a role is part of its certificate's profile (package pki).
+// checkClient decides whether the proof's owner may in. The signature is verified before Deny is
+// asked, so that only the holder of a key learns what this server thinks of it. That the identity
+// has a role is part of its certificate's profile (package pki).
 func (h *serverHalf) checkClient(proof *clientProof) *HandshakeError {
 	svid, err := h.local.roots.VerifyIdentity(proof.chain, h.now)
 	if err != nil {
@@ -228,7 +232,8 @@ func (h *serverHalf) checkClient(proof *clientProof) *HandshakeError {
 	return nil
 }
 
-// failVerify gives a refusal of package pki its reason. leaf is the certificate that the refusal is about: it is kept for logs.
+// failVerify gives a refusal of package pki its reason. leaf is the certificate that the refusal is
+// about: it is kept for logs.
 func failVerify(err error, leaf []byte) *HandshakeError {
 	reason := ReasonCertificate
 	switch pki.ReasonOf(err) {

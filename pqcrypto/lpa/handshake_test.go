@@ -162,7 +162,8 @@ func TestObserveSeesEveryOutcome(t *testing.T) {
 
 func TestReasonWordsAreStable(t *testing.T) {
 	t.Parallel()
-	// Metrics and alerts of operators match on these words: adding one is fine, changing one is not.
+	// Metrics and alerts of operators match on these words: adding one is fine, changing one is
+	// not.
 	for got, want := range map[string]string{
 		ReasonConfig: "config", ReasonTimeout: "timeout", ReasonCanceled: "canceled", ReasonClosed: "closed", ReasonTLS: "tls",
 		ReasonDowngrade: "downgrade", ReasonFrame: "frame", ReasonCertificate: "certificate", ReasonExpired: "expired",

@@ -13,10 +13,12 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// appBytes is what every attacker sends right behind its frames. No test may see a victim accept it.
+// appBytes is what every attacker sends right behind its frames. No test may see a victim accept
+// it.
 const appBytes = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// tcpPair returns the two ends of a loopback connection. Both carry a deadline that only a hung test reaches.
+// tcpPair returns the two ends of a loopback connection. Both carry a deadline that only a hung
+// test reaches.
 func tcpPair(t testing.TB) (dialled, accepted net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +58,8 @@ func shake(t testing.TB, client *Config, name pki.ID, server *Config) (cc, sc *C
 	return cc, sc, cerr, serr
 }
 
-// wantReason checks that err is a *HandshakeError itself, as gRPC needs it, with one of the reasons.
+// wantReason checks that err is a *HandshakeError itself, as gRPC needs it, with one of the
+// reasons.
 func wantReason(t testing.TB, err error, reasons ...string) *HandshakeError {
 	t.Helper()
 	h, ok := err.(*HandshakeError) // gRPC asserts the type of the outermost error
@@ -72,8 +75,8 @@ func wantReason(t testing.TB, err error, reasons ...string) *HandshakeError {
 	return nil
 }
 
-// attackServer lets an attacker talk to a server and returns how the server failed. It fails the test if the server accepts, and if
-// the attacker's end is still open afterwards.
+// attackServer lets an attacker talk to a server and returns how the server failed. It fails the
+// test if the server accepts, and if the attacker's end is still open afterwards.
 func attackServer(t testing.TB, server *Config, attack func(raw net.Conn)) error {
 	t.Helper()
 	craw, sraw := tcpPair(t)
@@ -98,8 +101,8 @@ func attackServer(t testing.TB, server *Config, attack func(raw net.Conn)) error
 	return err
 }
 
-// attackClient lets an attacker play the server and returns how the client failed. attack returns the stream from which the client's
-// application bytes would come, nil if it never got one.
+// attackClient lets an attacker play the server and returns how the client failed. attack returns
+// the stream from which the client's application bytes would come, nil if it never got one.
 func attackClient(t testing.TB, client *Config, name pki.ID, attack func(raw net.Conn) *tls.Conn) error {
 	t.Helper()
 	craw, sraw := tcpPair(t)
@@ -141,7 +144,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// evilClient speaks LPA/1 from the client's side with some steps replaced. Nil hooks are the honest steps.
+// evilClient speaks LPA/1 from the client's side with some steps replaced. Nil hooks are the honest
+// steps.
 type evilClient struct {
 	cfg    *Config
 	local  *local // nil: the configuration's own, after its checks
@@ -197,7 +201,8 @@ func (e *evilClient) inside(t testing.TB, stream *tls.Conn, ekm []byte) {
 	}
 }
 
-// evilServer speaks LPA/1 from the server's side with some steps replaced. Nil hooks are the honest steps.
+// evilServer speaks LPA/1 from the server's side with some steps replaced. Nil hooks are the honest
+// steps.
 type evilServer struct {
 	cfg *Config
 	m1  func(m1 []byte) []byte

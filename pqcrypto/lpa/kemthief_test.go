@@ -35,9 +35,10 @@ func (w *wiretap) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// TestThiefOfKEMKey holds a node's ML-KEM key and its public certificates, and no other key of the node's. The thief can
-// pose as that server. He cannot pose as the node where it is the client, nor read what was recorded: the handshake
-// that the stolen key takes part in is itself inside TLS, whose keys do not depend on the stolen key.
+// TestThiefOfKEMKey holds a node's ML-KEM key and its public certificates, and no other key of the
+// node's. The thief can pose as that server. He cannot pose as the node where it is the client, nor
+// read what was recorded: the handshake that the stolen key takes part in is itself inside TLS,
+// whose keys do not depend on the stolen key.
 func TestThiefOfKEMKey(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {

@@ -41,7 +41,8 @@ func TestConnClosesWhenThePeerExpires(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			// A loaded machine may need more time for the handshake than the certificate has left; then it gets more.
+			// A loaded machine may need more time for the handshake than the certificate has left;
+			// then it gets more.
 			var cc, sc *Conn
 			var watching *Config
 			for left := 400 * time.Millisecond; cc == nil || sc == nil; left *= 3 {
@@ -127,8 +128,9 @@ func TestRecheckCutsRemovedMembers(t *testing.T) {
 	}
 }
 
-// TestDenyBetweenHandshakeAndFirstLook changes membership in the moment in which the handshake has asked Deny already and the connection is not
-// listed yet: the first look must find it without a Recheck.
+// TestDenyBetweenHandshakeAndFirstLook changes membership in the moment in which the handshake has
+// asked Deny already and the connection is not listed yet: the first look must find it without a
+// Recheck.
 func TestDenyBetweenHandshakeAndFirstLook(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -149,7 +151,8 @@ func TestDenyBetweenHandshakeAndFirstLook(t *testing.T) {
 	}
 }
 
-// TestTwoThousandBadHandshakes checks that strangers cost neither memory nor goroutines after they are gone, and that a good client still gets in.
+// TestTwoThousandBadHandshakes checks that strangers cost neither memory nor goroutines after they
+// are gone, and that a good client still gets in.
 func TestTwoThousandBadHandshakes(t *testing.T) {
 	w := worldOf(Suite768)
 	server := w.config(w.n1)

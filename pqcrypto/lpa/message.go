@@ -6,7 +6,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// maxIssuers is how many authorities may stand between a leaf and its root, which itself is never sent.
+// maxIssuers is how many authorities may stand between a leaf and its root, which itself is never
+// sent.
 const maxIssuers = pki.MaxChain - 2
 
 // status is the verdict of M3. It is authenticated by the MAC, so a client can believe a refusal.
@@ -32,8 +33,8 @@ var statusReasons = [statusEnd]string{
 	statusDenied:      ReasonDenied,
 }
 
-// statusOf returns the status that tells a client about a refusal with the given reason; ok is false for reasons that are never
-// told, because nothing authenticated has happened yet.
+// statusOf returns the status that tells a client about a refusal with the given reason; ok is
+// false for reasons that are never told, because nothing authenticated has happened yet.
 func statusOf(reason string) (s status, ok bool) {
 	for s := statusAccepted + 1; s < statusEnd; s++ {
 		if statusReasons[s] == reason {
@@ -53,7 +54,8 @@ func appendCertificates(dst []byte, certs [][]byte) []byte {
 	return dst
 }
 
-// parseCertificates decodes between minimum and maximum certificates and returns what follows them. The results alias b.
+// parseCertificates decodes between minimum and maximum certificates and returns what follows them.
+// The results alias b.
 func parseCertificates(b []byte, minimum, maximum int) (certs [][]byte, rest []byte, err error) {
 	if len(b) == 0 {
 		return nil, nil, errors.New("parse certificate list: empty")
@@ -79,7 +81,8 @@ func parseCertificates(b []byte, minimum, maximum int) (certs [][]byte, rest []b
 	return certs, b, nil
 }
 
-// serverIdentity is the body of M1. Both leaves have the same issuers: a node's two certificates are issued together.
+// serverIdentity is the body of M1. Both leaves have the same issuers: a node's two certificates
+// are issued together.
 type serverIdentity struct {
 	kem     []byte
 	svid    []byte

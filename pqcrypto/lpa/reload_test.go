@@ -9,7 +9,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// TestReloadChangesNewHandshakes: a reissued certificate shows on the next connection, the live one goes on.
+// TestReloadChangesNewHandshakes: a reissued certificate shows on the next connection, the live one
+// goes on.
 func TestReloadChangesNewHandshakes(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -15,12 +15,13 @@ const (
 	ekmSize = 48 // bytes exported from the outer TLS
 	macSize = sha512.Size384
 	gcmTag  = 16
-	// exporterLabel is private use in the sense of RFC 5705; it is not the label of RFC 9266, so that nothing else can be bound
-	// to the same value.
+	// exporterLabel is private use in the sense of RFC 5705; it is not the label of RFC 9266, so
+	// that nothing else can be bound to the same value.
 	exporterLabel = "EXPERIMENTAL-ledger-lpa-v1"
 )
 
-// transcriptHash is SHA-384 over len32(x) ‖ x for each x: no two different lists have the same input.
+// transcriptHash is SHA-384 over len32(x) ‖ x for each x: no two different lists have the same
+// input.
 func transcriptHash(parts ...[]byte) []byte {
 	h := sha512.New384()
 	var n [4]byte
@@ -32,7 +33,8 @@ func transcriptHash(parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-// schedule holds what both sides derive once the ciphertext is on the table. Every key is used for one message of one connection.
+// schedule holds what both sides derive once the ciphertext is on the table. Every key is used for
+// one message of one connection.
 type schedule struct {
 	suite     *Suite
 	m1        []byte // the whole frame
@@ -43,7 +45,8 @@ type schedule struct {
 	channelID [32]byte
 }
 
-// newSchedule runs HKDF-SHA-384 (RFC 5869) with the TLS exporter as salt and the ML-KEM secret as input: without both, none of the keys.
+// newSchedule runs HKDF-SHA-384 (RFC 5869) with the TLS exporter as salt and the ML-KEM secret as
+// input: without both, none of the keys.
 func newSchedule(s *Suite, ekm, ss, m1, ct []byte) (*schedule, error) {
 	if len(ekm) != ekmSize {
 		return nil, errors.Newf("exporter of %d bytes, want %d", len(ekm), ekmSize)
@@ -83,7 +86,8 @@ func newSchedule(s *Suite, ekm, ss, m1, ct []byte) (*schedule, error) {
 	return k, nil
 }
 
-// prologue is mixed into every hash, so that a transcript of one suite or version means nothing in another.
+// prologue is mixed into every hash, so that a transcript of one suite or version means nothing in
+// another.
 func (s *Suite) prologue() []byte { return []byte("ledger LPA v1|" + s.alpn) }
 
 // toBeSigned is the message of the client's ML-DSA signature.
@@ -99,7 +103,8 @@ func (k *schedule) open(sealed []byte) ([]byte, error) {
 	return k.proof.Open(nil, k.proofIV, sealed, k.th1)
 }
 
-// finishedMAC authenticates M1, M2 and the verdict, and proves that the server could decapsulate on this TLS connection.
+// finishedMAC authenticates M1, M2 and the verdict, and proves that the server could decapsulate on
+// this TLS connection.
 func (k *schedule) finishedMAC(m2 []byte, s status) []byte {
 	mac := hmac.New(sha512.New384, k.finished)
 	mac.Write(transcriptHash(k.suite.prologue(), k.m1, m2, []byte{byte(s)}))

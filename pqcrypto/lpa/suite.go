@@ -9,15 +9,17 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto"
 )
 
-// Suite is one closed choice of every algorithm of the channel. The ALPN token names the suite and the protocol version at
-// once, and nothing else is negotiated: two sides with different suites never get past the outer TLS handshake.
+// Suite is one closed choice of every algorithm of the channel. The ALPN token names the suite and
+// the protocol version at once, and nothing else is negotiated: two sides with different suites
+// never get past the outer TLS handshake.
 type Suite struct {
 	name  string
 	alpn  string
 	group tls.CurveID
 	kem   pqcrypto.KEMParams
 	sig   pqcrypto.SigParams
-	// ctSize and sigSize are the exact sizes, in bytes, of the ML-KEM ciphertext and of the ML-DSA signature in M2.
+	// ctSize and sigSize are the exact sizes, in bytes, of the ML-KEM ciphertext and of the ML-DSA
+	// signature in M2.
 	ctSize  int
 	sigSize int
 }
@@ -28,8 +30,9 @@ var (
 		name: "default", alpn: "ledger-lpa1-768", group: tls.X25519MLKEM768,
 		kem: pqcrypto.MLKEM768, sig: pqcrypto.MLDSA65, ctSize: 1088, sigSize: 3309,
 	}
-	// Suite1024 is SecP384r1MLKEM1024, ML-KEM-1024, ML-DSA-87, SHA-384, AES-256-GCM (NIST category 5 parameter sets). The
-	// records of the outer TLS stay whatever crypto/tls chooses, usually AES-128-GCM.
+	// Suite1024 is SecP384r1MLKEM1024, ML-KEM-1024, ML-DSA-87, SHA-384, AES-256-GCM (NIST category
+	// 5 parameter sets). The records of the outer TLS stay whatever crypto/tls chooses, usually
+	// AES-128-GCM.
 	Suite1024 = &Suite{
 		name: "cat5", alpn: "ledger-lpa1-1024", group: tls.SecP384r1MLKEM1024,
 		kem: pqcrypto.MLKEM1024, sig: pqcrypto.MLDSA87, ctSize: 1568, sigSize: 4627,
@@ -55,5 +58,6 @@ func (s *Suite) ALPN() string { return s.alpn }
 // KEM returns the parameter set that every KEM certificate of the suite must have.
 func (s *Suite) KEM() pqcrypto.KEMParams { return s.kem }
 
-// Signature returns the parameter set that every identity certificate of the suite must have. Authorities above it may use any set.
+// Signature returns the parameter set that every identity certificate of the suite must have.
+// Authorities above it may use any set.
 func (s *Suite) Signature() pqcrypto.SigParams { return s.sig }

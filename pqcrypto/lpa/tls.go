@@ -14,7 +14,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// throwawayLeaf is the certificate of the outer TLS: TLS insists on one, nobody looks at it. It is made once per process.
+// throwawayLeaf is the certificate of the outer TLS: TLS insists on one, nobody looks at it. It is
+// made once per process.
 var throwawayLeaf = sync.OnceValues(func() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -43,7 +44,8 @@ func (s *Suite) tlsConfig() *tls.Config {
 	}
 }
 
-// outerClient starts TLS 1.3 on raw. The server's TLS certificate is not verified: its identity is what the handshake inside proves.
+// outerClient starts TLS 1.3 on raw. The server's TLS certificate is not verified: its identity is
+// what the handshake inside proves.
 func (s *Suite) outerClient(raw net.Conn) (*tls.Conn, []byte, error) {
 	config := s.tlsConfig()
 	config.InsecureSkipVerify = true
@@ -61,7 +63,8 @@ func (s *Suite) outerServer(raw net.Conn) (*tls.Conn, []byte, error) {
 	return s.outer(tls.Server(raw, config))
 }
 
-// outer runs the TLS handshake, checks that the connection is exactly what the suite demands, and exports the binding value.
+// outer runs the TLS handshake, checks that the connection is exactly what the suite demands, and
+// exports the binding value.
 func (s *Suite) outer(conn *tls.Conn) (*tls.Conn, []byte, error) {
 	if err := conn.Handshake(); err != nil {
 		return nil, nil, failIO(ReasonTLS, errors.Wrap(err, "outer TLS handshake"))
@@ -77,7 +80,8 @@ func (s *Suite) outer(conn *tls.Conn) (*tls.Conn, []byte, error) {
 	return conn, ekm, nil
 }
 
-// checkState does not trust that the configuration was honoured: a lax or modified TLS stack must not weaken the channel silently.
+// checkState does not trust that the configuration was honoured: a lax or modified TLS stack must
+// not weaken the channel silently.
 func (s *Suite) checkState(state *tls.ConnectionState) error {
 	switch {
 	case state.Version != tls.VersionTLS13:

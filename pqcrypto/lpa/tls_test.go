@@ -85,8 +85,8 @@ func TestClientRefusesOuterTLS(t *testing.T) {
 	})
 }
 
-// TestLaxTLSIsCaught gives one side a TLS configuration that would accept anything, as a patched or misconfigured stack might: the check
-// after the handshake must find it.
+// TestLaxTLSIsCaught gives one side a TLS configuration that would accept anything, as a patched or
+// misconfigured stack might: the check after the handshake must find it.
 func TestLaxTLSIsCaught(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {
@@ -127,8 +127,8 @@ func TestLaxTLSIsCaught(t *testing.T) {
 	})
 }
 
-// TestResumption tries to resume against our server, which must not hand out tickets, and between two lax stacks, where the check after
-// the handshake must find it.
+// TestResumption tries to resume against our server, which must not hand out tickets, and between
+// two lax stacks, where the check after the handshake must find it.
 func TestResumption(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -200,7 +200,8 @@ func TestResumption(t *testing.T) {
 	})
 }
 
-// TestGODEBUGFailsClosed turns the hybrid groups off from outside. It changes the process's environment, so it is not parallel.
+// TestGODEBUGFailsClosed turns the hybrid groups off from outside. It changes the process's
+// environment, so it is not parallel.
 func TestGODEBUGFailsClosed(t *testing.T) {
 	for _, tc := range []struct {
 		setting string

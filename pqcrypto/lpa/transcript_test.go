@@ -67,7 +67,8 @@ type transcript struct {
 	M3     hexBytes `json:"M3"`
 }
 
-// The specification once more, from its text and the standard library only. Nothing in this part calls the implementation.
+// The specification once more, from its text and the standard library only. Nothing in this part
+// calls the implementation.
 
 func specH(parts ...[]byte) []byte {
 	var in []byte
@@ -157,7 +158,8 @@ func newTranscript(t *testing.T, s *Suite) *transcript {
 	return v.recompute()
 }
 
-// TestTranscript compares the recorded handshake with the specification, computed independently, and with the implementation.
+// TestTranscript compares the recorded handshake with the specification, computed independently,
+// and with the implementation.
 func TestTranscript(t *testing.T) {
 	t.Parallel()
 	for _, s := range []*Suite{Suite768, Suite1024} {
@@ -220,7 +222,8 @@ func equal(t *testing.T, what string, got, want []byte) {
 	}
 }
 
-// FuzzClientProofOpener feeds the opener of M2 with frames, and with plaintexts that it seals correctly, so that the fuzzer gets behind the AEAD.
+// FuzzClientProofOpener feeds the opener of M2 with frames, and with plaintexts that it seals
+// correctly, so that the fuzzer gets behind the AEAD.
 func FuzzClientProofOpener(f *testing.F) {
 	w := worldOf(Suite768)
 	r := record(f, w)

@@ -53,7 +53,8 @@ func positions(n, step int) []int {
 	return out
 }
 
-// TestEveryFlippedByteIsRefused changes one bit of one byte of a frame in an otherwise honest handshake.
+// TestEveryFlippedByteIsRefused changes one bit of one byte of a frame in an otherwise honest
+// handshake.
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	t.Parallel()
 	bothSuites(t, func(t *testing.T, w *world) {
@@ -109,7 +110,8 @@ func TestEveryFlippedByteIsRefused(t *testing.T) {
 	})
 }
 
-// TestFlippedBytesOnTheWire does the same to a few bytes of each frame between real ends, where application bytes follow.
+// TestFlippedBytesOnTheWire does the same to a few bytes of each frame between real ends, where
+// application bytes follow.
 func TestFlippedBytesOnTheWire(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
@@ -251,13 +253,15 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// TestSlowPeer lets the peer stop, or send a byte now and then, at every point of the handshake. The bound must hold each time.
+// TestSlowPeer lets the peer stop, or send a byte now and then, at every point of the handshake.
+// The bound must hold each time.
 func TestSlowPeer(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)
-	// timesOut wants the victim to time out, whenever that is. A loaded machine may need more time for the honest part than
-	// the victim has: then the attacker fails before it can be slow, and the victim gets more. Every frame has
-	// more than 30 bytes, so dripping one takes longer than the victim has.
+	// timesOut wants the victim to time out, whenever that is. A loaded machine may need more time
+	// for the honest part than the victim has: then the attacker fails before it can be slow, and
+	// the victim gets more. Every frame has more than 30 bytes, so dripping one takes longer than
+	// the victim has.
 	timesOut := func(t *testing.T, victim *Config, attempt func(pause time.Duration) (victim, attacker error)) *HandshakeError {
 		t.Helper()
 		for bound := 300 * time.Millisecond; ; bound *= 3 {
@@ -407,8 +411,8 @@ func (c *deadlineCounter) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// TestCallersDeadlineSurvives checks that the handshake leaves the deadlines of the raw connection alone: gRPC sets one before the handshake
-// that must still bound the HTTP/2 preface after it.
+// TestCallersDeadlineSurvives checks that the handshake leaves the deadlines of the raw connection
+// alone: gRPC sets one before the handshake that must still bound the HTTP/2 preface after it.
 func TestCallersDeadlineSurvives(t *testing.T) {
 	t.Parallel()
 	w := worldOf(Suite768)

@@ -24,8 +24,8 @@ var (
 	service = pki.ServiceID(testDomain, "billing")
 )
 
-// world is one cluster's certificates. Roots are ML-DSA-87, leaves come from an issuing authority, so that every handshake validates
-// a path of three.
+// world is one cluster's certificates. Roots are ML-DSA-87, leaves come from an issuing authority,
+// so that every handshake validates a path of three.
 type world struct {
 	suite   *Suite
 	root    *pki.Authority

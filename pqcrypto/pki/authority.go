@@ -10,17 +10,20 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// skew is how far a certificate's validity is dated back, for peers whose clock is behind the authority's.
+// skew is how far a certificate's validity is dated back, for peers whose clock is behind the
+// authority's.
 const skew = time.Minute
 
-// An Authority issues certificates within its trust domain. It is immutable and safe for concurrent use.
+// An Authority issues certificates within its trust domain. It is immutable and safe for concurrent
+// use.
 type Authority struct {
 	chain []*Certificate // its own certificate first, then its issuers; the root is last
 	key   *pqcrypto.SigningKey
 }
 
-// NewRoot makes a self-signed authority with a fresh key, ML-DSA-65 or ML-DSA-87, valid from now on. name is its common name, 1 to 64 characters.
-// One issuing authority may stand between it and the leaves.
+// NewRoot makes a self-signed authority with a fresh key, ML-DSA-65 or ML-DSA-87, valid from now
+// on. name is its common name, 1 to 64 characters. One issuing authority may stand between it and
+// the leaves.
 func NewRoot(name, td string, params pqcrypto.SigParams, validity time.Duration) (*Authority, error) {
 	return newRoot(name, td, params, time.Now(), validity)
 }
@@ -149,7 +152,8 @@ type IssueRequest struct {
 	Now       time.Time              // zero means the present
 }
 
-// IssueIdentity issues an X509-SVID. The authority vouches for what the request says: the caller has made sure that the key is the principal's.
+// IssueIdentity issues an X509-SVID. The authority vouches for what the request says: the caller
+// has made sure that the key is the principal's.
 func (a *Authority) IssueIdentity(r IssueRequest) (*Certificate, error) {
 	if err := a.checkID(r.ID); err != nil {
 		return nil, err
@@ -228,8 +232,9 @@ func (a *Authority) checkID(id ID) error {
 	return nil
 }
 
-// issue completes and signs a template. An authority without a chain signs itself. The signature is verified and the certificate parsed before it is
-// given out, so that neither a fault in the signing nor a template outside the profiles leaves this package.
+// issue completes and signs a template. An authority without a chain signs itself. The signature is
+// verified and the certificate parsed before it is given out, so that neither a fault in the
+// signing nor a template outside the profiles leaves this package.
 func (a *Authority) issue(t *template, now time.Time, validity time.Duration) (*Certificate, error) {
 	if now.IsZero() {
 		now = time.Now()

@@ -13,7 +13,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// A template is everything that goes into a certificate. The tests fill it with what the product never issues.
+// A template is everything that goes into a certificate. The tests fill it with what the product
+// never issues.
 type template struct {
 	serial     []byte // big-endian, positive
 	issuer     []byte // DER name
@@ -33,7 +34,8 @@ type extension struct {
 	value    []byte
 }
 
-// randomSerial has 128 random bits (RFC 5280, section 4.1.2.2), the first of them 01 so that it is positive and has a fixed length.
+// randomSerial has 128 random bits (RFC 5280, section 4.1.2.2), the first of them 01 so that it is
+// positive and has a fixed length.
 func randomSerial() ([]byte, error) {
 	serial := make([]byte, 16)
 	if _, err := io.ReadFull(rand.Reader, serial); err != nil {
@@ -161,7 +163,8 @@ func basicConstraints(maxPathLen int) []byte {
 	})
 }
 
-// keyID is method 1 of RFC 7093, section 2: the leftmost 160 bits of the SHA-256 hash of the public key bits.
+// keyID is method 1 of RFC 7093, section 2: the leftmost 160 bits of the SHA-256 hash of the public
+// key bits.
 func keyID(raw []byte) []byte {
 	h := sha256.Sum256(raw)
 	return h[:20]

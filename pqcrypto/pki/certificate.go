@@ -13,11 +13,12 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// MaxCertificateSize bounds one certificate in bytes; the largest that this package issues has about 8 kB.
+// MaxCertificateSize bounds one certificate in bytes; the largest that this package issues has
+// about 8 kB.
 const MaxCertificateSize = 16 << 10
 
-// A Certificate is a parsed certificate of one of the three kinds. Parsing checks its profile, and neither its signature nor its validity: that
-// is the job of [Pool]. It must not be changed.
+// A Certificate is a parsed certificate of one of the three kinds. Parsing checks its profile, and
+// neither its signature nor its validity: that is the job of [Pool]. It must not be changed.
 type Certificate struct {
 	Raw []byte // complete DER
 
@@ -32,7 +33,8 @@ type Certificate struct {
 
 	IsCA  bool
 	IsKEM bool
-	// MaxPathLen is how many authorities may follow below this one; -1 means any number. Authorities only.
+	// MaxPathLen is how many authorities may follow below this one; -1 means any number.
+	// Authorities only.
 	MaxPathLen int
 	// PublicKey is a *pqcrypto.VerifyingKey, for a KEM certificate a *pqcrypto.EncapsulationKey.
 	PublicKey any
@@ -62,7 +64,8 @@ func (c *Certificate) EncapsulationKey() *pqcrypto.EncapsulationKey {
 // Validity returns for how long the certificate was issued: the Validity of its request.
 func (c *Certificate) Validity() time.Duration { return c.NotAfter.Sub(c.NotBefore) - skew }
 
-// Fingerprint returns the SHA-256 hash of the DER. A KEM certificate names its identity certificate by it.
+// Fingerprint returns the SHA-256 hash of the DER. A KEM certificate names its identity certificate
+// by it.
 func (c *Certificate) Fingerprint() [sha256.Size]byte { return sha256.Sum256(c.Raw) }
 
 // Related returns the fingerprint that a KEM certificate names; ok is false for the other kinds.
@@ -93,8 +96,8 @@ func (c *Certificate) name() string {
 	return c.kind() + " certificate of " + string(c.ID)
 }
 
-// ParseCertificate reads one DER certificate and checks that it has exactly the profile of one of the three kinds (see the package documentation).
-// An error has a [Reason].
+// ParseCertificate reads one DER certificate and checks that it has exactly the profile of one of
+// the three kinds (see the package documentation). An error has a [Reason].
 func ParseCertificate(der []byte) (*Certificate, error) {
 	if len(der) > MaxCertificateSize {
 		return nil, refuse(ReasonMalformed, "certificate has %d bytes, at most %d are allowed", len(der), MaxCertificateSize)
@@ -132,8 +135,8 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	return c, nil
 }
 
-// readEnvelope takes the outermost layers apart by itself: crypto/x509 tolerates algorithm parameters that RFC 9881 forbids, and doesn't give
-// access to all of the bytes.
+// readEnvelope takes the outermost layers apart by itself: crypto/x509 tolerates algorithm
+// parameters that RFC 9881 forbids, and doesn't give access to all of the bytes.
 func (c *Certificate) readEnvelope() (spki []byte, err error) {
 	input := cryptobyte.String(c.Raw)
 	var cert, tbs, fields, signature cryptobyte.String
@@ -186,7 +189,8 @@ func (c *Certificate) readEnvelope() (spki []byte, err error) {
 	return key, nil
 }
 
-// readSignatureAlgorithm accepts the ML-DSA identifiers with absent parameters (RFC 9881, section 2).
+// readSignatureAlgorithm accepts the ML-DSA identifiers with absent parameters (RFC 9881, section
+// 2).
 func readSignatureAlgorithm(s *cryptobyte.String) (pqcrypto.SigParams, error) {
 	var alg cryptobyte.String
 	var oid asn1.ObjectIdentifier

@@ -40,7 +40,8 @@ func generalName(tag uint8, value string) func(*cryptobyte.Builder) {
 	}
 }
 
-// Everything that the profile of the three kinds excludes. The certificates are well signed: only the profile can refuse them.
+// Everything that the profile of the three kinds excludes. The certificates are well signed: only
+// the profile can refuse them.
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	p := getPKI(t)
@@ -297,7 +298,8 @@ func FuzzParseCertificate(f *testing.F) {
 	})
 }
 
-// Names and extensions are where a certificate's structure is, and a hundredth of its bytes. This target leaves the mutations to them.
+// Names and extensions are where a certificate's structure is, and a hundredth of its bytes. This
+// target leaves the mutations to them.
 func FuzzCertificateExtensions(f *testing.F) {
 	p := getPKI(f)
 	signature := make([]byte, pqcrypto.MLDSA65.SignatureSize())

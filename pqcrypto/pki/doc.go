@@ -1,24 +1,31 @@
-// Package pki issues, parses and validates the certificates of a cluster: X.509 with ML-DSA (RFC 9881) and ML-KEM (RFC 9935) keys and SPIFFE IDs.
+// Package pki issues, parses and validates the certificates of a cluster: X.509 with ML-DSA (RFC
+// 9881) and ML-KEM (RFC 9935) keys and SPIFFE IDs.
 //
-// There are three kinds, and a certificate that is not exactly one of them is refused when it is parsed:
+// There are three kinds, and a certificate that is not exactly one of them is refused when it is
+// parsed:
 //
 //	kind      key        key usage (critical)       extended key usage                URI names              more
 //	authority ML-DSA     keyCertSign [, cRLSign]    none                              spiffe://TD            basicConstraints critical, cA
 //	identity  ML-DSA     digitalSignature           serverAuth, clientAuth, roles     spiffe://TD/PATH       an X509-SVID
 //	KEM       ML-KEM     keyEncipherment            KEM authentication                spiffe://TD/PATH       relatedCertificate (RFC 9763)
 //
-// A server has an identity and a KEM certificate with the same SPIFFE ID; the KEM certificate names the identity certificate by its hash, because an
-// X509-SVID must have digitalSignature and an ML-KEM key must not.
+// A server has an identity and a KEM certificate with the same SPIFFE ID; the KEM certificate names
+// the identity certificate by its hash, because an X509-SVID must have digitalSignature and an
+// ML-KEM key must not.
 //
-// What it guarantees: [Pool.VerifyIdentity] and [Pool.VerifyKEM] accept a chain only when every certificate in it has its kind's exact profile, is
-// within its validity, lies in the trust domain of a root of the pool, is signed by the next with the parameter set of the signer's key, and the path
-// lengths hold. Signatures are verified from the root down, so that a stranger's certificate costs no work on the stranger's key.
-// ML-DSA-44 is refused everywhere: it is for C2SP cosignatures only.
+// What it guarantees: [Pool.VerifyIdentity] and [Pool.VerifyKEM] accept a chain only when every
+// certificate in it has its kind's exact profile, is within its validity, lies in the trust domain
+// of a root of the pool, is signed by the next with the parameter set of the signer's key, and the
+// path lengths hold. Signatures are verified from the root down, so that a stranger's certificate
+// costs no work on the stranger's key. ML-DSA-44 is refused everywhere: it is for C2SP cosignatures
+// only.
 //
-// What it assumes: the caller's clock. There is no revocation list here; certificates are short-lived, and the channel (package lpa) and the cluster's
-// membership can refuse an identity at any time.
+// What it assumes: the caller's clock. There is no revocation list here; certificates are
+// short-lived, and the channel (package lpa) and the cluster's membership can refuse an identity at
+// any time.
 //
-// Callers: package lpa for the channel, the commands that set up a cluster for issuing. The smallest use:
+// Callers: package lpa for the channel, the commands that set up a cluster for issuing. The
+// smallest use:
 //
 //	root, err := pki.NewRoot("example root", "ledger.example", pqcrypto.MLDSA87, 10*365*24*time.Hour)
 //	svid, err := root.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", cluster, "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: 720 * time.Hour})

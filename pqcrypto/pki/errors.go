@@ -2,7 +2,8 @@ package pki
 
 import "github.com/cockroachdb/errors"
 
-// A Reason says in one stable word why a certificate or a chain was refused. It is fit for a metric's label.
+// A Reason says in one stable word why a certificate or a chain was refused. It is fit for a
+// metric's label.
 type Reason string
 
 // The reasons.

@@ -8,7 +8,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// ID is a SPIFFE ID with a path, such as "spiffe://ledger.example/svc/billing". It names a principal.
+// ID is a SPIFFE ID with a path, such as "spiffe://ledger.example/svc/billing". It names a
+// principal.
 type ID string
 
 const (
@@ -119,8 +120,8 @@ func NodeID(td string, cluster ClusterID, name string) ID {
 	return ID(idScheme + td + "/cluster/" + cluster.String() + "/node/" + name)
 }
 
-// ServiceID returns the ID of a client, spiffe://TD/svc/NAME. ServiceID does not check its arguments.
-// ParseID and the functions that issue and validate certificates check the result.
+// ServiceID returns the ID of a client, spiffe://TD/svc/NAME. ServiceID does not check its
+// arguments. ParseID and the functions that issue and validate certificates check the result.
 func ServiceID(td, name string) ID { return ID(idScheme + td + "/svc/" + name) }
 
 // TrustDomain returns the part between the scheme and the path.

@@ -5,7 +5,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// An Identity is what a party proves itself with. The KEM half is what only servers have. It must not be changed.
+// An Identity is what a party proves itself with. The KEM half is what only servers have. It must
+// not be changed.
 type Identity struct {
 	Chain    []*Certificate // identity certificate first, then its issuers without the root
 	Key      *pqcrypto.SigningKey
@@ -13,8 +14,9 @@ type Identity struct {
 	KEMKey   *pqcrypto.DecapsulationKey
 }
 
-// NewIdentity checks that the parts belong together: keys to certificates, and the KEM certificate to the identity. Both KEM arguments may be nil.
-// It doesn't validate the paths: the peers do, with their roots.
+// NewIdentity checks that the parts belong together: keys to certificates, and the KEM certificate
+// to the identity. Both KEM arguments may be nil. It doesn't validate the paths: the peers do, with
+// their roots.
 func NewIdentity(chain []*Certificate, key *pqcrypto.SigningKey, kemChain []*Certificate, kemKey *pqcrypto.DecapsulationKey) (*Identity, error) {
 	if len(chain) == 0 || key == nil {
 		return nil, refuse(ReasonChain, "identity certificate or key is missing")

@@ -24,7 +24,8 @@ func MarshalPEM(certs ...*Certificate) []byte {
 	return out.Bytes()
 }
 
-// ParseCertificatesPEM reads at least one certificate. Text around the blocks is ignored, other kinds of blocks are an error.
+// ParseCertificatesPEM reads at least one certificate. Text around the blocks is ignored, other
+// kinds of blocks are an error.
 func ParseCertificatesPEM(text []byte) ([]*Certificate, error) {
 	if len(text) > maxPEMFile {
 		return nil, refuse(ReasonMalformed, "certificates have %d bytes, at most %d are allowed", len(text), maxPEMFile)

@@ -16,8 +16,8 @@ const (
 // testNow is the clock of all path tests.
 var testNow = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// testPKI is a complete hierarchy: a root, an issuing authority below it, a server's identity and KEM
-// certificate issued by each of them.
+// testPKI is a complete hierarchy: a root, an issuing authority below it, a server's identity and
+// KEM certificate issued by each of them.
 type testPKI struct {
 	root, issuing *Authority
 	pool          *Pool

@@ -7,7 +7,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// MaxChain is the largest number of certificates on a path, root included: a leaf, an issuing authority, a root.
+// MaxChain is the largest number of certificates on a path, root included: a leaf, an issuing
+// authority, a root.
 const MaxChain = 3
 
 // A Pool is the set of roots that a party trusts. It is immutable and safe for concurrent use.
@@ -55,8 +56,9 @@ func LoadPool(file string) (*Pool, error) {
 // Roots returns the roots.
 func (p *Pool) Roots() []*Certificate { return append([]*Certificate(nil), p.roots...) }
 
-// VerifyIdentity validates the path of an identity at a time and returns its certificate. chain starts with the leaf, each next certificate signs the
-// one before, the root may be left out. An error has a [Reason].
+// VerifyIdentity validates the path of an identity at a time and returns its certificate. chain
+// starts with the leaf, each next certificate signs the one before, the root may be left out. An
+// error has a [Reason].
 func (p *Pool) VerifyIdentity(chain [][]byte, now time.Time) (*Certificate, error) {
 	leaf, err := p.verify(chain, now)
 	if err != nil {
@@ -68,8 +70,9 @@ func (p *Pool) VerifyIdentity(chain [][]byte, now time.Time) (*Certificate, erro
 	return leaf, nil
 }
 
-// VerifyKEM is [Pool.VerifyIdentity] for a KEM certificate. With svid, which the caller has verified, it also checks that the certificate is the
-// companion of that identity; nil leaves this out.
+// VerifyKEM is [Pool.VerifyIdentity] for a KEM certificate. With svid, which the caller has
+// verified, it also checks that the certificate is the companion of that identity; nil leaves this
+// out.
 func (p *Pool) VerifyKEM(chain [][]byte, svid *Certificate, now time.Time) (*Certificate, error) {
 	leaf, err := p.verify(chain, now)
 	if err != nil {
@@ -86,7 +89,8 @@ func (p *Pool) VerifyKEM(chain [][]byte, svid *Certificate, now time.Time) (*Cer
 	return leaf, nil
 }
 
-// CheckRelated checks that a KEM certificate is the companion of an identity: same ID, and the hash of RFC 9763.
+// CheckRelated checks that a KEM certificate is the companion of an identity: same ID, and the hash
+// of RFC 9763.
 func CheckRelated(kem, svid *Certificate) error {
 	if !kem.IsKEM || svid.IsKEM || svid.IsCA {
 		return refuse(ReasonKind, "%s is not the KEM companion of %s", kem.name(), svid.name())
@@ -128,7 +132,8 @@ func (p *Pool) verify(chain [][]byte, now time.Time) (*Certificate, error) {
 	return path[0], checkPath(path, now)
 }
 
-// findRoot returns the pool's root that last is or claims to be issued by. The signature decides later.
+// findRoot returns the pool's root that last is or claims to be issued by. The signature decides
+// later.
 func (p *Pool) findRoot(last *Certificate) (*Certificate, error) {
 	for _, r := range p.roots {
 		if r.Equal(last) || issuedBy(last, r) {
@@ -142,7 +147,8 @@ func issuedBy(c, issuer *Certificate) bool {
 	return bytes.Equal(c.rawIssuer, issuer.rawSubject) && bytes.Equal(c.authorityKeyID, issuer.subjectKeyID)
 }
 
-// checkPath validates path, leaf first and root last. The root is trusted, but its validity, path length and trust domain count.
+// checkPath validates path, leaf first and root last. The root is trusted, but its validity, path
+// length and trust domain count.
 func checkPath(path []*Certificate, now time.Time) error {
 	if path[0].IsCA {
 		return refuse(ReasonKind, "%s cannot serve as leaf", path[0].name())

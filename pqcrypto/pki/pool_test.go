@@ -60,7 +60,8 @@ func TestBadIdentityPaths(t *testing.T) {
 	root, issuing := p.root.Certificate(), p.issuing.Certificate()
 	id, pub := p.svid.ID, p.key.Public()
 
-	// Another hierarchy for the same trust domain with the same names, one for another trust domain, and a root that claims it while it is signed by nobody else.
+	// Another hierarchy for the same trust domain with the same names, one for another trust
+	// domain, and a root that claims it while it is signed by nobody else.
 	sameNames, err := newRoot("test root", testTD, pqcrypto.MLDSA87, testNow, 1000*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +181,8 @@ func TestBadIdentityPaths(t *testing.T) {
 			}
 		})
 	}
-	// The other pool takes what belongs to it, so that the refusals above are not for another reason.
+	// The other pool takes what belongs to it, so that the refusals above are not for another
+	// reason.
 	if _, err := bothPool.VerifyIdentity(raws(otherSVID), testNow); err != nil {
 		t.Error(err)
 	}
@@ -201,7 +203,8 @@ func signedOtherwise(t *testing.T, p *testPKI, sign func([]byte) ([]byte, error)
 	return der
 }
 
-// A signature of another parameter set than the issuer's key must be refused before it is looked at.
+// A signature of another parameter set than the issuer's key must be refused before it is looked
+// at.
 func TestSignatureOfAnotherParameterSet(t *testing.T) {
 	t.Parallel()
 	p := getPKI(t)
@@ -278,7 +281,8 @@ func TestNewPoolRefuses(t *testing.T) {
 	}
 }
 
-// The arc stays below 2^31 in every component, or crypto/x509 and with it every Go program would refuse our certificates.
+// The arc stays below 2^31 in every component, or crypto/x509 and with it every Go program would
+// refuse our certificates.
 func TestArcIsReadableByGo(t *testing.T) {
 	t.Parallel()
 	for _, oid := range []asn1.ObjectIdentifier{RolePeer.OID(), RoleAdmin.OID(), oidKEMAuth} {

@@ -26,7 +26,8 @@ var (
 	oidSHA256           = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 )
 
-// Key usages as the DER of their BIT STRING: only these values exist in the profiles, so comparing bytes is the strictest check.
+// Key usages as the DER of their BIT STRING: only these values exist in the profiles, so comparing
+// bytes is the strictest check.
 var (
 	usageDigitalSignature = []byte{0x03, 0x02, 0x07, 0x80}
 	usageKeyEncipherment  = []byte{0x03, 0x02, 0x05, 0x20}
@@ -34,7 +35,8 @@ var (
 	usageCertAndCRLSign   = []byte{0x03, 0x02, 0x01, 0x06}
 )
 
-// checkProfile decides the kind by the key and the basic constraints, and then insists on all the rest of that kind.
+// checkProfile decides the kind by the key and the basic constraints, and then insists on all the
+// rest of that kind.
 func (c *Certificate) checkProfile(std *x509.Certificate) error {
 	known := []asn1.ObjectIdentifier{oidSubjectKeyID, oidKeyUsage, oidSubjectAltName, oidBasicConstraints, oidAuthorityKeyID, oidExtKeyUsage, oidRelated}
 	ext := make(map[string]pkix.Extension, len(std.Extensions))
@@ -115,7 +117,8 @@ func (c *Certificate) checkProfile(std *x509.Certificate) error {
 	return c.readRoles(std)
 }
 
-// checkNames wants exactly one name, a SPIFFE ID as URI (X509-SVID, section 2), critical when the subject is empty (RFC 5280, section 4.2.1.6).
+// checkNames wants exactly one name, a SPIFFE ID as URI (X509-SVID, section 2), critical when the
+// subject is empty (RFC 5280, section 4.2.1.6).
 func (c *Certificate) checkNames(std *x509.Certificate, san pkix.Extension) error {
 	if san.Id == nil {
 		return refuse(ReasonName, "subject alternative name is missing")
@@ -144,8 +147,9 @@ func (c *Certificate) checkNames(std *x509.Certificate, san pkix.Extension) erro
 	return nil
 }
 
-// readRoles wants serverAuth and clientAuth, which SPIFFE asks for, and at least one role; usages that it doesn't know are an error, since they
-// could be roles of a later version that this one must not ignore.
+// readRoles wants serverAuth and clientAuth, which SPIFFE asks for, and at least one role; usages
+// that it doesn't know are an error, since they could be roles of a later version that this one
+// must not ignore.
 func (c *Certificate) readRoles(std *x509.Certificate) error {
 	usages := std.ExtKeyUsage
 	if len(usages) != 2 || !slices.Contains(usages, x509.ExtKeyUsageServerAuth) || !slices.Contains(usages, x509.ExtKeyUsageClientAuth) {

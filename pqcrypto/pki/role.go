@@ -7,7 +7,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// Role is a set of what an identity may do. In a certificate each role is a private extended key usage.
+// Role is a set of what an identity may do. In a certificate each role is a private extended key
+// usage.
 type Role uint8
 
 // The roles. Admin implies writer, writer implies reader; see [Role.Has].
@@ -64,8 +65,9 @@ next:
 	return r, nil
 }
 
-// Object identifiers of our own. The arc encodes the UUID 6cb2752a-2212-44b7-ab56-66656b2da61d in the way that oid-base.com documents for
-// 1.2.840.113556.1.8000.2554: unique without a registration, and with components below 2^31. Under 2.25 a UUID is one component of 128 bits, and
+// Object identifiers of our own. The arc encodes the UUID 6cb2752a-2212-44b7-ab56-66656b2da61d in
+// the way that oid-base.com documents for 1.2.840.113556.1.8000.2554: unique without a
+// registration, and with components below 2^31. Under 2.25 a UUID is one component of 128 bits, and
 // crypto/x509 refuses a certificate that has such an extended key usage.
 var arc = asn1.ObjectIdentifier{1, 2, 840, 113556, 1, 8000, 2554, 27826, 29994, 8722, 17591, 43862, 6710635, 2991645}
 

@@ -28,8 +28,9 @@ import (
 //	48+L     S     sealed message: X-Wing ciphertext (1120) ‖ AES-256-GCM ciphertext ‖ tag (16)
 //	48+L+S   4     CRC-32C of all bytes before
 //
-// HPKE info is "cairn sealed key v1", a zero byte and the label; aad is bytes 0 to 48+L. So the label cannot be changed, and the opener states which one it expects.
-// The checksum finds damage without the key; the tag is what protects.
+// HPKE info is "cairn sealed key v1", a zero byte and the label; aad is bytes 0 to 48+L. So the
+// label cannot be changed, and the opener states which one it expects. The checksum finds damage
+// without the key; the tag is what protects.
 const (
 	fileMagic     = "CAIRNSK\n"
 	fileVersion   = 1
@@ -80,8 +81,9 @@ func checkLabel(label string) error {
 	return nil
 }
 
-// SealKey encodes a private key (any that [pqcrypto.MarshalPrivateKeyDER] takes) as a sealed key file for pub's owner. label says what the key is for; it is
-// readable by anybody, and [OpenKey] has to be given the same.
+// SealKey encodes a private key (any that [pqcrypto.MarshalPrivateKeyDER] takes) as a sealed key
+// file for pub's owner. label says what the key is for; it is readable by anybody, and [OpenKey]
+// has to be given the same.
 func SealKey(pub *PublicKey, label string, key any) ([]byte, error) {
 	if err := checkLabel(label); err != nil {
 		return nil, err
@@ -106,8 +108,9 @@ func SealKey(pub *PublicKey, label string, key any) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(out, crc32.Checksum(out, castagnoli)), nil
 }
 
-// OpenKey opens a sealed key file and returns the key as [pqcrypto.ParsePrivateKeyDER] does. It is [ErrFormat] for damage, [ErrLabel] and [ErrRecipient] for a file
-// that is meant for something or somebody else, [ErrOpen] for a forgery.
+// OpenKey opens a sealed key file and returns the key as [pqcrypto.ParsePrivateKeyDER] does. It is
+// [ErrFormat] for damage, [ErrLabel] and [ErrRecipient] for a file that is meant for something or
+// somebody else, [ErrOpen] for a forgery.
 func OpenKey(priv *PrivateKey, label string, file []byte) (any, error) {
 	p, err := parse(file)
 	if err != nil {
@@ -127,7 +130,8 @@ func OpenKey(priv *PrivateKey, label string, file []byte) (any, error) {
 	return key, errors.Wrap(err, "parse the key that was sealed")
 }
 
-// Verify checks structure and checksum, which needs no key, and returns what the file says in the clear.
+// Verify checks structure and checksum, which needs no key, and returns what the file says in the
+// clear.
 func Verify(file []byte) (Info, error) {
 	p, err := parse(file)
 	return p.Info, err
@@ -193,7 +197,8 @@ func WriteKeyFile(path string, pub *PublicKey, label string, key any) error {
 	return pqcrypto.WriteSecretFile(path, data)
 }
 
-// OpenKeyFile reads and opens a sealed key file. Its mode doesn't matter: it is safe to hand around.
+// OpenKeyFile reads and opens a sealed key file. Its mode doesn't matter: it is safe to hand
+// around.
 func OpenKeyFile(priv *PrivateKey, label, path string) (any, error) {
 	f, err := os.Open(path)
 	if err != nil {

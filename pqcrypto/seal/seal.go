@@ -1,12 +1,16 @@
-// Package seal encrypts secrets to a node's sealing key: HPKE (RFC 9180) in base mode with X-Wing, HKDF-SHA256 and AES-256-GCM.
+// Package seal encrypts secrets to a node's sealing key: HPKE (RFC 9180) in base mode with X-Wing,
+// HKDF-SHA256 and AES-256-GCM.
 //
-// It delivers the log key of a cluster to its nodes. Whoever records a sealed secret today learns nothing from it with a quantum computer tomorrow: X-Wing
-// is X25519 and ML-KEM-768 together, and stays safe while one of them does.
+// It delivers the log key of a cluster to its nodes. Whoever records a sealed secret today learns
+// nothing from it with a quantum computer tomorrow: X-Wing is X25519 and ML-KEM-768 together, and
+// stays safe while one of them does.
 //
-// What it doesn't say is who sealed: base mode has no sender authentication. The opener checks what it got, here the public key of the log, against what it expects.
+// What it doesn't say is who sealed: base mode has no sender authentication. The opener checks what
+// it got, here the public key of the log, against what it expects.
 //
-// [Seal] and [PrivateKey.Open] work on bytes; [SealKey] and [OpenKey] on the sealed key file, whose format file.go specifies. Anybody with an HPKE library that
-// has KEM 0x647a, KDF 0x0001 and AEAD 0x0002 can open both, Go's crypto/hpke for example.
+// [Seal] and [PrivateKey.Open] work on bytes; [SealKey] and [OpenKey] on the sealed key file, whose
+// format file.go specifies. Anybody with an HPKE library that has KEM 0x647a, KDF 0x0001 and AEAD
+// 0x0002 can open both, Go's crypto/hpke for example.
 package seal
 
 import (
@@ -24,13 +28,15 @@ import (
 var suite = hpke.NewSuite(hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES256GCM)
 
 const (
-	// EncapsulatedKeySize is the size in bytes of the X-Wing ciphertext that every sealed message starts with.
+	// EncapsulatedKeySize is the size in bytes of the X-Wing ciphertext that every sealed message
+	// starts with.
 	EncapsulatedKeySize = 1120
 	// Overhead is how many bytes a sealed message has more than its plaintext.
 	Overhead = EncapsulatedKeySize + 16
 )
 
-// ErrOpen is returned when a sealed message was not made for this key, info and aad, or was changed. It doesn't say which.
+// ErrOpen is returned when a sealed message was not made for this key, info and aad, or was
+// changed. It doesn't say which.
 var ErrOpen = errors.New("sealed message does not open with this key")
 
 // A PublicKey is what is sealed to.
@@ -85,8 +91,9 @@ func (k *PrivateKey) String() string { return k.key.String() }
 // Format hides the key from every verb of package fmt.
 func (k *PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
-// Seal encrypts plaintext so that only pub's owner can open it, and only with the same info and aad: enc (1120 bytes) ‖ ciphertext ‖ tag (16 bytes). info
-// says what the message is for, aad is data that goes along in the clear.
+// Seal encrypts plaintext so that only pub's owner can open it, and only with the same info and
+// aad: enc (1120 bytes) ‖ ciphertext ‖ tag (16 bytes). info says what the message is for, aad is
+// data that goes along in the clear.
 func Seal(pub *PublicKey, info, aad, plaintext []byte) ([]byte, error) {
 	k, err := hpke.KEM_XWING.Scheme().UnmarshalBinaryPublicKey(pub.Bytes())
 	if err != nil {

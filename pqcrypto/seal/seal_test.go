@@ -77,7 +77,8 @@ func TestSealAndOpen(t *testing.T) {
 	}
 }
 
-// Go's own HPKE opens what we seal, and the reverse, with nothing but the key's seed and public bytes.
+// Go's own HPKE opens what we seal, and the reverse, with nothing but the key's seed and public
+// bytes.
 func TestInteroperatesWithStandardLibrary(t *testing.T) {
 	t.Parallel()
 	info, secret := []byte("info"), []byte("a secret")
@@ -110,7 +111,8 @@ func TestInteroperatesWithStandardLibrary(t *testing.T) {
 		t.Errorf("we opened crypto/hpke's to %q and %v, want %q", got, err, secret)
 	}
 
-	// The sealed key file, as an auditor's program would open it from the description of the format.
+	// The sealed key file, as an auditor's program would open it from the description of the
+	// format.
 	file, err := SealKey(ours.Public(), "log key", logKey(t))
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +209,8 @@ func TestSealedKeyFile(t *testing.T) {
 			t.Fatalf("cut to %d bytes: Verify gave %v, want ErrFormat", i, err)
 		}
 	}
-	// A file for the right recipient with another label, relabelled to ours: the label is bound by HPKE.
+	// A file for the right recipient with another label, relabelled to ours: the label is bound by
+	// HPKE.
 	foreign, err := SealKey(k.Public(), "x"+label[1:], key)
 	if err != nil {
 		t.Fatal(err)

@@ -58,8 +58,8 @@ func (t *Transport) Clocks() map[NodeID]ClockSample {
 		p.clock.Lock()
 		if c := &p.clock; c.at != 0 {
 			age := now - c.at
-			// The offset is that of this moment: this node's clock may have jumped since the answer.
-			// Sub saturates: a lying clock does not overflow.
+			// The offset is that of this moment: this node's clock may have jumped since the
+			// answer. Sub saturates: a lying clock does not overflow.
 			out[id] = ClockSample{Offset: c.wall.Add(age).Sub(wall), RoundTrip: c.roundTrip, Age: age, Mark: c.mark}
 		}
 		p.clock.Unlock()

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestClocks: each node learns how far the other's wall clock is ahead of its own, and the other's mark.
+// TestClocks: each node learns how far the other's wall clock is ahead of its own, and the other's
+// mark.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	const ahead = 365 * 24 * time.Hour
@@ -33,7 +34,8 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestClockAnswers: only the answer to the open question counts, and no answer can overflow the offset.
+// TestClockAnswers: only the answer to the open question counts, and no answer can overflow the
+// offset.
 func TestClockAnswers(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}})
@@ -61,8 +63,9 @@ func TestClockAnswers(t *testing.T) {
 	}
 }
 
-// TestClockOffsetFollowsAJump: when this node's clock jumps between two answers, the offset says so at once. A leader
-// that stamped with an offset from before the jump would put a time into its log that nobody else stores.
+// TestClockOffsetFollowsAJump: when this node's clock jumps between two answers, the offset says so
+// at once. A leader that stamped with an offset from before the jump would put a time into its log
+// that nobody else stores.
 func TestClockOffsetFollowsAJump(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -81,8 +84,8 @@ func TestClockOffsetFollowsAJump(t *testing.T) {
 	}
 }
 
-// TestClockRoundTrips: the peer read its clock somewhere between question and answer, so half of the round trip is added,
-// and an answer that took too long says nothing.
+// TestClockRoundTrips: the peer read its clock somewhere between question and answer, so half of
+// the round trip is added, and an answer that took too long says nothing.
 func TestClockRoundTrips(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)

@@ -42,9 +42,10 @@
 //	    20    4  CRC-32C of bytes 0..19 and the payload
 //	    24       payload
 //
-// The first frame of a connection is a hello. The accepting side answers it with a hello of the same
-// class, and sends nothing else on this connection. On a control connection the dialling side says
-// hello again whenever it has learned something about the members. An inquiry ends with the answer.
+// The first frame of a connection is a hello. The accepting side answers it with a hello of the
+// same class, and sends nothing else on this connection. On a control connection the dialling side
+// says hello again whenever it has learned something about the members. An inquiry ends with the
+// answer.
 //
 //	 0    1  class: 1 control, 2 bulk, 3 inquiry
 //	 1    7  zero

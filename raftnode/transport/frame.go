@@ -30,8 +30,8 @@ const (
 	kindClock frameKind = 4
 )
 
-// class is what a connection is for. Between a pair of nodes there are, in each direction, a control
-// and a bulk connection. An inquiry ends after the answer to its hello.
+// class is what a connection is for. Between a pair of nodes there are, in each direction, a
+// control and a bulk connection. An inquiry ends after the answer to its hello.
 type class uint8
 
 const (

@@ -22,8 +22,8 @@ const (
 	flagComplete = 1
 )
 
-// Incarnation names one data directory: 128 random bits that were drawn when the directory was made.
-// Zero is no incarnation.
+// Incarnation names one data directory: 128 random bits that were drawn when the directory was
+// made. Zero is no incarnation.
 type Incarnation [16]byte
 
 // String returns 32 hexadecimal digits.
@@ -32,7 +32,8 @@ func (i Incarnation) String() string { return hex.EncodeToString(i[:]) }
 // Acquaintance is what a node knows about one member.
 type Acquaintance struct {
 	ID NodeID
-	// Incarnation is that of the member's data directory; zero as long as the node has not heard of it.
+	// Incarnation is that of the member's data directory; zero as long as the node has not heard of
+	// it.
 	Incarnation Incarnation
 	// Complete: the member remembers durably the same incarnation of every member as the sender.
 	Complete bool
@@ -45,21 +46,21 @@ type Introduction struct {
 	Members     []Acquaintance // every member in ascending order of IDs, the sender included
 }
 
-// Membership decides with whom messages are exchanged. Its methods are called concurrently. Meet may
-// wait for the disk. The others must be quick.
+// Membership decides with whom messages are exchanged. Its methods are called concurrently. Meet
+// may wait for the disk. The others must be quick.
 type Membership interface {
 	// Introduce returns what this node says about itself. The disk holds all of it already.
 	Introduce() Introduction
-	// Meet learns from the introduction of the authenticated member peer, durably. changed says that
-	// Introduce returns more than before. After an error no message of peer is taken, and none is
-	// sent to it.
+	// Meet learns from the introduction of the authenticated member peer, durably. changed says
+	// that Introduce returns more than before. After an error no message of peer is taken, and none
+	// is sent to it.
 	Meet(peer NodeID, in Introduction) (changed bool, err error)
 	// Formed says whether this node exchanges messages at all. Once true it stays true.
 	Formed() bool
 }
 
-// ErrRefused is matched by errors about a connection whose two ends are authenticated and do not want
-// each other. Trying again soon does not help.
+// ErrRefused is matched by errors about a connection whose two ends are authenticated and do not
+// want each other. Trying again soon does not help.
 var ErrRefused = errors.New("connection refused by the rules of membership")
 
 // hello is the first frame in both directions. The accepting side answers in the class of the
@@ -166,8 +167,8 @@ func greet(conn net.Conn, c class, self, peer NodeID, in Introduction, deadline 
 }
 
 // Inquire asks the member peer, which the connection is authenticated for, what it knows about the
-// members. The asking node does not introduce itself, so peer remembers nothing of it. ctx must have
-// a deadline.
+// members. The asking node does not introduce itself, so peer remembers nothing of it. ctx must
+// have a deadline.
 func Inquire(ctx context.Context, conn net.Conn, cluster uint64, self, peer NodeID) (Introduction, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

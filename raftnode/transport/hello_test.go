@@ -82,7 +82,8 @@ func (p *pair) startBoth() {
 	}
 }
 
-// TestIntroductions: both ends introduce themselves before anything else, and again when they know more.
+// TestIntroductions: both ends introduce themselves before anything else, and again when they know
+// more.
 func TestIntroductions(t *testing.T) {
 	t.Parallel()
 	p, members := acquaintedPair(t)

@@ -12,7 +12,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// listening is node 2, which reaches nobody. dial opens a connection to it as node 1, before the hello. change may be nil.
+// listening is node 2, which reaches nobody. dial opens a connection to it as node 1, before the
+// hello. change may be nil.
 func listening(t *testing.T, m Membership, change func(*Config)) (tr *Transport, r *recorder, dial func() net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,8 +46,8 @@ func listening(t *testing.T, m Membership, change func(*Config)) (tr *Transport,
 	}
 }
 
-// TestNewerConnection: a peer dials again only when it has given its connection up. The new one replaces the former of
-// its class, and no other.
+// TestNewerConnection: a peer dials again only when it has given its connection up. The new one
+// replaces the former of its class, and no other.
 func TestNewerConnection(t *testing.T) {
 	t.Parallel()
 	tr, r, dial := listening(t, &acquainted{}, nil)
@@ -104,8 +105,8 @@ func TestNewerConnection(t *testing.T) {
 	})
 }
 
-// TestRefusedMemberHearsWhy: a member that is refused gets the answer to its hello, learns from it with whom it speaks,
-// and then loses the connection.
+// TestRefusedMemberHearsWhy: a member that is refused gets the answer to its hello, learns from it
+// with whom it speaks, and then loses the connection.
 func TestRefusedMemberHearsWhy(t *testing.T) {
 	t.Parallel()
 	_, _, dial := listening(t, &acquainted{version: 12, refuse: errors.New("another data directory")}, nil)
@@ -147,7 +148,8 @@ func (l *sickListener) Close() error {
 	return nil
 }
 
-// TestAcceptFails: a listener that fails again and again has one line, and another one when it fails after a success.
+// TestAcceptFails: a listener that fails again and again has one line, and another one when it
+// fails after a success.
 func TestAcceptFails(t *testing.T) {
 	t.Parallel()
 	var logs, refused recorder
@@ -217,8 +219,8 @@ func (c *deadlines) limited(t *testing.T, limit time.Duration) {
 	}
 }
 
-// TestHellosAreTimed: each end waits for the other's hello no longer than HandshakeTimeout, and a connection that stands
-// may be silent for as long as it likes.
+// TestHellosAreTimed: each end waits for the other's hello no longer than HandshakeTimeout, and a
+// connection that stands may be silent for as long as it likes.
 func TestHellosAreTimed(t *testing.T) {
 	t.Parallel()
 	const limit = time.Hour

@@ -178,8 +178,8 @@ func (o *outbound) run() {
 // attempt that ended with err; lived is how long its connection stood, 0 when there was none.
 //
 // The pause doubles from attempt to attempt. Only a connection that lived longer than the longest
-// pause ends the doubling, and is made again at once. Without that condition a peer that takes every
-// connection and breaks it would be dialled as fast as this machine can.
+// pause ends the doubling, and is made again at once. Without that condition a peer that takes
+// every connection and breaks it would be dialled as fast as this machine can.
 func pauseAfter(last, lived time.Duration, err error) time.Duration {
 	switch {
 	case lived > redialMax:
@@ -373,8 +373,8 @@ func (o *outbound) flush(conn net.Conn) error {
 	return err
 }
 
-// write writes b in pieces, each with a deadline of its own: a peer that takes data slowly keeps its
-// connection, however large b is.
+// write writes b in pieces, each with a deadline of its own: a peer that takes data slowly keeps
+// its connection, however large b is.
 func (o *outbound) write(conn net.Conn, b []byte) error {
 	for len(b) > 0 {
 		piece := b[:min(len(b), bufferSize)]

@@ -11,8 +11,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestPauses: the pause doubles up to its bound, also when connections are made that live only for a moment. One that
-// lasted is made again at once, and a member that refuses is left in peace.
+// TestPauses: the pause doubles up to its bound, also when connections are made that live only for
+// a moment. One that lasted is made again at once, and a member that refuses is left in peace.
 func TestPauses(t *testing.T) {
 	t.Parallel()
 	broken, refused := errors.New("broken"), errors.Mark(errors.New("another data directory"), ErrRefused)
@@ -42,7 +42,8 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// served is a Dial whose connections end in memory: serve plays the member that accepts, after the hellos.
+// served is a Dial whose connections end in memory: serve plays the member that accepts, after the
+// hellos.
 func served(t *testing.T, serve func(c class, conn net.Conn)) func(context.Context, NodeID, string) (net.Conn, error) {
 	return func(_ context.Context, id NodeID, _ string) (net.Conn, error) {
 		near, far := net.Pipe()
@@ -76,7 +77,8 @@ func TestPeerThatBreaksEveryConnection(t *testing.T) {
 	})
 	tr.Start(nil)
 	defer tr.Close()
-	// Two classes with eight attempts each: 2+4+…+128 ms, or a connection that lived longer than 250 ms.
+	// Two classes with eight attempts each: 2+4+…+128 ms, or a connection that lived longer than
+	// 250 ms.
 	first := <-attempts
 	var last time.Time
 	for range 15 {
@@ -135,8 +137,8 @@ func (c *timedConn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestSlowPeerHasTime: WriteTimeout is for 64 KiB, so that a peer that takes data slowly keeps its connection, however
-// large an append is.
+// TestSlowPeerHasTime: WriteTimeout is for 64 KiB, so that a peer that takes data slowly keeps its
+// connection, however large an append is.
 func TestSlowPeerHasTime(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}})
@@ -161,8 +163,8 @@ func TestSlowPeerHasTime(t *testing.T) {
 	}
 }
 
-// TestQueueOfBytes: a queue is bounded in bytes, and a frame that is larger than the bound fits when it is alone.
-// Frames that wait when the connection breaks count as dropped.
+// TestQueueOfBytes: a queue is bounded in bytes, and a frame that is larger than the bound fits
+// when it is alone. Frames that wait when the connection breaks count as dropped.
 func TestQueueOfBytes(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, ControlQueueBytes: 100, BulkQueueBytes: 1000})
@@ -189,7 +191,8 @@ func TestQueueOfBytes(t *testing.T) {
 	}
 }
 
-// TestNewsDuringTheHellos: what a node learns while it greets a peer, after it has said what it knows, is told again.
+// TestNewsDuringTheHellos: what a node learns while it greets a peer, after it has said what it
+// knows, is told again.
 func TestNewsDuringTheHellos(t *testing.T) {
 	t.Parallel()
 	again := make(chan error, 1)
@@ -240,8 +243,8 @@ func TestNewsDuringTheHellos(t *testing.T) {
 	}
 }
 
-// TestPeerThatTalksBack: the accepting side sends nothing after its hello. If it does, the connection ends, and the log
-// says why.
+// TestPeerThatTalksBack: the accepting side sends nothing after its hello. If it does, the
+// connection ends, and the log says why.
 func TestPeerThatTalksBack(t *testing.T) {
 	t.Parallel()
 	var debug recorder

@@ -472,7 +472,8 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
-// TestOutages: a peer that is away for a moment is of interest to nobody, a longer absence has one line, and so has its end.
+// TestOutages: a peer that is away for a moment is of interest to nobody, a longer absence has one
+// line, and so has its end.
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, func(c *Config) { c.ReportAfter = 300 * time.Millisecond })

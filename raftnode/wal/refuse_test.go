@@ -191,8 +191,8 @@ func TestCacheIsBoundedOverAllGroups(t *testing.T) {
 	}
 }
 
-// TestRetainBytesRemain: as long as a removal would leave less than RetainBytes, nothing is removed,
-// even when the mark covers everything.
+// TestRetainBytesRemain: as long as a removal would leave less than RetainBytes, nothing is
+// removed, even when the mark covers everything.
 func TestRetainBytesRemain(t *testing.T) {
 	t.Parallel()
 	o := testOptions(vfs.NewMem())

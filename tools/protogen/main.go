@@ -1,7 +1,9 @@
-// Command protogen compiles the project's .proto files and runs protoc-gen-go and protoc-gen-go-grpc on them.
+// Command protogen compiles the project's .proto files and runs protoc-gen-go and
+// protoc-gen-go-grpc on them.
 //
-// It stands in for protoc and needs Go only: protocompile parses the files, and the plugins are the tools pinned in this
-// module's go.mod. With -check it writes nothing and fails if a generated file is missing, stale or left over.
+// It stands in for protoc and needs Go only: protocompile parses the files, and the plugins are the
+// tools pinned in this module's go.mod. With -check it writes nothing and fails if a generated file
+// is missing, stale or left over.
 package main
 
 import (
@@ -87,7 +89,8 @@ func findProtos(dir string) ([]string, error) {
 	return names, err
 }
 
-// compile returns the request that protoc would hand to a plugin: all files in dependency order, with comments.
+// compile returns the request that protoc would hand to a plugin: all files in dependency order,
+// with comments.
 func compile(dir string, names []string) (*pluginpb.CodeGeneratorRequest, error) {
 	compiler := protocompile.Compiler{
 		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{dir}}),

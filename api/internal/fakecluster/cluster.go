@@ -1,5 +1,6 @@
-// Package fakecluster is a cluster without Raft for the tests of the API: real ledgers in memory, real servers on loopback, real
-// signatures; replication is a mutex. Tests decide who leads, who lags, who is gone and what fails.
+// Package fakecluster is a cluster without Raft for the tests of the API: real ledgers in memory,
+// real servers on loopback, real signatures; replication is a mutex. Tests decide who leads, who
+// lags, who is gone and what fails.
 package fakecluster
 
 import (
@@ -46,7 +47,8 @@ func NewKeys(t testing.TB, n int) *Keys {
 	return k
 }
 
-// TwoLedgers makes the keys of the fake ledger and of another one, both on one node, and one policy that accepts both.
+// TwoLedgers makes the keys of the fake ledger and of another one, both on one node, and one policy
+// that accepts both.
 func TwoLedgers(t testing.TB, other string) (ours, others *Keys) {
 	t.Helper()
 	ours, others = newKeys(t, Origin, 1), newKeys(t, other, 1)
@@ -142,7 +144,8 @@ func New(t testing.TB, n int, o Options) *Cluster {
 	return c
 }
 
-// PeerFromMetadata takes principal and roles from the headers x-principal and x-roles; a caller who says nothing is a writer.
+// PeerFromMetadata takes principal and roles from the headers x-principal and x-roles; a caller who
+// says nothing is a writer.
 func PeerFromMetadata(ctx context.Context) (server.Peer, bool) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	p := server.Peer{Principal: Principal, Roles: pki.RoleWriter}

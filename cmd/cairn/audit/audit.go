@@ -31,8 +31,8 @@ type Head struct {
 	// Note is the checkpoint as it was signed. Without it an older checkpoint cannot be
 	// told from one to which the ledger was rolled back.
 	Note []byte
-	// Time is the ledger time of the last entry, in microseconds since the Unix epoch: no later entry has an
-	// earlier time. 0 if it is not known.
+	// Time is the ledger time of the last entry, in microseconds since the Unix epoch: no later
+	// entry has an earlier time. 0 if it is not known.
 	Time int64
 }
 
@@ -46,8 +46,9 @@ type Options struct {
 	Since *Head
 	// Patience is how long a source that is smaller than Since may take to reach it.
 	Patience time.Duration
-	// Leaf, if set, is called with every leaf that was not changed, in order, on one goroutine, after the audit's
-	// own checks of the entry. An error becomes a finding. The leaf is valid during the call only.
+	// Leaf, if set, is called with every leaf that was not changed, in order, on one goroutine,
+	// after the audit's own checks of the entry. An error becomes a finding. The leaf is valid
+	// during the call only.
 	Leaf func(index uint64, leaf []byte) error
 	// Begin and Progress, if set, are called with the number of entries to
 	// audit and then with how many more are done.
@@ -67,12 +68,13 @@ type Finding struct {
 	Blames Blame `json:"blames"`
 }
 
-// Blame says whose fault a finding is. Only signatures blame the ledger: whatever a mirror, a disk or a node's
-// answer could have damaged on its own is the fault of the copy.
+// Blame says whose fault a finding is. Only signatures blame the ledger: whatever a mirror, a disk
+// or a node's answer could have damaged on its own is the fault of the copy.
 type Blame string
 
 const (
-	// BlamesCopy: the source's files are not those that were signed, or nothing shows that they are.
+	// BlamesCopy: the source's files are not those that were signed, or nothing shows that they
+	// are.
 	BlamesCopy Blame = "copy"
 	// BlamesLedger: the ledger's keys signed what is wrong.
 	BlamesLedger Blame = "ledger"
@@ -92,8 +94,8 @@ type Report struct {
 	Since uint64
 	// Time is the ledger time of the last entry, for Head.Time of the next audit.
 	Time int64
-	// Empty says that the ledger has no entries. Unless there is a Note this is the source's word: nothing is
-	// signed before the first entry, so there is nothing to prove.
+	// Empty says that the ledger has no entries. Unless there is a Note this is the source's word:
+	// nothing is signed before the first entry, so there is nothing to prove.
 	Empty bool
 	// Behind says that the source's checkpoint is accepted and smaller than Options.Since, and was
 	// not signed later. Nothing else was read then. Whether its
@@ -171,9 +173,9 @@ func (a *auditor) run(ctx context.Context) error {
 	return a.conclude()
 }
 
-// conclude compares what was read with what was signed, and says who is to blame. If the entries have the signed root,
-// the ledger's keys signed whatever is wrong in them. If not, the source has other files than those that were
-// signed, and nothing is known about the ledger.
+// conclude compares what was read with what was signed, and says who is to blame. If the entries
+// have the signed root, the ledger's keys signed whatever is wrong in them. If not, the source has
+// other files than those that were signed, and nothing is known about the ledger.
 func (a *auditor) conclude() error {
 	r, since := a.report, a.opts.Since
 	root := a.tree.Root()
@@ -331,8 +333,8 @@ func (a *auditor) stop(path, format string, args ...any) error {
 	return errEnough
 }
 
-// entry checks what the hashes do not: that a leaf is an entry, and that the ledger's time never decreases, also from
-// the last entry of the earlier audit to the next one.
+// entry checks what the hashes do not: that a leaf is an entry, and that the ledger's time never
+// decreases, also from the last entry of the earlier audit to the next one.
 func (a *auditor) entry(index uint64, leaf []byte) error {
 	e, err := ledger.ParseLeaf(leaf)
 	if err != nil {

@@ -20,8 +20,9 @@ func blamed(t *testing.T, what string, r *Report, whom Blame, words string) {
 	}
 }
 
-// TestTimeGoesBack: a ledger that is validly signed and whose time goes back is at fault itself, wherever the step is: within a
-// bundle, between bundles, or at the first entry after an earlier audit.
+// TestTimeGoesBack: a ledger that is validly signed and whose time goes back is at fault itself,
+// wherever the step is: within a bundle, between bundles, or at the first entry after an earlier
+// audit.
 func TestTimeGoesBack(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -78,8 +79,8 @@ func TestSignedNonsense(t *testing.T) {
 	}
 }
 
-// TestBrokenMirror: damage in a copy never looks like the ledger's fault: not as time that goes back, and not as a history that was
-// rewritten since an earlier audit.
+// TestBrokenMirror: damage in a copy never looks like the ledger's fault: not as time that goes
+// back, and not as a history that was rewritten since an earlier audit.
 func TestBrokenMirror(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)

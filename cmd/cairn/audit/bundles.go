@@ -121,7 +121,8 @@ func (a *auditor) bundle(ctx context.Context, f fetched) error {
 	return a.grow(ctx, start, hashes)
 }
 
-// entries looks at the entries themselves, except for those that were changed: what those say is nobody's word.
+// entries looks at the entries themselves, except for those that were changed: what those say is
+// nobody's word.
 func (a *auditor) entries(start uint64, path string, leaves [][]byte, changed func(i int) bool) error {
 	for i, leaf := range leaves {
 		index := start + uint64(i)

@@ -56,7 +56,8 @@ func wantCopy(t *testing.T, what, dir string, policy *tlog.Policy, size uint64) 
 	}
 }
 
-// TestCopySurvives: a good copy is replaced by nothing that is wrong, older, another ledger or another history.
+// TestCopySurvives: a good copy is replaced by nothing that is wrong, older, another ledger or
+// another history.
 func TestCopySurvives(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -106,8 +107,8 @@ func TestCopySurvives(t *testing.T) {
 	wantCopy(t, "a newer one", copied, s.policy, 1000)
 }
 
-// TestCopyRewritten: a larger ledger with another history, validly signed, does not replace a copy, even if the
-// audit was since something else.
+// TestCopyRewritten: a larger ledger with another history, validly signed, does not replace a copy,
+// even if the audit was since something else.
 func TestCopyRewritten(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -134,8 +135,8 @@ func TestCopyRewritten(t *testing.T) {
 	}
 }
 
-// TestCopyInterrupted: wherever an audit or its Commit is cut off, the old copy or the new one is whole, and the next
-// audit goes on.
+// TestCopyInterrupted: wherever an audit or its Commit is cut off, the old copy or the new one is
+// whole, and the next audit goes on.
 func TestCopyInterrupted(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)

@@ -20,11 +20,13 @@ import (
 )
 
 const (
-	// attempts is how often a file is asked for when the server fails without saying when to ask again.
+	// attempts is how often a file is asked for when the server fails without saying when to ask
+	// again.
 	attempts = 5
 	// maxRedirects is how many redirects are followed, all on one host.
 	maxRedirects = 5
-	// progressBytes must arrive within the patience of the caller: a server that sends less does not answer.
+	// progressBytes must arrive within the patience of the caller: a server that sends less does
+	// not answer.
 	progressBytes = 1 << 10
 	// quoteBytes of a server's text are repeated in an error.
 	quoteBytes = 200
@@ -32,10 +34,11 @@ const (
 
 // HTTP returns a source that reads from a base URL.
 //
-// A server that is busy is waited for as long as it asks for with Retry-After, and one that fails is asked again
-// a few times; for one file this takes no longer than patience. A transfer may take any time as long as it makes
-// progress within patience. A server is not believed to be a ledger's if it redirects to another host, answers
-// with a web page, or sends more than the file can hold; no answer takes more memory than the largest file.
+// A server that is busy is waited for as long as it asks for with Retry-After, and one that fails
+// is asked again a few times; for one file this takes no longer than patience. A transfer may take
+// any time as long as it makes progress within patience. A server is not believed to be a ledger's
+// if it redirects to another host, answers with a web page, or sends more than the file can hold;
+// no answer takes more memory than the largest file.
 func HTTP(base string, client *http.Client, patience time.Duration) (Source, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -217,7 +220,8 @@ func body(resp *http.Response, path string, progress func()) ([]byte, error) {
 	return raw, nil
 }
 
-// isHTML reports whether an answer is a web page, as proxies and captive portals send in place of a file.
+// isHTML reports whether an answer is a web page, as proxies and captive portals send in place of a
+// file.
 func isHTML(h http.Header, raw []byte) bool {
 	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err == nil && media == "text/html" {
 		return true

@@ -39,7 +39,8 @@ func over(t *testing.T, srv *httptest.Server, patience time.Duration) Source {
 	return src
 }
 
-// TestBusyServer: a server that says when to ask again is asked then, however often it says so, as long as that fits the patience.
+// TestBusyServer: a server that says when to ask again is asked then, however often it says so, as
+// long as that fits the patience.
 func TestBusyServer(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -92,7 +93,8 @@ func TestBusyServer(t *testing.T) {
 	}
 }
 
-// TestHowOftenAServerIsAsked: a failure is asked about five times, an answer that will not change once.
+// TestHowOftenAServerIsAsked: a failure is asked about five times, an answer that will not change
+// once.
 func TestHowOftenAServerIsAsked(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -122,7 +124,8 @@ func TestHowOftenAServerIsAsked(t *testing.T) {
 				tc.answer(w)
 				return true
 			})
-			// A connection for each request: the transport repeats requests on a kept one by itself.
+			// A connection for each request: the transport repeats requests on a kept one by
+			// itself.
 			srv.Client().Transport.(*http.Transport).DisableKeepAlives = true
 			if _, err := Run(t.Context(), over(t, srv, time.Minute), Options{Policy: s.policy}); err == nil {
 				t.Error("the audit ended without an error")
@@ -174,7 +177,8 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// TestNotALedgersFile: what a broken or foreign server answers is an error about the server, and no finding.
+// TestNotALedgersFile: what a broken or foreign server answers is an error about the server, and no
+// finding.
 func TestNotALedgersFile(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -255,7 +259,8 @@ func TestNotALedgersFile(t *testing.T) {
 	}
 }
 
-// TestReadBounded: of an answer without an end no more is read than the largest file that can stand at its path.
+// TestReadBounded: of an answer without an end no more is read than the largest file that can stand
+// at its path.
 func TestReadBounded(t *testing.T) {
 	t.Parallel()
 	for path, most := range map[string]int{"checkpoint": 1 << 20, "tile/0/000": 8192, "tile/entries/000": 256 * 65537} {
@@ -302,7 +307,8 @@ func TestHonestVariants(t *testing.T) {
 	}
 }
 
-// TestSlowServer: a transfer takes as long as it needs while it makes progress, and ends when it makes none.
+// TestSlowServer: a transfer takes as long as it needs while it makes progress, and ends when it
+// makes none.
 func TestSlowServer(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)
@@ -360,7 +366,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestNoEntriesYet: an empty ledger is in order, a source that has nothing is no ledger, and what was there before is not called empty.
+// TestNoEntriesYet: an empty ledger is in order, a source that has nothing is no ledger, and what
+// was there before is not called empty.
 func TestNoEntriesYet(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)

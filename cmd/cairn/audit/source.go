@@ -16,8 +16,9 @@ import (
 
 // What a source says about a file that it does not have.
 var (
-	// ErrMissing: the source does not have the file. For a tile or a bundle, which the ledger's size demands, that
-	// is a finding. A source without a checkpoint has nothing that can be audited.
+	// ErrMissing: the source does not have the file. For a tile or a bundle, which the ledger's
+	// size demands, that is a finding. A source without a checkpoint has nothing that can be
+	// audited.
 	ErrMissing = errors.New("missing")
 	// ErrEmpty: the source has no checkpoint, because its ledger has no entries yet.
 	ErrEmpty = errors.New("the ledger is empty")
