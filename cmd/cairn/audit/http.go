@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
-	"math"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -23,6 +22,9 @@ const (
 	// attempts is how often a file is asked for when the server fails without saying when to ask
 	// again.
 	attempts = 5
+	// maxRetryAfter bounds what a server can ask for, far above any patience and far below what a
+	// time.Duration holds: a little may be added to the wait.
+	maxRetryAfter = 10 * 366 * 24 * time.Hour
 	// maxRedirects is how many redirects are followed, all on one host.
 	maxRedirects = 5
 	// progressBytes must arrive within the patience of the caller: a server that sends less does
@@ -230,14 +232,15 @@ func isHTML(h http.Header, raw []byte) bool {
 	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
 }
 
-// retryAfter reads RFC 9110, section 10.2.3: a number of seconds, or a date.
+// retryAfter reads RFC 9110, section 10.2.3: a number of seconds, or a date. The wait is at most
+// maxRetryAfter.
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 63); err == nil {
-		return time.Duration(min(seconds, math.MaxInt64/uint64(time.Second))) * time.Second, true
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second, true
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return max(0, date.Sub(now)), true
+		return min(max(0, date.Sub(now)), maxRetryAfter), true
 	}
 	return 0, false
 }

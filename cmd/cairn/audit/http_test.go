@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -354,6 +355,8 @@ func TestRetryAfter(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"0": 0, "2": 2 * time.Second, " 120 ": 2 * time.Minute,
 		"Sun, 29 Nov 2026 12:00:07 GMT": 7 * time.Second, "Sun, 29 Nov 2026 11:59:00 GMT": 0,
+		"Mon, 29 Nov 2200 12:00:00 GMT": maxRetryAfter, "Fri, 31 Dec 9999 23:59:59 GMT": maxRetryAfter,
+		"9223372036854775807": maxRetryAfter,
 	} {
 		if got, ok := retryAfter(value, now); !ok || got != want {
 			t.Errorf("%q: got %s, %t, want %s", value, got, ok, want)
@@ -362,6 +365,27 @@ func TestRetryAfter(t *testing.T) {
 	for _, value := range []string{"", "-1", "1.5", "soon", "99999999999999999999"} {
 		if got, ok := retryAfter(value, now); ok {
 			t.Errorf("%q is taken for %s", value, got)
+		}
+	}
+}
+
+// TestRetryAfterTooLong: a server that asks for a longer wait than is allowed is asked once.
+func TestRetryAfterTooLong(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	for _, value := range []string{"9223372036854775807", "Mon, 29 Nov 2200 12:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"} {
+		var requests atomic.Int64
+		src := over(t, mirror(t, t.TempDir(), func(w http.ResponseWriter, _ *http.Request) bool {
+			requests.Add(1)
+			w.Header().Set("Retry-After", value)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := Run(ctx, src, Options{Policy: s.policy})
+		cancel()
+		if n := requests.Load(); n != 1 || err == nil || !strings.Contains(err.Error(), "asks to wait") {
+			t.Errorf("%s: %d requests, %v", value, n, err)
 		}
 	}
 }
