@@ -24,3 +24,24 @@ func (a *app) layOutHelp(root *cobra.Command) {
 		_, _ = a.out.Write([]byte(p.String()))
 	})
 }
+
+// checkNames makes a usage error of a name that is no command, where cobra's own commands print
+// their help and end with 0.
+func checkNames(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			cmd.Args, cmd.RunE = nil, needsSubcommand
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, _ := root.Find(args)
+				if len(rest) > 0 {
+					return needsSubcommand(found, rest)
+				}
+				return nil
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -50,6 +51,29 @@ func checkWidth(t *testing.T, what, text string, width int) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSuffix(line, "\n"); tooWide(line, width) {
 			t.Errorf("%s: a line of %d columns, at most %d fit:\n%s", what, columns(line), width, line)
+		}
+	}
+}
+
+// TestUnknownNames: a name that is no command is a usage error, also for cobra's own commands.
+func TestUnknownNames(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{
+		"bogus", "help bogus", "help append bogus", "help cluster bogus", "help cluster kill bogus", "help completion bogus",
+		"help help bogus", "completion", "completion bogus", "completion bash bogus", "cluster bogus", "pki bogus",
+	} {
+		for _, format := range []string{"text", "json"} {
+			var out, errs bytes.Buffer
+			code := execute(t.Context(), append(strings.Fields(args), "--output", format), streams{out: &out, err: &errs})
+			if code != exitUsage || out.Len() > 0 || (format == "json") != json.Valid(errs.Bytes()) {
+				t.Errorf("cairn %s: exit code %d, want %d; output %q, error %q", args, code, exitUsage, out.String(), errs.String())
+			}
+		}
+	}
+	for _, args := range []string{"help", "help help", "help append", "help cluster", "help cluster kill", "help completion bash", "help exit-codes", "completion --help"} {
+		var out, errs bytes.Buffer
+		if code := execute(t.Context(), strings.Fields(args), streams{out: &out, err: &errs}); code != exitOK || out.Len() == 0 {
+			t.Errorf("cairn %s: exit code %d, %s", args, code, errs.String())
 		}
 	}
 }

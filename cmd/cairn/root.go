@@ -43,6 +43,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
+	checkNames(root) // when the output is set: the completion command keeps what it is now
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = out.err // of what ignores it, such as the help
