@@ -27,7 +27,11 @@ trip. The profile's certificate needs the role admin.`,
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				leader, err := c.TransferLeadership(ctx, to)
 				if err != nil {
-					return changeError(errors.Wrap(err, "move leadership"), "leadership may still move: `cairn status` shows who leads")
+					f := classify(changeError(errors.Wrap(err, "move leadership"), "leadership may still move: `cairn status` shows who leads"))
+					if f.code == exitNotFound {
+						f.next = "`cairn status` shows the nodes and their names"
+					}
+					return f
 				}
 				a.did(effect{text: printable(leader) + " leads"})
 				return a.emit(struct {
