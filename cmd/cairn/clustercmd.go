@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -257,6 +258,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 			defer cancel()
+			args = once(args)
 			// A name that does not exist is told before anything is done to the others.
 			for _, arg := range args {
 				if arg == "leader" {
@@ -267,6 +269,7 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				}
 			}
 			var finished []string
+			acted := map[string]bool{}
 			for i, arg := range args {
 				name, err := resolveNode(ctx, *dir, c, arg)
 				if err != nil && i > 0 {
@@ -275,6 +278,10 @@ func (a *app) clusterNodeCommand(dir *string, verb, short, done string, do func(
 				if err != nil {
 					return err
 				}
+				if acted[name] {
+					continue // named twice, once as the leader
+				}
+				acted[name] = true
 				done := done
 				switch {
 				case verb == "start" && c.Running(name):
@@ -320,6 +327,17 @@ func begun(dir string, err error) error {
 		f.code, f.reason, f.next = exitUnknown, exitReason(exitUnknown), "what was begun goes on: "+clusterAdvice(dir, "status")+" shows what runs"
 	}
 	return f
+}
+
+// once returns the names without those that stand further in front already.
+func once(names []string) []string {
+	var all []string
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // resolveNode turns "leader" into a name.

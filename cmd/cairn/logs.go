@@ -43,6 +43,7 @@ func (a *app) clusterLogsCommand(dir *string) *cobra.Command {
 					}
 					names = append(names, name)
 				}
+				names = once(names)
 			}
 			var logs []*nodeLog
 			for _, name := range names {
