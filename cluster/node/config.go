@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
@@ -141,6 +143,7 @@ type Seal struct {
 
 var (
 	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	decimal       = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 	originPattern = regexp.MustCompile(`^[A-Za-z0-9._~/-]{1,200}$`)
 )
 
@@ -154,6 +157,13 @@ func LoadConfig(path string) (Config, error) {
 	}
 	// Defaults first: a number that the file sets to 0 stays 0 and is out of its range.
 	c.setDefaults()
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return c, errors.Wrapf(err, "parse %s", path)
+	}
+	if err := checkWritten(&doc); err != nil {
+		return c, errors.Wrapf(err, "%s", path)
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil {
@@ -166,18 +176,15 @@ func LoadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, errors.Wrap(err, "find the configuration's directory")
 	}
-	for _, p := range []*string{
-		&c.DataDir, &c.Policy, &c.Keys.Roots, &c.Keys.Certificate, &c.Keys.Key, &c.Keys.KEMCertificate,
-		&c.Keys.KEMKey, &c.Keys.Cosigner, &c.Keys.Sealing, &c.Keys.LogKey, &c.Keys.Deny, &c.LogFile,
-	} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+	for _, p := range c.paths() {
+		if *p.path != "" && !filepath.IsAbs(*p.path) {
+			*p.path = filepath.Join(dir, *p.path)
 		}
 	}
+	c.path = filepath.Join(dir, filepath.Base(path))
 	if err := c.Validate(); err != nil {
 		return c, errors.Wrapf(err, "%s", path)
 	}
-	c.path = filepath.Join(dir, filepath.Base(path))
 	return c, nil
 }
 
@@ -194,6 +201,24 @@ func setDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
 		*v = d
+	}
+}
+
+// configPath is a key of node.yaml that names a file or a directory.
+type configPath struct {
+	key      string
+	path     *string
+	optional bool
+}
+
+// paths lists all files and directories that the configuration names.
+func (c *Config) paths() []configPath {
+	return []configPath{
+		{"data_dir", &c.DataDir, false}, {"policy", &c.Policy, false}, {"keys.roots", &c.Keys.Roots, false},
+		{"keys.certificate", &c.Keys.Certificate, false}, {"keys.key", &c.Keys.Key, false},
+		{"keys.kem_certificate", &c.Keys.KEMCertificate, false}, {"keys.kem_key", &c.Keys.KEMKey, false},
+		{"keys.cosigner", &c.Keys.Cosigner, false}, {"keys.sealing", &c.Keys.Sealing, false},
+		{"keys.log_key", &c.Keys.LogKey, false}, {"keys.deny", &c.Keys.Deny, true}, {"log_file", &c.LogFile, true},
 	}
 }
 
@@ -215,20 +240,21 @@ func (c *Config) Validate() error {
 	if _, err := lpa.ParseSuite(c.Suite); err != nil {
 		return errors.Wrap(err, "suite")
 	}
-	for _, k := range []struct{ key, value string }{
-		{"data_dir", c.DataDir}, {"policy", c.Policy}, {"keys.roots", c.Keys.Roots},
-		{"keys.certificate", c.Keys.Certificate}, {"keys.key", c.Keys.Key},
-		{"keys.kem_certificate", c.Keys.KEMCertificate}, {"keys.kem_key", c.Keys.KEMKey},
-		{"keys.cosigner", c.Keys.Cosigner}, {"keys.sealing", c.Keys.Sealing}, {"keys.log_key", c.Keys.LogKey},
-	} {
-		if k.value == "" {
-			return errors.Newf("%s: must be set", k.key)
+	for _, p := range c.paths() {
+		if *p.path == "" && !p.optional {
+			return errors.Newf("%s: must be set", p.key)
 		}
+	}
+	if err := c.validateLogFile(); err != nil {
+		return err
 	}
 	if err := c.validateListen(); err != nil {
 		return err
 	}
 	if err := c.validateMembers(); err != nil {
+		return err
+	}
+	if err := c.validateListenersApart(); err != nil {
 		return err
 	}
 	if err := c.validateNumbers(); err != nil {
@@ -281,13 +307,18 @@ func (c *Config) validateMembers() error {
 			return errors.Newf("%s.cosigner: must be the verifier key of the member's cosignatures", at)
 		}
 		for _, a := range []struct{ key, value string }{{at + ".peer", m.Peer}, {at + ".api", m.API}} {
-			if host, _, err := splitAddress(a.value); err != nil || host == "" {
-				return errors.Newf("%s: %q is not an address that others can dial: want host:port, port 1 to 65535", a.key, a.value)
+			host, port, err := splitAddress(a.value)
+			if err != nil {
+				return errors.Wrapf(err, "%s: not an address that others can dial", a.key)
 			}
-			if other := addresses[a.value]; other != "" {
+			if host == "" {
+				return errors.Newf("%s: %q is not an address that others can dial: it names no host", a.key, a.value)
+			}
+			address := net.JoinHostPort(host, port)
+			if other := addresses[address]; other != "" {
 				return errors.Newf("%s: %s is the address of %s already", a.key, a.value, other)
 			}
-			addresses[a.value] = a.key
+			addresses[address] = a.key
 		}
 		ids[m.ID], names[m.Name] = true, true
 		self = self || m.Name == c.Name
@@ -299,16 +330,22 @@ func (c *Config) validateMembers() error {
 	return err
 }
 
+// listeners lists the addresses that the node listens on.
+func (c *Config) listeners() []struct{ key, value string } {
+	all := []struct{ key, value string }{
+		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP}, {"listen.probe", c.Listen.Probe},
+	}
+	if c.Listen.Probe == "" {
+		all = all[:3]
+	}
+	return all
+}
+
 // validateListen holds the listening addresses apart: two listeners cannot share one.
 func (c *Config) validateListen() error {
 	type address struct{ key, host, port string }
 	var seen []address
-	for _, a := range []struct{ key, value string }{
-		{"listen.api", c.Listen.API}, {"listen.peer", c.Listen.Peer}, {"listen.http", c.Listen.HTTP}, {"listen.probe", c.Listen.Probe},
-	} {
-		if a.key == "listen.probe" && a.value == "" {
-			continue
-		}
+	for _, a := range c.listeners() {
 		host, port, err := splitAddress(a.value)
 		if err != nil {
 			return errors.Wrap(err, a.key)
@@ -323,8 +360,32 @@ func (c *Config) validateListen() error {
 	return nil
 }
 
-// splitAddress parses host:port. The port is a number: a node's peers and clients name it.
+// validateListenersApart refuses a listener on the address of another member. A listener on all
+// addresses of the machine may have the port of another member, which may be on another machine.
+// The node's own row of members may name its own listeners. All addresses have been parsed before.
+func (c *Config) validateListenersApart() error {
+	for _, l := range c.listeners() {
+		host, port, _ := splitAddress(l.value)
+		for i, m := range c.Members {
+			if m.Name == c.Name {
+				continue
+			}
+			for _, a := range []struct{ key, value string }{{"peer", m.Peer}, {"api", m.API}} {
+				if h, p, _ := splitAddress(a.value); h == host && p == port && !anyHost(host) {
+					return errors.Newf("%s: %s is members[%d].%s, the address of another member", l.key, l.value, i, a.key)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// splitAddress parses host:port. The port is a number: a node's peers and clients name it. Two
+// spellings of one address give the same host and port.
 func splitAddress(s string) (host, port string, err error) {
+	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return "", "", errors.Newf("%q contains a blank or a control character", s)
+	}
 	host, port, err = net.SplitHostPort(s)
 	if err != nil {
 		return "", "", errors.Newf("%q is not host:port", s)
@@ -332,7 +393,13 @@ func splitAddress(s string) (host, port string, err error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", "", errors.Newf("%q: the port must be 1 to 65535", s)
 	}
-	return host, port, nil
+	if !decimal.MatchString(port) {
+		return "", "", errors.Newf("%q: the port must be 1 to 65535 without a leading zero", s)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String(), port, nil
+	}
+	return strings.ToLower(strings.TrimSuffix(host, ".")), port, nil
 }
 
 // anyHost says whether a listener on the host takes connections to every address of the machine.
@@ -356,7 +423,7 @@ func (c *Config) sealQuorum() (int, error) {
 		return least, nil
 	}
 	q, err := strconv.Atoi(c.Seal.Quorum)
-	if err != nil || q < least || q > most {
+	if err != nil || !decimal.MatchString(c.Seal.Quorum) || q < least || q > most {
 		return 0, errors.Newf("seal.quorum: %q is out of range: must be majority, or a number from %d to %d for %d members", c.Seal.Quorum, least, most, most)
 	}
 	return q, nil

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,68 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	for key, got := range load(func(key string) string { return filepath.Join("/elsewhere", key) }) {
 		if want := filepath.Join("/elsewhere", key); *got != want {
 			t.Errorf("%s: the absolute path %s became %s", key, want, *got)
+		}
+	}
+}
+
+// TestAddressesAsWritten: an address has one spelling of its port and no blanks.
+func TestAddressesAsWritten(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		" 127.0.0.1:39", "127.0.0.1:39 ", "127.0.0.1: 39", "127.0.0.1 :39", "\t127.0.0.1:39", "127.0.0.1:39\n", "127.0.0.1:39\u00a0",
+		"127.0.0.1:039", "127.0.0.1:030299", "127.0.0.1:00", "127.0.0.1:+39", "127.0.0.1:http", "a\x00:39",
+	} {
+		for key, field := range map[string]func(*Config) *string{
+			"listen.api":      func(c *Config) *string { return &c.Listen.API },
+			"listen.peer":     func(c *Config) *string { return &c.Listen.Peer },
+			"listen.http":     func(c *Config) *string { return &c.Listen.HTTP },
+			"listen.probe":    func(c *Config) *string { return &c.Listen.Probe },
+			"members[0].peer": func(c *Config) *string { return &c.Members[0].Peer },
+			"members[1].api":  func(c *Config) *string { return &c.Members[1].API },
+		} {
+			c := validConfig()
+			*field(&c) = address
+			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") || !strings.Contains(err.Error(), strconv.Quote(address)) {
+				t.Errorf("%s: %q: %v, want an error with the key and the text", key, address, err)
+			}
+		}
+	}
+}
+
+// TestAddressesApart: no listener takes the address of another member, in whatever spelling. The
+// node's own row may name its own listeners, and other machines may use the same ports.
+func TestAddressesApart(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		want   string // how the error starts; "": none
+		change func(*Config)
+	}{
+		{"listen.api: 127.0.0.1:4 is members[1].api", func(c *Config) { c.Listen.API = "127.0.0.1:4" }},
+		{"listen.api: 127.0.0.1:5 is members[1].peer", func(c *Config) { c.Listen.API = "127.0.0.1:5" }},
+		{"listen.peer: 127.0.0.1:5 is members[1].peer", func(c *Config) { c.Listen.Peer = "127.0.0.1:5" }},
+		{"listen.http: 127.0.0.1:5 is members[1].peer", func(c *Config) { c.Listen.HTTP = "127.0.0.1:5" }},
+		{"listen.probe: 127.0.0.1:4 is members[1].api", func(c *Config) { c.Listen.Probe = "127.0.0.1:4" }},
+		{"listen.http: [::ffff:127.0.0.1]:5 is members[1].peer", func(c *Config) { c.Listen.HTTP = "[::ffff:127.0.0.1]:5" }},
+		{"listen.http: LOCALHOST:5 is members[1].peer", func(c *Config) { c.Listen.HTTP, c.Members[1].Peer = "LOCALHOST:5", "localhost:5" }},
+		{"members[1].peer: [::0:1]:1 is the address of members[0].api", func(c *Config) { c.Members[0].API, c.Members[1].Peer = "[::1]:1", "[::0:1]:1" }},
+		{"members[1].api: N1.example.:1 is the address of members[0].api", func(c *Config) { c.Members[0].API, c.Members[1].API = "n1.example:1", "N1.example.:1" }},
+		{"listen.peer: [0::1]:1 is in use by listen.api", func(c *Config) { c.Listen.API, c.Listen.Peer = "[::1]:1", "[0::1]:1" }},
+		// Every machine uses the same ports, and listens on all of its addresses or on one.
+		{"", func(c *Config) {
+			c.Listen = Listen{API: ":1", Peer: "0.0.0.0:2", HTTP: "[::]:3"}
+			c.Members[0].API, c.Members[0].Peer, c.Members[1].API, c.Members[1].Peer = "192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "192.0.2.2:2"
+		}},
+		{"", func(c *Config) {
+			c.Listen = Listen{API: "192.0.2.1:1", Peer: "192.0.2.1:2", HTTP: "192.0.2.1:3"}
+			c.Members[0].API, c.Members[0].Peer, c.Members[1].API, c.Members[1].Peer = "192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "192.0.2.2:2"
+		}},
+		// Others reach this node through an address translation.
+		{"", func(c *Config) { c.Members[0].API, c.Members[0].Peer = "n1.example:443", "n1.example:444" }},
+	} {
+		c := validConfig()
+		x.change(&c)
+		if err := c.Validate(); x.want == "" && err != nil || x.want != "" && (err == nil || !strings.HasPrefix(err.Error(), x.want)) {
+			t.Errorf("%+v %+v: %v, want %q", c.Listen, c.Members, err, x.want)
 		}
 	}
 }

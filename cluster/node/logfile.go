@@ -3,6 +3,9 @@ package node
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/errors"
@@ -97,4 +100,80 @@ func (l *logFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.file.Close()
+}
+
+// validateLogFile refuses a log file that would damage another file of the node: one that is, or
+// lies inside, a path that the configuration names, or the configuration file itself. The same
+// holds for the names that rotation gives to former log files.
+func (c *Config) validateLogFile() error {
+	if c.LogFile == "" {
+		return nil
+	}
+	if info, err := os.Stat(c.LogFile); err == nil && info.IsDir() {
+		return errors.Newf("log_file: %s is a directory", c.LogFile)
+	}
+	logs, err := spellings(c.LogFile)
+	if err != nil {
+		return errors.Wrap(err, "log_file")
+	}
+	others := append(c.paths(), configPath{key: "the configuration file", path: &c.path})
+	for _, o := range others {
+		if o.path == &c.LogFile || *o.path == "" {
+			continue
+		}
+		paths, err := spellings(*o.path)
+		if err != nil {
+			return errors.Wrap(err, o.key)
+		}
+		for _, log := range logs {
+			for _, path := range paths {
+				if within(log, path) {
+					return errors.Newf("log_file: %s is, or lies inside, %s (%s)", c.LogFile, o.key, *o.path)
+				}
+				if within(path, log) {
+					return errors.Newf("log_file: %s (%s) lies inside %s", o.key, *o.path, c.LogFile)
+				}
+				number, numbered := strings.CutPrefix(path, log+".")
+				if i, err := strconv.Atoi(number); numbered && err == nil && decimal.MatchString(number) && i >= 1 && i <= c.LogFiles {
+					return errors.Newf("log_file: %s (%s) is the name of a former log file, %s.%d", o.key, *o.path, c.LogFile, i)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// spellings returns the cleaned absolute path, and where symbolic links lead to.
+func spellings(path string) ([]string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// The file, and directories above it, may be absent.
+	for at, rest := path, ""; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return []string{path, filepath.Join(real, rest)}, nil
+		}
+		if at == filepath.Dir(at) {
+			return []string{path}, nil
+		}
+	}
+}
+
+// within says whether path is other or lies below it.
+func within(path, other string) bool {
+	info, err := os.Stat(other)
+	for {
+		if path == other {
+			return true
+		}
+		if own, statErr := os.Stat(path); err == nil && statErr == nil && os.SameFile(own, info) {
+			return true
+		}
+		above := filepath.Dir(path)
+		if above == path {
+			return false
+		}
+		path = above
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -139,6 +140,77 @@ func TestLogLevels(t *testing.T) {
 		}
 		if !same {
 			t.Errorf("%s, %s, %s: the log is\n%swant lines with %q", x.level, x.format, x.access, raw, x.want)
+		}
+	}
+}
+
+// TestLogFileApart: the log never goes into a file or directory that the node needs otherwise.
+func TestLogFileApart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"data", "logs"} {
+		if err := os.Mkdir(at(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(at("node.key"), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"link.key": "node.key", "link": "data", "here": "."} {
+		if err := os.Symlink(target, at(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(at("node.key"), at("hard.key")); err != nil {
+		t.Fatal(err)
+	}
+	load := func(log string) (Config, error) {
+		c := validConfig()
+		c.Keys.Deny, c.LogFile = "deny", log
+		if err := c.Write(at("node.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		return LoadConfig(at("node.yaml"))
+	}
+	c := validConfig()
+	bad := []string{
+		"node.yaml", "here/node.yaml", at("node.yaml"), "deny", "data", "data/", "data/log", "data/new/log", "./logs/../node.key", at("node.key"),
+		"here/node.key", "here/policy", "link.key", "hard.key", "link", "link/log", "link/new/log", "policy/log", "logs", ".", "..", "log.key.sealed",
+	}
+	for i, keys := 0, reflect.ValueOf(c.Keys); i < keys.NumField(); i++ {
+		if name := keys.Field(i).String(); name != "" {
+			bad = append(bad, name)
+		}
+	}
+	bad = append(bad, c.Policy, c.DataDir)
+	for _, log := range bad {
+		got, err := load(log)
+		if err == nil || !strings.Contains(err.Error(), "log_file: ") {
+			t.Errorf("log_file: %s: %v, want a refusal", log, err)
+		}
+		// A configuration from elsewhere is checked by Check and Run, too.
+		if err := got.Validate(); err == nil || !strings.HasPrefix(err.Error(), "log_file: ") {
+			t.Errorf("log_file: %s: Validate says %v, want a refusal", log, err)
+		}
+	}
+	if raw, err := os.ReadFile(at("node.key")); err != nil || string(raw) != "secret" {
+		t.Errorf("node.key holds %q, %v", raw, err)
+	}
+	if err := os.WriteFile(at("old"), nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range []string{"log", "old", "logs/log", "new/log", "data.log", "node.key.log", "data2/log", "node.log", "..log"} {
+		if _, err := load(log); err != nil {
+			t.Errorf("log_file: %s is refused: %v", log, err)
+		}
+	}
+	// Rotation would rename the log over these.
+	for name, want := range map[string]bool{"log.1": false, "log.4": false, "log.5": true, "log.0": true, "log.01": true, "log.x": true} {
+		c := validConfig()
+		c.LogFile, c.Policy = at("log"), at(name)
+		if err := c.Validate(); (err == nil) != want {
+			t.Errorf("policy: %s beside log_file: log: %v", name, err)
 		}
 	}
 }

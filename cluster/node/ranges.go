@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"go.yaml.in/yaml/v3"
 )
 
 // unit says how a number of node.yaml is written.
@@ -100,6 +102,102 @@ func (c *Config) validateNumbers() error {
 		}
 		return r.check(key, field.Int())
 	})
+}
+
+// checkWritten checks whole numbers and sizes as a parsed node.yaml spells them. The YAML decoder
+// alone would read 2.9 as 2, and 010 as 8.
+func checkWritten(doc *yaml.Node) error {
+	for _, r := range ranges {
+		if r.unit == duration {
+			continue
+		}
+		w := treeWalk{merged: map[treePlace]bool{}, visit: r.checkText}
+		if err := w.walk(doc, "", strings.Split(r.key, ".")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkText refuses a number that is not a decimal integer within its range.
+func (r numberRange) checkText(key, text string) error {
+	if !decimal.MatchString(strings.TrimPrefix(text, "-")) {
+		return errors.Newf("%s: %q is not a decimal integer: write digits only, without a leading zero", key, text)
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return errors.Newf("%s: %s is out of range: must be %s to %s", key, text, r.write(r.least), r.write(r.most))
+	}
+	return r.check(key, v)
+}
+
+// treePlace is a node of a YAML tree, with how much of the path remains below it.
+type treePlace struct {
+	node *yaml.Node
+	rest int
+}
+
+// treeWalk calls visit for the scalars of a YAML tree at a path. What the walk cannot follow, the
+// decoder refuses.
+type treeWalk struct {
+	merged map[treePlace]bool // mappings that "<<" led to: an anchor may contain itself
+	visit  func(key, text string) error
+}
+
+func (w *treeWalk) walk(n *yaml.Node, at string, path []string) error {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		return w.walk(n.Alias, at, path)
+	case n.Kind == yaml.DocumentNode:
+		return w.walk(n.Content[0], at, path)
+	case n.Kind == yaml.ScalarNode && len(path) == 0:
+		return w.visit(at, n.Value)
+	case n.Kind != yaml.MappingNode || len(path) == 0:
+		return nil
+	}
+	name, list := strings.CutSuffix(path[0], "[]")
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := unalias(n.Content[i]), unalias(n.Content[i+1])
+		below := strings.TrimPrefix(at+"."+name, ".")
+		var err error
+		switch {
+		case key.Value == "<<":
+			err = w.merge(value, at, path)
+		case key.Value == name && !list:
+			err = w.walk(value, below, path[1:])
+		case key.Value == name && value.Kind == yaml.SequenceNode:
+			for k := 0; k < len(value.Content) && err == nil; k++ {
+				err = w.walk(value.Content[k], fmt.Sprintf("%s[%d]", below, k), path[1:])
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge walks the value of "<<": a mapping, or a list of mappings.
+func (w *treeWalk) merge(n *yaml.Node, at string, path []string) error {
+	if place := (treePlace{n, len(path)}); !w.merged[place] {
+		w.merged[place] = true
+		if n.Kind != yaml.SequenceNode {
+			return w.walk(n, at, path)
+		}
+		for _, e := range n.Content {
+			if err := w.merge(unalias(e), at, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func unalias(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // presetNumbers gives the numbers that are 0 their defaults.
