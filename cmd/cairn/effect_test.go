@@ -49,6 +49,7 @@ func TestLostOutput(t *testing.T) {
 		{"help exit-codes", exitFailed, "write to standard output"},
 		{"completion bash", exitFailed, "write to standard output"},
 		{"pki inspect CA/root.crt", exitFailed, "write to standard output"},
+		{"man CA/man", exitLost, "the man pages are in"},
 		{"pki init --trust-domain y.example --dir CA/other", exitLost, "root.key"},
 		{"pki issue --ca CA --node n1 --cluster 00000000000000ab --dir CA/n1", exitLost, "n1.key"},
 	} {
@@ -69,6 +70,11 @@ func TestLostOutput(t *testing.T) {
 	code := execute(t.Context(), []string{"pki", "init", "--trust-domain", "z.example", "--dir", ca}, streams{out: &brokenWriter{err: syscall.EPIPE}, err: &errs})
 	if code != exitLost || !strings.Contains(errs.String(), "root.key") {
 		t.Errorf("closed pipe after keys were made: exit code %d, want %d, and that the keys are made; %q", code, exitLost, errs.String())
+	}
+	errs.Reset()
+	code = execute(t.Context(), []string{"man", filepath.Join(dir, "man")}, streams{out: &brokenWriter{err: syscall.EPIPE}, err: &errs})
+	if code != exitLost || !strings.Contains(errs.String(), "the man pages are in") {
+		t.Errorf("closed pipe after man pages were written: exit code %d, want %d; %q", code, exitLost, errs.String())
 	}
 }
 

@@ -25,6 +25,7 @@ func (a *app) manCommand() *cobra.Command {
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
 				return errors.Wrap(err, "write man pages")
 			}
+			a.did(effect{text: "the man pages are in " + printable(args[0])})
 			pages, err := filepath.Glob(filepath.Join(args[0], "cairn*.1"))
 			if err != nil {
 				return errors.Wrap(err, "count man pages")
