@@ -181,6 +181,8 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		return fail(exitUsage, "use another --state file and another --save directory for another ledger", errors.Wrap(err, what))
 	}
 	switch {
+	case errors.Is(err, audit.ErrNotSaved):
+		return failf(exitFailed, "see that the directory of --save can be written and has room; an audit can be repeated at any time", "%v", err)
 	case errors.Is(err, audit.ErrMissing):
 		return failf(exitNotFound, "give the base URL of a ledger, or a directory that `cairn audit --save` made", "%s has no checkpoint: there is no ledger", name)
 	case errors.Is(err, audit.ErrNotSealed):
@@ -207,6 +209,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 			err: errors.Newf("%s has %s, %s were audited before: whether it has the same ones shows when it has caught up",
 				name, plural(report.Size, "entry", "entries"), count(opts.Since.Size))}
 	}
+	a.did(effect{text: "nothing is wrong with " + printable(name), next: "see that the file can be written; an audit can be repeated at any time"})
 	if kept != nil && report.Note != nil {
 		if err := kept.Commit(ctx, report); err != nil {
 			return copyError(err)

@@ -18,6 +18,9 @@ import (
 // changed.
 var ErrNotCopy = errors.New("not a copy of this ledger")
 
+// ErrNotSaved says that a file of the copy could not be written. Nothing is known about the source.
+var ErrNotSaved = errors.New("the copy could not be written")
+
 // incoming begins the names of directories in which copies arrive.
 const incoming = ".incoming-"
 
@@ -32,13 +35,19 @@ type Copy struct {
 	Source
 	dir     string
 	staging string
-	old     *Head // of the copy that is there; nil if there is none
+	made    []string // directories that Save made, the outermost first
+	old     *Head    // of the copy that is there; nil if there is none
 }
 
 // Save prepares to keep a copy in dir, which is absent, empty or holds an older copy of the same
 // ledger. Close removes what was not committed.
 func Save(src Source, dir string, policy *tlog.Policy) (_ *Copy, err error) {
-	c := &Copy{Source: src, dir: dir}
+	c := &Copy{Source: src, dir: dir, made: missingDirs(dir)}
+	defer func() {
+		if err != nil {
+			c.removeMade()
+		}
+	}()
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, errors.Wrap(err, "make the directory of the copy")
 	}
@@ -86,8 +95,33 @@ func readHead(dir string, policy *tlog.Policy) (*Head, error) {
 // committed should be one since Head.
 func (c *Copy) Head() *Head { return c.old }
 
-// Close removes what arrived and was not committed.
-func (c *Copy) Close() error { return errors.Wrap(os.RemoveAll(c.staging), "clear what arrived") }
+// Close removes what arrived and was not committed, and the directory if Save made it and it is
+// empty.
+func (c *Copy) Close() error {
+	err := os.RemoveAll(c.staging)
+	c.removeMade()
+	return errors.Wrap(err, "clear what arrived")
+}
+
+// missingDirs lists the directories that are missing on the way to dir, the outermost first.
+func missingDirs(dir string) []string {
+	var missing []string
+	for {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			slices.Reverse(missing)
+			return missing
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
+}
+
+// removeMade removes the directories that Save made. Remove fails for one that is not empty.
+func (c *Copy) removeMade() {
+	for _, dir := range slices.Backward(c.made) {
+		_ = os.Remove(dir)
+	}
+}
 
 // Commit makes what arrived the copy. The report must be that of the audit that read it, without
 // findings. A smaller checkpoint never replaces a larger one, and neither does another history.
@@ -232,19 +266,28 @@ func (c *Copy) Entries(ctx context.Context, index uint64, width int) ([]byte, er
 	return raw, c.write(merkle.EntriesPath(index, width), raw)
 }
 
-// write writes a file of the staging directory, durably.
+// write writes a file of the staging directory, durably. Its error is ErrNotSaved and names the
+// file of the copy.
 func (c *Copy) write(path string, raw []byte) error {
-	to := filepath.Join(c.staging, filepath.FromSlash(path))
-	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
-		return errors.Wrap(err, "save a copy")
+	err := writeDurably(filepath.Join(c.staging, filepath.FromSlash(path)), raw)
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err // without the path in the staging directory, which Close removes
 	}
-	f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
+	return errors.Mark(errors.Wrapf(err, "save %s", filepath.Join(c.dir, filepath.FromSlash(path))), ErrNotSaved)
+}
+
+func writeDurably(path string, raw []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
 	if err != nil {
-		return errors.Wrap(err, "save a copy")
+		return err
 	}
 	_, err = f.Write(raw)
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Wrap(errors.CombineErrors(err, f.Close()), "save a copy")
+	return errors.CombineErrors(err, f.Close())
 }

@@ -213,3 +213,52 @@ func flipByte(path string, at int) error {
 	raw[at] ^= 1
 	return os.WriteFile(path, raw, 0o644)
 }
+
+// TestSaveFails: a copy that cannot be written is the fault of neither the source nor the ledger,
+// and leaves no directory that was not there.
+func TestSaveFails(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	dir, top := t.TempDir(), t.TempDir()
+	writeLog(t, s, dir, 300)
+	for _, blocked := range []string{"checkpoint", "tile"} {
+		c, err := Save(Dir(dir), filepath.Join(top, "a", "b"), s.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A directory or a file stands where one of the other kind is written.
+		path := filepath.Join(c.staging, blocked)
+		if blocked == "checkpoint" {
+			err = os.Mkdir(path, 0o777)
+		} else {
+			err = os.WriteFile(path, nil, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Run(t.Context(), c, Options{Policy: s.policy})
+		if !errors.Is(err, ErrNotSaved) || !strings.Contains(err.Error(), filepath.Join("a", "b", blocked)) || strings.Contains(err.Error(), incoming) {
+			t.Errorf("%s: %v", blocked, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(top); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", blocked, left, err)
+		}
+	}
+	// What others put there stays.
+	c, err := Save(Dir(dir), filepath.Join(top, "a", "b"), s.policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(top, "a", "kept"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(top, "a", "kept")); err != nil {
+		t.Error(err)
+	}
+}
