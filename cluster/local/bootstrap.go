@@ -56,20 +56,48 @@ type Options struct {
 	Lifeline *os.File
 }
 
+// Check says whether a cluster can be as the options describe it. Create checks them before it
+// writes anything.
+func (o Options) Check() error {
+	if o.Nodes < 1 || o.Nodes > MaxNodes {
+		return errors.Newf("a local cluster has 1 to %d nodes, not %d", MaxNodes, o.Nodes)
+	}
+	least, most := ledgerseal.QuorumRange(o.Nodes)
+	if o.SealQuorum != 0 && (o.SealQuorum < least || o.SealQuorum > most) {
+		return errors.Newf("%d cosignatures cannot seal in a cluster of %d: want %d to %d", o.SealQuorum, o.Nodes, least, most)
+	}
+	if o.Origin != "" {
+		if err := node.CheckOrigin(o.Origin); err != nil {
+			return err
+		}
+	}
+	_, _, _, err := suiteOf(o.Suite)
+	return err
+}
+
+// suiteOf returns the name and the algorithms of an LPA/1 suite.
+func suiteOf(suite string) (string, pqcrypto.SigParams, pqcrypto.KEMParams, error) {
+	switch suite {
+	case "", "default":
+		return "default", pqcrypto.MLDSA65, pqcrypto.MLKEM768, nil
+	case "cat5":
+		return "cat5", pqcrypto.MLDSA87, pqcrypto.MLKEM1024, nil
+	}
+	var sig pqcrypto.SigParams
+	var kem pqcrypto.KEMParams
+	return "", sig, kem, errors.Newf("suite %q is neither default nor cat5", suite)
+}
+
 // Create makes the directory of a new cluster and starts nothing.
 func Create(o Options) (*Cluster, error) {
 	if node.Platform != nil {
 		return nil, node.Platform
 	}
-	if o.Nodes < 1 || o.Nodes > MaxNodes {
-		return nil, errors.Newf("a local cluster has 1 to %d nodes, not %d", MaxNodes, o.Nodes)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
-	least, most := ledgerseal.QuorumRange(o.Nodes)
 	if o.SealQuorum == 0 {
-		o.SealQuorum = least
-	}
-	if o.SealQuorum < least || o.SealQuorum > most {
-		return nil, errors.Newf("%d cosignatures cannot seal in a cluster of %d: want %d to %d", o.SealQuorum, o.Nodes, least, most)
+		o.SealQuorum, _ = ledgerseal.QuorumRange(o.Nodes)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -190,7 +218,7 @@ func (b *bootstrap) identify() error {
 	var id [12]byte
 	_, _ = rand.Read(id[:])
 	id[0] |= 0x80 // never zero
-	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, Suite: b.opts.Suite, SealQuorum: b.opts.SealQuorum}
+	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, SealQuorum: b.opts.SealQuorum}
 	var err error
 	if b.cluster, err = pki.ParseClusterID(b.state.ClusterID); err != nil {
 		return err
@@ -198,13 +226,8 @@ func (b *bootstrap) identify() error {
 	if b.state.Origin == "" {
 		b.state.Origin = TrustDomain + "/" + hex.EncodeToString(id[8:])
 	}
-	switch b.state.Suite {
-	case "", "default":
-		b.state.Suite, b.sig, b.kem = "default", pqcrypto.MLDSA65, pqcrypto.MLKEM768
-	case "cat5":
-		b.sig, b.kem = pqcrypto.MLDSA87, pqcrypto.MLKEM1024
-	default:
-		return errors.Newf("suite %q is neither default nor cat5", b.state.Suite)
+	if b.state.Suite, b.sig, b.kem, err = suiteOf(b.opts.Suite); err != nil {
+		return err
 	}
 	addrs, err := freePorts(3 * b.opts.Nodes)
 	if err != nil {

@@ -406,3 +406,58 @@ func TestSealQuorum(t *testing.T) {
 		}
 	}
 }
+
+// TestCreateChecksFirst: options that no cluster can have are refused before anything is written.
+func TestCreateChecksFirst(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Options{{Origin: "a b"}, {Origin: "example.org/\n"}, {Origin: "a+b"}, {Suite: "CAT5"}, {SealQuorum: 9}, {Nodes: MaxNodes + 1}} {
+		o.Dir, o.Executable = filepath.Join(t.TempDir(), "c"), fakeBinary(t)
+		o.Nodes = max(o.Nodes, 1)
+		if _, err := Create(o); err == nil {
+			t.Errorf("%+v: made", o)
+		}
+		if _, err := os.Stat(o.Dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%+v: the directory is there: %v", o, err)
+		}
+	}
+}
+
+// TestDestroyUnfinished: the rest of an interrupted Create can be deleted, without the files of
+// others, and nothing else can.
+func TestDestroyUnfinished(t *testing.T) {
+	t.Parallel()
+	c := create(t, Options{Dir: filepath.Join(t.TempDir(), "c"), Nodes: 1})
+	if err := DestroyUnfinished(c.Dir()); !errors.Is(err, ErrNoCluster) {
+		t.Errorf("a whole cluster: %v", err)
+	}
+	if _, err := Open(c.Dir()); err != nil {
+		t.Error(err)
+	}
+	for _, foreign := range []string{"", "thesis"} {
+		dir := filepath.Join(t.TempDir(), "c")
+		if err := claim(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(dir, os.DirFS(c.Dir())); err != nil {
+			t.Fatal(err)
+		}
+		if foreign != "" {
+			if err := os.WriteFile(filepath.Join(dir, foreign), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := DestroyUnfinished(dir); err != nil {
+			t.Error(err)
+		}
+		left, err := os.ReadDir(dir)
+		if foreign == "" && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("left %v, %v", left, err)
+		}
+		if foreign != "" && (err != nil || len(left) != 1 || left[0].Name() != foreign) {
+			t.Errorf("left %v, %v, want %s", left, err, foreign)
+		}
+		if err := DestroyUnfinished(dir); !errors.Is(err, ErrNoCluster) {
+			t.Errorf("again: %v", err)
+		}
+	}
+}

@@ -229,31 +229,42 @@ func (c *Cluster) Destroy(ctx context.Context) error {
 	if err := c.killAll(ctx); err != nil {
 		return err
 	}
-	if err := removeContents(c.dir); err != nil {
-		return err
-	}
-	_ = os.Remove(c.dir) // not empty: somebody else's files are in it
-	return nil
+	return removeContents(c.dir, "cluster.json")
 }
 
-// removeContents deletes the names that Create makes. cluster.json goes last:
-// while it is there, Destroy can be repeated.
-func removeContents(dir string) error {
+// DestroyUnfinished deletes the rest of an interrupted Create, in which no node was ever started,
+// as Destroy deletes a cluster. Its error is ErrNoCluster if the directory is no such rest.
+func DestroyUnfinished(dir string) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return errors.Wrap(err, "find cluster directory")
+	}
+	if !creating(abs) {
+		return errors.Wrapf(ErrNoCluster, "open %s", abs)
+	}
+	return removeContents(abs, creatingMarker)
+}
+
+// removeContents deletes the names that Create makes, and the directory if it is empty then. The
+// file last tells what the directory is. It goes last: while it is there, the deletion can be
+// repeated.
+func removeContents(dir, last string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return errors.Wrap(err, "read cluster directory")
 	}
 	var names []string
 	for _, e := range entries {
-		if ownName(e.Name()) && e.Name() != "cluster.json" {
+		if ownName(e.Name()) && e.Name() != last {
 			names = append(names, e.Name())
 		}
 	}
-	for _, name := range append(names, "cluster.json") {
+	for _, name := range append(names, last) {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return errors.Wrap(err, "delete cluster files")
 		}
 	}
+	_ = os.Remove(dir) // not empty: somebody else's files are in it
 	return nil
 }
 

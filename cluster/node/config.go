@@ -222,6 +222,14 @@ func (c *Config) paths() []configPath {
 	}
 }
 
+// CheckOrigin says whether a ledger can have this origin.
+func CheckOrigin(origin string) error {
+	if !originPattern.MatchString(origin) {
+		return errors.Newf("%q is not a ledger origin such as example.org/ledger", origin)
+	}
+	return nil
+}
+
 // Validate checks what can be checked without opening a file, and names the
 // key that is wrong.
 func (c *Config) Validate() error {
@@ -231,8 +239,8 @@ func (c *Config) Validate() error {
 	if _, err := c.clusterID(); err != nil {
 		return err
 	}
-	if !originPattern.MatchString(c.Origin) {
-		return errors.Newf("origin: %q is not a ledger origin such as example.org/ledger", c.Origin)
+	if err := CheckOrigin(c.Origin); err != nil {
+		return errors.Wrap(err, "origin")
 	}
 	if c.TrustDomain == "" {
 		return errors.New("trust_domain: must be set to the SPIFFE trust domain of the certificates")

@@ -110,7 +110,11 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 				if least, most := seal.QuorumRange(n); quorum != 0 && (quorum < least || quorum > most) {
 					return usagef("--seal-quorum: %d is out of range: must be %d to %d for %s", quorum, least, most, plural(n, "node", "nodes"))
 				}
-				if c, err = local.Create(local.Options{Dir: *dir, Nodes: n, Origin: origin, Suite: suite, SealQuorum: quorum, Executable: exe}); err != nil {
+				o := local.Options{Dir: *dir, Nodes: n, Origin: origin, Suite: suite, SealQuorum: quorum, Executable: exe}
+				if err := o.Check(); err != nil {
+					return fail(exitUsage, "see `cairn cluster up --help`; nothing was tried", err)
+				}
+				if c, err = local.Create(o); err != nil {
 					return err
 				}
 			case err != nil:
@@ -187,21 +191,38 @@ func (a *app) clusterDestroyCommand(dir *string) *cobra.Command {
 		Short: "Kill all nodes and delete keys, data and logs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := openCluster(*dir)
+			abs, err := filepath.Abs(*dir)
+			if err != nil {
+				return errors.Wrap(err, "find cluster directory")
+			}
+			// An interrupted `up` leaves a directory that is no cluster yet.
+			err = local.DestroyUnfinished(abs)
+			if errors.Is(err, local.ErrNoCluster) {
+				err = a.destroyCluster(cmd.Context(), *dir)
+			}
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
-			defer cancel()
-			if err := c.Destroy(ctx); err != nil {
-				return begun(*dir, err)
-			}
-			a.did(effect{text: "the cluster in " + printable(c.Dir()) + " is deleted"})
-			return a.emit(map[string]any{"dir": c.Dir(), "destroyed": true}, func(w *page) {
-				fmt.Fprintf(w, "deleted the cluster in %s\n", c.Dir())
+			a.did(effect{text: "the cluster in " + printable(abs) + " is deleted"})
+			return a.emit(map[string]any{"dir": abs, "destroyed": true}, func(w *page) {
+				fmt.Fprintf(w, "deleted the cluster in %s\n", abs)
 			})
 		},
 	}
+}
+
+// destroyCluster kills the nodes of a cluster and deletes its directory.
+func (a *app) destroyCluster(ctx context.Context, dir string) error {
+	c, err := openCluster(dir)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	if err := c.Destroy(ctx); err != nil {
+		return begun(dir, err)
+	}
+	return nil
 }
 
 func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
