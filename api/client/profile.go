@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -47,17 +46,9 @@ const maxEndpoints = 64
 // the key.
 func LoadProfile(path string) (Profile, error) {
 	var p Profile
-	f, err := os.Open(path)
-	if err != nil {
-		return p, errors.Wrap(err, "open profile")
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxProfileBytes+1))
+	raw, err := wholefile.Read(path, maxProfileBytes)
 	if err != nil {
 		return p, errors.Wrap(err, "read profile")
-	}
-	if len(raw) > maxProfileBytes {
-		return p, errors.Newf("profile %s is larger than %d bytes", path, maxProfileBytes)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 
@@ -309,13 +308,4 @@ func (t *tracker) close() error {
 	return t.saveErr
 }
 
-func readState(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > tlog.MaxNoteSize {
-		return nil, errors.Newf("%s is larger than a checkpoint can be", path)
-	}
-	return os.ReadFile(path)
-}
+func readState(path string) ([]byte, error) { return wholefile.Read(path, tlog.MaxNoteSize) }

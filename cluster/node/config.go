@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -147,11 +148,14 @@ var (
 	originPattern = regexp.MustCompile(`^[A-Za-z0-9._~/-]{1,200}$`)
 )
 
+// maxConfigBytes bounds a node.yaml, and what the node reads of other small files.
+const maxConfigBytes = 1 << 20
+
 // LoadConfig reads and checks a node.yaml. Unknown keys are errors, so that a
 // misspelt one is not silently ignored.
 func LoadConfig(path string) (Config, error) {
 	var c Config
-	raw, err := os.ReadFile(path)
+	raw, err := wholefile.Read(path, maxConfigBytes)
 	if err != nil {
 		return c, errors.Wrap(err, "read node configuration")
 	}

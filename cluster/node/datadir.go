@@ -78,7 +78,7 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(file)
+	raw, err := wholefile.Read(file, maxConfigBytes)
 	if err != nil {
 		return nil, errors.CombineErrors(errors.Wrap(err, "read identity"), d.close())
 	}

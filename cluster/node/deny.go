@@ -8,12 +8,12 @@ import (
 	"encoding/hex"
 	"io"
 	"math/big"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -34,7 +34,7 @@ func loadDenyList(path string) (*denyList, error) {
 	if path == "" {
 		return &denyList{}, nil
 	}
-	f, err := os.Open(path)
+	f, err := wholefile.Open(path)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.deny")
 	}
@@ -42,9 +42,6 @@ func loadDenyList(path string) (*denyList, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.deny")
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.Newf("keys.deny: %s is not a regular file", path)
 	}
 	if err := checkOwner(info); err != nil {
 		return nil, errors.Wrapf(err, "keys.deny: %s", path)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"os"
 	"sync"
 	"time"
 
@@ -66,7 +65,7 @@ func (c *Config) formationMembers() (members []formation.Member) {
 // openMembership reads the MEMBERS file of the data directory.
 func openMembership(n *node) (*membership, error) {
 	path := n.dir.sub(membersFile)
-	raw, err := os.ReadFile(path)
+	raw, err := wholefile.Read(path, maxConfigBytes)
 	if err != nil {
 		return nil, errors.Wrap(err, "read what the node remembers of the members: restore that file")
 	}

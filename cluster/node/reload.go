@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -132,7 +133,7 @@ func signingFiles(c *Config) map[string][sha256.Size]byte {
 	for key, path := range map[string]string{
 		"keys.cosigner": c.Keys.Cosigner, "keys.sealing": c.Keys.Sealing, "keys.log_key": c.Keys.LogKey, "policy": c.Policy,
 	} {
-		raw, err := os.ReadFile(path)
+		raw, err := wholefile.Read(path, maxConfigBytes)
 		if err != nil {
 			raw = []byte(err.Error()) // an unreadable file differs from the one that was read
 		}

@@ -112,7 +112,7 @@ func readPolicy(path string) (*tlog.Policy, error) {
 
 // readFile reads a file of at most max bytes.
 func readFile(path string, max int) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openNamed(path)
 	if err != nil {
 		return nil, err
 	}

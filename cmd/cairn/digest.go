@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -55,7 +54,7 @@ func digestOf(r io.Reader) (d digest, err error) {
 
 // digestFile computes the digest of a file.
 func digestFile(path string) (digest, error) {
-	f, err := os.Open(path)
+	f, err := openNamed(path)
 	if err != nil {
 		return digest{}, err
 	}

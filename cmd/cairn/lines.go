@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -201,7 +200,7 @@ func (o linesOptions) effect(n, last uint64, key []byte) effect {
 func (a *app) appendLines(ctx context.Context, f appendFlags) error {
 	in, name := a.in, "standard input"
 	if f.lines != "-" {
-		file, err := os.Open(f.lines)
+		file, err := openNamed(f.lines)
 		if err != nil {
 			return errors.Wrap(err, "open lines")
 		}

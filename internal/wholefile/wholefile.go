@@ -1,4 +1,5 @@
-// Package wholefile replaces files so that nobody ever sees a part of one.
+// Package wholefile reads and replaces small files as a whole, so that nobody ever sees a part of
+// one, waits for one, or takes more memory for one than it can need.
 //
 // A file takes shape under another name in the same directory, and then gets its own name by a
 // rename. Its mode is what the umask leaves of the mode that the caller gives.
@@ -9,6 +10,7 @@ package wholefile
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +21,29 @@ import (
 
 // Suffix ends the name of a file that is not complete yet.
 const Suffix = ".tmp"
+
+// Open opens a regular file for reading. Anything else it refuses before it opens it: opening a
+// pipe waits for a writer, and a device may have no end.
+func Open(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.Newf("%s is not a regular file", path)
+	}
+	return os.Open(path)
+}
+
+// Read reads a regular file of at most limit bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = errors.Newf("%s is larger than %d bytes", path, limit)
+	}
+	return content, err
+}
 
 // Write replaces a file: a reader sees the old content or the new one. Nothing is promised about a
 // power failure. One caller at a time may write a path. The file takes shape at path+[Suffix]; what

@@ -2,12 +2,12 @@ package tlog
 
 import (
 	"bytes"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 // Bounds on a policy. C2SP tlog-policy recommends that at least 32 logs,
@@ -184,14 +184,9 @@ func ParsePolicy(text []byte) (*Policy, error) {
 
 // LoadPolicy reads a policy file, and no more of it than a policy can have.
 func LoadPolicy(path string) (*Policy, error) {
-	f, err := os.Open(path)
+	text, err := wholefile.Read(path, MaxPolicySize)
 	if err != nil {
 		return nil, errors.Wrap(err, "read policy")
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, MaxPolicySize+1))
-	if err != nil {
-		return nil, errors.Wrapf(err, "read policy %s", path)
 	}
 	p, err := parsePolicy(text)
 	return p, errors.Wrapf(err, "parse policy %s", path)

@@ -3,10 +3,10 @@ package pki
 import (
 	"bytes"
 	"encoding/pem"
-	"io"
-	"os"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/wholefile"
 )
 
 const (
@@ -54,12 +54,7 @@ func ParseCertificatesPEM(text []byte) ([]*Certificate, error) {
 
 // ReadCertificates reads a PEM file of certificates.
 func ReadCertificates(path string) ([]*Certificate, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Wrap(err, "open certificate file")
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
+	text, err := wholefile.Read(path, maxPEMFile)
 	if err != nil {
 		return nil, errors.Wrap(err, "read certificate file")
 	}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cockroachdb/errors"
 )
@@ -200,12 +200,7 @@ func WriteKeyFile(path string, pub *PublicKey, label string, key any) error {
 // OpenKeyFile reads and opens a sealed key file. Its mode doesn't matter: it is safe to hand
 // around.
 func OpenKeyFile(priv *PrivateKey, label, path string) (any, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Wrap(err, "open sealed key file")
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSealedFile+1))
+	data, err := wholefile.Read(path, maxSealedFile)
 	if err != nil {
 		return nil, errors.Wrap(err, "read sealed key file")
 	}

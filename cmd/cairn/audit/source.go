@@ -4,12 +4,12 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -119,7 +119,7 @@ func readBounded(r io.Reader, path string) ([]byte, error) {
 // checkpoint, tile/0/000, tile/entries/000, and so on.
 func Dir(dir string) Source {
 	return files(func(_ context.Context, path string) ([]byte, error) {
-		f, err := os.Open(filepath.Join(dir, filepath.FromSlash(path)))
+		f, err := wholefile.Open(filepath.Join(dir, filepath.FromSlash(path)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, ErrMissing
 		}
