@@ -14,7 +14,11 @@ var pipeWait = 10 * time.Second // changed by tests only
 // shell makes of <(…). Every input is opened by openNamed. Opening a named pipe waits for a writer,
 // and the wait can be neither interrupted nor bounded, so it is left behind when it takes too long.
 func openNamed(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return nil, usagef("%s is a directory, and a file is wanted", path)
+	case err != nil || info.Mode()&os.ModeNamedPipe == 0:
 		return os.Open(path)
 	}
 	type opened struct {

@@ -52,3 +52,16 @@ func TestInputFromAPipe(t *testing.T) {
 		}
 	}
 }
+
+// TestDirectoryForAFile: a directory in the place of an input is a mistake of the command line.
+func TestDirectoryForAFile(t *testing.T) {
+	dir := t.TempDir()
+	for what, read := range map[string]func() error{
+		"a receipt":  func() error { _, err := readFile(dir, 100); return err },
+		"a document": func() error { _, err := digestFile(dir); return err },
+	} {
+		if err := read(); err == nil || classify(err).code != exitUsage {
+			t.Errorf("%s: %v, want exit code %d", what, err, exitUsage)
+		}
+	}
+}
