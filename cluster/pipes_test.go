@@ -13,8 +13,9 @@ import (
 	"github.com/cairnledger/cairn/cluster/node"
 )
 
-// TestPipesAreRefused: a pipe in the place of any file that the configuration names, and of node.yaml itself, is refused.
-// Whoever opened it would wait for a writer, at a start and, worse, at a reload.
+// TestPipesAreRefused: a pipe in the place of any file that the configuration names, and of
+// node.yaml itself, is refused. Whoever opened it would wait for a writer, at a start and, worse,
+// at a reload.
 func TestPipesAreRefused(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -4,17 +4,19 @@
 //
 // # What it guarantees
 //
-//   - ApplyMany is a pure function of the blocks applied so far: every replica that applies the same blocks has the same
-//     entries, results and roots. A block that is malformed, names a false anchor or is older than the newest entry has no
-//     effect on any of them and is counted (IgnoreReason).
-//   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never expires.
-//   - A program reads its state as the entries before left it, in a replay too. A refused batch leaves
-//     neither entries nor outcomes nor rows.
-//   - Whatever is read was checked against the tree whose right edge is in memory: leaves against their hashes, tiles
-//     against the tiles above. What does not prove is a *CorruptError and never data. The index space is dense: what
-//     is missing below the size is corruption too.
-//   - After any stop, replay from a durable Summary gives exactly the same state, whatever part of the later commits
-//     the store lost.
+//   - ApplyMany is a pure function of the blocks applied so far: every replica that applies the
+//     same blocks has the same entries, results and roots. A block that is malformed, names a false
+//     anchor or is older than the newest entry has no effect on any of them and is counted
+//     (IgnoreReason).
+//   - A batch is atomic. An idempotency key is never stored twice; the index of a stored key never
+//     expires.
+//   - A program reads its state as the entries before left it, in a replay too. A refused batch
+//     leaves neither entries nor outcomes nor rows.
+//   - Whatever is read was checked against the tree whose right edge is in memory: leaves against
+//     their hashes, tiles against the tiles above. What does not prove is a *CorruptError and never
+//     data. The index space is dense: what is missing below the size is corruption too.
+//   - After any stop, replay from a durable Summary gives exactly the same state, whatever part of
+//     the later commits the store lost.
 //
 // # What it assumes
 //

@@ -6,14 +6,19 @@
 //
 // What it guarantees:
 //
-//   - A private key is its seed. Keys are generated from, stored as and loaded from seeds; an expanded key on its own is refused.
+//   - A private key is its seed. Keys are generated from, stored as and loaded from seeds; an
+//     expanded key on its own is refused.
 //   - Signing is hedged (FIPS 204, 3.4): fresh randomness goes into every signature.
-//   - A signature of our own carries a context from the table in context.go, so it can never be replayed as another kind of statement. The
-//     empty context is for formats whose standard demands it (X.509, C2SP) and has methods of its own, [SigningKey.SignStandard] and
+//   - A signature of our own carries a context from the table in context.go, so it can never be
+//     replayed as another kind of statement. The empty context is for formats whose standard
+//     demands it (X.509, C2SP) and has methods of its own, [SigningKey.SignStandard] and
 //     [VerifyingKey.VerifyStandard].
-//   - Public keys are parsed strictly; a parsed ML-DSA key is expanded once, when it first verifies something, and shared through a bounded cache.
-//   - DER is strict (RFC 9881, RFC 9935): parameters absent, no trailing bytes, a key that holds both seed and expanded form must be consistent.
-//   - Key files are written with mode 0600, exclusively, and synced; files that others can read are refused.
+//   - Public keys are parsed strictly; a parsed ML-DSA key is expanded once, when it first verifies
+//     something, and shared through a bounded cache.
+//   - DER is strict (RFC 9881, RFC 9935): parameters absent, no trailing bytes, a key that holds
+//     both seed and expanded form must be consistent.
+//   - Key files are written with mode 0600, exclusively, and synced; files that others can read are
+//     refused.
 //   - Private keys print as a redaction.
 //
 // What it does not: CIRCL is not a validated module, and neither it nor Go erases keys from memory.

@@ -57,7 +57,8 @@ type Shell interface {
 //     Written, after the write (and its sync, if one was asked for) has succeeded.
 //   - A write holds everything that waited when it began (group commit). Writes are in the order of
 //     the turns.
-//   - Committed entries are applied in order. A run holds all that waited when it began (group apply).
+//   - Committed entries are applied in order. A run holds all that waited when it began (group
+//     apply).
 //
 // # How it ends
 //

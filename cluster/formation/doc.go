@@ -24,8 +24,8 @@
 //   - A claim that a member is complete originates from that member, and is passed on only between
 //     nodes that remember the same incarnations.
 //   - Hence: when any member has acknowledged anything, every member remembers, durably, the same
-//     incarnation of every member. A directory made later, under the name of a member, is refused by
-//     every member that has kept its own, in both directions, and never becomes formed itself:
+//     incarnation of every member. A directory made later, under the name of a member, is refused
+//     by every member that has kept its own, in both directions, and never becomes formed itself:
 //     it would need the claim of each of those members.
 //
 // Knowing all incarnations would not be enough to vote. n1 meets n2, then n3, and forms with n3

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestInputFromAPipe: a named pipe is read once somebody writes to it. When nobody does, the command
-// says so after a while instead of waiting for ever.
+// TestInputFromAPipe: a named pipe is read once somebody writes to it. When nobody does, the
+// command says so after a while instead of waiting for ever.
 func TestInputFromAPipe(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -16,8 +16,8 @@ import (
 //
 //   - printable and printableWord write a string so that two different strings never look the same
 //     to a program that reads the output back. Payloads, keys and names pass through them.
-//   - Everything that leaves the process as text passes through onScreen, and everything that leaves
-//     it as JSON through marshalLine. Neither lets a control character, invalid UTF-8 or an
+//   - Everything that leaves the process as text passes through onScreen, and everything that
+//     leaves it as JSON through marshalLine. Neither lets a control character, invalid UTF-8 or an
 //     invisible character pass, wherever the string came from.
 
 // hidden says whether a terminal may show nothing for r, move its cursor, or change the direction

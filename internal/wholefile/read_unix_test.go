@@ -14,8 +14,8 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// TestRead: what is not a regular file, or is larger than the bound, is refused at once, also behind
-// a link.
+// TestRead: what is not a regular file, or is larger than the bound, is refused at once, also
+// behind a link.
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

@@ -9,20 +9,26 @@
 // # What it guarantees
 //
 //   - A voter signs only a root that Config.RootAt computed, from committed blocks that it applied.
-//   - A voter never signs two roots for one size, nor a smaller size after a larger one, across restarts too: what it is
-//     about to sign is durable before the signature leaves Step (Persist, then Persisted).
-//   - Every signature from elsewhere is verified before it counts. A forged, late or repeated one changes nothing.
-//   - A voter signs only what the requester has signed itself. So a voter can always show whose key collected its
-//     signature.
-//   - A replica with another root than a majority learns it, whether it leads or not: Outvoted. So does one whose ledger
-//     has stopped growing because it gives no effect to the others' blocks.
-//   - Voters show each other the newest checkpoint that they sealed and the newest that they cosigned. A replica whose
-//     tree contradicts cosignatures of a majority stops with evidence (Outvoted), as on both sides of two sealed trees.
-//     Cosignatures of fewer keys are reported with evidence (Contradiction) and do not count any more.
-//   - A replica that is shown its own signature above its promise, or on another tree, stops: Restored.
-//   - The log's own line is made only for a checkpoint that a quorum has cosigned, this voter among them.
-//   - A leader runs one seal at a time. It starts one at once when a caller waits (Wanted), at the latest Cadence after
-//     the previous one while the ledger grows, and never sooner than MinInterval after the previous one.
+//   - A voter never signs two roots for one size, nor a smaller size after a larger one, across
+//     restarts too: what it is about to sign is durable before the signature leaves Step (Persist,
+//     then Persisted).
+//   - Every signature from elsewhere is verified before it counts. A forged, late or repeated one
+//     changes nothing.
+//   - A voter signs only what the requester has signed itself. So a voter can always show whose key
+//     collected its signature.
+//   - A replica with another root than a majority learns it, whether it leads or not: Outvoted. So
+//     does one whose ledger has stopped growing because it gives no effect to the others' blocks.
+//   - Voters show each other the newest checkpoint that they sealed and the newest that they
+//     cosigned. A replica whose tree contradicts cosignatures of a majority stops with evidence
+//     (Outvoted), as on both sides of two sealed trees. Cosignatures of fewer keys are reported
+//     with evidence (Contradiction) and do not count any more.
+//   - A replica that is shown its own signature above its promise, or on another tree, stops:
+//     Restored.
+//   - The log's own line is made only for a checkpoint that a quorum has cosigned, this voter among
+//     them.
+//   - A leader runs one seal at a time. It starts one at once when a caller waits (Wanted), at the
+//     latest Cadence after the previous one while the ledger grows, and never sooner than
+//     MinInterval after the previous one.
 //
 // # What it assumes
 //

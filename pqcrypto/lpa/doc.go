@@ -9,11 +9,14 @@
 //
 // What it guarantees when Client or Server returns without error:
 //
-//   - The peer holds the private keys of certificates that chain to Config.Roots, are valid now, carry the suite's parameter sets and
-//     at least one role, and that Config.Deny did not refuse. A client has reached the identity that it dialled, no other.
-//   - Nobody is in between: a TLS-terminating proxy or a relay, even one run by a legitimate member, has another exporter.
+//   - The peer holds the private keys of certificates that chain to Config.Roots, are valid now,
+//     carry the suite's parameter sets and at least one role, and that Config.Deny did not refuse.
+//     A client has reached the identity that it dialled, no other.
+//   - Nobody is in between: a TLS-terminating proxy or a relay, even one run by a legitimate
+//     member, has another exporter.
 //   - No application byte was read, written or accepted before that.
-//   - The connection closes itself when the first of the peer's certificates expires, and Recheck closes those that Deny refuses.
+//   - The connection closes itself when the first of the peer's certificates expires, and Recheck
+//     closes those that Deny refuses.
 //
 // What it assumes: the roots are honest, the clock is right to within the certificates' validity,
 // and crypto/tls, CIRCL and the random source are correct. What it is not: it is built from parts

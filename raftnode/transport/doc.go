@@ -17,9 +17,9 @@
 //   - Every length is checked against a bound before memory is allocated for it,
 //     and every message against the shape that etcd/raft expects (Validate). Whether
 //     a message fits the receiver's log and term is judged by package raftnode.
-//   - No message of Raft or the application is exchanged before both ends have introduced themselves
-//     and the caller's Membership has accepted the other end, nor as long as the Membership is not
-//     formed.
+//   - No message of Raft or the application is exchanged before both ends have introduced
+//     themselves and the caller's Membership has accepted the other end, nor as long as the
+//     Membership is not formed.
 //   - A peer whose process is gone is noticed at once: its connections break, the
 //     transport dials again, and when that is refused, PeerDown says so.
 //
