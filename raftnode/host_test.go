@@ -194,3 +194,31 @@ func TestRunnerRunsOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestRunnerLetsTheCallerGo: a function that is woken in each of its runs keeps nobody who calls Run. The ticker of all
+// groups is such a caller.
+func TestRunnerLetsTheCallerGo(t *testing.T) {
+	t.Parallel()
+	var r *Runner
+	var over atomic.Bool
+	ended := make(chan struct{})
+	r = NewRunner(func() {
+		if over.Load() {
+			close(ended)
+			return
+		}
+		r.Wake()
+	})
+	back := make(chan struct{})
+	go func() {
+		r.Run()
+		close(back)
+	}()
+	select {
+	case <-back:
+	case <-time.After(testWait):
+		t.Error("the caller of Run runs the function again and again")
+	}
+	over.Store(true)
+	<-ended
+}

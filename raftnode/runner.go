@@ -33,13 +33,18 @@ func (r *Runner) Wake() {
 	}
 }
 
-// Run is Wake for a caller that has a moment: nothing runs, so the run is the caller's own.
+// Run is Wake for a caller that has a moment: when nothing runs, one run is the caller's own. What
+// comes during that run is left to a goroutine, so that a busy function does not keep the caller.
 func (r *Runner) Run() {
-	if r.state.CompareAndSwap(runnerIdle, runnerBusy) {
-		r.loop()
+	if !r.state.CompareAndSwap(runnerIdle, runnerBusy) {
+		r.Wake()
 		return
 	}
-	r.Wake()
+	r.run()
+	if !r.state.CompareAndSwap(runnerBusy, runnerIdle) {
+		r.state.Store(runnerBusy)
+		go r.loop()
+	}
 }
 
 func (r *Runner) loop() {
