@@ -50,7 +50,10 @@ func newHosted(n *node) (*hosted, error) {
 			Cadence: n.cfg.Seal.Cadence, Quorum: quorum,
 		},
 	})
-	return h, err
+	if err != nil {
+		return nil, err // the node has nothing to stop
+	}
+	return h, nil
 }
 
 // start starts the replica's member of its Raft group, and the sealer.

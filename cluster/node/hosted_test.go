@@ -10,14 +10,19 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/errors"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/cluster/replica"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/raftnode/transport"
+	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
 // TestEvidenceIsKept: a node that stops because two histories were cosigned, and one that goes on
@@ -93,5 +98,41 @@ func TestLogNamesTheNodeOnce(t *testing.T) {
 		if got := bytes.Count(line, []byte("node=")); got != 1 {
 			t.Errorf("%d times node= in: %s", got, line)
 		}
+	}
+}
+
+// TestNoHostedLedger: a node whose replica cannot be made, here because its cosigner key is not the
+// one that the others know, says so and stops. There is no replica to stop then.
+func TestNoHostedLedger(t *testing.T) {
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: group, Origin: "example.org/ledger"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(name string) *tlog.Cosigner {
+		k, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tlog.NewCosigner(name, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	n := &node{cfg: Config{Name: "n1", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, ledger: l, metrics: newMetrics()}
+	n.cfg.setDefaults()
+	n.keys = &keyring{
+		log: key("example.org/ledger"), cosigner: key("example.org/ledger/n1"),
+		voters: map[uint64]*tlog.VerifierKey{1: key("example.org/ledger/n1").Key()},
+	}
+	if n.hosted, err = newHosted(n); err == nil || n.hosted != nil {
+		t.Fatalf("newHosted: %v, %v; want an error and nothing else", n.hosted, err)
+	}
+	if err := n.stop(err); err != nil {
+		t.Error(err)
 	}
 }
