@@ -96,8 +96,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// TestDurabilityUnknown takes the store's directory away from a running node, which goes on with the files that it has
-// open: it must tell that it does not know any more what is durable, and that it does again.
+// TestDurabilityUnknown takes the store's directory away from a running node, which goes on with the
+// files that it has open: it must tell that it does not know any more what is durable, and that it
+// does again.
 func TestDurabilityUnknown(t *testing.T) {
 	c := startCluster(t, 3)
 	cl := dial(t, c, "writer")

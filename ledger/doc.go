@@ -27,7 +27,8 @@
 //
 // The smallest use:
 //
-//	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: "example.org/ledger"})
+//	store := memstore.New(memstore.Options{})
+//	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: "example.org/ledger"})
 //	block, err := ledger.EncodeBlock(l.Anchor(), now, []ledger.Batch{batch})
 //	results, err := l.ApplyMany([]ledger.Committed{{RaftIndex: 1, RaftTerm: 1, Block: block}})
 //	leaf, err := l.Leaf(results[0][0].Indexes[0])

@@ -4,10 +4,14 @@
 // There are three kinds, and a certificate that is not exactly one of them is refused when it is
 // parsed:
 //
-//	kind      key        key usage (critical)       extended key usage                URI names              more
-//	authority ML-DSA     keyCertSign [, cRLSign]    none                              spiffe://TD            basicConstraints critical, cA
-//	identity  ML-DSA     digitalSignature           serverAuth, clientAuth, roles     spiffe://TD/PATH       an X509-SVID
-//	KEM       ML-KEM     keyEncipherment            KEM authentication                spiffe://TD/PATH       relatedCertificate (RFC 9763)
+//	            authority                  identity                       KEM
+//	key         ML-DSA                     ML-DSA                         ML-KEM
+//	key usage   keyCertSign [, cRLSign]    digitalSignature               keyEncipherment
+//	extended    none                       serverAuth, clientAuth, roles  KEM authentication
+//	URI name    spiffe://TD                spiffe://TD/PATH               spiffe://TD/PATH
+//	more        basicConstraints, cA       an X509-SVID                   relatedCertificate
+//
+// Key usage and an authority's basicConstraints are critical. relatedCertificate is RFC 9763.
 //
 // A server has an identity and a KEM certificate with the same SPIFFE ID; the KEM certificate names
 // the identity certificate by its hash, because an X509-SVID must have digitalSignature and an
@@ -28,7 +32,10 @@
 // smallest use:
 //
 //	root, err := pki.NewRoot("example root", "ledger.example", pqcrypto.MLDSA87, 10*365*24*time.Hour)
-//	svid, err := root.IssueIdentity(pki.IssueRequest{ID: pki.NodeID("ledger.example", cluster, "n1"), Roles: pki.RolePeer, PublicKey: key.Public(), Validity: 720 * time.Hour})
+//	svid, err := root.IssueIdentity(pki.IssueRequest{
+//		ID: pki.NodeID("ledger.example", cluster, "n1"), Roles: pki.RolePeer,
+//		PublicKey: key.Public(), Validity: 720 * time.Hour,
+//	})
 //	pool, err := pki.NewPool(root.Certificate())
 //	peer, err := pool.VerifyIdentity([][]byte{svid.Raw}, time.Now())
 package pki
