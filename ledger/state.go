@@ -353,17 +353,13 @@ func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield 
 		if len(to) > 0 && bytes.Compare(key, to) >= 0 {
 			return nil
 		}
-		value := p.Value
+		r := &row{value: p.Value}
 		if index >= below {
-			r, err := readRow(store, keys, key, below)
-			if err != nil {
+			if r, err = readRow(store, keys, key, below); err != nil {
 				return err
 			}
-			if value = r.value; r.absent {
-				value = nil
-			}
 		}
-		if value != nil && !yield(key, value) {
+		if !r.absent && !yield(key, r.value) {
 			return nil
 		}
 		at = append(keys.row(key, 0), 0) // behind the oldest row of the key
