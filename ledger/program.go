@@ -183,6 +183,12 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		l.refused.counter(reason).Add(1)
 		return &RefusedError{Reason: reason, Entry: at, Err: err}, nil
 	}
+	if entries := d.accepted[from:]; len(entries) > 0 && entries[0].Kind == KindRecord {
+		if err := l.acceptGenesis(entries, first); err != nil {
+			return refuse(RefusedNotUnderstood, err)
+		}
+		return nil, nil
+	}
 	if l.isLog {
 		for i, e := range d.accepted[from:] {
 			if e.Kind != KindPayload {
