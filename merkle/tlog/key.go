@@ -75,6 +75,19 @@ func NewMLDSA44VerifierKey(name string, pub *pqcrypto.VerifyingKey) (*VerifierKe
 	return k, nil
 }
 
+// named returns the same public key under another name, which changes its id.
+func (k *VerifierKey) named(name string) (*VerifierKey, error) {
+	if err := checkName(name); err != nil {
+		return nil, errors.Wrapf(err, "rename verifier key %s", k.name)
+	}
+	if strings.ContainsRune(name, 0x7f) { // which a policy cannot hold
+		return nil, errors.Newf("rename verifier key %s: control character 0x7f", k.name)
+	}
+	renamed := *k
+	renamed.name, renamed.id = name, keyID(name, k.typ, k.raw)
+	return &renamed, nil
+}
+
 // keyID computes a key id: C2SP signed-note, "Signatures".
 func keyID(name string, typ KeyType, public []byte) uint32 {
 	b := make([]byte, 0, len(name)+2+len(public))

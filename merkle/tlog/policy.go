@@ -105,6 +105,42 @@ func NewPolicy(logs []*VerifierKey, cosigners []*VerifierKey, k int) (*Policy, e
 	return &b.p, nil
 }
 
+// For returns the policy for another ledger of the same cluster. The log key is one key of the
+// cluster: under each origin it is that ledger's log line. A policy with logs named origin keeps
+// those logs alone. Otherwise all its logs must have one name, and are renamed to origin: their key
+// ids change, since a key id hashes the name, and their URLs, which lead to the other ledger, are
+// dropped. Witnesses, groups and quorum stay as they are.
+func (p *Policy) For(origin string) (*Policy, error) {
+	q := *p
+	q.logs = nil
+	for _, l := range p.logs {
+		if l.key.name == origin {
+			q.logs = append(q.logs, l)
+		}
+	}
+	if len(q.logs) > 0 {
+		return &q, nil
+	}
+	fail := func(err error) (*Policy, error) {
+		return nil, errors.Wrapf(err, "derive the policy for ledger %s", quoteShort(origin))
+	}
+	if len(p.logs) == 0 {
+		return fail(errors.Newf("%w: it lists no log", ErrPolicy))
+	}
+	for _, l := range p.logs {
+		if first := p.logs[0].key.name; l.key.name != first {
+			return fail(errors.Newf("it lists logs of other names, %s and %s among them, so it does not say whose key signs this one: "+
+				"use a policy with the logs of one ledger, or add a log line named %s", first, l.key.name, quoteShort(origin)))
+		}
+		key, err := l.key.named(origin)
+		if err != nil {
+			return fail(err)
+		}
+		q.logs = append(q.logs, policyLog{key: key})
+	}
+	return &q, nil
+}
+
 // Logs returns the keys of the logs, in order.
 func (p *Policy) Logs() []*VerifierKey {
 	keys := make([]*VerifierKey, len(p.logs))
