@@ -18,7 +18,7 @@ func TestAccess(t *testing.T) {
 	c := fakecluster.New(t, 1, fakecluster.Options{})
 	fillWith(t, c, 1, "x")
 	calls := make(chan server.Call, 1)
-	_, a := serve(t, server.Config{Backend: c.Nodes[0], Access: func(c server.Call) { calls <- c }})
+	_, a := serve(t, server.Config{Ledger: only(c.Nodes[0]), Access: func(c server.Call) { calls <- c }})
 	const reader, peer = "spiffe://fake.example/svc/r", "spiffe://fake.example/node/n2"
 	for _, tc := range []struct {
 		principal, role string

@@ -22,19 +22,24 @@ const refusedLifetime = time.Second
 // tooManyRetry is what a client is told to wait when it has too many calls.
 const tooManyRetry = 50 * time.Millisecond
 
-type verdictKey struct{}
+type (
+	verdictKey struct{}
+	ledgerKey  struct{}
+)
 
 // admit sees each call before any of its message is read, decides whether the peer may make it,
-// and counts it.
+// and counts it. The context of an admitted call carries the peer and the ledger.
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	peer, err := s.authorise(ctx, info.FullMethodName)
+	var meant Backend
 	if err == nil {
-		err = s.meant(info.FullMethodName, info.Header)
+		meant, err = s.meant(info.FullMethodName, info.Header)
 	}
 	if err == nil {
 		if err = s.admitted.enter(peer.Principal); err == nil {
 			context.AfterFunc(ctx, func() { s.admitted.leave(peer.Principal) })
-			return context.WithValue(ctx, peerKey{}, peer), nil
+			ctx = context.WithValue(ctx, peerKey{}, peer)
+			return context.WithValue(ctx, ledgerKey{}, meant), nil
 		}
 	}
 	s.metrics.refused(info.FullMethodName, err)
@@ -44,27 +49,35 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	return context.WithValue(short, verdictKey{}, err), nil
 }
 
-// meant refuses a call that does not name this node's ledger; see cairnv1.OriginHeader. It sees
-// unary calls and streams alike. Only methods of grpc.health.v1 and of reflection may leave the
-// name out: they say nothing about a ledger, and the programs that call them often cannot send
-// metadata.
-func (s *Server) meant(method string, header metadata.MD) error {
+// meant returns the ledger that a call names, and refuses a call that names none of this node's;
+// see cairnv1.OriginHeader. It sees unary calls and streams alike. Only methods of grpc.health.v1
+// and of reflection may leave the name out: they say nothing about a ledger, and the programs that
+// call them often cannot send metadata.
+func (s *Server) meant(method string, header metadata.MD) (Backend, error) {
 	named := header.Get(cairnv1.OriginHeader)
 	switch {
 	case len(named) == 0 && strings.HasPrefix(method, "/grpc."):
-		return nil
+		return nil, nil
 	case len(named) == 0:
-		return refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
-			"the call names no ledger: send the metadata %s: %s", cairnv1.OriginHeader, s.cfg.Origin))
+		return nil, refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
+			"the call names no ledger: send the metadata %s with the ledger's origin", cairnv1.OriginHeader))
 	case len(named) > 1:
-		return refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
+		return nil, refuse(codes.InvalidArgument, ReasonNoLedgerNamed, fmt.Sprintf(
 			"the call has the metadata %s %d times: name one ledger", cairnv1.OriginHeader, len(named)))
-	case named[0] != s.cfg.Origin:
-		return refuse(codes.FailedPrecondition, ReasonOtherLedger,
-			fmt.Sprintf("the call is for the ledger %q, this node serves %q", named[0], s.cfg.Origin))
 	}
-	return nil
+	if b, ok := s.cfg.Ledger(named[0]); ok {
+		return b, nil
+	}
+	return nil, refuse(codes.FailedPrecondition, ReasonOtherLedger, fmt.Sprintf(
+		"this node hosts no ledger %q; `cairn ledger list` shows which there are", cut(named[0], maxOrigin)))
 }
+
+// maxOrigin bounds what is repeated of the name of a ledger, in bytes.
+const maxOrigin = 200
+
+// backend returns the ledger that the call of ctx names. The handlers of cairn.v1 are called with
+// such contexts only.
+func backend(ctx context.Context) Backend { return ctx.Value(ledgerKey{}).(Backend) }
 
 // verdict returns why the call was not admitted, nil if it was.
 func verdict(ctx context.Context) error {

@@ -21,7 +21,7 @@ func (s *Server) Append(ctx context.Context, req *cairnv1.AppendRequest) (*cairn
 	if err := ctx.Err(); err != nil {
 		return nil, err // nothing has happened yet
 	}
-	result, err := s.cfg.Backend.Append(ctx, batch)
+	result, err := backend(ctx).Append(ctx, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 	default:
 		return b, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("wait has no value %d", req.GetWait()))
 	}
-	program := s.cfg.Backend.Ledger().Program()
+	program := backend(ctx).Ledger().Program()
 	b.Entries = make([]ledger.NewEntry, len(entries))
 	for i, e := range entries {
 		if len(e.GetKey()) > ledger.MaxKeySize {
@@ -114,19 +114,20 @@ func (s *Server) waitSealed(ctx context.Context, indexes []uint64) (*ledger.Seal
 	for _, index := range indexes {
 		size = max(size, index+1)
 	}
-	l := s.cfg.Backend.Ledger()
+	b := backend(ctx)
+	l := b.Ledger()
 	if sealed := l.Sealed(); sealed != nil && sealed.Size >= size {
 		return sealed, nil // duplicates, most likely
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limits.SealWait)
 	defer cancel()
-	s.cfg.Backend.RequestSeal()
+	b.RequestSeal()
 	return l.WaitSealed(ctx, size)
 }
 
 // prove adds leaves, proofs and checkpoint to a response.
 func (s *Server) prove(ctx context.Context, resp *cairnv1.AppendResponse, known uint64, sealed *ledger.Sealed) error {
-	l := s.cfg.Backend.Ledger()
+	l := backend(ctx).Ledger()
 	leaves, err := leavesOf(ctx, l, resp.Indexes)
 	if err != nil {
 		return errors.Wrap(err, "read leaves")
@@ -142,17 +143,17 @@ func (s *Server) prove(ctx context.Context, resp *cairnv1.AppendResponse, known 
 		flat[i].Leaf, flat[i].Proof = leaves[i], proof
 		resp.Leaves[i] = &flat[i]
 	}
-	resp.Sealed, err = s.sealedCheckpoint(sealed, known)
+	resp.Sealed, err = sealedCheckpoint(l, sealed, known)
 	return err
 }
 
 // sealedCheckpoint is a checkpoint with the proof that it extends the one that the client knows.
-func (s *Server) sealedCheckpoint(sealed *ledger.Sealed, known uint64) (*cairnv1.SealedCheckpoint, error) {
+func sealedCheckpoint(l Ledger, sealed *ledger.Sealed, known uint64) (*cairnv1.SealedCheckpoint, error) {
 	out := &cairnv1.SealedCheckpoint{Note: sealed.Note, Size: sealed.Size}
 	if known == 0 || known >= sealed.Size {
 		return out, nil
 	}
-	proof, err := s.cfg.Backend.Ledger().ConsistencyProof(known, sealed.Size)
+	proof, err := l.ConsistencyProof(known, sealed.Size)
 	if err != nil {
 		return nil, errors.Wrap(err, "prove consistency")
 	}

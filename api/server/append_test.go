@@ -346,7 +346,7 @@ func TestPanicsAreLoggedBounded(t *testing.T) {
 	t.Parallel()
 	c := fakecluster.New(t, 1, fakecluster.Options{})
 	lines := make(chan string, 1)
-	_, a := serve(t, server.Config{Backend: c.Nodes[0], Logf: func(format string, args ...any) { lines <- fmt.Sprintf(format, args...) }})
+	_, a := serve(t, server.Config{Ledger: only(c.Nodes[0]), Logf: func(format string, args ...any) { lines <- fmt.Sprintf(format, args...) }})
 	c.Nodes[0].Before = func(_ context.Context, b ledger.Batch) error {
 		panic(strings.Repeat(string(b.Entries[0].Body), 1000))
 	}

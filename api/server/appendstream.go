@@ -123,7 +123,7 @@ func (a *appendStream) take(req *cairnv1.AppendStreamRequest) error {
 	batch, err := a.s.batch(a.ctx, req.GetAppend())
 	if err == nil {
 		if cost = batch.Size(); sealed {
-			cost += receiptBytes(len(batch.Entries), a.s.cfg.Backend.Ledger().Head().Size)
+			cost += receiptBytes(len(batch.Entries), backend(a.ctx).Ledger().Head().Size)
 		}
 	}
 	if !a.window.acquire(cost) {
@@ -135,7 +135,7 @@ func (a *appendStream) take(req *cairnv1.AppendStreamRequest) error {
 		return nil
 	}
 	var once sync.Once
-	a.s.cfg.Backend.Submit(a.ctx, batch, func(result ledger.Result, err error) {
+	backend(a.ctx).Submit(a.ctx, batch, func(result ledger.Result, err error) {
 		once.Do(func() {
 			if err == nil && result.Err == nil && sealed {
 				go a.seal(id, cost, req.GetAppend(), result) // waits, which a callback must not

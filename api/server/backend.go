@@ -11,9 +11,12 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// Backend is one ledger on this node: what the services need from the node that runs them. All
+// Backend is one ledger on this node: what the services need of the replica that serves it. All
 // methods are safe for concurrent use.
 type Backend interface {
+	// Origin is the name of the ledger.
+	Origin() string
+
 	// Append replicates a batch and returns when it is applied here, or when that will never be
 	// known.
 	//

@@ -1,10 +1,13 @@
-// Package server serves the API cairn.v1 of one ledger over gRPC: services Ledger and Admin,
+// Package server serves the API cairn.v1 of a node's ledgers over gRPC: services Ledger and Admin,
 // grpc.health.v1 and reflection.
 //
 // # What it guarantees
 //
 // Who may call what is decided for every RPC from the peer's certificate, by the table in roles.go;
 // the principal of an append is the certificate's SPIFFE ID and nothing that the client says.
+//
+// Every call of cairn.v1 names a ledger by its origin, and touches that one only. A call for a ledger
+// that this node does not host is refused before anything of it is read.
 //
 // Every error says whether its outcome is definite (the call had no effect and never will) or not,
 // and carries a reason for programs: see the Reason constants. An append is never reported as
@@ -18,10 +21,10 @@
 //
 // # What it assumes
 //
-// That the Backend keeps its promises, and that credentials are the authenticated channel (package
+// That each Backend keeps its promises, and that credentials are the authenticated channel (package
 // lpa) or that Config.Peer says who the peer is. package cluster/node assembles it:
 //
-//	s, err := server.New(server.Config{Backend: node, Policy: policy, Credentials: channel.Credentials(nil)})
+//	s, err := server.New(server.Config{Ledger: node.ledger, Policy: policy, Credentials: channel.Credentials(nil)})
 //	go s.Serve(listener)
 //	defer s.Stop(ctx)
 package server

@@ -25,7 +25,7 @@ const (
 	ReasonUnauthenticated  = "UNAUTHENTICATED"
 	ReasonPermissionDenied = "PERMISSION_DENIED" // metadata: method, needs, has
 	ReasonNoLedgerNamed    = "NO_LEDGER_NAMED"   // the call lacks the metadata cairn-origin
-	ReasonOtherLedger      = "OTHER_LEDGER"      // the caller means a ledger that this node does not serve
+	ReasonOtherLedger      = "OTHER_LEDGER"      // the call names a ledger that this node does not host
 
 	// The request itself.
 	ReasonInvalidArgument = "INVALID_ARGUMENT"

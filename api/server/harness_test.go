@@ -51,10 +51,15 @@ func start(t testing.TB, limits server.Limits) (*fakecluster.Cluster, api) {
 	return c, dial(t, c.Nodes[0])
 }
 
+// only is a node that hosts one ledger, named as the first one of a fake cluster.
+func only(b server.Backend) func(string) (server.Backend, bool) {
+	return func(origin string) (server.Backend, bool) { return b, origin == fakecluster.Origin }
+}
+
 // serve runs a server of a test's own. What cfg leaves out is as in the fake cluster.
 func serve(t testing.TB, cfg server.Config) (*server.Server, api) {
 	t.Helper()
-	cfg.Origin, cfg.Credentials, cfg.Peer = fakecluster.Origin, fakecluster.Insecure(""), fakecluster.PeerFromMetadata
+	cfg.Credentials, cfg.Peer = fakecluster.Insecure(""), fakecluster.PeerFromMetadata
 	s, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)

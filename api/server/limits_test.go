@@ -27,14 +27,13 @@ func TestLimitsAreChecked(t *testing.T) {
 	for _, l := range []server.Limits{
 		{BatchEntries: 8193}, {BatchEntries: -1}, {BatchBytes: 1<<20 + 1}, {RequestBytes: 1 << 30}, {Streams: -5}, {SealWait: -1},
 	} {
-		if _, err := server.New(server.Config{Backend: &fakecluster.Node{}, Origin: fakecluster.Origin, Credentials: fakecluster.Insecure(""), Limits: l}); err == nil {
+		if _, err := server.New(server.Config{Ledger: only(&fakecluster.Node{}), Credentials: fakecluster.Insecure(""), Limits: l}); err == nil {
 			t.Errorf("%+v was accepted", l)
 		}
 	}
 	for what, c := range map[string]server.Config{
-		"backend":     {Origin: fakecluster.Origin, Credentials: fakecluster.Insecure("")},
-		"origin":      {Backend: &fakecluster.Node{}, Credentials: fakecluster.Insecure("")},
-		"credentials": {Backend: &fakecluster.Node{}, Origin: fakecluster.Origin},
+		"ledgers":     {Credentials: fakecluster.Insecure("")},
+		"credentials": {Ledger: only(&fakecluster.Node{})},
 	} {
 		if _, err := server.New(c); err == nil {
 			t.Errorf("a server without %s was made", what)
@@ -284,7 +283,7 @@ func TestLedgerIsNamed(t *testing.T) {
 		}
 		err := call(name(), method)
 		demand(t, err, codes.InvalidArgument, server.ReasonNoLedgerNamed, sure)
-		if !strings.Contains(err.Error(), cairnv1.OriginHeader+": "+fakecluster.Origin) {
+		if !strings.Contains(err.Error(), "send the metadata "+cairnv1.OriginHeader) {
 			t.Errorf("%s: %v does not say what to send", method, err)
 		}
 		for _, origin := range []string{"", fakecluster.Origin + "/", strings.ToUpper(fakecluster.Origin)} {

@@ -17,7 +17,7 @@ import (
 func (s *Server) freshen(ctx context.Context, c cairnv1.Consistency, minSize uint64) error {
 	switch c {
 	case cairnv1.Consistency_CONSISTENCY_UNSPECIFIED, cairnv1.Consistency_CONSISTENCY_LINEARIZABLE:
-		return s.cfg.Backend.ReadBarrier(ctx)
+		return backend(ctx).ReadBarrier(ctx)
 	case cairnv1.Consistency_CONSISTENCY_LOCAL:
 		return s.caughtUp(ctx, minSize)
 	}
@@ -26,7 +26,7 @@ func (s *Server) freshen(ctx context.Context, c cairnv1.Consistency, minSize uin
 
 // caughtUp waits a little for a size that the client has seen elsewhere.
 func (s *Server) caughtUp(ctx context.Context, size uint64) error {
-	l := s.cfg.Backend.Ledger()
+	l := backend(ctx).Ledger()
 	if l.Head().Size >= size {
 		return nil
 	}
@@ -41,14 +41,14 @@ func (s *Server) caughtUp(ctx context.Context, size uint64) error {
 
 // reach makes sure that a size exists here if it exists at all.
 func (s *Server) reach(ctx context.Context, size uint64) error {
-	l := s.cfg.Backend.Ledger()
+	l := backend(ctx).Ledger()
 	if size > merkle.MaxSize {
 		return outOfRange("size %d: no ledger is that large", size)
 	}
 	if l.Head().Size >= size {
 		return nil
 	}
-	if err := s.cfg.Backend.ReadBarrier(ctx); err != nil {
+	if err := backend(ctx).ReadBarrier(ctx); err != nil {
 		return err
 	}
 	if have := l.Head().Size; have < size {
@@ -73,7 +73,7 @@ func outOfRange(format string, args ...any) error {
 
 // Get implements cairnv1.LedgerServer.
 func (s *Server) Get(ctx context.Context, req *cairnv1.GetRequest) (*cairnv1.GetResponse, error) {
-	l := s.cfg.Backend.Ledger()
+	l := backend(ctx).Ledger()
 	index := req.GetIndex()
 	// An entry that is here is final: only its absence needs an up-to-date node.
 	if index >= l.Head().Size {
@@ -93,18 +93,19 @@ func (s *Server) Head(ctx context.Context, req *cairnv1.HeadRequest) (*cairnv1.H
 	if err := s.freshen(ctx, req.GetConsistency(), req.GetMinSize()); err != nil {
 		return nil, definite(err)
 	}
-	h := s.cfg.Backend.Ledger().Head()
-	st := s.cfg.Backend.Status()
+	b := backend(ctx)
+	h, st := b.Ledger().Head(), b.Status()
 	return &cairnv1.HeadResponse{Size: h.Size, Root: h.Root[:], Time: h.Time, Node: st.Node, Leader: st.LeaderName, Term: st.Term}, nil
 }
 
 // Checkpoint implements cairnv1.LedgerServer.
-func (s *Server) Checkpoint(_ context.Context, req *cairnv1.CheckpointRequest) (*cairnv1.CheckpointResponse, error) {
-	sealed := s.cfg.Backend.Ledger().Sealed()
+func (s *Server) Checkpoint(ctx context.Context, req *cairnv1.CheckpointRequest) (*cairnv1.CheckpointResponse, error) {
+	l := backend(ctx).Ledger()
+	sealed := l.Sealed()
 	if sealed == nil {
 		return nil, ledger.ErrNotSealed
 	}
-	out, err := s.sealedCheckpoint(sealed, req.GetKnownSize())
+	out, err := sealedCheckpoint(l, sealed, req.GetKnownSize())
 	if err != nil {
 		return nil, definite(err)
 	}
@@ -112,8 +113,8 @@ func (s *Server) Checkpoint(_ context.Context, req *cairnv1.CheckpointRequest) (
 }
 
 // sealedSize is the size that 0 stands for in proof requests.
-func (s *Server) sealedSize() (uint64, error) {
-	sealed := s.cfg.Backend.Ledger().Sealed()
+func sealedSize(l Ledger) (uint64, error) {
+	sealed := l.Sealed()
 	if sealed == nil {
 		return 0, ledger.ErrNotSealed
 	}
@@ -122,7 +123,7 @@ func (s *Server) sealedSize() (uint64, error) {
 
 // InclusionProof implements cairnv1.LedgerServer.
 func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProofRequest) (*cairnv1.InclusionProofResponse, error) {
-	index, size := req.GetIndex(), req.GetSize()
+	l, index, size := backend(ctx).Ledger(), req.GetIndex(), req.GetSize()
 	if index >= merkle.MaxSize {
 		return nil, outOfRange("index %d: no ledger is that large", index)
 	}
@@ -131,7 +132,7 @@ func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProof
 			return nil, definite(err)
 		}
 		var err error
-		if size, err = s.sealedSize(); err != nil {
+		if size, err = sealedSize(l); err != nil {
 			return nil, err
 		}
 		if index >= size {
@@ -144,7 +145,6 @@ func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProof
 	if err := s.reach(ctx, size); err != nil {
 		return nil, definite(err)
 	}
-	l := s.cfg.Backend.Ledger()
 	resp := &cairnv1.InclusionProofResponse{Index: index, Size: size}
 	leaf, err := l.Leaf(index)
 	if err != nil {
@@ -165,10 +165,10 @@ func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProof
 
 // ConsistencyProof implements cairnv1.LedgerServer.
 func (s *Server) ConsistencyProof(ctx context.Context, req *cairnv1.ConsistencyProofRequest) (*cairnv1.ConsistencyProofResponse, error) {
-	oldSize, newSize := req.GetOldSize(), req.GetNewSize()
+	l, oldSize, newSize := backend(ctx).Ledger(), req.GetOldSize(), req.GetNewSize()
 	if newSize == 0 {
 		var err error
-		if newSize, err = s.sealedSize(); err != nil {
+		if newSize, err = sealedSize(l); err != nil {
 			return nil, err
 		}
 	}
@@ -178,7 +178,6 @@ func (s *Server) ConsistencyProof(ctx context.Context, req *cairnv1.ConsistencyP
 	if err := s.reach(ctx, newSize); err != nil {
 		return nil, definite(err)
 	}
-	l := s.cfg.Backend.Ledger()
 	oldRoot, err := l.RootAt(oldSize)
 	if err != nil {
 		return nil, definite(err)
@@ -205,7 +204,7 @@ func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cai
 	if err := s.reachIndex(ctx, index); err != nil {
 		return nil, definite(err)
 	}
-	l := s.cfg.Backend.Ledger()
+	l := backend(ctx).Ledger()
 	sealed := l.Sealed()
 	if sealed == nil || index >= sealed.Size {
 		if !req.GetWait() {
@@ -228,7 +227,7 @@ func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cai
 		return nil, definite(err)
 	}
 	receipt := tlog.Receipt{Extra: leaf, Index: index, Proof: proof, Checkpoint: sealed.Note}
-	out, err := s.sealedCheckpoint(sealed, req.GetKnownSize())
+	out, err := sealedCheckpoint(l, sealed, req.GetKnownSize())
 	if err != nil {
 		return nil, definite(err)
 	}

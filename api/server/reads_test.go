@@ -417,7 +417,7 @@ func TestTransferOutcomes(t *testing.T) {
 		{&server.NotLeaderError{}, codes.Unavailable, server.ReasonNoLeader, sure},
 		{server.ErrStopped, codes.Unavailable, server.ReasonStopping, sure},
 	} {
-		_, a := serve(t, server.Config{Backend: described{transfer: tc.err}})
+		_, a := serve(t, server.Config{Ledger: only(described{transfer: tc.err})})
 		_, err := a.TransferLeadership(as(within(t), "spiffe://fake.example/svc/op", "admin"), &cairnv1.TransferLeadershipRequest{})
 		demand(t, err, tc.code, tc.reason, tc.outcome)
 	}
@@ -438,7 +438,7 @@ func TestStatusSaysAll(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t, server.Limits{})
 	head := c.Nodes[0].Ledger().Head()
-	_, a := serve(t, server.Config{Backend: described{Backend: c.Nodes[0], status: server.Status{
+	_, a := serve(t, server.Config{Ledger: only(described{Backend: c.Nodes[0], status: server.Status{
 		Node: "n7", ID: 7, Version: "v7", Role: "candidate", LeaderName: "n8", LeaderAddr: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Started: time.UnixMicro(1_700_000_000_123_456),
 		WALBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
@@ -446,7 +446,7 @@ func TestStatusSaysAll(t *testing.T) {
 			{ID: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
 			{ID: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},
 		},
-	}}})
+	}})})
 	want := &cairnv1.StatusResponse{
 		Node: "n7", Id: 7, Origin: fakecluster.Origin, Version: "v7", Role: "candidate", Leader: "n8", LeaderAddress: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Root: head.Root[:], Started: 1_700_000_000_123_456,
@@ -503,7 +503,7 @@ func TestHealthAndReflection(t *testing.T) {
 	check(health, healthv1.HealthCheckResponse_SERVING)
 	c.Nodes[0].Server.SetServing(false)
 	check(health, healthv1.HealthCheckResponse_NOT_SERVING)
-	_, fresh := serve(t, server.Config{Backend: c.Nodes[0]}) // nobody has told it that it may serve
+	_, fresh := serve(t, server.Config{Ledger: only(c.Nodes[0])}) // nobody has told it that it may serve
 	check(healthv1.NewHealthClient(fresh.conn), healthv1.HealthCheckResponse_NOT_SERVING)
 	r, err := reflectionv1.NewServerReflectionClient(a.conn).ServerReflectionInfo(within(t))
 	if err != nil {

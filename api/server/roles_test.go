@@ -15,7 +15,9 @@ import (
 // TestEveryMethodHasARole: a method that is registered without a row could be called by nobody, and
 // a row without a method would be a promise about nothing.
 func TestEveryMethodHasARole(t *testing.T) {
-	s, err := New(Config{Backend: struct{ Backend }{}, Credentials: insecure.NewCredentials(), Origin: "example.org/ledger"})
+	s, err := New(Config{
+		Ledger: func(string) (Backend, bool) { return nil, false }, Credentials: insecure.NewCredentials(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,10 @@ import (
 
 // Config says what a Server serves.
 type Config struct {
-	Backend     Backend
-	Origin      string                           // name of the ledger, which every call must give
-	Policy      *tlog.Policy                     // for Verify; nil: Verify is refused
+	// Ledger returns the ledger of this name, and false if the node hosts none. Every call asks: it
+	// must not block.
+	Ledger      func(origin string) (Backend, bool)
+	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel
 	Peer        func(context.Context) (Peer, bool)
 	Limits      Limits
@@ -69,8 +70,8 @@ const (
 
 // New prepares a server. Config.Peer is lpa.PeerFromContext unless set.
 func New(cfg Config) (*Server, error) {
-	if cfg.Backend == nil || cfg.Credentials == nil || cfg.Origin == "" {
-		return nil, errors.New("create API server: backend, credentials and origin are required")
+	if cfg.Ledger == nil || cfg.Credentials == nil {
+		return nil, errors.New("create API server: ledgers and credentials are required")
 	}
 	if err := cfg.Limits.fill(); err != nil {
 		return nil, errors.Wrap(err, "create API server")

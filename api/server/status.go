@@ -7,11 +7,12 @@ import (
 )
 
 // Status implements cairnv1.LedgerServer.
-func (s *Server) Status(_ context.Context, req *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
-	st, l := s.cfg.Backend.Status(), s.cfg.Backend.Ledger()
+func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
+	b := backend(ctx)
+	st, l := b.Status(), b.Ledger()
 	head := l.Head()
 	resp := &cairnv1.StatusResponse{
-		Node: st.Node, Id: st.ID, Origin: s.cfg.Origin, Version: st.Version, Role: st.Role,
+		Node: st.Node, Id: st.ID, Origin: b.Origin(), Version: st.Version, Role: st.Role,
 		Leader: st.LeaderName, LeaderAddress: st.LeaderAddr,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied,
 		Size: head.Size, Root: head.Root[:], Started: st.Started.UnixMicro(),
@@ -45,10 +46,10 @@ func (s *Server) TransferLeadership(ctx context.Context, req *cairnv1.TransferLe
 	if len(req.GetTo()) > maxNodeName {
 		return nil, ErrUnknownNode
 	}
-	if err := s.cfg.Backend.TransferLeadership(ctx, req.GetTo()); err != nil {
+	if err := backend(ctx).TransferLeadership(ctx, req.GetTo()); err != nil {
 		r := *explain(err)
 		r.indefinite = r.reason == ReasonDeadline || r.indefinite
 		return nil, &r
 	}
-	return &cairnv1.TransferLeadershipResponse{Leader: s.cfg.Backend.Status().LeaderName}, nil
+	return &cairnv1.TransferLeadershipResponse{Leader: backend(ctx).Status().LeaderName}, nil
 }

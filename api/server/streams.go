@@ -19,7 +19,7 @@ func (s *Server) Range(req *cairnv1.RangeRequest, stream grpc.ServerStreamingSer
 	if err := s.freshen(stream.Context(), req.GetConsistency(), req.GetMinSize()); err != nil {
 		return definite(err)
 	}
-	l := s.cfg.Backend.Ledger()
+	l := backend(stream.Context()).Ledger()
 	first, size := req.GetFirst(), l.Head().Size
 	if first > size {
 		return &ledger.NotFoundError{Index: first, Size: size}
@@ -59,7 +59,8 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 		return err
 	}
 	defer s.watches.leave(who)
-	l := s.cfg.Backend.Ledger()
+	b := backend(stream.Context())
+	l := b.Ledger()
 	return s.feed(stream.Context(), next, func(ctx context.Context, p *pace) error {
 		var alone time.Time // since when no leader is known
 		for {
@@ -87,7 +88,7 @@ func (s *Server) Watch(req *cairnv1.WatchRequest, stream grpc.ServerStreamingSer
 				return definite(err)
 			}
 			switch {
-			case s.cfg.Backend.Status().LeaderName != "":
+			case b.Status().LeaderName != "":
 				alone = time.Time{}
 			case alone.IsZero():
 				alone = time.Now()

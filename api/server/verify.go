@@ -24,19 +24,19 @@ const (
 )
 
 // Verify implements cairnv1.LedgerServer.
-func (s *Server) Verify(_ context.Context, req *cairnv1.VerifyRequest) (*cairnv1.VerifyResponse, error) {
+func (s *Server) Verify(ctx context.Context, req *cairnv1.VerifyRequest) (*cairnv1.VerifyResponse, error) {
 	if s.cfg.Policy == nil {
 		return nil, refuse(codes.Unimplemented, ReasonInvalidArgument, "this node has no policy to verify with")
 	}
 	resp := &cairnv1.VerifyResponse{}
-	resp.Verdict, resp.Reason = s.judge(req.GetReceipt(), resp)
+	resp.Verdict, resp.Reason = s.judge(backend(ctx), req.GetReceipt(), resp)
 	resp.Valid = resp.Verdict == VerdictOK || resp.Verdict == VerdictAhead
 	return resp, nil
 }
 
 // judge examines a receipt from the outside in and stops at the first thing that is wrong. It fills
 // in what it learns.
-func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reason string) {
+func (s *Server) judge(b Backend, raw []byte, resp *cairnv1.VerifyResponse) (verdict, reason string) {
 	r, err := tlog.ParseReceipt(raw)
 	if err != nil {
 		return VerdictMalformed, err.Error()
@@ -45,7 +45,11 @@ func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reaso
 	if _, err := ledger.ParseLeaf(r.Extra); err != nil {
 		return VerdictMalformed, "the extra line is not an entry: " + err.Error()
 	}
-	cp, err := s.cfg.Policy.Verify(r.Checkpoint)
+	policy, err := s.cfg.Policy.For(b.Origin())
+	if err != nil {
+		return VerdictPolicy, err.Error()
+	}
+	cp, err := policy.Verify(r.Checkpoint)
 	if err != nil {
 		return VerdictPolicy, err.Error()
 	}
@@ -57,13 +61,10 @@ func (s *Server) judge(raw []byte, resp *cairnv1.VerifyResponse) (verdict, reaso
 		}
 		resp.Cosigners = append(resp.Cosigners, c)
 	}
-	if cp.Origin != s.cfg.Origin {
-		return VerdictPolicy, fmt.Sprintf("the checkpoint is of ledger %q, this is %q", cp.Origin, s.cfg.Origin)
-	}
 	if err := merkle.VerifyInclusion(r.Index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {
 		return VerdictInclusion, err.Error()
 	}
-	root, err := s.cfg.Backend.Ledger().RootAt(cp.Size)
+	root, err := b.Ledger().RootAt(cp.Size)
 	var missing *ledger.NotFoundError
 	switch {
 	case errors.As(err, &missing):

@@ -49,6 +49,7 @@ func TestDeadlineMovesWithProgress(t *testing.T) {
 func TestRequestsAreReported(t *testing.T) {
 	var got []Request
 	h := Handler(Config{
+		Ledger: func(string) (Ledger, bool) { return nil, true },
 		Ready:  func() error { return http.ErrServerClosed },
 		Access: func(r Request) { got = append(got, r) },
 	})
@@ -58,7 +59,7 @@ func TestRequestsAreReported(t *testing.T) {
 		refused      bool
 	}{
 		{"GET", "/livez", 200, false}, {"GET", "/readyz", 503, false}, {"POST", "/livez", 405, true},
-		{"GET", "/tile/x", 400, true}, {"GET", "/nothing", 404, false}, {"GET", "//", 400, true},
+		{"GET", "/example.org/web/tile/x", 400, true}, {"GET", "/nothing", 404, false}, {"GET", "//", 400, true},
 	} {
 		got = nil
 		r := httptest.NewRequest(c.method, "http://n"+c.path, nil)

@@ -1,14 +1,19 @@
-// Package web serves a ledger over plain HTTP: the C2SP tlog-tiles read path, liveness, readiness
-// and metrics.
+// Package web serves a node's ledgers over plain HTTP: for each the C2SP tlog-tiles read path under
+// its origin, their listing, liveness, readiness and metrics.
 //
-//	GET /checkpoint                       the newest sealed checkpoint, a signed note
-//	GET /tile/<level>/<index>[.p/<width>] a tile of the Merkle tree
-//	GET /tile/entries/<index>[.p/<width>] a bundle of entries
-//	GET /livez                            200 while the process works, else 503 and why
-//	GET /readyz                           200 while the node can serve reads, else 503 and why
-//	GET /metrics                          Prometheus
+//	GET /                                          the ledgers, as JSON, sorted by origin
+//	GET /<origin>/checkpoint                       the newest sealed checkpoint, a signed note
+//	GET /<origin>/tile/<level>/<index>[.p/<width>] a tile of the Merkle tree
+//	GET /<origin>/tile/entries/<index>[.p/<width>] a bundle of entries
+//	GET /livez                                     200 while the process works, else 503 and why
+//	GET /readyz                                    200 while the node can serve reads, else 503 and why
+//	GET /metrics                                   Prometheus
 //
-// What it guarantees: only what the sealed checkpoint covers is served, so that every tile belongs
+// The listing is an array of objects with the members origin, program, size (entries applied here),
+// sealed_size (entries that the newest checkpoint covers) and base (the path of the ledger's files:
+// a slash and the origin).
+//
+// What it guarantees: of a ledger only what its sealed checkpoint covers is served, so that every tile belongs
 // to a published size; a tile is immutable and says so to caches; a path that names nothing that
 // may exist is 400, one that names something that does not exist yet is 404. Partial tiles are
 // served for every width up to what the checkpoint covers, also when the tile is full by now.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +23,8 @@ import (
 
 // Ledger is what the handlers read; *ledger.Ledger has it. Safe for concurrent use.
 type Ledger interface {
+	Origin() string
+	Program() ledger.Program
 	Head() ledger.Head
 	Sealed() *ledger.Sealed
 	Tile(level uint8, index uint64, width int) ([]byte, error)
@@ -29,11 +33,12 @@ type Ledger interface {
 
 // Config says what is served.
 type Config struct {
-	Ledger  Ledger
-	Live    func() error        // nil error: the process works; a nil function: always
-	Ready   func() error        // nil error: the node can serve; a nil function: always
-	Metrics prometheus.Gatherer // nil: no /metrics
-	Access  func(Request)       // called with every request that has been answered; nil: nobody asks
+	Ledger  func(origin string) (Ledger, bool) // the ledger of this name; false if the node hosts none
+	Ledgers func() []Ledger                    // all of them, in any order; the caller may change the slice
+	Live    func() error                       // nil error: the process works; a nil function: always
+	Ready   func() error                       // nil error: the node can serve; a nil function: always
+	Metrics prometheus.Gatherer                // nil: no /metrics
+	Access  func(Request)                      // called with every request that has been answered; nil: nobody asks
 }
 
 // Limits of the read path. A bundle of 256 entries of 64 KiB takes 16 MiB.
@@ -43,7 +48,7 @@ const (
 	patience    = 2 * time.Second // how long a request waits for its turn
 	maxMetrics  = 4
 	maxHeaders  = 16 << 10
-	maxPathSize = 256
+	maxPathSize = 512 // an origin has at most 200 bytes
 )
 
 // A client may take longer to read an answer than grace if it reads at least minRate bytes a second
@@ -60,8 +65,7 @@ func Handler(cfg Config) http.Handler {
 	}
 	h := &handler{cfg: cfg, bundles: newTurns(maxBundles), tiles: newTurns(maxTiles)}
 	mux := probes(cfg)
-	mux.HandleFunc("/checkpoint", read(h.checkpoint))
-	mux.HandleFunc("/tile/", read(h.tile))
+	mux.HandleFunc("/", read(h.serve))
 	return &canonical{mux: mux, access: cfg.Access}
 }
 
@@ -170,11 +174,91 @@ func send(w http.ResponseWriter, contentType string, body []byte) {
 	_, _ = w.Write(body) // the client may be gone
 }
 
+// serve serves the listing and the files of all ledgers.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" {
+		h.list(w, r)
+		return
+	}
+	origin, file, ok := split(r.URL.Path)
+	var l Ledger
+	if ok {
+		l, ok = h.cfg.Ledger(origin)
+	}
+	switch {
+	case !ok:
+		fail(w, http.StatusNotFound, "no ledger of this node has this path; / lists its ledgers and their paths")
+	case file == checkpointFile:
+		checkpoint(w, l)
+	default:
+		h.tile(w, r, l, file)
+	}
+}
+
+const checkpointFile = "checkpoint"
+
+// split splits a path into the origin of a ledger and a file of it. An origin may hold slashes, even
+// "/tile/" and "/checkpoint": the name of a file has neither, so the last one ends the origin.
+func split(path string) (origin, file string, ok bool) {
+	if base, ok := strings.CutSuffix(path, "/"+checkpointFile); ok && base != "" {
+		return base[1:], checkpointFile, true
+	}
+	if at := strings.LastIndex(path, "/tile/"); at > 0 {
+		return path[1:at], path[at+1:], true
+	}
+	return "", "", false
+}
+
+// listed is one ledger of the listing.
+type listed struct {
+	Origin     string `json:"origin"`
+	Program    string `json:"program"`
+	Size       uint64 `json:"size"`
+	SealedSize uint64 `json:"sealed_size"` // 0: nothing is sealed yet
+	Base       string `json:"base"`        // path under which the ledger's files are
+}
+
+// list serves the listing of the ledgers, which changes all the time.
+func (h *handler) list(w http.ResponseWriter, r *http.Request) {
+	done, ok := take(w, r, h.tiles)
+	if !ok {
+		return
+	}
+	defer done()
+	ledgers := []listed{} // no ledger is [], not null
+	for _, l := range h.cfg.Ledgers() {
+		entry := listed{Origin: l.Origin(), Program: l.Program().Name(), Size: l.Head().Size, Base: "/" + l.Origin()}
+		if sealed := l.Sealed(); sealed != nil {
+			entry.SealedSize = sealed.Size
+		}
+		ledgers = append(ledgers, entry)
+	}
+	slices.SortFunc(ledgers, func(a, b listed) int { return strings.Compare(a.Origin, b.Origin) })
+	body, err := json.Marshal(ledgers)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "this node cannot list its ledgers: "+err.Error())
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	send(paced(w), "application/json", append(body, '\n'))
+}
+
+// take waits for a turn, and tells the client if there is none.
+func take(w http.ResponseWriter, r *http.Request, turn *turns) (done func(), ok bool) {
+	wait, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	if done, ok = turn.take(wait, NetworkOf(r.RemoteAddr)); !ok {
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
+	}
+	return done, ok
+}
+
 // checkpoint serves C2SP tlog-checkpoint. It changes all the time: caches must ask.
-func (h *handler) checkpoint(w http.ResponseWriter, _ *http.Request) {
-	sealed := h.cfg.Ledger.Sealed()
+func checkpoint(w http.ResponseWriter, l Ledger) {
+	sealed := l.Sealed()
 	if sealed == nil {
-		w.Header().Set(cairnv1.SizeHeader, strconv.FormatUint(h.cfg.Ledger.Head().Size, 10))
+		w.Header().Set(cairnv1.SizeHeader, strconv.FormatUint(l.Head().Size, 10))
 		fail(w, http.StatusNotFound, "nothing is sealed yet")
 		return
 	}
@@ -183,27 +267,23 @@ func (h *handler) checkpoint(w http.ResponseWriter, _ *http.Request) {
 }
 
 // tile serves C2SP tlog-tiles, tiles and entry bundles.
-func (h *handler) tile(w http.ResponseWriter, r *http.Request) {
-	kind, level, index, width, err := merkle.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
+func (h *handler) tile(w http.ResponseWriter, r *http.Request, l Ledger, path string) {
+	kind, level, index, width, err := merkle.ParseTilePath(path)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	sealed := h.cfg.Ledger.Sealed()
+	sealed := l.Sealed()
 	if sealed == nil || width > merkle.WidthAt(level, index, sealed.Size) {
 		fail(w, http.StatusNotFound, "the sealed ledger has no such tile")
 		return
 	}
-	turn, get := h.tiles, func() ([]byte, error) { return h.cfg.Ledger.Tile(level, index, width) }
+	turn, get := h.tiles, func() ([]byte, error) { return l.Tile(level, index, width) }
 	if kind == merkle.EntryBundle {
-		turn, get = h.bundles, func() ([]byte, error) { return h.cfg.Ledger.EntryBundle(index, width) }
+		turn, get = h.bundles, func() ([]byte, error) { return l.EntryBundle(index, width) }
 	}
-	wait, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	done, ok := turn.take(wait, NetworkOf(r.RemoteAddr))
+	done, ok := take(w, r, turn)
 	if !ok {
-		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, "too many requests at a time")
 		return
 	}
 	defer done()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,24 @@ import (
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/merkle"
 )
+
+// base is where the ledger of newLedger is served.
+const base = "/example.org/web"
+
+// hosting is a node with these ledgers.
+func hosting(ledgers ...web.Ledger) web.Config {
+	return web.Config{
+		Ledger: func(origin string) (web.Ledger, bool) {
+			for _, l := range ledgers {
+				if l.Origin() == origin {
+					return l, true
+				}
+			}
+			return nil, false
+		},
+		Ledgers: func() []web.Ledger { return slices.Clone(ledgers) },
+	}
+}
 
 // newLedger returns a ledger of 600 entries of which 520 are sealed.
 func newLedger(t testing.TB) *ledger.Ledger {
@@ -77,8 +96,8 @@ func request(t testing.TB, s *httptest.Server, method, path string) (*http.Respo
 }
 
 func TestCheckpoint(t *testing.T) {
-	s := serve(t, web.Config{Ledger: newLedger(t)})
-	resp, body := request(t, s, "GET", "/checkpoint")
+	s := serve(t, hosting(newLedger(t)))
+	resp, body := request(t, s, "GET", base+"/checkpoint")
 	if resp.StatusCode != 200 || body != "the note\n" || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" || resp.Header.Get("Cache-Control") != "no-cache" {
 		t.Errorf("got %d %q, %v", resp.StatusCode, body, resp.Header)
 	}
@@ -86,13 +105,13 @@ func TestCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = serve(t, web.Config{Ledger: empty})
+	s = serve(t, hosting(empty))
 	for _, path := range []string{"/checkpoint", "/tile/0/000.p/1", "/tile/entries/000.p/1"} {
-		if resp, _ := request(t, s, "GET", path); resp.StatusCode != 404 {
+		if resp, _ := request(t, s, "GET", base+path); resp.StatusCode != 404 {
 			t.Errorf("%s of a ledger that is not sealed: %d", path, resp.StatusCode)
 		}
 	}
-	if resp, _ := request(t, s, "GET", "/checkpoint"); resp.Header.Get(cairnv1.SizeHeader) != "0" {
+	if resp, _ := request(t, s, "GET", base+"/checkpoint"); resp.Header.Get(cairnv1.SizeHeader) != "0" {
 		t.Errorf("the answer of an empty ledger does not say so: %v", resp.Header)
 	}
 }
@@ -100,7 +119,7 @@ func TestCheckpoint(t *testing.T) {
 // TestTiles: of 600 entries 520 are sealed: two full tiles, one of 8, and above them one of 2.
 func TestTiles(t *testing.T) {
 	l := newLedger(t)
-	s := serve(t, web.Config{Ledger: l})
+	s := serve(t, hosting(l))
 	cases := map[string]int{
 		"/tile/0/000": 200, "/tile/0/001": 200, "/tile/0/002.p/8": 200, "/tile/1/000.p/2": 200,
 		"/tile/0/000.p/1": 200, "/tile/0/000.p/255": 200, "/tile/0/002.p/1": 200, "/tile/1/000.p/1": 200,
@@ -114,10 +133,10 @@ func TestTiles(t *testing.T) {
 		"/tile/0/000.p/256": 400, "/tile/0/000.p/01": 400, "/tile/0/000.p/-1": 400, "/tile/0/000/": 400, "/tile/0": 400, "/tile/": 400,
 		"/tile/0/+00": 400, "/tile/00/000": 400, "/tile/0/000.p/1/2": 400, "/tile/entries/x999/x999/x999/x999/x999/x999/x999/999": 400,
 		"/tile//0/000": 400, "/tile/0/../0/000": 400, "/tile/0%2F000": 400, "/tile/%30/000": 400, "/tile/0/" + strings.Repeat("x001/", 100) + "001": 400,
-		"/": 404, "/tiles": 404, "/metrics": 404,
+		"/": 404, "/tiles": 404, "/metrics": 404, "": 404,
 	}
 	for path, want := range cases {
-		resp, body := request(t, s, "GET", path)
+		resp, body := request(t, s, "GET", base+path)
 		if resp.StatusCode != want {
 			t.Errorf("%s: got %d %q, want %d", path, resp.StatusCode, body, want)
 			continue
@@ -152,8 +171,10 @@ func TestTiles(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	s := serve(t, web.Config{Ledger: newLedger(t), Metrics: prometheus.NewRegistry()})
-	for _, path := range []string{"/checkpoint", "/tile/0/000", "/tile/entries/000", "/livez", "/readyz", "/metrics"} {
+	cfg := hosting(newLedger(t))
+	cfg.Metrics = prometheus.NewRegistry()
+	s := serve(t, cfg)
+	for _, path := range []string{base + "/checkpoint", base + "/tile/0/000", base + "/tile/entries/000", "/", "/livez", "/readyz", "/metrics"} {
 		resp, body := request(t, s, "HEAD", path)
 		if resp.StatusCode != 200 || body != "" || resp.ContentLength <= 0 && path != "/metrics" {
 			t.Errorf("HEAD %s: %d, %d bytes, length %d", path, resp.StatusCode, len(body), resp.ContentLength)
@@ -170,7 +191,9 @@ func TestProbesAndMetrics(t *testing.T) {
 	var sick error
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cairn_test", Help: "A test."}, func() float64 { return 7 }))
-	s := serve(t, web.Config{Ledger: newLedger(t), Ready: func() error { return sick }, Metrics: registry})
+	cfg := hosting(newLedger(t))
+	cfg.Ready, cfg.Metrics = func() error { return sick }, registry
+	s := serve(t, cfg)
 	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ok\n", "/metrics": "# HELP cairn_test A test.\n# TYPE cairn_test gauge\ncairn_test 7\n"} {
 		if resp, body := request(t, s, "GET", path); resp.StatusCode != 200 || body != want {
 			t.Errorf("%s: %d %q", path, resp.StatusCode, body)
@@ -193,8 +216,8 @@ func (damaged) Tile(uint8, uint64, int) ([]byte, error) {
 }
 
 func TestCorruptTileIsNotServed(t *testing.T) {
-	s := serve(t, web.Config{Ledger: damaged{newLedger(t)}})
-	if resp, body := request(t, s, "GET", "/tile/0/000"); resp.StatusCode != 500 || strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+	s := serve(t, hosting(damaged{newLedger(t)}))
+	if resp, body := request(t, s, "GET", base+"/tile/0/000"); resp.StatusCode != 500 || strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
 		t.Errorf("got %d %q, %v", resp.StatusCode, body, resp.Header)
 	}
 }
@@ -215,7 +238,7 @@ func (s slow) Tile(level uint8, index uint64, width int) ([]byte, error) {
 // answered.
 func TestTooManyRequests(t *testing.T) {
 	l := slow{newLedger(t), make(chan struct{}), make(chan struct{})}
-	h := web.Handler(web.Config{Ledger: l})
+	h := web.Handler(hosting(l))
 	from := func(address, path string) *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", path, nil)
 		r.RemoteAddr = address + ":1"
@@ -230,17 +253,17 @@ func TestTooManyRequests(t *testing.T) {
 		// not.
 		address := fmt.Sprintf("192.0.2.%d", 2*i/turns)
 		if i == turns/2 {
-			if w := from("192.0.2.0", "/tile/0/001"); w.Code != 503 {
+			if w := from("192.0.2.0", base+"/tile/0/001"); w.Code != 503 {
 				t.Errorf("more than the share of a client: %d", w.Code)
 			}
 		}
-		go func() { answers <- from(address, "/tile/0/000").Code }()
+		go func() { answers <- from(address, base+"/tile/0/000").Code }()
 		<-l.entered
 	}
-	if w := get("/tile/0/001"); w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "no-store" {
+	if w := get(base + "/tile/0/001"); w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("one more tile: %d, %v; want 503 with Retry-After", w.Code, w.Header())
 	}
-	for _, path := range []string{"/checkpoint", "/livez", "/tile/entries/000"} {
+	for _, path := range []string{base + "/checkpoint", "/livez", base + "/tile/entries/000"} {
 		if w := get(path); w.Code != 200 {
 			t.Errorf("%s: %d", path, w.Code)
 		}
@@ -256,7 +279,7 @@ func TestTooManyRequests(t *testing.T) {
 // TestRanges: a download that broke off goes on where it stopped, and a cache asks whether it has
 // the same bytes.
 func TestRanges(t *testing.T) {
-	s := serve(t, web.Config{Ledger: newLedger(t)})
+	s := serve(t, hosting(newLedger(t)))
 	get := func(path string, header ...string) (*http.Response, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
@@ -277,7 +300,7 @@ func TestRanges(t *testing.T) {
 		}
 		return resp, string(body)
 	}
-	for _, path := range []string{"/tile/0/000", "/tile/entries/000"} {
+	for _, path := range []string{base + "/tile/0/000", base + "/tile/entries/000"} {
 		whole, all := get(path)
 		tag := whole.Header.Get("ETag")
 		if whole.Header.Get("Accept-Ranges") != "bytes" || len(tag) < 18 || tag[0] != '"' {
@@ -302,10 +325,11 @@ func TestRanges(t *testing.T) {
 
 // FuzzPaths: no path makes the handler fail in another way than 400 or 404.
 func FuzzPaths(f *testing.F) {
-	for _, p := range []string{"/tile/0/000", "/tile/entries/000.p/3", "/checkpoint", "/tile/0/x001/002.p/8", "//", "/tile/255/x/", "/tile/0/000.p/255"} {
+	for _, p := range []string{"/tile/0/000", "/tile/entries/000.p/3", "/checkpoint", "/tile/0/x001/002.p/8", "//", "/tile/255/x/", "/tile/0/000.p/255", ""} {
 		f.Add(p)
+		f.Add(base + p)
 	}
-	h := web.Handler(web.Config{Ledger: newLedger(f)})
+	h := web.Handler(hosting(newLedger(f)))
 	f.Fuzz(func(t *testing.T, path string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path = path

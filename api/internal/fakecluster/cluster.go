@@ -26,7 +26,7 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// Origin is the name of every fake ledger.
+// Origin is the name of the first ledger of every fake cluster.
 const Origin = "fake.example/ledger"
 
 // Principal is who clients are unless they say otherwise.
@@ -34,9 +34,17 @@ const Principal = "spiffe://fake.example/svc/writer"
 
 // Keys sign checkpoints. Two clusters with the same keys are how a fork looks.
 type Keys struct {
+	secret *pqcrypto.SigningKey // of log
 	log    *tlog.Cosigner
 	nodes  []*tlog.Cosigner
 	Policy *tlog.Policy
+}
+
+// forLedger returns the keys of another ledger of the cluster: the log key has another name, and
+// the nodes' keys are the same.
+func (k *Keys) forLedger(origin string) (*Keys, error) {
+	log, err := tlog.NewCosigner(origin, k.secret)
+	return &Keys{secret: k.secret, log: log, nodes: k.nodes, Policy: k.Policy}, err
 }
 
 // NewKeys makes the keys of a ledger on n nodes and the policy that demands a majority.
@@ -59,16 +67,18 @@ func TwoLedgers(t testing.TB, other string) (ours, others *Keys) {
 
 func newKeys(t testing.TB, origin string, n int) *Keys {
 	t.Helper()
-	cosigner := func(name string) *tlog.Cosigner {
+	cosigner := func(name string) (*tlog.Cosigner, *pqcrypto.SigningKey) {
 		key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
 		check(t, err)
 		c, err := tlog.NewCosigner(name, key)
 		check(t, err)
-		return c
+		return c, key
 	}
-	k := &Keys{log: cosigner(origin)}
+	k := &Keys{}
+	k.log, k.secret = cosigner(origin)
 	for i := range n {
-		k.nodes = append(k.nodes, cosigner(fmt.Sprintf("%s/n%d", origin, i+1)))
+		node, _ := cosigner(fmt.Sprintf("%s/n%d", origin, i+1))
+		k.nodes = append(k.nodes, node)
 	}
 	return k
 }
@@ -100,11 +110,13 @@ func (k *Keys) Seal(t testing.TB, head ledger.Head) *ledger.Sealed {
 	return &ledger.Sealed{Size: head.Size, Root: head.Root, Note: note.Marshal()}
 }
 
-// Cluster is a set of nodes with one history.
+// Cluster is one ledger on a set of nodes: one history. Further ledgers on the same nodes are
+// clusters of their own; see Host.
 type Cluster struct {
-	t     testing.TB
-	Keys  *Keys
-	Nodes []*Node
+	t      testing.TB
+	Origin string
+	Keys   *Keys
+	Nodes  []*Node
 
 	mu     sync.Mutex
 	leader *Node // nil: nobody leads
@@ -131,17 +143,58 @@ func New(t testing.TB, n int, o Options) *Cluster {
 	if o.Peer == nil && o.Credentials == nil {
 		o.Peer = PeerFromMetadata
 	}
-	c := &Cluster{t: t, Keys: o.Keys}
+	c := &Cluster{t: t, Origin: Origin, Keys: o.Keys}
 	for i := range n {
-		l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: Origin})
+		node, err := c.add(&Node{Name: fmt.Sprintf("n%d", i+1), id: uint64(i + 1), options: o})
 		check(t, err)
-		node := &Node{Name: fmt.Sprintf("n%d", i+1), id: uint64(i + 1), c: c, options: o, ledger: l}
-		c.Nodes = append(c.Nodes, node)
+		node.ledgers.Store(Origin, node)
 		node.Start()
-		t.Cleanup(func() { node.Kill(); _ = l.Close() })
 	}
 	c.leader = c.Nodes[0]
 	return c
+}
+
+// Host creates another ledger on the nodes of c, with a history and a leader of its own, the first
+// node. The nodes of the result answer at the addresses of those of c, which start and stop them.
+func (c *Cluster) Host(origin string) *Cluster {
+	c.t.Helper()
+	hosted, err := c.host(origin)
+	check(c.t, err)
+	return hosted
+}
+
+func (c *Cluster) host(origin string) (*Cluster, error) {
+	keys, err := c.Keys.forLedger(origin)
+	if err != nil {
+		return nil, err
+	}
+	hosted := &Cluster{t: c.t, Origin: origin, Keys: keys}
+	for _, on := range c.Nodes {
+		if _, err := hosted.add(&Node{Name: on.Name, Address: on.Address, id: on.id, on: on}); err != nil {
+			return nil, err
+		}
+	}
+	hosted.leader = hosted.Nodes[0]
+	for _, n := range hosted.Nodes {
+		n.on.ledgers.Store(origin, n)
+	}
+	return hosted, nil
+}
+
+// add gives a node its replica of the ledger.
+func (c *Cluster) add(n *Node) (*Node, error) {
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: c.Origin})
+	if err != nil {
+		return nil, err
+	}
+	n.c, n.ledger = c, l
+	c.Nodes = append(c.Nodes, n)
+	server := n
+	if n.on != nil {
+		server = n.on
+	}
+	c.t.Cleanup(func() { server.Kill(); _ = l.Close() })
+	return n, nil
 }
 
 // PeerFromMetadata takes principal and roles from the headers x-principal and x-roles; a caller who

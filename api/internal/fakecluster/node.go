@@ -11,7 +11,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// Node is one member. Its fields may be set while no call is under way.
+// Node is one member, and the replica there of its cluster's ledger. Its fields may be set while no
+// call is under way.
 type Node struct {
 	Name    string
 	Address string // of the API; the first Start sets it, later ones do not, since calls to other nodes read it
@@ -33,6 +34,8 @@ type Node struct {
 	c       *Cluster
 	options Options
 	ledger  *ledger.Ledger
+	on      *Node    // whose server serves this replica; nil: its own
+	ledgers sync.Map // what the server serves: *Node, by origin
 
 	lags    bool // guarded by c.mu
 	applied int  // blocks; guarded by c.mu
@@ -62,7 +65,7 @@ func (n *Node) Start() {
 	}
 	metrics := prometheus.NewRegistry()
 	s, err := server.New(server.Config{
-		Backend: n, Origin: Origin, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
+		Ledger: n.hosts, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
 		Limits: n.options.Limits, Metrics: metrics, Logf: n.options.Logf,
 	})
 	check(t, err)
@@ -74,6 +77,15 @@ func (n *Node) Start() {
 	n.Server, n.Metrics, n.running = s, metrics, true
 	n.mu.Unlock()
 	go func() { _ = s.Serve(ln) }()
+}
+
+// hosts is the server's way to the ledgers.
+func (n *Node) hosts(origin string) (server.Backend, bool) {
+	hosted, ok := n.ledgers.Load(origin)
+	if !ok {
+		return nil, false
+	}
+	return hosted.(*Node), true
 }
 
 // Kill breaks all connections at once and frees the port.
@@ -206,6 +218,9 @@ func (n *Node) RequestSeal() {
 		n.c.seal()
 	}
 }
+
+// Origin implements server.Backend.
+func (n *Node) Origin() string { return n.c.Origin }
 
 // Ledger implements server.Backend.
 func (n *Node) Ledger() server.Ledger {
