@@ -98,6 +98,9 @@ func open(abs string) (*Cluster, error) {
 // Dir returns the cluster's directory, absolute.
 func (c *Cluster) Dir() string { return c.dir }
 
+// LedgerURL returns the base URL under which a node serves the ledger's files.
+func (c *Cluster) LedgerURL(n NodeInfo) string { return n.HTTPURL() + "/" + c.state.Origin }
+
 // Origin returns the ledger's origin.
 func (c *Cluster) Origin() string { return c.state.Origin }
 

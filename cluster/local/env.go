@@ -10,7 +10,7 @@ type Environment struct {
 	Profile string   // CAIRN_PROFILE: the writer's profile
 	Policy  string   // CAIRN_POLICY: the tlog-policy file
 	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
-	HTTP    []string // CAIRN_HTTP: base URLs, without a trailing slash
+	HTTP    []string // CAIRN_HTTP: base URLs of the ledger, one for each node, without a trailing slash
 }
 
 // Environment returns the variables of this cluster, with absolute paths.
@@ -21,7 +21,7 @@ func (c *Cluster) Environment() Environment {
 		LogVKey: filepath.Join(c.dir, "log.vkey"),
 	}
 	for _, n := range c.state.Nodes {
-		e.HTTP = append(e.HTTP, n.HTTPURL())
+		e.HTTP = append(e.HTTP, c.LedgerURL(n))
 	}
 	return e
 }

@@ -277,6 +277,9 @@ func (h *hosted) ReadBarrier(ctx context.Context) error {
 	return h.translate(h.raft.WaitApplied(ctx, index))
 }
 
+// Origin is the name of the ledger.
+func (h *hosted) Origin() string { return h.node.cfg.Origin }
+
 // Ledger is the replica itself, for reads.
 func (h *hosted) Ledger() server.Ledger { return h.Replica.Ledger() }
 

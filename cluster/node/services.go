@@ -31,7 +31,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
 	var err error
 	s.grpc, err = server.New(server.Config{
-		Backend: n.hosted, Origin: n.cfg.Origin, Policy: n.policy,
+		Ledger: func(origin string) (server.Backend, bool) { return n.hosted, origin == n.cfg.Origin }, Policy: n.policy,
 		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		Metrics:     n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
@@ -55,7 +55,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 		})
 		return server
 	}
-	pages := web.Config{Ledger: n.ledger, Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request}
+	pages := web.Config{
+		Ledger:  func(origin string) (web.Ledger, bool) { return n.ledger, origin == n.cfg.Origin },
+		Ledgers: func() []web.Ledger { return []web.Ledger{n.ledger} },
+		Ready:   s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
+	}
 	s.http = serveHTTP(web.Handler(pages), l.http)
 	if l.probe != nil {
 		s.probe = serveHTTP(web.Probes(pages), l.probe)

@@ -56,10 +56,11 @@ is well-formed and time never runs backwards, that the entries hash to the
 checkpoint's root, and that every tile holds the right hashes. What is wrong is
 named by file, position and entry. Exits with 3 if anything is.
 
-The ledger is read from a node's HTTP base URL, from a directory that holds a
-copy (C2SP tlog-tiles: checkpoint, tile/...), or without an argument from the
-nodes of the profile over gRPC, which serves entries but no tiles. A server that
-is busy is waited for as it asks (Retry-After), up to --timeout for each file.
+The ledger is read from its HTTP base URL, which is a node's address and the
+ledger's origin, from a directory that holds a copy (C2SP tlog-tiles: checkpoint,
+tile/...), or without an argument from the nodes of the profile over gRPC, which
+serves entries but no tiles. A server that is busy is waited for as it asks
+(Retry-After), up to --timeout for each file.
 
 Each finding says whom it blames: the copy, whose files are not those that were
 signed, or the ledger, whose keys signed what is wrong. A ledger without entries
@@ -76,7 +77,7 @@ With --save DIRECTORY everything is read, and kept there, in a form that can be
 audited again offline. Tiles that the source does not serve are computed. The
 directory is new, or holds an older copy of the ledger: that one stays as it is
 until the source has been found to be right, and to continue it.`,
-		Example: `  cairn audit http://127.0.0.1:20001 --state audit.json
+		Example: `  cairn audit http://127.0.0.1:20001/example.org/ledger --state audit.json
   cairn audit https://ledger.example/ --save copy/ && cairn audit copy/`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

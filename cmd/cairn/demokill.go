@@ -225,7 +225,7 @@ func (d *demo) proveNothingLost(ctx context.Context) error {
 	var lines []string
 	replicas := []map[string]any{}
 	for _, n := range d.cluster.Nodes() {
-		src, done, err := openSource(n.HTTPURL(), replicaCatch)
+		src, done, err := openSource(d.cluster.LedgerURL(n), replicaCatch)
 		if err != nil {
 			return err
 		}

@@ -151,7 +151,7 @@ func flipping(t *testing.T, base, prefix string) string {
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.ModifyResponse = func(r *http.Response) error {
-		if !strings.HasPrefix(r.Request.URL.Path, prefix) || r.StatusCode != http.StatusOK {
+		if !strings.HasPrefix(strings.TrimPrefix(r.Request.URL.Path, target.Path), prefix) || r.StatusCode != http.StatusOK {
 			return nil
 		}
 		b, err := io.ReadAll(r.Body)
