@@ -56,6 +56,8 @@ type applierState struct {
 	anchored Anchor              // the last one that was compared: blocks repeat it until the next seal
 	rootsEnd int                 // next place in the ring
 
+	genesis *Genesis // of entry 0, for the program; nil when there is none, or the program is Log
+
 	// What the next commit writes, and what readers get to see after it.
 	pairs   []Pair
 	bytes   int

@@ -224,6 +224,22 @@ func (l *Ledger) acceptGenesis(entries []*BlockEntry, first uint64) error {
 	if name, version := l.program.Name(), l.program.Version(); g.Program != name || g.ProgramVersion != version {
 		return errors.Newf("the genesis wants the program %s in version %d, this one is %s in version %d", g.Program, g.ProgramVersion, name, version)
 	}
+	if !l.isLog {
+		l.applier.genesis = g
+	}
+	return nil
+}
+
+// loadGenesis reads the genesis for the program, when the ledger has entries.
+func (l *Ledger) loadGenesis() error {
+	if l.isLog || l.Head().Size == 0 {
+		return nil
+	}
+	g, err := l.Genesis()
+	if err != nil && !errors.Is(err, ErrNoGenesis) {
+		return err
+	}
+	l.applier.genesis = g
 	return nil
 }
 

@@ -188,3 +188,62 @@ func TestGenesisIsEntryZero(t *testing.T) {
 		t.Errorf("the genesis of a ledger without one: %v, want ErrNoGenesis", err)
 	}
 }
+
+// parameter is a program whose outcomes are a parameter of the ledger.
+type parameter struct{}
+
+func (parameter) Name() string                                { return "parameter" }
+func (parameter) Version() uint32                             { return 1 }
+func (parameter) MaxOutcome(ledger.Kind, []byte) (int, error) { return 16, nil }
+func (parameter) Decide(_ ledger.View, in *ledger.Input) []byte {
+	if in.Genesis == nil {
+		return []byte("none")
+	}
+	return []byte(in.Genesis.Parameters[0].Value)
+}
+
+// TestProgramSeesGenesis: a program is given the ledger's genesis with every entry behind it, in the
+// same block, in a replay and by a replica that was opened behind it. It is given nil where there
+// is none.
+func TestProgramSeesGenesis(t *testing.T) {
+	g := testGenesis()
+	g.Program, g.Parameters = "parameter", []ledger.Parameter{{"currency", "CHF"}}
+	begin := ledger.Batch{Principal: "creator", Entries: []ledger.NewEntry{{Kind: ledger.KindRecord, Body: marshalGenesis(t, g)}}}
+	command := ledger.Batch{Principal: "writer", Entries: []ledger.NewEntry{{Kind: ledger.KindCommand, Body: []byte("x")}}}
+	for want, first := range map[string]ledger.Batch{"CHF": begin, "none": command} {
+		var blocks []ledger.Committed
+		for i, batches := range [][]ledger.Batch{{first, command}, {command}, {command}} {
+			raw, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, 5, batches)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks = append(blocks, ledger.Committed{RaftIndex: uint64(i + 1), RaftTerm: 1, Block: raw})
+		}
+		for stop := range len(blocks) {
+			store := memstore.New(memstore.Options{})
+			var start ledger.Summary
+			for _, applied := range []int{stop, len(blocks), len(blocks)} { // in the third run all of it is a replay
+				l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: genesisOrigin, Program: parameter{}, Start: start})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := l.ApplyMany(blocks[start.RaftIndex:applied]); err != nil {
+					t.Fatalf("stopped behind %d blocks: %v", stop, err)
+				}
+				h := l.Head()
+				for index := uint64(1); index < h.Size; index++ {
+					leaf, err := l.Leaf(index)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if e, err := ledger.ParseLeaf(leaf); err != nil || string(e.Outcome) != want {
+						t.Errorf("stopped behind %d blocks: entry %d was decided with %q, %v; want %q", stop, index, e.Outcome, err, want)
+					}
+				}
+				if start = (ledger.Summary{}); applied == stop && stop > 0 {
+					start = ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+				}
+			}
+		}
+	}
+}

@@ -129,6 +129,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if err := l.restore(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
+	if err := l.loadGenesis(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
 	if err := l.loadSealed(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}

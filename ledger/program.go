@@ -36,6 +36,9 @@ type Program interface {
 // Input is an entry that a Program decides. Its slices alias the block: a program neither changes
 // nor keeps them.
 type Input struct {
+	// Genesis is that of the ledger: origin and parameters are for the program to read. It is nil
+	// when entry 0 is no genesis. A program does not change it.
+	Genesis              *Genesis
 	Index                uint64
 	Kind                 Kind  // KindPayload or KindCommand
 	Time                 int64 // ledger time, µs since the Unix epoch
@@ -223,7 +226,7 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		if most < 0 || len(e.Encoded)+most > MaxLeafSize {
 			return refuse(RefusedTooLarge, errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize))
 		}
-		in := Input{Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
+		in := Input{Genesis: l.applier.genesis, Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
 		s.begin(in.Index)
 		outcome := l.program.Decide(s, &in)
 		s.end()

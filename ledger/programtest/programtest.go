@@ -5,7 +5,7 @@
 //     lose power anywhere have the same results, leaves, roots and rows.
 //   - A program knows nothing but the entry and its View: what it was asked before, for this ledger
 //     or another one, does not show.
-//   - It changes no slice that it was given, and keeps no View.
+//   - It changes nothing that it was given, and keeps no View.
 //   - No outcome is longer than MaxOutcome says, which does not depend on the state.
 //   - No bytes make it panic, stop a replica or pass a limit of its writes.
 //
@@ -31,6 +31,9 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
+// Origin is that of the ledgers on which programs are tested.
+const Origin = "example.org/program"
+
 // Options of Run.
 type Options struct {
 	// New returns the program.
@@ -38,6 +41,8 @@ type Options struct {
 	// Command returns a random command, of all kinds and so that they meet: few accounts, small
 	// amounts. It depends on nothing but rng.
 	Command func(rng *rand.Rand) []byte
+	// Parameters are those of the genesis that every history begins with, in ascending order.
+	Parameters []ledger.Parameter
 	// Seeds is how many histories are tested, 0 for 4; Batches how many batches each has, 0 for
 	// 300.
 	Seeds, Batches int
@@ -79,6 +84,7 @@ func newHistory(o Options, seed uint64) *history {
 	rng := rand.New(rand.NewPCG(seed, 20))
 	h := &history{seed: seed}
 	time := int64(1_700_000_000_000_000)
+	h.batches, h.times = append(h.batches, genesis(o)), append(h.times, time)
 	for range o.Batches {
 		b := ledger.Batch{Principal: fmt.Sprintf("spiffe://example.org/svc/%c", 'a'+rng.IntN(3))}
 		for range 1 + rng.IntN(5) {
@@ -98,8 +104,8 @@ func newHistory(o Options, seed uint64) *history {
 			}
 			b.Entries = append(b.Entries, e)
 		}
-		if rng.IntN(20) == 0 && len(h.batches) > 0 {
-			b = h.batches[rng.IntN(len(h.batches))] // a retry
+		if rng.IntN(20) == 0 && len(h.batches) > 1 {
+			b = h.batches[1+rng.IntN(len(h.batches)-1)] // a retry
 		}
 		if time += rng.Int64N(3); rng.IntN(10) == 0 {
 			time += rng.Int64N(1e12)
@@ -107,6 +113,20 @@ func newHistory(o Options, seed uint64) *history {
 		h.batches, h.times = append(h.batches, b), append(h.times, time)
 	}
 	return h
+}
+
+// genesis returns the batch that begins a ledger of the program.
+func genesis(o Options) ledger.Batch {
+	p := o.New()
+	g := ledger.Genesis{
+		FeatureLevel: ledger.FeatureLevel, Origin: Origin, Program: p.Name(), ProgramVersion: p.Version(), Parameters: o.Parameters,
+		LogKeys: []string{"log key"}, Members: []ledger.Member{{ID: 1, Name: "n1", Cosigner: "cosigner key"}}, SealQuorum: 1,
+	}
+	body, err := g.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return ledger.Batch{Principal: "creator", Entries: []ledger.NewEntry{{Kind: ledger.KindRecord, Body: body}}}
 }
 
 // nonsense returns random bytes, or a command with a few bytes changed, cut off or added.
@@ -151,7 +171,7 @@ func (h *history) blocks(t testing.TB, l *ledger.Ledger, first int, rng *rand.Ra
 
 func open(t testing.TB, store ledger.Store, p ledger.Program, start ledger.Summary) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: "example.org/program", Program: p, Start: start})
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: p, Start: start})
 	if err != nil {
 		t.Fatalf("open a replica: %v", err)
 	}
@@ -235,7 +255,7 @@ func (h *history) determinism(t testing.TB, o Options) {
 			h.want = got
 		}
 		got.compare(t, h.want)
-		if got.size == 0 {
+		if got.size <= 1 {
 			t.Error("no entry was appended: the commands show nothing")
 		}
 	}
@@ -334,12 +354,16 @@ type checked struct {
 
 func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 	before := *in
+	genesis, _ := in.Genesis.Marshal()
 	before.Principal, before.Key, before.Body = bytes.Clone(in.Principal), bytes.Clone(in.Key), bytes.Clone(in.Body)
 	most, err := c.Program.MaxOutcome(in.Kind, in.Body)
 	w := &watched{View: v}
 	outcome := c.Program.Decide(w, in)
 	if !bytes.Equal(in.Principal, before.Principal) || !bytes.Equal(in.Key, before.Key) || !bytes.Equal(in.Body, before.Body) {
 		c.t.Errorf("entry %d: the program changes the entry", in.Index)
+	}
+	if after, err := in.Genesis.Marshal(); err != nil || !bytes.Equal(after, genesis) {
+		c.t.Errorf("entry %d: the program changes the genesis", in.Index)
 	}
 	for i := range w.given {
 		if !bytes.Equal(w.given[i], w.copies[i]) {
@@ -386,7 +410,7 @@ func Fuzz(t testing.TB, o Options, command []byte) {
 	if len(command) > ledger.MaxBody("p", 0) {
 		return
 	}
-	h := newHistory(Options{New: o.New, Command: o.Command, Batches: 20}, 1)
+	h := newHistory(Options{New: o.New, Command: o.Command, Parameters: o.Parameters, Batches: 20}, 1)
 	l := open(t, memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
 	for n := 0; n < len(h.batches); {
 		group, sizes := h.blocks(t, l, n, rand.New(rand.NewPCG(1, uint64(n))))

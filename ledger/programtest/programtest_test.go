@@ -116,6 +116,10 @@ func TestMistakesAreFound(t *testing.T) {
 			in.Body[1] ^= 1
 			return nil
 		}, "changes the entry"},
+		"a changed genesis": {false, func(_ ledger.View, in *ledger.Input, n uint64) []byte {
+			in.Genesis.SealQuorum, in.Genesis.FeatureLevel = 1, uint32(n+1)
+			return nil
+		}, "changes the genesis"},
 		"a changed row": {false, func(v ledger.View, _ *ledger.Input, _ uint64) []byte {
 			value, _ := v.Get([]byte("n"))
 			value[0] ^= 1

@@ -1,0 +1,112 @@
+package directory
+
+import (
+	"encoding/binary"
+	"regexp"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+)
+
+const (
+	opCreate       = 1
+	commandVersion = 1
+	commandHeader  = 2
+
+	outcomeVersion = 1
+	outcomeSize    = 1 + 1 + 8
+
+	maxOrigin = 200
+)
+
+var originPattern = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
+
+// CheckOrigin says what is wrong with the name of a ledger. A name has 1 to 200 bytes: segments of
+// letters, digits and "._~-" with a slash between two of them. No segment begins with a dot.
+func CheckOrigin(origin string) error {
+	if len(origin) == 0 || len(origin) > maxOrigin {
+		return errors.Newf("an origin of %d bytes, want 1 to %d", len(origin), maxOrigin)
+	}
+	if !originPattern.MatchString(origin) {
+		return errors.Newf("origin %q: want segments of letters, digits and ._~- that do not begin with a dot, with single slashes between them", origin)
+	}
+	return nil
+}
+
+// Create returns the command that creates a ledger with this genesis: the body of an entry of
+// KindCommand.
+func Create(g *ledger.Genesis) (command []byte, err error) {
+	if err := CheckOrigin(g.Origin); err != nil {
+		return nil, errors.Wrap(err, "create a ledger")
+	}
+	genesis, err := g.Marshal()
+	if err != nil {
+		return nil, errors.Wrap(err, "create a ledger")
+	}
+	return append([]byte{opCreate, commandVersion}, genesis...), nil
+}
+
+// parseCommand returns the genesis that a command carries. Every byte string either is refused or
+// encodes back to itself.
+func parseCommand(b []byte) (*ledger.Genesis, error) {
+	if len(b) < commandHeader || b[0] != opCreate || b[1] != commandVersion {
+		return nil, errors.Newf("no command of the directory: %d bytes that begin with %x", len(b), b[:min(len(b), commandHeader)])
+	}
+	g, err := ledger.ParseGenesis(b[commandHeader:])
+	if err != nil {
+		return nil, err
+	}
+	return g, CheckOrigin(g.Origin)
+}
+
+// Status says what came of a command.
+type Status uint8
+
+// The statuses.
+const (
+	// Created: the ledger was created.
+	Created Status = 1
+	// Exists: the origin has a ledger with the same program, version and parameters. Nothing was
+	// created.
+	Exists Status = 2
+	// Conflict: the origin has another ledger, or is that of the directory. Nothing was created.
+	Conflict Status = 3
+)
+
+// String returns the status in one word.
+func (s Status) String() string {
+	switch s {
+	case Created:
+		return "created"
+	case Exists:
+		return "exists"
+	case Conflict:
+		return "conflict"
+	}
+	return "unknown"
+}
+
+// Outcome is what came of a command.
+type Outcome struct {
+	Status Status
+	// Group is that of the ledger that has the origin, the new one or the one before.
+	Group uint64
+}
+
+// Marshal returns the outcome's encoding.
+func (o Outcome) Marshal() []byte {
+	return binary.BigEndian.AppendUint64([]byte{outcomeVersion, byte(o.Status)}, o.Group)
+}
+
+// ParseOutcome parses an outcome. Every byte string either is refused or encodes back to itself.
+func ParseOutcome(b []byte) (Outcome, error) {
+	if len(b) != outcomeSize || b[0] != outcomeVersion {
+		return Outcome{}, errors.Newf("no outcome of the directory: %x", b[:min(len(b), outcomeSize)])
+	}
+	o := Outcome{Status(b[1]), binary.BigEndian.Uint64(b[2:])}
+	if o.Status < Created || o.Status > Conflict || o.Group < Group || o.Group == Group && o.Status != Conflict {
+		return Outcome{}, errors.Newf("outcome of the directory: status %d with group %d", o.Status, o.Group)
+	}
+	return o, nil
+}

@@ -1,0 +1,7 @@
+package directory
+
+var (
+	ParseCommand = parseCommand
+	EncodeRecord = encodeRecord
+	ParseRecord  = parseRecord
+)
