@@ -17,6 +17,7 @@
 //	checkpoint or local head of size n     C(n-1) <= return
 //	watch delivers i                       C(i) <= the moment of delivery
 //	range breaks after it showed i         C(i) <= return
+//	entry 0 is a genesis                   C(0) before every call
 //	the new entries of one batch           share one C
 //
 // Bounds are closed: operations that touch in one instant are concurrent.
@@ -39,6 +40,9 @@ import (
 type FinalEntry struct {
 	Key, Body history.Digest
 	Leaf      merkle.Hash // RFC 6962 leaf hash
+	// Genesis says that the ledger began with this entry: no append put it there, and no
+	// linearizable read was before it. It counts at index 0 only.
+	Genesis bool
 }
 
 // Violation is one contradiction, with the operations that contradict each other.
@@ -69,6 +73,7 @@ type bound struct {
 type linear struct {
 	ops   []history.Op
 	final []FinalEntry
+	begun bool                      // entry 0 is the genesis
 	pos   map[history.Digest]uint64 // key -> index in final
 
 	lo, hi []bound // of C(i)
@@ -92,7 +97,7 @@ type linear struct {
 func Linear(ops []history.Op, final []FinalEntry) []Violation {
 	n := len(final)
 	c := &linear{
-		ops: ops, final: final, pos: make(map[history.Digest]uint64, n),
+		ops: ops, final: final, begun: n > 0 && final[0].Genesis, pos: make(map[history.Digest]uint64, n),
 		lo: make([]bound, n), hi: make([]bound, n), asked: make([]bound, n),
 		mixed: make([]bool, n), appendedBy: make([]int32, n), joined: make([]bool, n), whole: make([]int32, n),
 		roots: map[uint64][]int{},
@@ -186,7 +191,11 @@ func (c *linear) before(i uint64, op int) { // C(i) <= return of op
 }
 
 func (c *linear) after(i uint64, op int) { // C(i) >= call of op
-	if o := &c.ops[op]; i < uint64(len(c.final)) && o.Call > c.lo[i].at {
+	o := &c.ops[op]
+	switch {
+	case i == 0 && c.begun:
+		c.fail("stale", 0, op, noOp, "%s of process %d was answered without the genesis, with which the ledger began", o.Kind, o.Process)
+	case i < uint64(len(c.final)) && o.Call > c.lo[i].at:
 		c.lo[i] = bound{o.Call, int32(op)}
 	}
 }
@@ -434,7 +443,7 @@ func (c *linear) checkOrder() {
 		}
 		latest := bound{history.Never, noOp}
 		for k := i; k < end; k++ {
-			if c.appendedBy[k] == noOp {
+			if c.appendedBy[k] == noOp && (k > 0 || !c.begun) {
 				if c.asked[k].op == noOp {
 					c.fail("phantom", uint64(k), noOp, noOp, "no append can have put this entry there: none asked for it, "+
 						"or it was refused, or only a part of its batch is in the ledger")

@@ -26,10 +26,10 @@ var (
 type ledgerState []check.FinalEntry
 
 // porcupineModel is the specification once more, as a porcupine model: it
-// replays the operation on a copy and compares the answers.
-func porcupineModel() porcupine.Model {
+// replays the operation on a copy and compares the answers. The ledger begins with first.
+func porcupineModel(first ledgerState) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return ledgerState(nil) },
+		Init: func() any { return first },
 		Step: func(state, input, output any) (bool, any) {
 			m := newModel()
 			m.entries = slices.Clone(state.(ledgerState))
@@ -95,7 +95,11 @@ func porcupineSays(ops []history.Op, final []check.FinalEntry) bool {
 		last.Entries = append(last.Entries, history.Entry{Key: e.Key, Body: e.Body, Index: uint64(i)})
 	}
 	add(last)
-	return porcupine.CheckOperations(porcupineModel(), in)
+	var first ledgerState
+	if len(final) > 0 && final[0].Genesis {
+		first = final[:1:1]
+	}
+	return porcupine.CheckOperations(porcupineModel(first), in)
 }
 
 func appliedInFinal(op history.Op, final []check.FinalEntry) bool {
@@ -328,6 +332,54 @@ func TestBrokenRange(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// TestGenesis: no append put the genesis there, and no linearizable answer is without it, however
+// early it was. What a node knows locally may be without it.
+func TestGenesis(t *testing.T) {
+	m := newModel()
+	m.begin()
+	put := history.Op{Process: 1, Kind: history.Append, Call: 10, Return: 20, Entries: []history.Entry{{Key: digest('k', 1), Body: digest('b', 1)}}}
+	m.apply(&put)
+	at := func(op history.Op) history.Op {
+		op.Process, op.Call, op.Return = 2, 1, 2
+		if op.Outcome = history.OK; op.Reason == history.SizeMismatch {
+			op.Outcome = history.Fail
+		}
+		return op
+	}
+	genesis := m.read(0, 1)
+	for name, c := range map[string]struct {
+		op   history.Op
+		want string
+	}{
+		"get":              {history.Op{Kind: history.Get, Entries: genesis}, ""},
+		"head":             {history.Op{Kind: history.Head, Size: 1}, ""},
+		"range":            {history.Op{Kind: history.Range, Seen: 1, Entries: genesis}, ""},
+		"local head of 0":  {history.Op{Kind: history.LocalHead}, ""},
+		"head of 0":        {history.Op{Kind: history.Head}, "stale"},
+		"range of 0":       {history.Op{Kind: history.Range}, "stale"},
+		"get of nothing":   {history.Op{Kind: history.Get, Reason: history.NotFound}, "stale"},
+		"range of nothing": {history.Op{Kind: history.Range, First: 1, Reason: history.NotFound}, "stale"},
+		"size 0":           {history.Op{Kind: history.Append, Reason: history.SizeMismatch, Conditional: true, Size: 1}, "stale"},
+		"its author":       {history.Op{Kind: history.Append, Entries: genesis}, "stale"},
+		"another genesis":  {history.Op{Kind: history.Get, Entries: []history.Entry{{Key: digest('g', 0), Body: digest('g', 2)}}}, "mismatch"},
+		"appended instead": {history.Op{Kind: history.Append, Entries: []history.Entry{{Key: digest('k', 1), Body: digest('b', 1)}}}, "moved"},
+	} {
+		got := ""
+		if v := check.Linear([]history.Op{put, at(c.op)}, m.entries); len(v) > 0 {
+			got = v[0].Kind
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	// The mark counts for entry 0 only: another entry needs somebody who appended it.
+	second := m.entries[0]
+	second.Key, second.Genesis = digest('g', 2), true
+	if v := check.Linear([]history.Op{put}, append(slices.Clone(m.entries), second)); len(v) != 1 || v[0].Kind != "phantom" {
+		t.Errorf("a genesis behind other entries: %v, want a phantom", v)
 	}
 }
 

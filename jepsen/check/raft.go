@@ -62,11 +62,17 @@ type member struct {
 	applied        uint64
 }
 
-// NewRaft returns a checker for a group of n members with empty logs.
-func NewRaft(n int) *Raft {
-	return &Raft{
+// NewRaft returns a checker for a group of n members. Entries of first, which ascend from index 1,
+// count as committed from the start: the logs of all members are made with them. A member's log is
+// empty until Restarted tells of it.
+func NewRaft(n int, first ...RaftEntry) *Raft {
+	r := &Raft{
 		members: make([]member, n+1), leaders: map[uint64]uint64{}, votes: map[voteKey]uint64{}, known: map[position]matched{},
 	}
+	for _, e := range first {
+		r.committed = append(r.committed, committed{e, e.Term})
+	}
+	return r
 }
 
 // Violations returns what was found so far, at most 100.

@@ -63,6 +63,32 @@ func TestRaftAcceptsWhatRaftDoes(t *testing.T) {
 	}
 }
 
+// TestRaftFirst: what all logs were made with is committed without a vote, and may be applied; a
+// restarted member must still hold it.
+func TestRaftFirst(t *testing.T) {
+	t.Parallel()
+	first := []check.RaftEntry{raftEntry(1, 1)}
+	r := check.NewRaft(3, first...)
+	for node := uint64(1); node <= 3; node++ {
+		r.Restarted(node, 1, 0, 0, 0, first, 1, 0)
+		r.Applied(node, first[0])
+	}
+	if v := r.Violations(); len(v) > 0 {
+		t.Fatalf("violations of a legal run: %v", v)
+	}
+	r.Restarted(2, 1, 0, 0, 0, nil, 0, 0)
+	if v := r.Violations(); len(v) != 2 || !strings.Contains(v[0].Text, "node 2 had entry 1 of term 1 durable") {
+		t.Errorf("got %v, want that node 2 has lost entry 1", v)
+	}
+	r = check.NewRaft(3, first...)
+	r.Restarted(1, 1, 0, 0, 0, first, 1, 0)
+	r.Applied(1, check.RaftEntry{Index: 1, Term: 1, Hash: 7})
+	r.Leads(2, 2)
+	if v := r.Violations(); len(v) != 2 || !strings.Contains(v[0].Text, "was not committed") || !strings.Contains(v[1].Text, "without the committed entry 1") {
+		t.Errorf("got %v, want that another first entry was applied, and that a leader lacks it", v)
+	}
+}
+
 // TestRaftLateAnswer: an answer of an earlier term may leave a member for entries that
 // were replaced before they reached its disk.
 func TestRaftLateAnswer(t *testing.T) {

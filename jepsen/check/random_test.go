@@ -19,6 +19,13 @@ type model struct {
 
 func newModel() *model { return &model{keys: map[history.Digest]uint64{}} }
 
+// begin makes the model's first entry a genesis.
+func (m *model) begin() {
+	k, b := digest('g', 0), digest('g', 1)
+	m.entries = []check.FinalEntry{{Key: k, Body: b, Leaf: leafOf(k, b), Genesis: true}}
+	m.keys[k] = 0
+}
+
 func digest(kind byte, n uint64) (d history.Digest) {
 	d[0] = kind
 	binary.BigEndian.PutUint64(d[8:], n)
@@ -113,7 +120,7 @@ type planned struct {
 }
 
 // legalHistory draws a linearizable history of n operations and the ledger that
-// it leaves: each operation takes effect at one moment between call and return,
+// it leaves, which as often as not begins with a genesis: each operation takes effect at one moment between call and return,
 // and those with unknown outcome at any moment after the call, or never.
 func legalHistory(rng *rand.Rand, n, processes int) ([]history.Op, []check.FinalEntry) {
 	plans := make([]planned, n)
@@ -141,6 +148,9 @@ func legalHistory(rng *rand.Rand, n, processes int) ([]history.Op, []check.Final
 	order := rng.Perm(n) // ties in random order: any is legal
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(plans[a].effect, plans[b].effect) })
 	m := newModel()
+	if rng.IntN(2) == 0 {
+		m.begin()
+	}
 	ops := make([]history.Op, n)
 	for _, i := range order {
 		pl := &plans[i]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/ledger"
@@ -158,12 +159,15 @@ func (w *world) read(res *Result, p *process) {
 			time = e.Time
 			w.checkOutcome(model, at, &e)
 			res.Final = append(res.Final, check.FinalEntry{
-				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf),
+				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf), Genesis: at == 0,
 			})
 			at++
 		}
 	}
 	w.checkAccounts(model, p)
+	if err := replica.CheckGenesis(p.ledger, w.genesis); err != nil || size == 0 {
+		w.fail("genesis", 0, "the final ledger of size %d does not begin with the genesis: %v", size, err)
+	}
 }
 
 // checkSeals compares every root that was ever signed with the final ledger, and

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 )
@@ -48,6 +49,25 @@ func (k *cosigners) voters(n int) map[uint64]*tlog.VerifierKey {
 		voters[uint64(id)] = k.nodes[id].Key()
 	}
 	return voters
+}
+
+// genesis is the block that a ledger of n nodes begins with. A nil program is the log.
+func (k *cosigners) genesis(n int, p ledger.Program) []byte {
+	if p == nil {
+		p = ledger.Log{}
+	}
+	g := &ledger.Genesis{
+		FeatureLevel: ledger.FeatureLevel, Origin: origin, Program: p.Name(), ProgramVersion: p.Version(),
+		LogKeys: []string{k.log.Key().String()}, SealQuorum: uint32(n/2 + 1),
+	}
+	for id := 1; id <= n; id++ {
+		g.Members = append(g.Members, ledger.Member{ID: uint64(id), Name: fmt.Sprintf("node%d", id), Cosigner: k.nodes[id].Key().String()})
+	}
+	block, err := ledger.EncodeGenesis(g, "spiffe://sim.example/operator", 0)
+	if err != nil {
+		panic(err)
+	}
+	return block
 }
 
 // policy is what a verifier demands: the log and a majority of n nodes.

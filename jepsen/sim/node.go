@@ -20,6 +20,8 @@ type node struct {
 	disk    *disk
 	store   *memstore.Store
 	proc    *process // nil while the node is down
+	// begun: Bootstrap has ended, so what it made is durable. It is not repeated.
+	begun bool
 
 	paused   int           // reasons why the process stands still
 	slow     int           // reasons why syncs are slow

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
@@ -69,31 +68,31 @@ func (p *process) open() (err error) {
 	if err != nil {
 		return errors.Wrap(err, "open the Raft log")
 	}
-	p.group = p.log.Group(group)
-	_, conf, err := p.group.InitialState()
-	if err != nil {
-		return err
-	}
-	if len(conf.GetVoters()) == 0 {
+	if !p.n.begun {
 		var voters []uint64
 		for _, n := range p.w.nodes[1:] {
 			voters = append(voters, n.id)
 		}
-		if err := p.log.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}}); err != nil {
-			return errors.Wrap(err, "bootstrap the Raft log")
+		if _, err := replica.Bootstrap(p.log, group, voters, p.w.genesis); err != nil {
+			return err
 		}
 	}
+	p.group = p.log.Group(group)
 	var store ledger.Store = p.n.store
 	if d := p.n.storeDamage; d != nil {
 		store = &damagedStore{store, d}
 	}
 	p.ledger, err = replica.Open(store, p.group, ledger.Config{Group: storeGroup, Origin: origin, Program: p.w.program()})
-	return err
+	if err != nil {
+		return err
+	}
+	return replica.CheckGenesis(p.ledger, p.w.genesis)
 }
 
 // begin makes the driver once the process is up.
 func (p *process) begin() {
 	p.n.disk.settle()
+	p.n.begun = true
 	p.applied = p.group.Mark().Index
 	p.initTasks()
 	if err := p.newReplica(); err != nil {

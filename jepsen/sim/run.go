@@ -76,7 +76,8 @@ func newWorld(o Options) *world {
 	w.trace = newTrace(func() int64 { return w.now })
 	w.entropy = &entropy{}
 	w.net = &network{w: w, rng: stream(o.Seed, "network", 0)}
-	w.raft = check.NewRaft(o.Nodes)
+	w.genesis = simKeys().genesis(o.Nodes, w.program())
+	w.raft = check.NewRaft(o.Nodes, check.RaftEntry{Index: 1, Term: 1, Hash: hashOf(w.genesis)})
 	w.nodes = make([]*node, 1, o.Nodes+1)
 	for id := uint64(1); id <= uint64(o.Nodes); id++ {
 		r := stream(o.Seed, "node", id)

@@ -22,6 +22,7 @@ type world struct {
 	entropy *entropy
 	net     *network
 	nodes   []*node // by id; nodes[0] is nil
+	genesis []byte  // the block that the ledger begins with
 	raft    *check.Raft
 	seals   *sealCheck
 

@@ -124,6 +124,8 @@ type finalLine struct {
 	Key  string `json:"k"`
 	Body string `json:"b"`
 	Leaf string `json:"leaf"`
+	// Genesis is check.FinalEntry's.
+	Genesis bool `json:"genesis"`
 }
 
 // writeFinal writes by hand what finalLine reads: there may be millions.
@@ -134,7 +136,11 @@ func writeFinal(w *bufio.Writer, final []check.FinalEntry) error {
 		b = append(strconv.AppendInt(append(b[:0], `{"i":`...), int64(i), 10), `,"k":"`...)
 		b = append(hex.AppendEncode(b, e.Key[:]), `","b":"`...)
 		b = append(hex.AppendEncode(b, e.Body[:]), `","leaf":"`...)
-		b = append(hex.AppendEncode(b, e.Leaf[:]), "\"}\n"...)
+		b = append(hex.AppendEncode(b, e.Leaf[:]), '"')
+		if e.Genesis {
+			b = append(b, `,"genesis":true`...)
+		}
+		b = append(b, "}\n"...)
 		if _, err := w.Write(b); err != nil {
 			return err
 		}
@@ -149,7 +155,7 @@ func loadFinal(path string) (final []check.FinalEntry, err error) {
 		if err := json.Unmarshal(raw, &l); err != nil {
 			return err
 		}
-		var e check.FinalEntry
+		e := check.FinalEntry{Genesis: l.Genesis}
 		if err := errors.CombineErrors(digest(&e.Key, l.Key), digest(&e.Body, l.Body)); err != nil {
 			return err
 		}

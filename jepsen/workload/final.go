@@ -146,16 +146,21 @@ func (w *Workload) readNode(ctx context.Context, name string, api cairnv1.Ledger
 				}
 				continue
 			}
+			at := first + uint64(i)
 			e, err := ledger.ParseLeaf(leaf)
 			if err != nil {
-				w.violate("wrong-answer", first+uint64(i), "%s holds what is no leaf: %v", name, err)
+				w.violate("wrong-answer", at, "%s holds what is no leaf: %v", name, err)
 				return false
 			}
 			if e.Time < stamped {
-				w.violate("time", first+uint64(i), "the ledger's time goes back from %d to %d µs", stamped, e.Time)
+				w.violate("time", at, "the ledger's time goes back from %d to %d µs", stamped, e.Time)
 			}
 			stamped = e.Time
-			f.Entries = append(f.Entries, check.FinalEntry{Key: KeyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: hash})
+			genesis, err := begins(at, leaf, &e, w.cluster.Origin())
+			if err != nil {
+				w.violate("genesis", at, "the ledger of %s does not begin with its genesis: %v", name, err)
+			}
+			f.Entries = append(f.Entries, check.FinalEntry{Key: KeyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: hash, Genesis: genesis})
 		}
 		return true
 	}, w)
@@ -163,6 +168,19 @@ func (w *Workload) readNode(ctx context.Context, name string, api cairnv1.Ledger
 		err = errors.Newf("%d entries, want %d", n, size)
 	}
 	return err
+}
+
+// begins says whether the entry at an index is the genesis of the origin's ledger. An error says
+// that it had to be.
+func begins(at uint64, leaf []byte, e *ledger.Entry, origin string) (bool, error) {
+	if at > 0 || e.Kind != ledger.KindRecord { // an empty ledger begins with its first append
+		return false, nil
+	}
+	g, err := ledger.GenesisOf(leaf)
+	if err == nil && g.Origin != origin {
+		err = errors.Newf("it is that of %q, not of %q", g.Origin, origin)
+	}
+	return err == nil, err
 }
 
 // finalHeads asks every node for its head, as a part of the history.
