@@ -46,8 +46,8 @@ func parseRow(key []byte) (origin string, number int, ok bool) {
 
 // Ledger is a ledger that the cluster keeps.
 type Ledger struct {
-	Genesis *ledger.Genesis
-	Group   uint64 // Raft group
+	Genesis *ledger.Genesis // may share memory with that of other ledgers; for reading alone
+	Group   uint64          // Raft group
 	Creator string // principal of the command that created it
 	Time    int64  // of that command: ledger time of the directory, µs since the Unix epoch
 	Index   uint64 // of that command's entry in the directory
@@ -126,10 +126,14 @@ func read(s ledger.State, from, to []byte) (all []Ledger, err error) {
 			return nil
 		}
 		l, err := parseRecord(origin, record)
-		if err == nil {
-			all, record = append(all, *l), record[:0]
+		if err != nil {
+			return err
 		}
-		return err
+		if n := len(all); n > 0 && slices.Equal(all[n-1].Genesis.Members, l.Genesis.Members) {
+			l.Genesis.Members = all[n-1].Genesis.Members // most of a genesis, and the same in nearly all
+		}
+		all, record = append(all, *l), record[:0]
+		return nil
 	}
 	var bad error
 	err = s.Range(from, to, func(key, value []byte) bool {
