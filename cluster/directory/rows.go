@@ -48,9 +48,9 @@ func parseRow(key []byte) (origin string, number int, ok bool) {
 type Ledger struct {
 	Genesis *ledger.Genesis // may share memory with that of other ledgers; for reading alone
 	Group   uint64          // Raft group
-	Creator string // principal of the command that created it
-	Time    int64  // of that command: ledger time of the directory, µs since the Unix epoch
-	Index   uint64 // of that command's entry in the directory
+	Creator string          // principal of the command that created it
+	Time    int64           // of that command: ledger time of the directory, µs since the Unix epoch
+	Index   uint64          // of that command's entry in the directory
 }
 
 // Block returns the block that every member begins the ledger with. Its time is that of the
