@@ -2345,6 +2345,553 @@ func (x *TransferLeadershipResponse) GetLeader() string {
 	return ""
 }
 
+type CreateLedgerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the ledger, as on the first line of its checkpoints; 1 to 200 bytes.
+	Origin string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Program that the ledger runs, such as "log".
+	Program string `protobuf:"bytes,2,opt,name=program,proto3" json:"program,omitempty"`
+	// Parameters of the program, at most 64, in any order.
+	Parameters    []*Parameter `protobuf:"bytes,3,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLedgerRequest) Reset() {
+	*x = CreateLedgerRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLedgerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLedgerRequest) ProtoMessage() {}
+
+func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
+func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CreateLedgerRequest) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *CreateLedgerRequest) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *CreateLedgerRequest) GetParameters() []*Parameter {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+// Parameter is one that a ledger's program is created with.
+type Parameter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parameter) Reset() {
+	*x = Parameter{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parameter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parameter) ProtoMessage() {}
+
+func (x *Parameter) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
+func (*Parameter) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Parameter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Parameter) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type CreateLedgerResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Ledger *LedgerInfo            `protobuf:"bytes,1,opt,name=ledger,proto3" json:"ledger,omitempty"`
+	// False: the ledger had been created before.
+	Created       bool `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLedgerResponse) Reset() {
+	*x = CreateLedgerResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLedgerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLedgerResponse) ProtoMessage() {}
+
+func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
+func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
+	if x != nil {
+		return x.Ledger
+	}
+	return nil
+}
+
+func (x *CreateLedgerResponse) GetCreated() bool {
+	if x != nil {
+		return x.Created
+	}
+	return false
+}
+
+type ListLedgersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Origin after which the page begins; empty means the first page.
+	After         string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLedgersRequest) Reset() {
+	*x = ListLedgersRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLedgersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLedgersRequest) ProtoMessage() {}
+
+func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
+func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListLedgersRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type ListLedgersResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Ledgers []*LedgerInfo          `protobuf:"bytes,1,rep,name=ledgers,proto3" json:"ledgers,omitempty"`
+	// There are more: ask again, after the last one.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLedgersResponse) Reset() {
+	*x = ListLedgersResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLedgersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLedgersResponse) ProtoMessage() {}
+
+func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
+func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
+	if x != nil {
+		return x.Ledgers
+	}
+	return nil
+}
+
+func (x *ListLedgersResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type GetLedgerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Origin        string                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLedgerRequest) Reset() {
+	*x = GetLedgerRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLedgerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLedgerRequest) ProtoMessage() {}
+
+func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
+func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetLedgerRequest) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+type GetLedgerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ledger        *LedgerInfo            `protobuf:"bytes,1,opt,name=ledger,proto3" json:"ledger,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLedgerResponse) Reset() {
+	*x = GetLedgerResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLedgerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLedgerResponse) ProtoMessage() {}
+
+func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
+func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
+	if x != nil {
+		return x.Ledger
+	}
+	return nil
+}
+
+// LedgerInfo is what the directory says about a ledger. The ledger's own genesis, its entry 0, proves the same.
+type LedgerInfo struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Origin         string                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	Program        string                 `protobuf:"bytes,2,opt,name=program,proto3" json:"program,omitempty"`
+	ProgramVersion uint32                 `protobuf:"varint,3,opt,name=program_version,json=programVersion,proto3" json:"program_version,omitempty"`
+	// Sorted by name.
+	Parameters []*Parameter `protobuf:"bytes,4,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// Id of the Raft group.
+	Group uint64 `protobuf:"varint,5,opt,name=group,proto3" json:"group,omitempty"`
+	// Principal who created the ledger, and the directory's ledger time then, microseconds since the Unix epoch.
+	Creator string `protobuf:"bytes,6,opt,name=creator,proto3" json:"creator,omitempty"`
+	Time    int64  `protobuf:"varint,7,opt,name=time,proto3" json:"time,omitempty"`
+	// How many cosignatures of members seal a checkpoint.
+	SealQuorum   uint32          `protobuf:"varint,8,opt,name=seal_quorum,json=sealQuorum,proto3" json:"seal_quorum,omitempty"`
+	FeatureLevel uint32          `protobuf:"varint,9,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	Members      []*LedgerMember `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`
+	// Keys of the log's own line in a checkpoint, C2SP vkeys named after the origin.
+	LogKeys       []string `protobuf:"bytes,11,rep,name=log_keys,json=logKeys,proto3" json:"log_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerInfo) Reset() {
+	*x = LedgerInfo{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerInfo) ProtoMessage() {}
+
+func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
+func (*LedgerInfo) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *LedgerInfo) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *LedgerInfo) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *LedgerInfo) GetProgramVersion() uint32 {
+	if x != nil {
+		return x.ProgramVersion
+	}
+	return 0
+}
+
+func (x *LedgerInfo) GetParameters() []*Parameter {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *LedgerInfo) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *LedgerInfo) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *LedgerInfo) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *LedgerInfo) GetSealQuorum() uint32 {
+	if x != nil {
+		return x.SealQuorum
+	}
+	return 0
+}
+
+func (x *LedgerInfo) GetFeatureLevel() uint32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *LedgerInfo) GetMembers() []*LedgerMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *LedgerInfo) GetLogKeys() []string {
+	if x != nil {
+		return x.LogKeys
+	}
+	return nil
+}
+
+// LedgerMember is a node that keeps a replica of a ledger.
+type LedgerMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// C2SP vkey of the node's cosignatures.
+	Cosigner      string `protobuf:"bytes,3,opt,name=cosigner,proto3" json:"cosigner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerMember) Reset() {
+	*x = LedgerMember{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerMember) ProtoMessage() {}
+
+func (x *LedgerMember) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
+func (*LedgerMember) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *LedgerMember) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LedgerMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LedgerMember) GetCosigner() string {
+	if x != nil {
+		return x.Cosigner
+	}
+	return ""
+}
+
 // ErrorDetail is part of every error status.
 type ErrorDetail struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2365,7 +2912,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2924,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2937,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -2507,7 +3054,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +3066,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +3079,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -2573,7 +3120,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +3132,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +3145,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -2626,7 +3173,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +3185,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +3198,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -2683,7 +3230,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +3242,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +3255,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Limit) GetWhat() string {
@@ -2749,7 +3296,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +3308,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +3321,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -2949,7 +3496,49 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x19TransferLeadershipRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"4\n" +
 	"\x1aTransferLeadershipResponse\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\tR\x06leader\"\xf0\x02\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\"|\n" +
+	"\x13CreateLedgerRequest\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x18\n" +
+	"\aprogram\x18\x02 \x01(\tR\aprogram\x123\n" +
+	"\n" +
+	"parameters\x18\x03 \x03(\v2\x13.cairn.v1.ParameterR\n" +
+	"parameters\"5\n" +
+	"\tParameter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"^\n" +
+	"\x14CreateLedgerResponse\x12,\n" +
+	"\x06ledger\x18\x01 \x01(\v2\x14.cairn.v1.LedgerInfoR\x06ledger\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\bR\acreated\"*\n" +
+	"\x12ListLedgersRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\"Y\n" +
+	"\x13ListLedgersResponse\x12.\n" +
+	"\aledgers\x18\x01 \x03(\v2\x14.cairn.v1.LedgerInfoR\aledgers\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"*\n" +
+	"\x10GetLedgerRequest\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\"A\n" +
+	"\x11GetLedgerResponse\x12,\n" +
+	"\x06ledger\x18\x01 \x01(\v2\x14.cairn.v1.LedgerInfoR\x06ledger\"\xf3\x02\n" +
+	"\n" +
+	"LedgerInfo\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x18\n" +
+	"\aprogram\x18\x02 \x01(\tR\aprogram\x12'\n" +
+	"\x0fprogram_version\x18\x03 \x01(\rR\x0eprogramVersion\x123\n" +
+	"\n" +
+	"parameters\x18\x04 \x03(\v2\x13.cairn.v1.ParameterR\n" +
+	"parameters\x12\x14\n" +
+	"\x05group\x18\x05 \x01(\x04R\x05group\x12\x18\n" +
+	"\acreator\x18\x06 \x01(\tR\acreator\x12\x12\n" +
+	"\x04time\x18\a \x01(\x03R\x04time\x12\x1f\n" +
+	"\vseal_quorum\x18\b \x01(\rR\n" +
+	"sealQuorum\x12#\n" +
+	"\rfeature_level\x18\t \x01(\rR\ffeatureLevel\x120\n" +
+	"\amembers\x18\n" +
+	" \x03(\v2\x16.cairn.v1.LedgerMemberR\amembers\x12\x19\n" +
+	"\blog_keys\x18\v \x03(\tR\alogKeys\"N\n" +
+	"\fLedgerMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\bcosigner\x18\x03 \x01(\tR\bcosigner\"\xf0\x02\n" +
 	"\vErrorDetail\x12+\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x11.cairn.v1.OutcomeR\aoutcome\x12:\n" +
 	"\fkey_conflict\x18\x02 \x01(\v2\x15.cairn.v1.KeyConflictH\x00R\vkeyConflict\x12=\n" +
@@ -3006,7 +3595,11 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x06Verify\x12\x17.cairn.v1.VerifyRequest\x1a\x18.cairn.v1.VerifyResponse\x12;\n" +
 	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2h\n" +
 	"\x05Admin\x12_\n" +
-	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
+	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponse2\xec\x01\n" +
+	"\tDirectory\x12M\n" +
+	"\fCreateLedger\x12\x1d.cairn.v1.CreateLedgerRequest\x1a\x1e.cairn.v1.CreateLedgerResponse\x12J\n" +
+	"\vListLedgers\x12\x1c.cairn.v1.ListLedgersRequest\x1a\x1d.cairn.v1.ListLedgersResponse\x12D\n" +
+	"\tGetLedger\x12\x1a.cairn.v1.GetLedgerRequest\x1a\x1b.cairn.v1.GetLedgerResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
 
 var (
 	file_cairn_v1_cairn_proto_rawDescOnce sync.Once
@@ -3021,7 +3614,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -3058,12 +3651,21 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*Peer)(nil),                       // 32: cairn.v1.Peer
 	(*TransferLeadershipRequest)(nil),  // 33: cairn.v1.TransferLeadershipRequest
 	(*TransferLeadershipResponse)(nil), // 34: cairn.v1.TransferLeadershipResponse
-	(*ErrorDetail)(nil),                // 35: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 36: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 37: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 38: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 39: cairn.v1.Limit
-	(*Resume)(nil),                     // 40: cairn.v1.Resume
+	(*CreateLedgerRequest)(nil),        // 35: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 36: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 37: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 38: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 39: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 40: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 41: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 42: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 43: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 44: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 45: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 46: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 47: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 48: cairn.v1.Limit
+	(*Resume)(nil),                     // 49: cairn.v1.Resume
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -3073,7 +3675,7 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	35, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	44, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
@@ -3081,43 +3683,55 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	7,  // 12: cairn.v1.ReceiptResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	29, // 13: cairn.v1.VerifyResponse.cosigners:type_name -> cairn.v1.Cosigner
 	32, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
-	2,  // 15: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	36, // 16: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	37, // 17: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	38, // 18: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	39, // 19: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	40, // 20: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	4,  // 21: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 22: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 23: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 24: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 25: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 26: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 27: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 28: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 29: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 30: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 31: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 32: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	33, // 33: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	5,  // 34: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 35: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 36: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 37: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 38: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 39: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 40: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 41: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 42: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 43: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 44: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 45: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	34, // 46: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	34, // [34:47] is the sub-list for method output_type
-	21, // [21:34] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	36, // 15: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	42, // 16: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	42, // 17: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	42, // 18: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	36, // 19: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	43, // 20: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	2,  // 21: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
+	45, // 22: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	46, // 23: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	47, // 24: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	48, // 25: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	49, // 26: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	4,  // 27: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 28: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 29: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 30: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 31: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 32: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 33: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 34: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 35: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 36: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 37: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	30, // 38: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	33, // 39: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	35, // 40: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	38, // 41: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	40, // 42: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	5,  // 43: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 44: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 45: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 46: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 47: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 48: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 49: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 50: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 51: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 52: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 53: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 54: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	34, // 55: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	37, // 56: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	39, // 57: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	41, // 58: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	43, // [43:59] is the sub-list for method output_type
+	27, // [27:43] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -3130,7 +3744,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[32].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[41].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -3143,9 +3757,9 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   38,
+			NumMessages:   47,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_cairn_v1_cairn_proto_goTypes,
 		DependencyIndexes: file_cairn_v1_cairn_proto_depIdxs,

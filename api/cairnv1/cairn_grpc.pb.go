@@ -690,3 +690,193 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "cairn/v1/cairn.proto",
 }
+
+const (
+	Directory_CreateLedger_FullMethodName = "/cairn.v1.Directory/CreateLedger"
+	Directory_ListLedgers_FullMethodName  = "/cairn.v1.Directory/ListLedgers"
+	Directory_GetLedger_FullMethodName    = "/cairn.v1.Directory/GetLedger"
+)
+
+// DirectoryClient is the client API for Directory service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Directory creates and lists the ledgers of the cluster. A call of this service may name any ledger that the node hosts.
+type DirectoryClient interface {
+	// CreateLedger creates a ledger on all nodes of the cluster. Creating one that exists, with the same program and parameters,
+	// changes nothing and returns it, so a call may be repeated. Role: admin.
+	CreateLedger(ctx context.Context, in *CreateLedgerRequest, opts ...grpc.CallOption) (*CreateLedgerResponse, error)
+	// ListLedgers returns the ledgers of the cluster, sorted by origin, a page at a time. Role: reader.
+	ListLedgers(ctx context.Context, in *ListLedgersRequest, opts ...grpc.CallOption) (*ListLedgersResponse, error)
+	// GetLedger returns one ledger of the cluster. Role: reader.
+	GetLedger(ctx context.Context, in *GetLedgerRequest, opts ...grpc.CallOption) (*GetLedgerResponse, error)
+}
+
+type directoryClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewDirectoryClient(cc grpc.ClientConnInterface) DirectoryClient {
+	return &directoryClient{cc}
+}
+
+func (c *directoryClient) CreateLedger(ctx context.Context, in *CreateLedgerRequest, opts ...grpc.CallOption) (*CreateLedgerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateLedgerResponse)
+	err := c.cc.Invoke(ctx, Directory_CreateLedger_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *directoryClient) ListLedgers(ctx context.Context, in *ListLedgersRequest, opts ...grpc.CallOption) (*ListLedgersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLedgersResponse)
+	err := c.cc.Invoke(ctx, Directory_ListLedgers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *directoryClient) GetLedger(ctx context.Context, in *GetLedgerRequest, opts ...grpc.CallOption) (*GetLedgerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLedgerResponse)
+	err := c.cc.Invoke(ctx, Directory_GetLedger_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DirectoryServer is the server API for Directory service.
+// All implementations must embed UnimplementedDirectoryServer
+// for forward compatibility.
+//
+// Directory creates and lists the ledgers of the cluster. A call of this service may name any ledger that the node hosts.
+type DirectoryServer interface {
+	// CreateLedger creates a ledger on all nodes of the cluster. Creating one that exists, with the same program and parameters,
+	// changes nothing and returns it, so a call may be repeated. Role: admin.
+	CreateLedger(context.Context, *CreateLedgerRequest) (*CreateLedgerResponse, error)
+	// ListLedgers returns the ledgers of the cluster, sorted by origin, a page at a time. Role: reader.
+	ListLedgers(context.Context, *ListLedgersRequest) (*ListLedgersResponse, error)
+	// GetLedger returns one ledger of the cluster. Role: reader.
+	GetLedger(context.Context, *GetLedgerRequest) (*GetLedgerResponse, error)
+	mustEmbedUnimplementedDirectoryServer()
+}
+
+// UnimplementedDirectoryServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedDirectoryServer struct{}
+
+func (UnimplementedDirectoryServer) CreateLedger(context.Context, *CreateLedgerRequest) (*CreateLedgerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLedger not implemented")
+}
+func (UnimplementedDirectoryServer) ListLedgers(context.Context, *ListLedgersRequest) (*ListLedgersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLedgers not implemented")
+}
+func (UnimplementedDirectoryServer) GetLedger(context.Context, *GetLedgerRequest) (*GetLedgerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLedger not implemented")
+}
+func (UnimplementedDirectoryServer) mustEmbedUnimplementedDirectoryServer() {}
+func (UnimplementedDirectoryServer) testEmbeddedByValue()                   {}
+
+// UnsafeDirectoryServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to DirectoryServer will
+// result in compilation errors.
+type UnsafeDirectoryServer interface {
+	mustEmbedUnimplementedDirectoryServer()
+}
+
+func RegisterDirectoryServer(s grpc.ServiceRegistrar, srv DirectoryServer) {
+	// If the following call panics, it indicates UnimplementedDirectoryServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Directory_ServiceDesc, srv)
+}
+
+func _Directory_CreateLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLedgerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServer).CreateLedger(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Directory_CreateLedger_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServer).CreateLedger(ctx, req.(*CreateLedgerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Directory_ListLedgers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLedgersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServer).ListLedgers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Directory_ListLedgers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServer).ListLedgers(ctx, req.(*ListLedgersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Directory_GetLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLedgerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServer).GetLedger(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Directory_GetLedger_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServer).GetLedger(ctx, req.(*GetLedgerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Directory_ServiceDesc is the grpc.ServiceDesc for Directory service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Directory_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "cairn.v1.Directory",
+	HandlerType: (*DirectoryServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateLedger",
+			Handler:    _Directory_CreateLedger_Handler,
+		},
+		{
+			MethodName: "ListLedgers",
+			Handler:    _Directory_ListLedgers_Handler,
+		},
+		{
+			MethodName: "GetLedger",
+			Handler:    _Directory_GetLedger_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "cairn/v1/cairn.proto",
+}

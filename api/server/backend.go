@@ -70,6 +70,59 @@ type Ledger interface {
 	Tile(level uint8, index uint64, width int) ([]byte, error)
 }
 
+// Directory is the cluster's own ledger, which says what ledgers there are. All methods are safe for
+// concurrent use.
+type Directory interface {
+	// Create creates a ledger on all members of the cluster and returns when it is decided and this
+	// node hosts the ledger. If there is one with the same origin, program and parameters, Create
+	// returns that one, and created is false.
+	//
+	// The error is a *LedgerExistsError, or matches ErrBadLedger, if the directory refuses the
+	// ledger; otherwise it is one of those of Backend.Append.
+	Create(ctx context.Context, creator string, l NewLedger) (info LedgerInfo, created bool, err error)
+
+	// List returns all ledgers, in any order, those included whose Create was answered by any node
+	// before the call. Errors: as of Backend.ReadBarrier.
+	List(ctx context.Context) ([]LedgerInfo, error)
+
+	// Show returns one ledger, or an error that matches ErrUnknownLedger. It is as fresh as List.
+	Show(ctx context.Context, origin string) (LedgerInfo, error)
+}
+
+// NewLedger is what the creator of a ledger chooses.
+type NewLedger struct {
+	Origin     string
+	Program    string
+	Parameters []ledger.Parameter // in the order in which the creator named them
+}
+
+// LedgerInfo describes a ledger as the directory has it.
+type LedgerInfo struct {
+	Genesis ledger.Genesis // what its entry 0 says
+	Group   uint64         // Raft group
+	Creator string         // principal
+	Time    int64          // of its creation: ledger time of the directory, µs since the Unix epoch
+}
+
+// LedgerExistsError refuses to create a ledger whose origin is taken. Definite.
+type LedgerExistsError struct {
+	Origin string
+	Why    string // what differs, e.g. "it runs the program log"
+}
+
+func (e *LedgerExistsError) Error() string {
+	return fmt.Sprintf("there is a ledger %q already, and it differs: %s", e.Origin, e.Why)
+}
+
+// Expected errors of a Directory.
+var (
+	// ErrBadLedger: no ledger can have this origin, or this node knows no such program, or the
+	// program no such parameter. Definite.
+	ErrBadLedger = errors.New("no such ledger can be created")
+	// ErrUnknownLedger: the directory has no ledger of this name.
+	ErrUnknownLedger = errors.New("the cluster has no such ledger")
+)
+
 // Expected errors of a Backend.
 var (
 	// ErrIndefinite: the batch was handed to Raft and its fate is not known here. It may be in the

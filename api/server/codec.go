@@ -13,8 +13,8 @@ import (
 
 // codec is gRPC's protobuf codec, except that a small message cannot become a large one in memory:
 // an empty entry takes two bytes on the wire and fifty times as many when decoded. Entries beyond
-// the limit are dropped, but for one, so that the handler sees that there are too many; unknown
-// fields are dropped as well.
+// the limit are dropped, but for one, so that the handler sees that there are too many; so are
+// parameters of a new ledger. Unknown fields are dropped.
 type codec struct {
 	encoding.CodecV2
 	maxEntries int
@@ -36,10 +36,13 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch message.(type) {
 	case *cairnv1.AppendRequest:
 		left := c.maxEntries + 1
-		raw, err = trimEntries(raw, &left)
+		raw, err = trim(raw, entriesField, &left)
 	case *cairnv1.AppendStreamRequest:
 		left := c.maxEntries + 1
 		raw, err = trimNested(raw, &left)
+	case *cairnv1.CreateLedgerRequest:
+		left := maxParameters + 1
+		raw, err = trim(raw, parametersField, &left)
 	}
 	if err != nil {
 		return err
@@ -48,17 +51,18 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 const (
-	entriesField = 1 // AppendRequest.entries
-	appendField  = 2 // AppendStreamRequest.append
+	entriesField    = 1 // AppendRequest.entries
+	appendField     = 2 // AppendStreamRequest.append
+	parametersField = 3 // CreateLedgerRequest.parameters
 )
 
-// trimEntries returns an encoded AppendRequest with at most *left entries; raw itself if it has no
-// more.
-func trimEntries(raw []byte, left *int) ([]byte, error) {
+// trim returns an encoded message with at most *left messages in a repeated field; raw itself if it
+// has no more.
+func trim(raw []byte, repeated protowire.Number, left *int) ([]byte, error) {
 	var out []byte
 	trimmed := false
 	err := fields(raw, func(number protowire.Number, typ protowire.Type, start, end int, _ []byte) error {
-		if number == entriesField && typ == protowire.BytesType {
+		if number == repeated && typ == protowire.BytesType {
 			if *left == 0 {
 				if !trimmed {
 					trimmed, out = true, append(out, raw[:start]...)
@@ -78,14 +82,14 @@ func trimEntries(raw []byte, left *int) ([]byte, error) {
 	return out, nil
 }
 
-// trimNested does the same for an AppendStreamRequest, where the request may even stand in several
+// trimNested does the same for the entries of an AppendStreamRequest, where the request may even stand in several
 // pieces.
 func trimNested(raw []byte, left *int) ([]byte, error) {
 	var out []byte
 	changed := false
 	err := fields(raw, func(number protowire.Number, typ protowire.Type, start, end int, value []byte) error {
 		if number == appendField && typ == protowire.BytesType {
-			inner, err := trimEntries(value, left)
+			inner, err := trim(value, entriesField, left)
 			if err != nil {
 				return err
 			}

@@ -64,6 +64,18 @@ func TestCodecDropsEntriesBeyondTheLimit(t *testing.T) {
 	}
 }
 
+// TestCodecDropsParametersBeyondTheLimit: the same holds for the parameters of a new ledger.
+func TestCodecDropsParametersBeyondTheLimit(t *testing.T) {
+	bomb := &cairnv1.CreateLedgerRequest{Origin: "o", Program: "p", Parameters: make([]*cairnv1.Parameter, 100_000)}
+	for i := range bomb.Parameters {
+		bomb.Parameters[i] = &cairnv1.Parameter{}
+	}
+	var got cairnv1.CreateLedgerRequest
+	if err := decode(t, newCodec(10), encode(t, bomb), &got); err != nil || len(got.Parameters) != maxParameters+1 || got.Origin != "o" || got.Program != "p" {
+		t.Errorf("got %d parameters (error %v), want %d and the other fields", len(got.Parameters), err, maxParameters+1)
+	}
+}
+
 func TestCodecDropsUnknownFields(t *testing.T) {
 	raw := protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, 1000))
 	var got cairnv1.GetRequest

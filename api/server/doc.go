@@ -1,5 +1,5 @@
-// Package server serves the API cairn.v1 of a node's ledgers over gRPC: services Ledger and Admin,
-// grpc.health.v1 and reflection.
+// Package server serves the API cairn.v1 of a node's ledgers over gRPC: services Ledger, Admin
+// and Directory, grpc.health.v1 and reflection.
 //
 // # What it guarantees
 //

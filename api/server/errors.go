@@ -42,6 +42,11 @@ const (
 	ReasonNotSealed    = "NOT_SEALED"
 	ReasonCorrupt      = "CORRUPT" // this node's copy is damaged; another one's may not be
 
+	// The directory's answer.
+	ReasonLedgerExists  = "LEDGER_EXISTS"  // with another program or other parameters
+	ReasonUnknownLedger = "UNKNOWN_LEDGER" // the cluster has no ledger of this name
+	ReasonUnimplemented = "UNIMPLEMENTED"  // this node was not given what the call needs
+
 	// Another node, or later.
 	ReasonNotLeader      = "NOT_LEADER"
 	ReasonNoLeader       = "NO_LEADER"
@@ -138,6 +143,7 @@ func explain(err error) *refusal {
 		refused  *ledger.RefusedError
 		missing  *ledger.NotFoundError
 		corrupt  *ledger.CorruptError
+		exists   *LedgerExistsError
 	)
 	switch {
 	case errors.As(err, &already):
@@ -184,6 +190,12 @@ func explain(err error) *refusal {
 		return r
 	case errors.Is(err, ErrNoSuccessor):
 		return refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error()+"; if there are others, see whether they run")
+	case errors.As(err, &exists):
+		return refuse(codes.AlreadyExists, ReasonLedgerExists, err.Error())
+	case errors.Is(err, ErrBadLedger):
+		return refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
+	case errors.Is(err, ErrUnknownLedger):
+		return refuse(codes.NotFound, ReasonUnknownLedger, err.Error()+"; `cairn ledger list` shows which there are")
 	case errors.Is(err, ErrUnknownNode):
 		return refuse(codes.NotFound, ReasonUnknownNode, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

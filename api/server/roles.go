@@ -29,6 +29,10 @@ var roles = map[string]pki.Role{
 
 	"/cairn.v1.Admin/TransferLeadership": pki.RoleAdmin,
 
+	"/cairn.v1.Directory/CreateLedger": pki.RoleAdmin,
+	"/cairn.v1.Directory/ListLedgers":  pki.RoleReader,
+	"/cairn.v1.Directory/GetLedger":    pki.RoleReader,
+
 	"/grpc.health.v1.Health/Check": pki.RoleReader,
 	"/grpc.health.v1.Health/List":  pki.RoleReader,
 	"/grpc.health.v1.Health/Watch": pki.RoleReader,

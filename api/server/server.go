@@ -26,6 +26,7 @@ type Config struct {
 	// Ledger returns the ledger of this name, and false if the node hosts none. Every call asks: it
 	// must not block.
 	Ledger      func(origin string) (Backend, bool)
+	Directory   Directory                        // nil: the service Directory is refused
 	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel
 	Peer        func(context.Context) (Peer, bool)
@@ -39,6 +40,7 @@ type Config struct {
 type Server struct {
 	cairnv1.UnimplementedLedgerServer
 	cairnv1.UnimplementedAdminServer
+	cairnv1.UnimplementedDirectoryServer
 
 	cfg     Config
 	limits  Limits
@@ -111,6 +113,7 @@ func New(cfg Config) (*Server, error) {
 	)
 	cairnv1.RegisterLedgerServer(s.grpc, s)
 	cairnv1.RegisterAdminServer(s.grpc, s)
+	cairnv1.RegisterDirectoryServer(s.grpc, s)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)
@@ -128,8 +131,8 @@ func (s *Server) SetServing(serving bool) {
 	if serving {
 		st = healthv1.HealthCheckResponse_SERVING
 	}
-	for _, service := range []string{"", cairnv1.Ledger_ServiceDesc.ServiceName, cairnv1.Admin_ServiceDesc.ServiceName} {
-		s.health.SetServingStatus(service, st)
+	for _, service := range []*grpc.ServiceDesc{{}, &cairnv1.Ledger_ServiceDesc, &cairnv1.Admin_ServiceDesc, &cairnv1.Directory_ServiceDesc} {
+		s.health.SetServingStatus(service.ServiceName, st)
 	}
 }
 

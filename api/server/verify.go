@@ -26,7 +26,7 @@ const (
 // Verify implements cairnv1.LedgerServer.
 func (s *Server) Verify(ctx context.Context, req *cairnv1.VerifyRequest) (*cairnv1.VerifyResponse, error) {
 	if s.cfg.Policy == nil {
-		return nil, refuse(codes.Unimplemented, ReasonInvalidArgument, "this node has no policy to verify with")
+		return nil, refuse(codes.Unimplemented, ReasonUnimplemented, "this node has no policy to verify with")
 	}
 	resp := &cairnv1.VerifyResponse{}
 	resp.Verdict, resp.Reason = s.judge(backend(ctx), req.GetReceipt(), resp)

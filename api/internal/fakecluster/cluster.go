@@ -119,10 +119,11 @@ type Cluster struct {
 	Nodes  []*Node
 
 	mu     sync.Mutex
-	leader *Node // nil: nobody leads
-	raft   uint64
+	leader *Node    // nil: nobody leads
 	blocks [][]byte // blocks[i] has Raft index i+1
 	manual bool     // RequestSeal does nothing
+
+	created []server.LedgerInfo // by the directory, which the first ledger of the nodes is
 }
 
 // Options of a cluster; the zero value is a cluster of writers on insecure connections.
@@ -154,24 +155,45 @@ func New(t testing.TB, n int, o Options) *Cluster {
 	return c
 }
 
-// Host creates another ledger on the nodes of c, with a history and a leader of its own, the first
-// node. The nodes of the result answer at the addresses of those of c, which start and stop them.
-func (c *Cluster) Host(origin string) *Cluster {
+// Host creates another ledger on the nodes of c, which begins with its genesis, and has a history
+// and a leader of its own, the first node. The nodes of the result answer at the addresses of those
+// of c, which start and stop them. edit may change the genesis; nil: it is as it should be.
+func (c *Cluster) Host(origin string, edit func(*ledger.Genesis)) *Cluster {
 	c.t.Helper()
-	hosted, err := c.host(origin)
+	g, err := c.genesis(server.NewLedger{Origin: origin, Program: "log"})
+	check(c.t, err)
+	if edit != nil {
+		edit(g)
+	}
+	hosted, err := c.host(origin, g, creator, time.Now().UnixMicro())
 	check(c.t, err)
 	return hosted
 }
 
-func (c *Cluster) host(origin string) (*Cluster, error) {
+// creator is who creates the ledgers of Host.
+const creator = "spiffe://fake.example/svc/admin"
+
+func (c *Cluster) host(origin string, g *ledger.Genesis, creator string, at int64) (*Cluster, error) {
 	keys, err := c.Keys.forLedger(origin)
 	if err != nil {
 		return nil, err
 	}
-	hosted := &Cluster{t: c.t, Origin: origin, Keys: keys}
+	block, err := ledger.EncodeGenesis(g, creator, at)
+	if err != nil {
+		return nil, err
+	}
+	hosted := &Cluster{t: c.t, Origin: origin, Keys: keys, blocks: [][]byte{block}}
 	for _, on := range c.Nodes {
-		if _, err := hosted.add(&Node{Name: on.Name, Address: on.Address, id: on.id, on: on}); err != nil {
+		n, err := hosted.add(&Node{Name: on.Name, Address: on.Address, id: on.id, on: on})
+		if err != nil {
 			return nil, err
+		}
+		results, err := n.catchUp()
+		if err == nil {
+			err = results[0].Err
+		}
+		if err != nil {
+			return nil, errors.Wrap(err, "apply the genesis")
 		}
 	}
 	hosted.leader = hosted.Nodes[0]
@@ -255,7 +277,6 @@ func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
 	if err != nil {
 		return ledger.Result{}, err
 	}
-	c.raft++
 	c.blocks = append(c.blocks, block)
 	var result ledger.Result
 	for _, n := range c.Nodes {

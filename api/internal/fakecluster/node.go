@@ -25,6 +25,8 @@ type Node struct {
 	After func(ctx context.Context, b ledger.Batch) error
 	// Alter, if set, changes the result that the node reports.
 	Alter func(*ledger.Result)
+	// AfterCreate, if set, runs after the directory has created a ledger; its error is the answer.
+	AfterCreate func() error
 	// Barrier, if set, replaces ReadBarrier.
 	Barrier func(ctx context.Context) error
 	// Replica, if set, is what reads see.
@@ -65,7 +67,7 @@ func (n *Node) Start() {
 	}
 	metrics := prometheus.NewRegistry()
 	s, err := server.New(server.Config{
-		Ledger: n.hosts, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
+		Ledger: n.hosts, Directory: directory{n}, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
 		Limits: n.options.Limits, Metrics: metrics, Logf: n.options.Logf,
 	})
 	check(t, err)
