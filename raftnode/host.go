@@ -12,9 +12,6 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// defaultWriteBytes is Host.writeBytes.
-const defaultWriteBytes = 8 << 20
-
 // Host runs the members of all groups of one process. They share one log, and so one write and one
 // sync for everything that waits, and one ticker. A member that has nothing to do costs a turn for
 // each tick, and no goroutine.
@@ -23,15 +20,10 @@ type Host struct {
 	tick   time.Duration
 	start  time.Time
 	writer *Runner
-	// writeBytes ends the collecting for one write to the log, in bytes of entries: a group must
-	// not wait for all that the others have.
-	writeBytes int
-	mu         struct {
+	commit *GroupCommit // owned by writer, but for Want
+	mu     struct {
 		sync.Mutex
 		members []*Node
-		// writing are the members that have something to write, in the order in which they said so.
-		// Invariant: n is in it if and only if n.writing.
-		writing []*Node
 	}
 	quit chan struct{}
 	wg   sync.WaitGroup
@@ -41,7 +33,7 @@ type Host struct {
 // log after the Host.
 func NewHost(log *wal.Log, tick time.Duration) *Host {
 	setDefault(&tick, DefaultTick)
-	h := &Host{log: log, tick: tick, start: time.Now(), writeBytes: defaultWriteBytes, quit: make(chan struct{})}
+	h := &Host{log: log, tick: tick, start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
 	h.writer = NewRunner(h.write)
 	h.wg.Go(h.ticks)
 	return h
@@ -67,6 +59,7 @@ func (h *Host) Start(cfg Config) (*Node, error) {
 	if n.driver, err = NewDriver(cfg, shell{n}); err != nil {
 		return nil, err
 	}
+	n.writer.Driver = n.driver
 	h.mu.Lock()
 	h.mu.members = append(slices.Clip(h.mu.members), n)
 	h.mu.Unlock()
@@ -108,56 +101,14 @@ func (h *Host) ticks() {
 
 // wantWrite says that a member has something to write.
 func (h *Host) wantWrite(n *Node) {
-	h.mu.Lock()
-	if !n.writing {
-		n.writing = true
-		h.mu.writing = append(h.mu.writing, n)
-	}
-	h.mu.Unlock()
+	h.commit.Want(&n.writer)
 	h.writer.Wake()
 }
 
-// write does one write for all members that have something to write. Nothing else writes to the log
-// while a member runs.
+// write does one write for all members that have something to write.
 func (h *Host) write() {
-	var records []wal.Record
-	var writers []*Node
-	sync, size := false, 0
-	for _, n := range h.takeWriting() {
-		if size >= h.writeBytes {
-			h.wantWrite(n)
-			continue
-		}
-		w, more := n.driver.NextWrite()
-		switch {
-		case w != nil:
-			writers = append(writers, n)
-			records = append(records, w.Records...)
-			sync = sync || w.Sync
-			size += w.size()
-		case !more:
-			n.over(TaskWrite)
-		}
+	if w := h.commit.Next(); w != nil {
+		h.commit.Written(h.log.Append(w.Records, w.Sync))
+		h.writer.Wake()
 	}
-	if len(writers) == 0 {
-		return
-	}
-	err := h.log.Append(records, sync)
-	for _, n := range writers {
-		n.driver.Written(err)
-		h.wantWrite(n) // until nothing waits: only then it says whether there can be more
-	}
-}
-
-// takeWriting returns the members that have something to write, each once: none may be asked for
-// its next write before this one has ended.
-func (h *Host) takeWriting() []*Node {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	taken := h.mu.writing
-	h.mu.writing = nil
-	for _, n := range taken {
-		n.writing = false
-	}
-	return taken
 }

@@ -28,7 +28,7 @@ func manyGroups(t *testing.T, groups int) (*sickFS, *Host, []*Node) {
 		t.Fatal(err)
 	}
 	h := NewHost(log, 0)
-	h.writeBytes = testWriteBytes
+	h.commit.maxBytes = testWriteBytes
 	var nodes []*Node
 	for g := 1; g <= groups; g++ {
 		if err := log.Bootstrap(uint64(g), wal.Mark{ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
@@ -89,9 +89,9 @@ func TestGroupsShareOneSync(t *testing.T) {
 		submit(n)
 	}
 	eventually("not every group has something to write", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return len(h.mu.writing) == len(nodes)
+		h.commit.mu.Lock()
+		defer h.commit.mu.Unlock()
+		return len(h.commit.mu.waiting) == len(nodes)
 	})
 	release()
 	for _, r := range waiting {

@@ -20,7 +20,7 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 		t.Fatal(err)
 	}
 	var over atomic.Bool
-	h = &Host{log: log, tick: time.Hour, start: time.Now(), writeBytes: 100}
+	h = &Host{log: log, tick: time.Hour, start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
 	h.writer = NewRunner(func() {
 		if over.Load() {
 			h.write()
@@ -86,7 +86,7 @@ func TestWriteHasABound(t *testing.T) {
 	h, nodes := stillHost(t, 3)
 	for _, n := range nodes {
 		big := entry(1, 2, "")
-		big.Data = make([]byte, h.writeBytes*2/3)
+		big.Data = make([]byte, h.commit.maxBytes*2/3)
 		n.driver.pushWrite(writeItem{work: &AppendWork{Entries: []*raftpb.Entry{big}}})
 	}
 	must(t, h.log.Close()) // so that the writes fail at once: what counts is what they took

@@ -19,7 +19,7 @@ type Node struct {
 	driver  *Driver
 	turns   *Runner
 	applies *Runner
-	writing bool // guarded by the host's lock
+	writer  Writer
 	// ended are closed when there is nothing more to do for a task.
 	ended [tasks]chan struct{}
 	ends  [tasks]sync.Once
@@ -32,6 +32,7 @@ func newNode(h *Host, cfg Config) *Node {
 		n.ended[i] = make(chan struct{})
 	}
 	n.turns, n.applies = NewRunner(n.turn), NewRunner(n.apply)
+	n.writer.Over = func() { n.over(TaskWrite) }
 	return n
 }
 
