@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 
@@ -52,9 +54,8 @@ type applierState struct {
 	stored      Summary
 	overlapping bool // invariant: pos.RaftIndex <= stored.RaftIndex, the root at stored is not compared yet
 
-	roots    [recentRoots]Anchor // a ring
-	anchored Anchor              // the last one that was compared: blocks repeat it until the next seal
-	rootsEnd int                 // next place in the ring
+	roots    []Anchor // the newest past states, ascending, from the one last anchored on
+	anchored Anchor   // the last one that was compared: blocks repeat it until the next seal
 
 	genesis *Genesis // of entry 0, for the program; nil when there is none, or the program is Log
 
@@ -73,8 +74,7 @@ func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
 	a.pos.Root = start.root()
 	a.overlapping = stored.RaftIndex > start.RaftIndex
 	a.pending = make(map[[32]byte]keyRef)
-	a.roots[0] = Anchor{start.Size, start.root()}
-	a.rootsEnd = 1
+	a.roots = []Anchor{{start.Size, start.root()}}
 	a.anchored = Anchor{Root: merkle.EmptyRoot()}
 }
 
@@ -223,19 +223,14 @@ func (l *Ledger) checkAnchor(block *Block) (right bool, err error) {
 		return false, err
 	}
 	a.anchored = anchor
+	a.roots = a.roots[a.findRoot(anchor.Size):] // later blocks name later anchors
 	return true, nil
 }
 
 func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 	a := &l.applier.applierState
-	for i := 1; i <= min(a.rootsEnd, recentRoots); i++ {
-		r := &a.roots[(a.rootsEnd-i)%recentRoots]
-		if r.Size == size {
-			return r.Root, nil
-		}
-		if r.Size < size {
-			break
-		}
+	if i := a.findRoot(size); i < len(a.roots) && a.roots[i].Size == size {
+		return a.roots[i].Root, nil
 	}
 	if size > l.Head().Size {
 		if err := l.flush(); err != nil { // no proposer's head, but within what is staged
@@ -243,6 +238,12 @@ func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 		}
 	}
 	return l.RootAt(size)
+}
+
+// findRoot returns where the first of the roots with at least this size is.
+func (a *applierState) findRoot(size uint64) int {
+	i, _ := slices.BinarySearchFunc(a.roots, size, func(r Anchor, size uint64) int { return cmp.Compare(r.Size, size) })
+	return i
 }
 
 // stageBlock decides the batches and stages entries, tiles and keys.
@@ -264,8 +265,10 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	appendOutcomes(leaves, outcomes)
 	full := a.tree.Append(merkle.LeafHashes(leaves))
 	a.pos.Size, a.pos.Root, a.pos.Time = a.tree.Size(), a.tree.Root(), block.Time
-	a.roots[a.rootsEnd%recentRoots] = Anchor{a.pos.Size, a.pos.Root}
-	a.rootsEnd++
+	if len(a.roots) == recentRoots {
+		a.roots = a.roots[1:]
+	}
+	a.roots = append(a.roots, Anchor{a.pos.Size, a.pos.Root})
 
 	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw, outcomes)
 	before := len(a.pairs)
@@ -439,14 +442,14 @@ func (l *Ledger) publish() {
 		changed := uint8(0)
 		for _, tile := range a.full {
 			changed = max(changed, tile.Level+1)
-			l.tiles.put(tileID{tile.Level, tile.Index}, tile.Hashes, 1)
+			l.cache.putTile(tileID{tile.Level, tile.Index}, tile.Hashes)
 		}
 		for level := range changed + 1 {
 			v.partial[level] = a.tree.Partial(level)
 		}
 	}
 	for _, r := range a.records {
-		l.blocks.put(r.end(), r, max(len(r.encoded), minBlockWeight))
+		l.cache.putBlock(r)
 	}
 	l.view.Store(v)
 }

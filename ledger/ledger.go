@@ -19,10 +19,6 @@ const (
 
 	// tileLevels is how many levels of tiles a tree of 2^63 entries has.
 	tileLevels = 64 / merkle.TileHeight
-
-	blockCacheBytes = 16 << 20
-	minBlockWeight  = 32 << 10 // bounds the number of cached blocks to 512
-	tileCacheTiles  = 1024     // of 8 KiB
 )
 
 // Config says which ledger Open opens.
@@ -32,6 +28,8 @@ type Config struct {
 	Start  Summary // of the Raft log's mark: replay begins behind it
 	// Program decides the entries; nil is Log.
 	Program Program
+	// Caches is shared with other ledgers; nil is one of DefaultCacheBytes for this ledger alone.
+	Caches *Caches
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
 	// identity of a new ledger; Err is ErrReadOnly from the start, and ApplyMany and SetSealed
 	// return it.
@@ -56,10 +54,9 @@ type Ledger struct {
 	isLog   bool // program is Log
 
 	view   atomic.Pointer[view]
-	blocks *lru[uint64, *record]       // by end
-	tiles  *lru[tileID, []merkle.Hash] // full tiles, proved
-	grown  sizeWaiters                 // reached = head size
-	sealed sizeWaiters                 // reached = newest sealed size
+	cache  ledgerCache
+	grown  sizeWaiters // reached = head size
+	sealed sizeWaiters // reached = newest sealed size
 
 	// applier belongs to ApplyMany.
 	applier struct {
@@ -106,13 +103,10 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if cfg.Start.RaftIndex == 0 && cfg.Start != (Summary{}) {
 		return nil, errors.New("open ledger: start without a raft index")
 	}
-	l := &Ledger{
-		cfg:    cfg,
-		keys:   keyspace{cfg.Group},
-		store:  store,
-		blocks: newLRU[uint64, *record](blockCacheBytes),
-		tiles:  newLRU[tileID, []merkle.Hash](tileCacheTiles),
+	if cfg.Caches == nil {
+		cfg.Caches = NewCaches(DefaultCacheBytes)
 	}
+	l := &Ledger{cfg: cfg, keys: keyspace{cfg.Group}, store: store, cache: cfg.Caches.of()}
 	if l.program = cfg.Program; l.program == nil {
 		l.program = Log{}
 	}
@@ -209,7 +203,7 @@ func (l *Ledger) restore() error {
 	}
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
-	l.applier.state.init(l.store, l.keys, start.Size, stored.Size)
+	l.applier.state.init(l.store, l.keys, l.cache, start.Size, stored.Size)
 	l.durable.init(start)
 	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
 	for level := range v.partial {

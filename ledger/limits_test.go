@@ -128,23 +128,3 @@ func TestSummaryOfAnotherVersion(t *testing.T) {
 		t.Errorf("a summary of version %d was read as %+v", b[0], s)
 	}
 }
-
-// TestCacheIsBounded: the weight of a cache stays within its limit, the most recently used values
-// stay, and a value that is heavier than the limit is held alone.
-func TestCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	c := newLRU[int, int](10)
-	for i := range 100 {
-		c.put(i, i, 3)
-		if _, ok := c.get(0); i < 20 && !ok {
-			t.Fatalf("value 0, used after each put, is gone after %d puts", i+1)
-		}
-		if c.mu.weight > c.limit || len(c.mu.items) != c.mu.order.Len() {
-			t.Fatalf("weight %d of at most %d, %d items, %d in order", c.mu.weight, c.limit, len(c.mu.items), c.mu.order.Len())
-		}
-	}
-	c.put(200, 200, 50)
-	if v, ok := c.get(200); !ok || v != 200 || len(c.mu.items) != 1 {
-		t.Errorf("a heavy value: %d, %t, beside %d others", v, ok, len(c.mu.items)-1)
-	}
-}

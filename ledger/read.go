@@ -98,7 +98,7 @@ func (l *Ledger) proveLeaves(v *view, first uint64, leaves [][]byte) error {
 		}
 		if tile[index%merkle.TileWidth] != h {
 			// Whatever was cached is not worth keeping.
-			l.forgetRecord(index)
+			l.cache.dropBlock(index)
 			return &CorruptError{What: "leaf", Index: index, Err: errors.Newf("hash %s, the tree has %s", h, tile[index%merkle.TileWidth])}
 		}
 	}
@@ -107,21 +107,15 @@ func (l *Ledger) proveLeaves(v *view, first uint64, leaves [][]byte) error {
 
 // record returns the record that holds an index below the size.
 func (l *Ledger) record(index uint64) (*record, error) {
-	if r, ok := l.blocks.find(func(r *record) bool { return r.holds(index) }); ok {
+	if r, ok := l.cache.block(index); ok {
 		return r, nil
 	}
 	r, err := readRecord(l.store, l.keys, index)
 	if err != nil {
 		return nil, err
 	}
-	l.blocks.put(r.end(), r, max(len(r.encoded), minBlockWeight))
+	l.cache.putBlock(r)
 	return r, nil
-}
-
-func (l *Ledger) forgetRecord(index uint64) {
-	if r, ok := l.blocks.find(func(r *record) bool { return r.holds(index) }); ok {
-		l.blocks.remove(r.end())
-	}
 }
 
 // InclusionProof returns the RFC 6962 proof that the entry is in the tree of the given size. Its
@@ -220,7 +214,7 @@ func (l *Ledger) BlockAt(index uint64) (*BlockRecord, error) {
 	}
 	// The checksum covers what no leaf hash does: headers and entries that were not appended.
 	if _, err := ParseBlock(r.raw); err != nil {
-		l.forgetRecord(index)
+		l.cache.dropBlock(index)
 		return nil, &CorruptError{What: "block", Index: index, Err: err}
 	}
 	if _, err := l.leaves(v, r.first, r.count, MaxBlockSize); err != nil {

@@ -21,9 +21,6 @@ import (
 // is never deleted, so whatever part of the deletions a power failure takes back, reads are the
 // same.
 const (
-	stateCacheBytes = 32 << 20
-	rowOverhead     = 200 // what a cached row costs beside its bytes
-
 	// rowsPerCommit and rowBytesPerCommit bound the rows that one commit to the store carries.
 	rowsPerCommit     = 4096
 	rowBytesPerCommit = 256 << 10
@@ -40,7 +37,7 @@ type row struct {
 type programState struct {
 	store Store
 	keys  keyspace
-	cache *lru[string, *row] // rows, and absences, as of size
+	cache ledgerCache // rows, and absences, as of size
 	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
 	// in fresh, and those that the store may hold are of the future.
 	size uint64
@@ -83,9 +80,8 @@ type superseded struct {
 	older bool   // the store may hold older rows of the key, left from before the last stop
 }
 
-func (s *programState) init(store Store, keys keyspace, size, stored uint64) {
-	s.store, s.keys, s.size, s.opened = store, keys, size, stored
-	s.cache = newLRU[string, *row](stateCacheBytes)
+func (s *programState) init(store Store, keys keyspace, cache ledgerCache, size, stored uint64) {
+	s.store, s.keys, s.cache, s.size, s.opened = store, keys, cache, size, stored
 	s.fresh, s.below = make(map[string]*row), make(map[string]*row)
 	s.floor.Store(size)
 }
@@ -157,14 +153,14 @@ func (s *programState) get(key []byte) *row {
 
 // committed returns the row as of the last commit.
 func (s *programState) committed(key []byte) *row {
-	if r, ok := s.cache.get(string(key)); ok {
+	if r, ok := s.cache.row(key); ok {
 		return r
 	}
 	r, err := readRow(s.store, s.keys, key, s.size)
 	if err != nil {
 		s.fail(err)
 	}
-	s.cache.put(string(key), r, len(key)+len(r.value)+rowOverhead)
+	s.cache.putRow(string(key), r)
 	return r
 }
 
@@ -264,7 +260,7 @@ func (s *programState) commit(size uint64) {
 		if b := s.below[key]; !b.absent {
 			s.old = append(s.old, superseded{key, b.index, r.index, b.index < s.opened})
 		}
-		s.cache.put(key, r, len(key)+len(r.value)+rowOverhead)
+		s.cache.putRow(key, r)
 	}
 	s.size = size
 	clear(s.fresh)

@@ -27,7 +27,7 @@ func (l *Ledger) tile(v *view, level uint8, index uint64, width int) ([]merkle.H
 		return v.partial[level], nil
 	}
 	id := tileID{level, index}
-	if hashes, ok := l.tiles.get(id); ok {
+	if hashes, ok := l.cache.tile(id); ok {
 		return hashes, nil
 	}
 	hashes, err := readFullTile(l.store, l.keys, level, index)
@@ -41,7 +41,7 @@ func (l *Ledger) tile(v *view, level uint8, index uint64, width int) ([]merkle.H
 	if root, want := tileRoot(hashes), above[index%merkle.TileWidth]; root != want {
 		return nil, &CorruptError{What: tileName(level), Index: index, Err: errors.Newf("root %s, the tile above has %s", root, want)}
 	}
-	l.tiles.put(id, hashes, 1)
+	l.cache.putTile(id, hashes)
 	return hashes, nil
 }
 

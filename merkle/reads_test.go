@@ -58,16 +58,27 @@ func TestTilesAreReadOnce(t *testing.T) {
 	}
 }
 
-// TestPartialIsACopy: what the caller does with a partial tile does not reach the tree.
-func TestPartialIsACopy(t *testing.T) {
+// TestPartialStays: a partial tile stays what it was while the tree grows, and an append to it does not reach the tree.
+func TestPartialStays(t *testing.T) {
 	t.Parallel()
+	leaves := make([]Hash, 3*TileWidth)
+	for i := range leaves {
+		leaves[i] = LeafHash([]byte{byte(i), byte(i >> 8)})
+	}
 	tree := NewTree()
-	leaves := []Hash{LeafHash([]byte("a")), LeafHash([]byte("b")), LeafHash([]byte("c"))}
-	tree.Append(leaves)
-	clear(tree.Partial(0))
-	for i, h := range tree.Partial(0) {
-		if h != leaves[i] {
-			t.Errorf("hash %d of the partial tile is %s after the caller changed its copy, want %s", i, h, leaves[i])
+	for n := range leaves {
+		partial := tree.Partial(0)
+		_ = append(partial, Hash{})
+		tree.Append(leaves[n : n+1])
+		for i, h := range partial {
+			if want := leaves[n/TileWidth*TileWidth+i]; h != want {
+				t.Fatalf("hash %d of the partial tile of %d leaves is %s after an append, want %s", i, n, h, want)
+			}
 		}
+	}
+	whole := NewTree()
+	whole.Append(leaves)
+	if tree.Root() != whole.Root() {
+		t.Errorf("root %s, want %s", tree.Root(), whole.Root())
 	}
 }

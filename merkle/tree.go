@@ -29,8 +29,8 @@ type edge struct {
 // push adds a hash. When it fills the tile, push returns the tile's hashes and
 // root and empties the edge.
 func (e *edge) push(h Hash) (full []Hash, root Hash) {
-	if e.hashes == nil {
-		e.hashes = make([]Hash, 0, TileWidth)
+	if len(e.hashes) == cap(e.hashes) {
+		e.hashes = append(make([]Hash, 0, TileWidth), e.hashes...)
 	}
 	n := len(e.hashes)
 	e.hashes = append(e.hashes, h)
@@ -82,6 +82,7 @@ func RestoreTree(size uint64, read TileReader) (*Tree, error) {
 		if err != nil {
 			return nil, fmt.Errorf("restore tree of size %d: %w", size, err)
 		}
+		t.edges[level].hashes = make([]Hash, 0, width) // most trees are restored to be read
 		for _, h := range hashes {
 			t.edges[level].push(h)
 		}
@@ -147,11 +148,12 @@ func (t *Tree) copyPartial(level int) []Hash {
 	return append(make([]Hash, 0, TileWidth), hashes...)
 }
 
-// Partial returns a copy of the hashes of the level's rightmost tile when that
-// is partial: between 0 and 255 of them.
+// Partial returns the hashes of the level's rightmost tile when that is
+// partial: between 0 and 255 of them. The caller must not change them; later
+// appends do not either.
 func (t *Tree) Partial(level uint8) []Hash {
 	if int(level) >= len(t.edges) {
 		return nil
 	}
-	return slices.Clone(t.edges[level].hashes)
+	return slices.Clip(t.edges[level].hashes)
 }
