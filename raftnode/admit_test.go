@@ -259,7 +259,7 @@ func TestTermRisesSlowly(t *testing.T) {
 		t.Fatalf("a second step in one election timeout: %v, want a refusal", err)
 	}
 	for range 10 {
-		l.core.Tick()
+		l.core.Tick(true)
 	}
 	must(t, vote(1+2*maxTermRise))
 }
@@ -323,7 +323,7 @@ func TestNobodyActsInATermThatWasOurs(t *testing.T) {
 	l := newLone(t, nil)
 	term := lead(t, l)
 	for range 2 * l.core.cfg.ElectionTicks {
-		l.core.Tick()
+		l.core.Tick(true)
 	}
 	l.settle(t)
 	if s := l.core.State(); s.Role == RoleLeader || s.Leader != 0 || s.Term != term {
@@ -358,7 +358,7 @@ func TestRoundsOfAnotherTerm(t *testing.T) {
 		read(term, n+1)
 	}
 	must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 3, term: term + 1}.proto()))
-	l.core.Tick()
+	l.core.Tick(true)
 	if err := l.core.rn.ForgetLeader(); err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestVet(t *testing.T) {
 		t.Errorf("a heartbeat right after: %v, want it to be ignored", err)
 	}
 	for range 19 {
-		l.core.Tick()
+		l.core.Tick(true)
 		l.settle(t)
 		if err := beat(2, 5); err == nil {
 			t.Fatal("the leader is listened to again too early")
@@ -425,7 +425,7 @@ func TestVet(t *testing.T) {
 	if s := l.core.State(); s.Role != RolePreCandidate {
 		t.Errorf("state %+v, want a member that tries to elect another leader", s)
 	}
-	l.core.Tick()
+	l.core.Tick(true)
 	must(t, beat(2, 5))
 	must(t, send(2, 5, "good"))
 	if l.core.last != 4 {
@@ -499,7 +499,7 @@ func runOp(t *testing.T, l *lone, b []byte) {
 	}
 	switch b[0] % opKinds {
 	case opTick:
-		c.Tick()
+		c.Tick(true)
 	case opCampaign:
 		c.Campaign()
 	case opSettle:

@@ -312,7 +312,7 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 	}
 	n.machine = &machine{id: id, forgetful: c.forgetful}
 	n.transport = transport.New(transport.Config{Self: id, Peers: c.addrs, Dial: plainDial(id), Accept: plainAccept, Membership: acquainted{}})
-	cfg := Config{ID: id, Group: testGroup, Log: n.log, Transport: n.transport, Machine: n.machine}
+	cfg := Config{ID: id, Group: testGroup, Machine: n.machine}
 	if testing.Verbose() {
 		cfg.Logf = func(f string, a ...any) {
 			fmt.Fprintf(os.Stderr, "%s n%d %s\n", time.Now().Format("05.000"), id, fmt.Sprintf(f, a...))
@@ -321,7 +321,7 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 	if c.configure != nil {
 		c.configure(&cfg)
 	}
-	n.host = NewHost(n.log, cfg.TickInterval)
+	n.host = NewHost(HostConfig{Log: n.log, Transport: n.transport, TickInterval: cfg.TickInterval})
 	n.Node, err = n.host.Start(cfg)
 	if err != nil {
 		c.t.Fatal(err)

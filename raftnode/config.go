@@ -57,6 +57,8 @@ type Transport interface {
 	Unregister(group uint64)
 	SendRaft(group uint64, m *raftpb.Message)
 	SendApp(group uint64, to uint64, payload []byte)
+	// Flush lets the heartbeats leave that SendRaft may have gathered.
+	Flush()
 }
 
 // Config configures a Node or a Driver. Zero values mean the defaults given.
@@ -64,11 +66,11 @@ type Config struct {
 	// ID of this node, not 0, and the group that it is a member of. The group must
 	// have been bootstrapped in the log.
 	ID, Group uint64
-	Log       *wal.Log
-	Transport Transport
+	Log       *wal.Log  // set by the Host
+	Transport Transport // set by the Host
 	Machine   Machine
 
-	TickInterval   time.Duration // DefaultTick
+	TickInterval   time.Duration // DefaultTick; set by the Host
 	HeartbeatTicks int           // 5
 	ElectionTicks  int           // 30; the timeout is random in [1,2) times this
 
@@ -82,9 +84,12 @@ type Config struct {
 	// run, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
+	// PeerUp, when not nil, hears that another member has connected, perhaps after a restart. It is
+	// called on a transport goroutine; must be quick.
+	PeerUp func(id uint64)
 	// Unfit, when not nil, says why this member should not lead, nil when it may. While there is a
 	// reason the member does not stand for election, and a leader hands over. It is called from a
-	// turn, with every tick, and must be quick. The reason is logged when it begins.
+	// turn, once in HeartbeatTicks ticks, and must be quick. The reason is logged when it begins.
 	Unfit func() error
 	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is
 	// called from a turn.
@@ -127,6 +132,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Unfit == nil {
 		c.Unfit = func() error { return nil }
+	}
+	if c.PeerUp == nil {
+		c.PeerUp = func(uint64) {}
 	}
 	if c.Refused == nil {
 		c.Refused = func(*RefusedError) {}

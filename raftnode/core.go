@@ -111,6 +111,10 @@ type Core struct {
 	led uint64
 	// asked is the newest round of reads in a heartbeat of term askedTerm.
 	asked, askedTerm uint64
+	// sinceBeat counts the ticks of Raft's clock since the newest heartbeat of a leader of term
+	// beatTerm, or since it leads.
+	sinceBeat int
+	beatTerm  uint64
 	// deafTo is not listened to until tick deafUntil, because Vet refused its entry.
 	deafTo, deafUntil uint64
 	// state is what the newest Ready of the RawNode said.
@@ -191,10 +195,15 @@ func NewCore(cfg CoreConfig) (_ *Core, err error) {
 	return c, nil
 }
 
-// Tick advances Raft's logical clock by one.
-func (c *Core) Tick() {
+// Tick advances Raft's logical clock by one. A leader's clock stands still while its heartbeat is
+// due and round is false, so that heartbeats leave in rounds: the first one of a leader waits for a
+// round, and the others keep time with it.
+func (c *Core) Tick(round bool) {
 	c.now++
-	c.rn.Tick()
+	if next := c.beatIsNext(); round || !next {
+		c.rn.Tick()
+		c.sinceBeat = (c.sinceBeat + 1) % c.cfg.HeartbeatTicks
+	}
 	if c.now%uint64(c.cfg.ElectionTicks) == 0 {
 		c.windowTerm = c.rn.BasicStatus().GetTerm()
 	}
@@ -203,6 +212,16 @@ func (c *Core) Tick() {
 	for _, p := range c.proposals.expire(c.now) {
 		c.lose(p.tag, false)
 	}
+}
+
+// beatIsNext reports whether this member leads and the next tick of Raft's clock has a heartbeat.
+func (c *Core) beatIsNext() bool {
+	b := c.rn.BasicStatus()
+	leads := b.RaftState == raft.StateLeader
+	if !leads || b.GetTerm() != c.beatTerm {
+		c.sinceBeat, c.beatTerm = 0, b.GetTerm()
+	}
+	return leads && c.sinceBeat == c.cfg.HeartbeatTicks-1
 }
 
 // Step takes a message of another member, one that package transport has validated.

@@ -124,7 +124,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) error {
 			}
 		case "tick":
 			for range num("n", 1) {
-				m.core.Tick()
+				m.core.Tick(true)
 			}
 		case "transfer":
 			fmt.Fprintf(&w.out, "asked %d\n", m.core.TransferLeader(uint64(num("to", 0))))

@@ -55,8 +55,8 @@
 //
 //	log, err := wal.Open(wal.Options{FS: vfs.Default, Dir: dir, Cluster: 1, Node: 1})
 //	tr := transport.New(transport.Config{Self: 1, Peers: peers, Dial: dial, Accept: accept})
-//	host := raftnode.NewHost(log, 0)
-//	node, err := host.Start(raftnode.Config{ID: 1, Group: 1, Transport: tr, Machine: m})
+//	host := raftnode.NewHost(raftnode.HostConfig{Log: log, Transport: tr})
+//	node, err := host.Start(raftnode.Config{ID: 1, Group: 1, Machine: m})
 //	tr.Start(listener)
 //	...
 //	node.Stop(ctx); host.Close(); tr.Close(); log.Close()

@@ -83,7 +83,10 @@ type Driver struct {
 
 	// Written by Turn, read by anybody.
 	state    atomic.Pointer[State]
-	progress atomic.Pointer[[]Progress] // nil when not leading
+	progress struct {
+		sync.Mutex
+		list []Progress // empty when not leading
+	}
 	inflight atomic.Int64
 	// applied is the index up to which the core knows the machine to have applied: the core may
 	// still read the log from there on.
@@ -202,19 +205,25 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 	return d.pushWrite(writeItem{mark: &m})
 }
 
-// Tick says that one tick has passed. The shell runs TaskTurn after it. Ticks that no turn could
+// Tick says that one tick has passed, and whether it is a round: heartbeats of a leader may leave
+// with it. A shell gives all its groups the same rounds, one in HeartbeatTicks ticks, so that their
+// heartbeats leave together; a shell that has no use for that lets every tick be a round. The shell
+// runs TaskTurn after Tick. Ticks that no turn could
 // take meanwhile are lost on purpose: a process that was not scheduled for a second must not
 // believe that it has not heard from its leader for a second.
-func (d *Driver) Tick() { d.inbox.leave(func(m *mail) { m.tick = true }) }
+func (d *Driver) Tick(round bool) { d.inbox.tick(round) }
 
 // HandleRaft implements transport.Handler.
 func (d *Driver) HandleRaft(_, from uint64, m *raftpb.Message) { d.inbox.putMessage(from, m) }
+
+// HandleBeat implements transport.Handler. The shell runs TaskTurn after it.
+func (d *Driver) HandleBeat(_, from uint64, m *raftpb.Message) { d.inbox.addMessage(from, m) }
 
 // HandleApp implements transport.Handler.
 func (d *Driver) HandleApp(_, from uint64, payload []byte) { d.cfg.Machine.HandleApp(from, payload) }
 
 // PeerUp implements transport.Handler.
-func (d *Driver) PeerUp(uint64) {}
+func (d *Driver) PeerUp(id uint64) { d.cfg.PeerUp(id) }
 
 // PeerDown implements transport.Handler.
 func (d *Driver) PeerDown(id uint64, refused bool) {

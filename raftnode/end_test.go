@@ -169,7 +169,9 @@ func TestRunsAreBounded(t *testing.T) {
 	if run, more := s.NextApply(); len(run) > 0 || !more {
 		t.Errorf("%d entries are left, more: %t", len(run), more)
 	}
-	if finished := len(s.inbox.take(mail{}).applied); finished != 4 {
+	var left mail
+	s.inbox.take(&left)
+	if finished := len(left.applied); finished != 4 {
 		t.Errorf("%d works are finished, want 4", finished)
 	}
 }

@@ -23,7 +23,7 @@ func (l *lone) campaigns(t *testing.T, ticks int) (at []int) {
 	t.Helper()
 	for tick := range ticks + 1 {
 		if tick > 0 {
-			l.core.Tick()
+			l.core.Tick(true)
 		}
 		l.sent = nil
 		l.settle(t)

@@ -70,7 +70,7 @@ func TestSuccessor(t *testing.T) {
 	}
 	// The look at the quorum comes once in an election timeout, and gives the hand-over up.
 	for range l.core.cfg.ElectionTicks {
-		l.core.Tick()
+		l.core.Tick(true)
 	}
 	l.settle(t)
 	if got := l.core.TransferLeader(0); got != 0 || l.core.State().Role != RoleLeader {

@@ -12,12 +12,21 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
+// HostConfig configures a Host. Zero values mean the defaults given.
+type HostConfig struct {
+	// Log is closed by the caller, after the Host.
+	Log       *wal.Log
+	Transport Transport
+	// TickInterval is the length of a tick of all members. DefaultTick.
+	TickInterval time.Duration
+}
+
 // Host runs the members of all groups of one process. They share one log, and so one write and one
-// sync for everything that waits, and one ticker. A member that has nothing to do costs a turn for
-// each tick, and no goroutine.
+// sync for everything that waits, one transport, and one ticker. A member that has nothing to do
+// costs a turn for each tick, and no goroutine. The heartbeats of all members leave together when
+// all have had the tick.
 type Host struct {
-	log    *wal.Log
-	tick   time.Duration
+	cfg    HostConfig
 	start  time.Time
 	writer *Runner
 	commit *GroupCommit // owned by writer, but for Want
@@ -29,21 +38,20 @@ type Host struct {
 	wg   sync.WaitGroup
 }
 
-// NewHost returns a Host whose members write to log, and tick (10 ms when 0). The caller closes the
-// log after the Host.
-func NewHost(log *wal.Log, tick time.Duration) *Host {
-	setDefault(&tick, DefaultTick)
-	h := &Host{log: log, tick: tick, start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
+// NewHost returns a Host without members.
+func NewHost(cfg HostConfig) *Host {
+	setDefault(&cfg.TickInterval, DefaultTick)
+	h := &Host{cfg: cfg, start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
 	h.writer = NewRunner(h.write)
 	h.wg.Go(h.ticks)
 	return h
 }
 
 // Start starts a member from its log. Entries behind the group's newest mark are given to the
-// machine again as they become known to be committed. The Host sets Log, TickInterval and, when it
-// is 0, Incarnation.
+// machine again as they become known to be committed. The Host sets Log, Transport, TickInterval
+// and, when it is 0, Incarnation.
 func (h *Host) Start(cfg Config) (*Node, error) {
-	cfg.Log, cfg.TickInterval = h.log, h.tick
+	cfg.Log, cfg.Transport, cfg.TickInterval = h.cfg.Log, h.cfg.Transport, h.cfg.TickInterval
 	if cfg.Incarnation == 0 {
 		var nonce [8]byte
 		if _, err := rand.Read(nonce[:]); err != nil {
@@ -64,7 +72,7 @@ func (h *Host) Start(cfg Config) (*Node, error) {
 	h.mu.members = append(slices.Clip(h.mu.members), n)
 	h.mu.Unlock()
 	n.turns.Wake()
-	cfg.Transport.Register(cfg.Group, n.driver)
+	cfg.Transport.Register(cfg.Group, handler{n.driver, n})
 	return n, nil
 }
 
@@ -81,9 +89,9 @@ func (h *Host) remove(n *Node) {
 }
 
 func (h *Host) ticks() {
-	t := time.NewTicker(h.tick)
+	t := time.NewTicker(h.cfg.TickInterval)
 	defer t.Stop()
-	for {
+	for tick := 1; ; tick++ {
 		select {
 		case <-t.C:
 		case <-h.quit:
@@ -93,9 +101,10 @@ func (h *Host) ticks() {
 		members := h.mu.members // never changed in place
 		h.mu.Unlock()
 		for _, n := range members {
-			n.driver.Tick()
-			n.turns.Run() // a turn waits for nothing
+			n.driver.Tick(tick%n.cfg.HeartbeatTicks == 0)
+			n.turns.Run(n.turn) // a turn waits for nothing
 		}
+		h.cfg.Transport.Flush()
 	}
 }
 
@@ -108,7 +117,7 @@ func (h *Host) wantWrite(n *Node) {
 // write does one write for all members that have something to write.
 func (h *Host) write() {
 	if w := h.commit.Next(); w != nil {
-		h.commit.Written(h.log.Append(w.Records, w.Sync))
+		h.commit.Written(h.cfg.Log.Append(w.Records, w.Sync))
 		h.writer.Wake()
 	}
 }

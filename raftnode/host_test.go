@@ -27,14 +27,14 @@ func manyGroups(t *testing.T, groups int) (*sickFS, *Host, []*Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := NewHost(log, 0)
+	h := NewHost(HostConfig{Log: log, Transport: still{}})
 	h.commit.maxBytes = testWriteBytes
 	var nodes []*Node
 	for g := 1; g <= groups; g++ {
 		if err := log.Bootstrap(uint64(g), wal.Mark{ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
 			t.Fatal(err)
 		}
-		n, err := h.Start(Config{ID: 1, Group: uint64(g), Transport: still{}, Machine: &machine{}, StallTimeout: time.Hour})
+		n, err := h.Start(Config{ID: 1, Group: uint64(g), Machine: &machine{}, StallTimeout: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestGroupsShareOneSync(t *testing.T) {
 	t.Parallel()
 	disk, h, nodes := manyGroups(t, 50)
 	release := disk.hang()
-	before := h.log.Stats().Syncs
+	before := h.cfg.Log.Stats().Syncs
 	var waiting []*request
 	submit := func(n *Node) {
 		r := newRequest("x")
@@ -99,7 +99,7 @@ func TestGroupsShareOneSync(t *testing.T) {
 			t.Error(o.err)
 		}
 	}
-	if syncs := h.log.Stats().Syncs - before; syncs != 2 {
+	if syncs := h.cfg.Log.Stats().Syncs - before; syncs != 2 {
 		t.Errorf("%d groups took %d syncs, want 2", len(nodes), syncs)
 	}
 }
@@ -165,7 +165,7 @@ func TestRunnerRunsOnce(t *testing.T) {
 	t.Parallel()
 	var left, seen atomic.Int64
 	var running atomic.Bool
-	r := NewRunner(func() {
+	run := func() {
 		if running.Swap(true) {
 			t.Error("two runs at a time")
 		}
@@ -173,7 +173,8 @@ func TestRunnerRunsOnce(t *testing.T) {
 		runtime.Gosched()
 		seen.Store(max(seen.Load(), n))
 		running.Store(false)
-	})
+	}
+	r := NewRunner(run)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -182,7 +183,7 @@ func TestRunnerRunsOnce(t *testing.T) {
 				if i%2 == 0 {
 					r.Wake()
 				} else {
-					r.Run()
+					r.Run(run)
 				}
 			}
 		})
@@ -202,16 +203,17 @@ func TestRunnerLetsTheCallerGo(t *testing.T) {
 	var r *Runner
 	var over atomic.Bool
 	ended := make(chan struct{})
-	r = NewRunner(func() {
+	run := func() {
 		if over.Load() {
 			close(ended)
 			return
 		}
 		r.Wake()
-	})
+	}
+	r = NewRunner(run)
 	back := make(chan struct{})
 	go func() {
-		r.Run()
+		r.Run(run)
 		close(back)
 	}()
 	select {

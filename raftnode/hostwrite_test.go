@@ -20,7 +20,7 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 		t.Fatal(err)
 	}
 	var over atomic.Bool
-	h = &Host{log: log, tick: time.Hour, start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
+	h = &Host{cfg: HostConfig{Log: log, Transport: still{}, TickInterval: time.Hour}, start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
 	h.writer = NewRunner(func() {
 		if over.Load() {
 			h.write()
@@ -30,7 +30,7 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 		if err := log.Bootstrap(uint64(g), wal.Mark{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
 			t.Fatal(err)
 		}
-		n, err := h.Start(Config{ID: 1, Group: uint64(g), Transport: still{}, Machine: &machine{}, StallTimeout: time.Hour})
+		n, err := h.Start(Config{ID: 1, Group: uint64(g), Machine: &machine{}, StallTimeout: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,9 +62,9 @@ func TestOneNeedsTheSync(t *testing.T) {
 		}
 	}
 	syncs := func() uint64 {
-		before := h.log.Stats().Syncs
+		before := h.cfg.Log.Stats().Syncs
 		h.write()
-		return uint64(h.log.Stats().Syncs - before)
+		return uint64(h.cfg.Log.Stats().Syncs - before)
 	}
 	var told []error
 	mark(nodes[0])
@@ -89,7 +89,7 @@ func TestWriteHasABound(t *testing.T) {
 		big.Data = make([]byte, h.commit.maxBytes*2/3)
 		n.driver.pushWrite(writeItem{work: &AppendWork{Entries: []*raftpb.Entry{big}}})
 	}
-	must(t, h.log.Close()) // so that the writes fail at once: what counts is what they took
+	must(t, h.cfg.Log.Close()) // so that the writes fail at once: what counts is what they took
 	taken := func() (out int) {
 		for _, n := range nodes {
 			if n.Status().QueuedAppends == 0 {

@@ -22,12 +22,16 @@ type inbox struct {
 	mu   struct {
 		sync.Mutex
 		mail
+		ticked bool // at least one tick was due; they do not add up
+		round  bool // one of the ticks that were due was a round
+		// stopped: the driver has ended and nobody looks any more.
+		stopped bool
 	}
 }
 
 // mail is one filling of an inbox.
 type mail struct {
-	tick     bool // at least one tick was due; they do not add up
+	any      bool // there is something in it
 	messages []*raftpb.Message
 	// shares says how much of messages each sender has. Invariant: a share depends on its own
 	// sender alone, and no share exceeds maxShareMessages and maxShareBytes. A sender that sends
@@ -39,8 +43,6 @@ type mail struct {
 	peersDown   []uint64
 	unreachable []uint64
 	transfers   []transfer
-	// stopped: the driver has ended and nobody looks any more.
-	stopped bool
 }
 
 // share is what one sender has waiting.
@@ -51,63 +53,82 @@ type share struct {
 
 // put changes the mail under the lock and wakes a turn; false when the driver has ended.
 func (b *inbox) put(f func(m *mail)) bool {
-	ok := b.leave(f)
+	b.mu.Lock()
+	ok := !b.mu.stopped
+	if ok {
+		f(&b.mu.mail)
+		b.mu.any = true
+	}
+	b.mu.Unlock()
 	if ok {
 		b.wake()
 	}
 	return ok
 }
 
-// leave is put without a wake.
-func (b *inbox) leave(f func(m *mail)) bool {
+// tick notes that a tick is due, without a wake.
+func (b *inbox) tick(round bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.mu.stopped {
-		f(&b.mu.mail)
-	}
-	return !b.mu.stopped
+	b.mu.ticked, b.mu.round = true, b.mu.round || round
+	b.mu.Unlock()
 }
 
 // putMessage is put for the hot path. from is the authenticated sender.
 func (b *inbox) putMessage(from uint64, m *raftpb.Message) {
+	b.addMessage(from, m)
+	b.wake()
+}
+
+// addMessage is putMessage without a wake.
+func (b *inbox) addMessage(from uint64, m *raftpb.Message) {
 	size := 0
 	for _, e := range m.GetEntries() {
 		size += len(e.GetData())
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if s := b.mu.shares[from]; !b.mu.stopped && s.messages < maxShareMessages && s.bytes+size <= maxShareBytes {
 		if b.mu.shares == nil {
 			b.mu.shares = make(map[uint64]share)
 		}
 		b.mu.shares[from] = share{s.messages + 1, s.bytes + size}
 		b.mu.messages = append(b.mu.messages, m)
+		b.mu.any = true
 	}
-	b.mu.Unlock()
-	b.wake()
 }
 
-// take exchanges the mail for an empty one that reuses the slices of spare, whose
-// contents the caller has dealt with.
-func (b *inbox) take(spare mail) mail {
-	clear(spare.messages)
-	clear(spare.shares)
-	clear(spare.written)
-	clear(spare.applied)
-	clear(spare.transfers)
+// take says whether a tick is due, and a round, and exchanges the mail for m, whose contents the caller has dealt
+// with. A tick alone moves nothing.
+func (b *inbox) take(m *mail) (tick, round bool) {
+	if m.any {
+		m.empty()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := b.mu.mail
-	b.mu.mail = mail{
-		stopped:     out.stopped,
-		messages:    spare.messages[:0],
-		shares:      spare.shares,
-		written:     spare.written[:0],
-		applied:     spare.applied[:0],
-		peersDown:   spare.peersDown[:0],
-		unreachable: spare.unreachable[:0],
-		transfers:   spare.transfers[:0],
+	tick, round = b.mu.ticked, b.mu.round
+	b.mu.ticked, b.mu.round = false, false
+	if b.mu.any {
+		b.mu.mail, *m = *m, b.mu.mail
 	}
-	return out
+	return tick, round
+}
+
+// empty keeps nothing but the slices.
+func (m *mail) empty() {
+	clear(m.messages)
+	clear(m.shares)
+	clear(m.written)
+	clear(m.applied)
+	clear(m.transfers)
+	*m = mail{
+		messages:    m.messages[:0],
+		shares:      m.shares,
+		written:     m.written[:0],
+		applied:     m.applied[:0],
+		peersDown:   m.peersDown[:0],
+		unreachable: m.unreachable[:0],
+		transfers:   m.transfers[:0],
+	}
 }
 
 // stop ends the inbox and returns what was left.
@@ -115,6 +136,6 @@ func (b *inbox) stop() mail {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.mu.mail
-	b.mu.mail = mail{stopped: true}
+	b.mu.mail, b.mu.stopped = mail{}, true
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
@@ -31,7 +32,7 @@ func newNode(h *Host, cfg Config) *Node {
 	for i := range n.ended {
 		n.ended[i] = make(chan struct{})
 	}
-	n.turns, n.applies = NewRunner(n.turn), NewRunner(n.apply)
+	n.turns, n.applies = NewRunner(n.turnAlone), NewRunner(n.apply)
 	n.writer.Over = func() { n.over(TaskWrite) }
 	return n
 }
@@ -61,10 +62,31 @@ func (s shell) Failed(err error) {
 	}
 }
 
+// turn takes one turn. The caller lets the beats leave: after the turns of many members, for those
+// of all.
 func (n *Node) turn() {
 	if !n.driver.Turn() {
 		n.over(TaskTurn)
 	}
+}
+
+// turnAlone is a turn that belongs to no pass over the members.
+func (n *Node) turnAlone() {
+	n.turn()
+	n.cfg.Transport.Flush()
+}
+
+// handler is what the transport knows of a Node. A beat gets its turn at once, on the transport's
+// goroutine, so that the answers to a round of beats are a round, too.
+type handler struct {
+	*Driver
+	node *Node
+}
+
+// HandleBeat implements transport.Handler.
+func (h handler) HandleBeat(group, from uint64, m *raftpb.Message) {
+	h.Driver.HandleBeat(group, from, m)
+	h.node.turns.Run(h.node.turn)
 }
 
 func (n *Node) apply() {

@@ -19,7 +19,7 @@ func TestResolveTicks(t *testing.T) {
 			t.Fatalf("lost %+v after %d ticks, want it to be open for 5", l.lost, tick)
 		}
 		must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 2 + tick%2, term: term + 1 + tick}.proto()))
-		l.core.Tick()
+		l.core.Tick(true)
 		l.settle(t)
 	}
 	if len(l.lost) != 1 || l.lost[0] != (LostProposal{Tag: 7}) {

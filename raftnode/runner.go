@@ -33,14 +33,15 @@ func (r *Runner) Wake() {
 	}
 }
 
-// Run is Wake for a caller that has a moment: when nothing runs, one run is the caller's own. What
-// comes during that run is left to a goroutine, so that a busy function does not keep the caller.
-func (r *Runner) Run() {
+// Run is Wake for a caller that has a moment: when nothing runs, one run is the caller's own, with
+// own in place of the Runner's function. What comes during that run is left to a goroutine, so that
+// a busy function does not keep the caller.
+func (r *Runner) Run(own func()) {
 	if !r.state.CompareAndSwap(runnerIdle, runnerBusy) {
 		r.Wake()
 		return
 	}
-	r.run()
+	own()
 	if !r.state.CompareAndSwap(runnerBusy, runnerIdle) {
 		r.state.Store(runnerBusy)
 		go r.loop()

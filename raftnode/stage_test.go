@@ -20,7 +20,7 @@ import (
 type stage struct {
 	still
 	*Driver
-	t     *testing.T
+	t     testing.TB
 	now   time.Duration
 	woken [tasks]bool
 
@@ -71,7 +71,7 @@ func (s *stage) HandleApp(uint64, []byte)       {} // of the machine, not of the
 func (s *stage) SendApp(uint64, uint64, []byte) {} // of the transport, not of the driver
 
 // newStage makes member 1 of a group of so many voters.
-func newStage(t *testing.T, voters int, change func(*Config)) *stage {
+func newStage(t testing.TB, voters int, change func(*Config)) *stage {
 	t.Helper()
 	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1, SegmentSize: 1 << 20})
 	if err != nil {
@@ -165,7 +165,7 @@ func (s *stage) acknowledge() {
 func (s *stage) tick(n int) {
 	for range n {
 		s.now += s.cfg.TickInterval
-		s.Tick()
+		s.Tick(true)
 		s.run()
 	}
 }
@@ -320,7 +320,7 @@ func TestAgeOfAWrite(t *testing.T) {
 	if age := s.Status().AppendAge; age != 110*time.Millisecond {
 		t.Errorf("the write is %s old, want 110ms", age)
 	}
-	s.Tick()
+	s.Tick(true)
 	s.Turn()
 	if !s.Status().Stalled {
 		t.Error("the write is not called stalled")
@@ -354,7 +354,7 @@ func TestTicksDoNotAddUp(t *testing.T) {
 	s := newStage(t, 3, nil)
 	before := s.core.now
 	for range 100 {
-		s.Tick()
+		s.Tick(true)
 	}
 	s.run()
 	if got := s.core.now - before; got != 1 {
@@ -428,7 +428,7 @@ func TestLinesOfTheWatchdog(t *testing.T) {
 	s.NextWrite()
 	turn := func() {
 		s.now += s.cfg.StallTimeout
-		s.Tick()
+		s.Tick(true)
 		s.Turn()
 	}
 	for range 5 {

@@ -36,12 +36,12 @@ func TestEachStartHasAnIncarnation(t *testing.T) {
 	if err := log.Bootstrap(5, wal.Mark{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHost(log, 0)
-	defer h.Close()
 	tr := &registrar{groups: map[uint64]transport.Handler{}}
+	h := NewHost(HostConfig{Log: log, Transport: tr})
+	defer h.Close()
 	seen := map[uint64]bool{0: true}
 	for _, given := range []uint64{0, 0, 0, 99} {
-		n, err := h.Start(Config{ID: 1, Group: 5, Transport: tr, Machine: still{}, Incarnation: given})
+		n, err := h.Start(Config{ID: 1, Group: 5, Machine: still{}, Incarnation: given})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ type Status struct {
 	Stalled             bool
 	AppendAge, ApplyAge time.Duration
 
-	// Progress of all members, as of the last tick; nil when not leading.
+	// Progress of all members, at most a heartbeat interval old; nil when not leading.
 	Progress []Progress
 	// Err is why the node has stopped by itself; nil otherwise.
 	Err error
@@ -44,9 +44,9 @@ func (d *Driver) Status() Status {
 		s.LastIndex = last
 	}
 	s.QueuedRequests, s.QueuedBytes = d.queue.size()
-	if p := d.progress.Load(); p != nil {
-		s.Progress = *p
-	}
+	d.progress.Lock()
+	defer d.progress.Unlock()
+	s.Progress = append(s.Progress, d.progress.list...)
 	return s
 }
 

@@ -38,16 +38,15 @@ func (d *Driver) Turn() (going bool) {
 		d.end(ErrStopped)
 		return false
 	}
-	d.turn.mail = d.inbox.take(d.turn.mail)
-	d.react()
+	d.react(d.inbox.take(&d.turn.mail))
 	d.dispatch()
 	d.propose()
 	d.checkTransfers()
 	return true
 }
 
-// react steps the core with one filling of the inbox.
-func (d *Driver) react() {
+// react steps the core with one filling of the inbox, and a tick.
+func (d *Driver) react(tick, round bool) {
 	m := &d.turn.mail
 	for _, w := range m.written {
 		d.core.AppendDone(w)
@@ -73,11 +72,14 @@ func (d *Driver) react() {
 	for _, id := range m.unreachable {
 		d.core.Unreachable(id)
 	}
-	if m.tick {
-		d.core.Tick()
+	if tick {
+		d.core.Tick(round)
 		d.reportRefusals()
+		if round {
+			d.watchFitness()
+			d.publishProgress()
+		}
 		d.watch()
-		d.publishProgress()
 	}
 	for len(m.transfers) > 0 {
 		d.startTransfer(m.transfers[0])
@@ -128,7 +130,8 @@ func (d *Driver) dispatch() {
 			break
 		}
 		if d.cfg.Observe != nil {
-			d.cfg.Observe(&e)
+			seen := e // so that e stays on the stack
+			d.cfg.Observe(&seen)
 		}
 		for _, m := range e.Send {
 			if !d.turn.watchdog.mutes(m) {
@@ -186,19 +189,18 @@ func (d *Driver) stateChanged(st State) {
 	if waiting := d.queue.follow(st.Role == RoleLeader, st.Leader); len(waiting) > 0 {
 		d.cfg.Machine.Fail(waiting, &NotLeaderError{Leader: st.Leader})
 	}
-	if st.Role != RoleLeader {
-		d.progress.Store(nil)
-	}
+	d.publishProgress()
 	d.cfg.Machine.StateChanged(st)
 }
 
 func (d *Driver) publishProgress() {
-	if d.core.State().Role != RoleLeader {
-		return
+	p := &d.progress
+	p.Lock()
+	defer p.Unlock()
+	p.list = p.list[:0]
+	if d.core.State().Role == RoleLeader {
+		d.core.Progress(func(x Progress) { p.list = append(p.list, x) })
 	}
-	var list []Progress
-	d.core.Progress(func(p Progress) { list = append(list, p) })
-	d.progress.Store(&list)
 }
 
 // end answers everybody who still waits for a turn.
@@ -225,7 +227,9 @@ func (d *Driver) end(cause error) {
 	st := d.core.State()
 	st.Role, st.Leader, st.Serving = RoleFollower, 0, false
 	d.state.Store(&st)
-	d.progress.Store(nil)
+	d.progress.Lock()
+	d.progress.list = nil
+	d.progress.Unlock()
 	d.cfg.Machine.StateChanged(st)
 	d.endWrites()
 	d.endApplies()

@@ -26,7 +26,6 @@ func (d *Driver) watch() {
 	w := &d.turn.watchdog
 	age := max(d.writeAge(), d.applyAge())
 	d.watchDisk(w, age)
-	d.watchFitness(w)
 	w.muted = false
 	if !w.keepsOut() || d.core.State().Role != RoleLeader {
 		return
@@ -53,7 +52,8 @@ func (d *Driver) watchDisk(w *watchdog, age time.Duration) {
 	}
 }
 
-func (d *Driver) watchFitness(w *watchdog) {
+func (d *Driver) watchFitness() {
+	w := &d.turn.watchdog
 	err := d.cfg.Unfit()
 	switch {
 	case err != nil && w.unfit == nil:

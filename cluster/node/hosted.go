@@ -61,11 +61,11 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 	n := h.node
 	h.raft, err = host.Start(raftnode.Config{
 		ID: n.cfg.Self().ID, Group: group, Machine: h.Replica,
-		Transport:      &watchedTransport{n.transport, h.PeerUp},
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,
 		QueueBytes:     int(n.cfg.Storage.QueueBytes),
+		PeerUp:         h.PeerUp,
 		Unfit:          h.Unfit,
 		Vet:            h.Vet,
 		Refused: func(r *raftnode.RefusedError) {

@@ -233,6 +233,7 @@ func (l *liar) send(to uint64, m *raftpb.Message) {
 	from := uint64(liarID)
 	c.From, c.To = &from, &to
 	l.transport.SendRaft(node.Group, c)
+	l.transport.Flush()
 }
 
 // HandleRaft follows honestly, and remembers votes and acknowledgements.
@@ -277,6 +278,9 @@ func (l *liar) HandleRaft(_, from uint64, m *raftpb.Message) {
 		l.send(from, answer)
 	}
 }
+
+// HandleBeat follows like HandleRaft.
+func (l *liar) HandleBeat(group, from uint64, m *raftpb.Message) { l.HandleRaft(group, from, m) }
 
 // HandleApp, PeerUp, PeerDown and Unreachable complete transport.Handler.
 func (l *liar) HandleApp(uint64, uint64, []byte) {}

@@ -243,7 +243,7 @@ func (n *node) start() (err error) {
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.hosted.Time,
 	})
-	n.host = raftnode.NewHost(n.wal, n.cfg.Raft.Tick)
+	n.host = raftnode.NewHost(raftnode.HostConfig{Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick})
 	if err := n.hosted.start(n.host); err != nil {
 		return err
 	}

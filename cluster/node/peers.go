@@ -9,7 +9,6 @@ import (
 
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
-	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 func (c *Config) peerAddresses() map[uint64]string {
@@ -18,29 +17,6 @@ func (c *Config) peerAddresses() map[uint64]string {
 		peers[m.ID] = m.Peer
 	}
 	return peers
-}
-
-// watchedTransport also tells the sealer when a peer connects, perhaps after a restart. The sealer
-// then offers the newest sealed checkpoint to that peer again.
-type watchedTransport struct {
-	*transport.Transport
-	up func(id uint64)
-}
-
-type watchedHandler struct {
-	transport.Handler
-	up func(id uint64)
-}
-
-// Register implements raftnode.Transport.
-func (t *watchedTransport) Register(group uint64, h transport.Handler) {
-	t.Transport.Register(group, watchedHandler{h, t.up})
-}
-
-// PeerUp implements transport.Handler.
-func (h watchedHandler) PeerUp(id uint64) {
-	h.Handler.PeerUp(id)
-	h.up(id)
 }
 
 // peerChannel makes authenticated connections to the other members of this cluster, and accepts

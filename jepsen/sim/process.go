@@ -156,7 +156,7 @@ func (p *process) ticker() {
 			return
 		}
 		if p.n.paused == 0 { // ticks that nobody could take are lost
-			p.driver.Tick()
+			p.driver.Tick(true)
 			p.Wake(raftnode.TaskTurn)
 		}
 		p.ticker()

@@ -145,6 +145,9 @@ func (wire) Register(uint64, transport.Handler) {}
 // Unregister implements raftnode.Transport.
 func (wire) Unregister(uint64) {}
 
+// Flush implements raftnode.Transport: every message is on its way as soon as it is sent.
+func (wire) Flush() {}
+
 // SendApp implements raftnode.Transport.
 func (w wire) SendApp(_, to uint64, payload []byte) { w.p.w.net.app(w.p.n.id, to, payload) }
 

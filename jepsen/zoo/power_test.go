@@ -82,6 +82,7 @@ func (w *wire) Register(_ uint64, h transport.Handler) {
 }
 
 func (w *wire) Unregister(uint64) {}
+func (w *wire) Flush()            {}
 
 func (w *wire) SendRaft(_ uint64, m *raftpb.Message) {
 	select {
@@ -132,8 +133,8 @@ func TestPowerFailsInGroupCommits(t *testing.T) {
 		if err := logs[i].Bootstrap(1, wal.Mark{ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}}); err != nil {
 			t.Fatal(err)
 		}
-		hosts[i] = raftnode.NewHost(logs[i], 0)
-		if raft[i], err = hosts[i].Start(raftnode.Config{ID: id, Group: 1, Transport: wires[id], Machine: m, MaxBlockBytes: 16}); err != nil {
+		hosts[i] = raftnode.NewHost(raftnode.HostConfig{Log: logs[i], Transport: wires[id]})
+		if raft[i], err = hosts[i].Start(raftnode.Config{ID: id, Group: 1, Machine: m, MaxBlockBytes: 16}); err != nil {
 			t.Fatal(err)
 		}
 	}

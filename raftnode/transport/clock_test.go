@@ -120,12 +120,12 @@ func TestNoQuestionWaits(t *testing.T) {
 	p := tr.peers[2]
 	o := p.out[classControl.index()]
 	tr.askClock(p)
-	if items := o.take(); len(items) != 0 || p.clock.open {
+	if items := o.take().items; len(items) != 0 || p.clock.open {
 		t.Errorf("%d frames wait and a question is open: %t; want neither without a connection", len(items), p.clock.open)
 	}
 	o.setConnected(true)
 	tr.askClock(p)
-	if items := o.take(); len(items) != 1 || !p.clock.open {
+	if items := o.take().items; len(items) != 1 || !p.clock.open {
 		t.Errorf("%d frames wait and a question is open: %t; want a question", len(items), p.clock.open)
 	}
 }

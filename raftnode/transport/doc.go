@@ -11,6 +11,9 @@
 //   - SendRaft and SendApp never block. Queues are bounded in bytes and frames;
 //     what does not fit is dropped, and the handler hears Unreachable when it was
 //     an append, since Raft then has to probe.
+//   - Heartbeats do not grow with the groups: those of all groups leave in one frame
+//     a round and peer, and their answers in one. A heartbeat that confirms reads does
+//     not wait for a round.
 //   - A frame is delivered whole and as it was sent (CRC-32C), from the peer that
 //     the connection was authenticated for, to the group that it names, or not at
 //     all. The first malformed frame closes its connection with a logged reason.
@@ -35,9 +38,9 @@
 //	offset size
 //	     0    4  magic "crnF"
 //	     4    1  version, 1
-//	     5    1  kind: 1 hello, 2 raft, 3 app, 4 clock
+//	     5    1  kind: 1 hello, 2 raft, 3 app, 4 clock, 5 beats, 6 answers to beats
 //	     6    2  zero
-//	     8    8  group (0 in a hello and in a clock frame)
+//	     8    8  group (0 in frames of other kinds than raft and app)
 //	    16    4  payload length
 //	    20    4  CRC-32C of bytes 0..19 and the payload
 //	    24       payload
@@ -87,4 +90,19 @@
 //	 8    8  index
 //	16    4  data length
 //	20       data
+//
+// The payload of a beats frame is a heartbeat without a context (MsgHeartbeat) of each
+// of many groups, that of the answers to them a MsgHeartbeatResp of each. They are from
+// the node at one end of the connection to the node at the other. Both are sent on
+// control connections only.
+//
+//	0    4  number of beats, 1 to 16384
+//	4       beats by ascending group, each group once
+//
+// Each beat is two or three numbers as unsigned varints (LEB128, at most 10 bytes) in
+// their shortest form:
+//
+//	group   less the group of the beat before; the first one as it is
+//	term    not 0
+//	commit  in a beats frame only
 package transport

@@ -28,6 +28,9 @@ const (
 	kindRaft  frameKind = 2
 	kindApp   frameKind = 3
 	kindClock frameKind = 4
+	// Heartbeats without a context of all groups, and the answers to such: beats.go.
+	kindBeats       frameKind = 5
+	kindBeatAnswers frameKind = 6
 )
 
 // class is what a connection is for. Between a pair of nodes there are, in each direction, a
@@ -101,7 +104,7 @@ func parseHeader(b *[headerSize]byte, maxPayload int) (header, error) {
 		return h, malformed("reserved header bytes are not zero")
 	}
 	h.kind = frameKind(b[5])
-	if h.kind < kindHello || h.kind > kindClock {
+	if h.kind < kindHello || h.kind > kindBeatAnswers {
 		return h, malformed("unknown frame kind %d", b[5])
 	}
 	h.group = binary.LittleEndian.Uint64(b[8:])

@@ -124,10 +124,12 @@ func TestNotFormed(t *testing.T) {
 		return n
 	}
 	p.nodes[1].SendRaft(1, vote)
+	p.nodes[1].SendRaft(1, heartbeat(7, 1))
+	p.nodes[1].Flush()
 	p.nodes[1].SendApp(1, 2, []byte("too early"))
 	p.nodes[2].SendRaft(1, back)
 	p.nodes[2].SendApp(1, 1, []byte("too early"))
-	eventually(t, "four messages are dropped", func() bool { return dropped(2) == 4 })
+	eventually(t, "five messages are dropped", func() bool { return dropped(2) == 5 })
 	members[2].set(func(a *acquainted) { a.unmet = false })
 	p.nodes[1].SendApp(1, 2, []byte("formed"))
 	p.nodes[2].SendApp(1, 1, []byte("formed"))

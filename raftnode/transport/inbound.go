@@ -221,6 +221,11 @@ func (t *Transport) deliver(h header, payload []byte, p *peer, c class) error {
 			return malformed("clock frame of group %d on a %s connection", h.group, c)
 		}
 		return t.handleClock(p, payload)
+	case kindBeats, kindBeatAnswers:
+		if c != classControl || h.group != 0 {
+			return malformed("beats frame of group %d on a %s connection", h.group, c)
+		}
+		return t.handleBeats(h.kind, payload, p)
 	case kindRaft:
 		m, err := parseMessage(payload)
 		if err != nil {

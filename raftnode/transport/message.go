@@ -94,6 +94,13 @@ type message struct {
 	reject                                             bool
 }
 
+// proto lets the Message point at its scalars.
+func (m *message) proto() *raftpb.Message {
+	m.Type, m.From, m.To, m.Term, m.LogTerm = &m.typ, &m.from, &m.to, &m.term, &m.logTerm
+	m.Index, m.Commit, m.RejectHint, m.Reject = &m.index, &m.commit, &m.rejectHint, &m.reject
+	return &m.Message
+}
+
 // entry is likewise a raftpb.Entry with its scalars. The type stays nil: normal.
 type entry struct {
 	raftpb.Entry
@@ -133,8 +140,6 @@ func parseMessage(b []byte) (*raftpb.Message, error) {
 	if entries*entrySize > int64(len(b)) {
 		return nil, malformed("%d entries cannot fit into %d bytes", entries, len(b))
 	}
-	m.Type, m.From, m.To, m.Term, m.LogTerm = &m.typ, &m.from, &m.to, &m.term, &m.logTerm
-	m.Index, m.Commit, m.RejectHint, m.Reject = &m.index, &m.commit, &m.rejectHint, &m.reject
 	if entries > 0 {
 		slab := make([]entry, entries)
 		m.Entries = make([]*raftpb.Entry, entries)
@@ -161,8 +166,9 @@ func parseMessage(b []byte) (*raftpb.Message, error) {
 	if len(b) != 0 {
 		return nil, malformed("%d bytes behind the last entry", len(b))
 	}
-	if err := Validate(&m.Message); err != nil {
+	out := m.proto()
+	if err := Validate(out); err != nil {
 		return nil, err
 	}
-	return &m.Message, nil
+	return out, nil
 }

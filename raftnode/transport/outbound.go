@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -54,11 +56,18 @@ type outbound struct {
 		connected bool
 		queue     []item
 		bytes     int // sum of queue[i].size
+		// beats and answers are the rounds of a control connection. They are no part of the
+		// queue, and are kept only while the connection stands: they come again.
+		beats, answers round
+		// due: release was called since the rounds left last.
+		due bool
 	}
+	// gathered: a beat was put since the last release.
+	gathered atomic.Bool
 
 	// Owned by run.
 	told  uint64 // Transport.news when the peer was last told what this node knows
-	spare []item // the slice that take gave out last, for reuse
+	taken taken  // what take gave out last, for reuse
 	buf   []byte
 	heads []byte
 }
@@ -103,6 +112,37 @@ func (o *outbound) push(it item) bool {
 	return ok
 }
 
+// putBeat gathers a beat for the next round; false when it was dropped.
+func (o *outbound) putBeat(kind frameKind, b beat) bool {
+	o.mu.Lock()
+	ok := o.mu.connected
+	switch {
+	case !ok:
+	case kind == kindBeats:
+		o.mu.beats = o.mu.beats.put(b)
+	default:
+		o.mu.answers = o.mu.answers.put(b)
+	}
+	o.mu.Unlock()
+	if ok {
+		o.gathered.Store(true)
+	} else {
+		o.stats.dropped.Add(1)
+	}
+	return ok
+}
+
+// release lets the beats leave that have been put before.
+func (o *outbound) release() {
+	if !o.gathered.Load() || !o.gathered.Swap(false) {
+		return
+	}
+	o.mu.Lock()
+	o.mu.due = true
+	o.mu.Unlock()
+	o.signal()
+}
+
 func (o *outbound) signal() {
 	select {
 	case o.wake <- struct{}{}:
@@ -110,14 +150,27 @@ func (o *outbound) signal() {
 	}
 }
 
-// take empties the queue. The result is valid until the next take.
-func (o *outbound) take() []item {
+// taken is what is to be sent next.
+type taken struct {
+	beats, answers round
+	items          []item
+}
+
+func (n *taken) empty() bool { return len(n.items)+len(n.beats)+len(n.answers) == 0 }
+
+// take empties the queue, and the rounds when they are due. The result is valid until the next take.
+func (o *outbound) take() *taken {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out := o.mu.queue
-	o.mu.queue, o.mu.bytes = o.spare[:0], 0
-	o.spare = out
-	return out
+	n := &o.taken
+	n.items, o.mu.queue, o.mu.bytes = o.mu.queue, n.items[:0], 0
+	n.beats, n.answers = n.beats[:0], n.answers[:0]
+	if o.mu.due {
+		n.beats, o.mu.beats = o.mu.beats, n.beats
+		n.answers, o.mu.answers = o.mu.answers, n.answers
+		o.mu.due = false
+	}
+	return n
 }
 
 func (o *outbound) setConnected(on bool) {
@@ -128,6 +181,7 @@ func (o *outbound) setConnected(on bool) {
 		o.stats.dropped.Add(uint64(len(o.mu.queue)))
 		clear(o.mu.queue)
 		o.mu.queue, o.mu.bytes = o.mu.queue[:0], 0
+		o.mu.beats, o.mu.answers, o.mu.due = o.mu.beats[:0], o.mu.answers[:0], false
 	}
 }
 
@@ -287,8 +341,8 @@ func (o *outbound) send(conn net.Conn) error {
 		if err := o.tellNews(conn); err != nil {
 			return err
 		}
-		items := o.take()
-		if len(items) == 0 {
+		next := o.take()
+		if next.empty() {
 			select {
 			case <-o.wake:
 				continue
@@ -298,19 +352,21 @@ func (o *outbound) send(conn net.Conn) error {
 				return o.t.ctx.Err()
 			}
 		}
-		err := o.writeItems(conn, items)
-		clear(items) // let go of what has been sent
+		err := o.writeTaken(conn, next)
+		clear(next.items) // let go of what has been sent
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// writeItems encodes items into as few writes as is sensible.
-func (o *outbound) writeItems(conn net.Conn, items []item) error {
+// writeTaken encodes rounds and items into as few writes as is sensible.
+func (o *outbound) writeTaken(conn net.Conn, n *taken) error {
 	o.buf = o.buf[:0]
-	for i := range items {
-		it := &items[i]
+	o.addBeats(kindBeats, n.beats)
+	o.addBeats(kindBeatAnswers, n.answers)
+	for i := range n.items {
+		it := &n.items[i]
 		switch {
 		case it.clock != nil:
 			o.buf = appendPayloadFrame(o.buf, kindClock, 0, it.clock)
@@ -332,6 +388,16 @@ func (o *outbound) writeItems(conn net.Conn, items []item) error {
 		o.stats.bytes.Add(uint64(headerSize + it.size))
 	}
 	return o.flush(conn)
+}
+
+// addBeats encodes a round into a frame, or several when it has more than maxBeats.
+func (o *outbound) addBeats(kind frameKind, r round) {
+	for part := range slices.Chunk(r, maxBeats) {
+		start := len(o.buf)
+		o.buf = appendBeatsFrame(o.buf, kind, part)
+		o.stats.frames.Add(1)
+		o.stats.bytes.Add(uint64(len(o.buf) - start))
+	}
 }
 
 // writeLarge writes a frame whose data is large without copying the data.

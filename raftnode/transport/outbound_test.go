@@ -152,7 +152,7 @@ func TestSlowPeerHasTime(t *testing.T) {
 		size += headerSize + messageLength(m)
 	}
 	o := tr.peers[2].out[classBulk.index()]
-	if err := o.writeItems(conn, items); err != nil {
+	if err := o.writeTaken(conn, &taken{items: items}); err != nil {
 		t.Fatal(err)
 	}
 	if s := o.stats.read(2, classBulk, false); s.Bytes != uint64(size) {

@@ -20,6 +20,10 @@ type NodeID = uint64
 type Handler interface {
 	// HandleRaft gets a validated message; m.From is the authenticated sender.
 	HandleRaft(group uint64, from NodeID, m *raftpb.Message)
+	// HandleBeat is HandleRaft for a heartbeat, or the answer to one, of a round that has one for
+	// many groups. What the handler sends to from before it returns leaves with what the other
+	// groups of the round send.
+	HandleBeat(group uint64, from NodeID, m *raftpb.Message)
 	// HandleApp gets an application's payload, which it owns.
 	HandleApp(group uint64, from NodeID, payload []byte)
 	// PeerUp: the control connection to a peer stands.
@@ -251,7 +255,8 @@ func (t *Transport) Close() {
 }
 
 // SendRaft sends a message to m.To, which with its entries must not be changed
-// any more. It never blocks; what cannot be queued is dropped.
+// any more. It never blocks; what cannot be queued is dropped. Heartbeats without a context, and
+// answers to such, wait for the next Flush; of a group only the newest of each leaves.
 func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 	p := t.peers[m.GetTo()]
 	if p == nil {
@@ -266,8 +271,20 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 		p.local.dropped.Add(1)
 		return
 	}
+	if b, kind, ok := beatOf(group, m); ok {
+		p.out[c.index()].putBeat(kind, b)
+		return
+	}
 	if !p.out[c.index()].push(item{group: group, message: m, size: size}) && c == classBulk {
 		t.unreachable(group, p.id)
+	}
+}
+
+// Flush lets the heartbeats and answers leave that SendRaft has gathered, in one frame of each for
+// each peer.
+func (t *Transport) Flush() {
+	for _, p := range t.peers {
+		p.out[classControl.index()].release()
 	}
 }
 

@@ -71,6 +71,9 @@ func (r *recorder) HandleRaft(_ uint64, _ NodeID, m *raftpb.Message) {
 	defer r.mu.Unlock()
 	r.raft = append(r.raft, m)
 }
+func (r *recorder) HandleBeat(group uint64, from NodeID, m *raftpb.Message) {
+	r.HandleRaft(group, from, m)
+}
 func (r *recorder) HandleApp(_ uint64, from NodeID, b []byte) { r.note("app %d %s", from, b) }
 func (r *recorder) PeerUp(id NodeID)                          { r.note("up %d", id) }
 func (r *recorder) PeerDown(id NodeID, refused bool)          { r.note("down %d refused=%t", id, refused) }
@@ -197,13 +200,20 @@ func TestDelivery(t *testing.T) {
 		p.nodes[1].SendRaft(1, m)
 	}
 	p.nodes[1].SendApp(1, 2, []byte("hello"))
+	p.nodes[1].Flush()
 	eventually(t, "all messages arrive", func() bool {
 		return len(p.recorders[2].messages()) == len(want) && p.recorders[2].has("app 1 hello")
 	})
 	got := p.recorders[2].messages()
-	for _, c := range []class{classControl, classBulk} {
+	way := func(m *raftpb.Message) string { // beats leave before the queue
+		if _, _, ok := beatOf(1, m); ok {
+			return "beats"
+		}
+		return classOf(m).String()
+	}
+	for _, c := range []string{"control", "bulk", "beats"} {
 		of := func(ms []*raftpb.Message) []*raftpb.Message {
-			return slices.DeleteFunc(slices.Clone(ms), func(m *raftpb.Message) bool { return classOf(m) != c })
+			return slices.DeleteFunc(slices.Clone(ms), func(m *raftpb.Message) bool { return way(m) != c })
 		}
 		g, w := of(got), of(want)
 		if len(g) != len(w) {
@@ -298,7 +308,7 @@ func TestQueueOfFrames(t *testing.T) {
 			t.Errorf("frame %d accepted: %t", i, ok)
 		}
 	}
-	if got := len(o.take()); got != 10 {
+	if got := len(o.take().items); got != 10 {
 		t.Errorf("queue has %d frames, want 10", got)
 	}
 	// Without a connection only the newest few wait, and no append does.
@@ -307,7 +317,7 @@ func TestQueueOfFrames(t *testing.T) {
 	for i := range 3 * waitingFrames {
 		o.push(item{size: 1, app: []byte{byte(i)}})
 	}
-	if got := o.take(); len(got) != waitingFrames || got[0].app[0] != 2*waitingFrames || got[waitingFrames-1].app[0] != 3*waitingFrames-1 {
+	if got := o.take().items; len(got) != waitingFrames || got[0].app[0] != 2*waitingFrames || got[waitingFrames-1].app[0] != 3*waitingFrames-1 {
 		t.Errorf("%d frames wait for a connection, the first is %d", len(got), got[0].app[0])
 	}
 	if tr.peers[2].out[classBulk.index()].push(item{size: 1}) {
