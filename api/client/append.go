@@ -130,10 +130,13 @@ func (c *Client) sizingPrincipal() string {
 	return c.principal
 }
 
-// exchange sends one append request to the leader, wherever it is, and again where that is safe.
-// repeatable says that all entries have keys, so that a repetition cannot append them twice; maybe,
-// that an earlier attempt may have had its effect.
-func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repeatable, maybe bool) (*cairnv1.AppendResponse, *node, error) {
+// exchange sends one request that only the leader takes to the leader, wherever it is, and again
+// where that is safe. repeatable says that a repetition cannot have its effect twice; maybe, that
+// an earlier attempt may have had its effect.
+func exchange[T any](
+	ctx context.Context, c *Client, what string, repeatable, maybe bool, call func(ctx context.Context, n *node) (T, error),
+) (T, *node, error) {
+	var zero T
 	hops := 0
 	for attempt := 1; ; attempt++ {
 		n := c.nodes.forLeader()
@@ -143,27 +146,27 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 		}
 		attemptCtx, sent := withSent(ctx)
 		attemptCtx, cancel := context.WithTimeout(attemptCtx, limit)
-		resp, err := n.ledger.Append(attemptCtx, req)
+		resp, err := call(attemptCtx, n)
 		cancel()
 		if err == nil {
 			c.nodes.leads(n)
 			return resp, n, nil
 		}
-		e := errorFrom(err, n.Endpoint, sent.Load())
+		e := n.errorFrom(err, sent.Load())
 		if ctx.Err() != nil {
-			return nil, n, c.ended(ctx, e.Definite && !maybe).because(e)
+			return zero, n, c.ended(ctx, e.Definite && !maybe).because(e)
 		}
 		again := e.passing() && (e.Definite || repeatable)
 		maybe = maybe || !e.Definite
 		if !again {
 			e.Definite = e.Definite && (!maybe || e.excludesEarlier())
-			return nil, n, e
+			return zero, n, e
 		}
 		if no := c.nodes.hopeless(attempt); no != nil {
 			no.Definite = !maybe
-			return nil, n, no
+			return zero, n, no
 		}
-		c.opts.logf("append: attempt %d: %v", attempt, e)
+		c.opts.logf(what+": attempt %d: %v", attempt, e)
 		if c.nodes.failedAppend(n, e) && hops < 2 {
 			hops++ // the leader is known: no need to wait
 			continue
@@ -171,7 +174,7 @@ func (c *Client) exchange(ctx context.Context, req *cairnv1.AppendRequest, repea
 		hops = 0
 		sleep(ctx, pause(attempt, e.RetryAfter))
 		if ctx.Err() != nil {
-			return nil, n, c.ended(ctx, !maybe).because(e)
+			return zero, n, c.ended(ctx, !maybe).because(e)
 		}
 	}
 }
@@ -187,9 +190,10 @@ func (ns *nodes) failedAppend(n *node, e *Error) bool {
 // excludesEarlier says whether this refusal proves that no earlier attempt of the same request had,
 // or will have, an effect. A conflict does: what holds the key held it before any later decision
 // about the same batch. So does a ledger that has outgrown the expected size, for an earlier
-// success would have been recognised as a duplicate.
+// success would have been recognised as a duplicate. So does another ledger of the same name, which
+// is there for ever.
 func (e *Error) excludesEarlier() bool {
-	return e.Conflict != nil || e.SizeMismatch != nil && e.SizeMismatch.Actual > e.SizeMismatch.Expected
+	return e.Conflict != nil || e.Reason == ReasonLedgerExists || e.SizeMismatch != nil && e.SizeMismatch.Actual > e.SizeMismatch.Expected
 }
 
 // check turns a response into results for the entries of the request, having verified everything

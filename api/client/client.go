@@ -37,6 +37,9 @@ type Client struct {
 
 // Dial prepares a Client. It reads the profile's files and fails if one is missing or malformed; it
 // connects in the background and does not fail if no node answers. Close the Client when done.
+//
+// Where the policy lists no log of the profile's origin, the ledger is judged by the policy that
+// [Policy.For] derives, once the ledger's genesis has confirmed it.
 func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	o := defaultOptions()
 	for _, opt := range opts {
@@ -48,16 +51,18 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	if err := validateEndpoints(p.Endpoints); err != nil {
 		return nil, errors.Wrap(err, "profile")
 	}
-	policy, err := LoadPolicy(p.Policy)
-	if err != nil {
-		return nil, err
-	}
 	if p.Origin == "" {
 		return nil, errors.New("profile: origin is missing: every call names the ledger that it means")
 	}
-	if !slices.ContainsFunc(policy.Logs(), func(k *tlog.VerifierKey) bool { return k.Name() == p.Origin }) {
-		return nil, errors.Newf("policy %s has no log named %q, which the profile names as its origin", p.Policy, p.Origin)
+	cluster, err := LoadPolicy(p.Policy)
+	if err != nil {
+		return nil, err
 	}
+	policy, err := cluster.For(p.Origin)
+	if err != nil {
+		return nil, errors.Wrapf(err, "policy %s", p.Policy)
+	}
+	listed := slices.ContainsFunc(cluster.Logs(), func(k *tlog.VerifierKey) bool { return k.Name() == p.Origin })
 	if o.credentials == nil {
 		if err := o.authenticate(p); err != nil {
 			return nil, err
@@ -69,7 +74,7 @@ func Dial(ctx context.Context, p Profile, opts ...Option) (*Client, error) {
 	}
 	o.origin = p.Origin
 	c := &Client{principal: o.principal, opts: o}
-	c.tracker, err = newTracker(c, policy, p.State)
+	c.tracker, err = newTracker(c, policy, !listed, p.State)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,5 @@
-// Package client is the Go client of a Cairn ledger, for programs that append, read and audit.
+// Package client is the Go client of a Cairn ledger, for programs that append, read and audit. A
+// Client is for one ledger; Profile.ForLedger gives the profile for another ledger of the cluster.
 //
 // # Use
 //
@@ -16,8 +17,8 @@
 //
 // # What it guarantees
 //
-// Ledger. Every call names the ledger of the profile. A node that serves another ledger refuses the
-// call, definitely.
+// Ledger. Every call names the ledger of the profile. A node that does not host it refuses the
+// call, definitely; the call fails once every node has said so.
 //
 // Appends. An entry with a key is appended exactly once, however often the call is repeated, by
 // this program or another one of the same principal. The client itself retries what is safe: an
@@ -34,6 +35,13 @@
 // and every other checkpoint must be proved consistent with it. Two checkpoints that contradict
 // each other are a *ForkError: proof that the ledger's keys signed two histories. Both checkpoints
 // are saved next to the state file. An answer that does not verify is a *VerificationError.
+//
+// Other ledgers of a cluster. A policy lists the logs of one ledger. For another one the client
+// derives the policy: the log key under the other name, the same cosigners, the same quorum. It
+// believes no checkpoint under a derived policy before it has compared it with the ledger's
+// genesis, entry 0, proved under that checkpoint: origin, cosigner keys and quorum must be the
+// same. A difference is a *VerificationError that names it. The client compares once; a state file
+// says that it was done.
 //
 // Reads. By default reads are linearizable; with Local they come from any node, and never go back
 // in time within one Client. Watch survives the loss of nodes without gap or duplicate.

@@ -26,8 +26,12 @@ const (
 	// ReasonNotSealed says, of an append, that it is committed and has no receipt yet.
 	ReasonNotSealed = "NOT_SEALED"
 
-	// ReasonOtherLedger is given by a node of another ledger than the profile's.
+	// ReasonOtherLedger is given by a node that does not host the profile's ledger. A call fails
+	// with it once every node has said so: a node may learn of a new ledger a moment after another
+	// one.
 	ReasonOtherLedger = "OTHER_LEDGER"
+	// ReasonLedgerExists says that a ledger with this origin exists and is another one.
+	ReasonLedgerExists = "LEDGER_EXISTS"
 )
 
 // Error is a refused or failed call.

@@ -41,19 +41,35 @@ func (n noting) Clone() credentials.TransportCredentials {
 
 // hopeless returns an error if trying on makes no sense: every node was reached and the handshake
 // failed for good, or that is so for some and the others could not be reached in several rounds.
+// The same goes for nodes that do not host the ledger, unless one is known to host it.
 func (ns *nodes) hopeless(attempt int) *Error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	refused := 0
+	refused, without, with := 0, 0, 0
 	var why error
 	var who Endpoint
+	var other *Error
 	for _, n := range ns.mu.list {
 		if err := n.refusal.why.Load(); err != nil {
 			refused++
 			why, who = *err, n.Endpoint
 		}
+		switch said := n.said.Load(); {
+		case said == nil:
+		case said.Reason == ReasonOtherLedger:
+			without++
+			other = said
+		default:
+			with++
+		}
 	}
-	if refused == 0 || refused < len(ns.mu.list) && attempt < 3*len(ns.mu.list) {
+	enough := func(n int) bool { return n == len(ns.mu.list) || n > 0 && attempt >= 3*len(ns.mu.list) }
+	if enough(without) && with == 0 {
+		no := *other
+		no.Definite = true
+		return &no
+	}
+	if !enough(refused) {
 		return nil
 	}
 	return &Error{

@@ -127,7 +127,9 @@ func (c *Client) deliver(calls []*pendingCall, wait, maybe bool) {
 		req.Wait, req.KnownSize = cairnv1.Wait_WAIT_SEALED, c.tracker.knownSize()
 	}
 	floor := c.tracker.knownSize()
-	resp, n, err := c.exchange(ctx, req, keyed, maybe)
+	resp, n, err := exchange(ctx, c, "append", keyed, maybe, func(ctx context.Context, n *node) (*cairnv1.AppendResponse, error) {
+		return n.ledger.Append(ctx, req)
+	})
 	if err != nil {
 		c.failed(calls, wait, maybe, err)
 		return

@@ -30,8 +30,11 @@ type node struct {
 	conn   *grpc.ClientConn
 	ledger cairnv1.LedgerClient
 	admin  cairnv1.AdminClient
+	dir    cairnv1.DirectoryClient
 
 	refusal *refusal
+	// said is the last error that the node itself answered with; nil if there is none.
+	said atomic.Pointer[Error]
 }
 
 // nodes are the known nodes: those of the profile, and leaders that were named by others.
@@ -88,8 +91,18 @@ func (ns *nodes) open(e Endpoint) (*node, error) {
 	}
 	return &node{
 		Endpoint: e, conn: conn, refusal: why,
-		ledger: cairnv1.NewLedgerClient(conn), admin: cairnv1.NewAdminClient(conn),
+		ledger: cairnv1.NewLedgerClient(conn), admin: cairnv1.NewAdminClient(conn), dir: cairnv1.NewDirectoryClient(conn),
 	}, nil
+}
+
+// errorFrom turns the error of a call to n into *Error, as errorFrom does, and remembers what n
+// said.
+func (n *node) errorFrom(err error, sent bool) *Error {
+	e := errorFrom(err, n.Endpoint, sent)
+	if e.Node != "" && e.Reason != ReasonUnreachable && e.Reason != ReasonDeadline {
+		n.said.Store(e)
+	}
+	return e
 }
 
 func (ns *nodes) close() error {
@@ -233,7 +246,7 @@ func pause(n int, hint time.Duration) time.Duration {
 // repeated is another question.
 func (e *Error) passing() bool {
 	switch e.Reason {
-	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline:
+	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline, ReasonOtherLedger:
 		return true
 	}
 	// A proxy or an old node may give bare codes, or only say when to try again.

@@ -2,8 +2,11 @@ package client
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,7 +18,8 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// Profile says how to reach a ledger and what to believe about it. A profile is a YAML file.
+// Profile says how to reach a ledger and what to believe about it. A profile is a YAML file. See
+// ForLedger for the other ledgers of the cluster.
 // Relative paths in it are relative to the file's folder.
 type Profile struct {
 	Origin      string     `yaml:"origin"`          // name of the ledger, as in its checkpoints
@@ -29,6 +33,28 @@ type Profile struct {
 	State       string     `yaml:"state,omitempty"` // file: newest verified checkpoint, written by the client; "" = keep it in memory only
 	Endpoints   []Endpoint `yaml:"endpoints"`       // the nodes
 }
+
+// ForLedger returns the profile for another ledger of the same cluster. Origin is replaced, and so
+// is State, since a state file is of one ledger: it becomes STATE.ORIGIN, with the origin escaped
+// as in a URL's path, "/" as "%2F", or replaced by its SHA-256 in hexadecimal if it would be longer
+// than 120 bytes. The policy stays: Dial derives that of the other ledger from it.
+func (p Profile) ForLedger(origin string) Profile {
+	if origin == p.Origin {
+		return p
+	}
+	p.Origin = origin
+	if p.State != "" {
+		escaped := url.PathEscape(origin)
+		if len(escaped) > maxEscaped {
+			escaped = fmt.Sprintf("%x", sha256.Sum256([]byte(origin)))
+		}
+		p.State += "." + escaped
+	}
+	return p
+}
+
+// maxEscaped leaves room for the rest of a file's name: most file systems allow 255 bytes.
+const maxEscaped = 120
 
 // Endpoint is one node.
 type Endpoint struct {

@@ -36,7 +36,7 @@ func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, 
 		if err == nil {
 			return resp, n, nil
 		}
-		e := errorFrom(err, n.Endpoint, true)
+		e := n.errorFrom(err, true)
 		e.Definite = true
 		if ctx.Err() != nil {
 			return zero, n, c.ended(ctx, true).because(e)

@@ -28,7 +28,7 @@ func (c *Client) status(ctx context.Context, name string, rootSize uint64) (*cai
 	defer cancel()
 	resp, err := call(ctx, n)
 	if err != nil {
-		e := errorFrom(err, n.Endpoint, true)
+		e := n.errorFrom(err, true)
 		e.Definite = true
 		return nil, e
 	}
@@ -51,9 +51,12 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (string, err
 			}
 			return resp.Leader, nil
 		}
-		e := errorFrom(err, n.Endpoint, sent.Load())
+		e := n.errorFrom(err, sent.Load())
 		if !e.passing() || !e.Definite || ctx.Err() != nil {
 			return "", e
+		}
+		if no := c.nodes.hopeless(attempt); no != nil {
+			return "", no
 		}
 		if !c.nodes.failed(n, e.Leader) {
 			sleep(ctx, pause(attempt, e.RetryAfter))

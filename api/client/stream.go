@@ -398,7 +398,7 @@ func (s *Stream) take(n *node, resp *cairnv1.AppendStreamResponse) (answered boo
 // broken settles what was on a connection that is lost: what can be repeated stays in the queue. It
 // reports whether anything was answered.
 func (s *Stream) broken(n *node, cause error, left bool) (answered bool) {
-	e := errorFrom(cause, n.Endpoint, left)
+	e := n.errorFrom(cause, left)
 	s.c.opts.logf("append stream to %s broke: %v", n.Name, e)
 	s.c.nodes.failed(n, e.Leader)
 	queue, _ := s.snapshot()

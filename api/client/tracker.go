@@ -25,6 +25,9 @@ type tracker struct {
 	// turn is held while one checkpoint is judged, network included: the next is judged against its
 	// outcome.
 	turn chan struct{}
+	// unconfirmed says that the policy was derived from that of another ledger, and that the
+	// genesis of this one has not been compared with it yet. Owned by whoever holds turn.
+	unconfirmed bool
 
 	mu struct {
 		sync.Mutex
@@ -43,9 +46,9 @@ type tracker struct {
 // need no new proof.
 const rememberedRoots = 256
 
-func newTracker(c *Client, policy *tlog.Policy, path string) (*tracker, error) {
+func newTracker(c *Client, policy *tlog.Policy, derived bool, path string) (*tracker, error) {
 	t := &tracker{
-		c: c, policy: policy, path: path, turn: make(chan struct{}, 1),
+		c: c, policy: policy, unconfirmed: derived, path: path, turn: make(chan struct{}, 1),
 		save: make(chan struct{}, 1), stop: make(chan struct{}), finished: make(chan struct{}),
 	}
 	t.mu.roots = make(map[uint64]merkle.Hash)
@@ -55,6 +58,7 @@ func newTracker(c *Client, policy *tlog.Policy, path string) (*tracker, error) {
 			return nil, err
 		}
 		if cp != nil {
+			t.unconfirmed = t.unconfirmed && cp.Size == 0 // whoever wrote the file has compared
 			t.remember(cp)
 			<-t.save // the file is where it came from
 		}
@@ -162,6 +166,9 @@ func (t *tracker) accept(ctx context.Context, n *node, shown *cairnv1.SealedChec
 		return nil, t.c.ended(ctx, false)
 	}
 	if err := t.consistent(ctx, n, cp, shown, known); err != nil {
+		return nil, err
+	}
+	if err := t.confirm(ctx, n, cp); err != nil {
 		return nil, err
 	}
 	t.remember(cp)

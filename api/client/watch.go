@@ -135,7 +135,7 @@ func (c *Client) follow(ctx context.Context, stream func(ctx context.Context, n 
 		if err == nil || errors.Is(err, io.EOF) {
 			err = &Error{Code: codes.Unavailable, Reason: ReasonUnreachable, Message: "the stream ended early", Node: n.Name}
 		}
-		e := errorFrom(err, n.Endpoint, true)
+		e := n.errorFrom(err, true)
 		e.Definite = true
 		if !e.passing() && e.resume == nil {
 			return e

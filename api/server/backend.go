@@ -70,8 +70,8 @@ type Ledger interface {
 	Tile(level uint8, index uint64, width int) ([]byte, error)
 }
 
-// Directory is the cluster's own ledger, which says what ledgers there are. All methods are safe for
-// concurrent use.
+// Directory is the cluster's own ledger, which says what ledgers there are. All methods are safe
+// for concurrent use.
 type Directory interface {
 	// Create creates a ledger on all members of the cluster and returns when it is decided and this
 	// node hosts the ledger. If there is one with the same origin, program and parameters, Create

@@ -82,8 +82,8 @@ func trim(raw []byte, repeated protowire.Number, left *int) ([]byte, error) {
 	return out, nil
 }
 
-// trimNested does the same for the entries of an AppendStreamRequest, where the request may even stand in several
-// pieces.
+// trimNested does the same for the entries of an AppendStreamRequest, where the request may even
+// stand in several pieces.
 func trimNested(raw []byte, left *int) ([]byte, error) {
 	var out []byte
 	changed := false

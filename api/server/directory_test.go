@@ -87,6 +87,12 @@ func TestBadLedgers(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 		demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
 	}
+	c, _ := start(t, server.Limits{})
+	_, anything := serve(t, server.Config{Ledger: only(c.Nodes[0]), Directory: saying{}})
+	for _, r := range []*cairnv1.CreateLedgerRequest{many, newLedger(strings.Repeat("x", 201)), newLedger("")} {
+		_, err := cairnv1.NewDirectoryClient(anything.conn).CreateLedger(asAdmin(t), r) // no matter what the directory takes
+		demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
+	}
 	many.Parameters = many.Parameters[:64]
 	if _, err := d.CreateLedger(asAdmin(t), many); err != nil {
 		t.Errorf("64 parameters: %v", err)

@@ -6,8 +6,8 @@
 // Who may call what is decided for every RPC from the peer's certificate, by the table in roles.go;
 // the principal of an append is the certificate's SPIFFE ID and nothing that the client says.
 //
-// Every call of cairn.v1 names a ledger by its origin, and touches that one only. A call for a ledger
-// that this node does not host is refused before anything of it is read.
+// Every call of cairn.v1 names a ledger by its origin, and touches that one only. A call for a
+// ledger that this node does not host is refused before anything of it is read.
 //
 // Every error says whether its outcome is definite (the call had no effect and never will) or not,
 // and carries a reason for programs: see the Reason constants. An append is never reported as

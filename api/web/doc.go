@@ -13,10 +13,11 @@
 // sealed_size (entries that the newest checkpoint covers) and base (the path of the ledger's files:
 // a slash and the origin).
 //
-// What it guarantees: of a ledger only what its sealed checkpoint covers is served, so that every tile belongs
-// to a published size; a tile is immutable and says so to caches; a path that names nothing that
-// may exist is 400, one that names something that does not exist yet is 404. Partial tiles are
-// served for every width up to what the checkpoint covers, also when the tile is full by now.
+// What it guarantees: of a ledger only what its sealed checkpoint covers is served, so that every
+// tile belongs to a published size; a tile is immutable and says so to caches; a path that names
+// nothing that may exist is 400, one that names something that does not exist yet is 404. Partial
+// tiles are served for every width up to what the checkpoint covers, also when the tile is full by
+// now.
 //
 // What it assumes: nothing about its clients. What it serves proves itself, so there is no
 // authentication; requests and the memory they hold are limited. package cluster/node runs it.

@@ -25,8 +25,8 @@ func (n named) EntryBundle(uint64, int) ([]byte, error) {
 	return []byte("entries of " + n.origin), nil
 }
 
-// TestEachLedgerUnderItsOrigin: a path leads to the ledger that it begins with, also where the names
-// of ledgers look like files, like one another or like other pages.
+// TestEachLedgerUnderItsOrigin: a path leads to the ledger that it begins with, also where the
+// names of ledgers look like files, like one another or like other pages.
 func TestEachLedgerUnderItsOrigin(t *testing.T) {
 	l := newLedger(t)
 	origins := []string{

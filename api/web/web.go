@@ -197,8 +197,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 
 const checkpointFile = "checkpoint"
 
-// split splits a path into the origin of a ledger and a file of it. An origin may hold slashes, even
-// "/tile/" and "/checkpoint": the name of a file has neither, so the last one ends the origin.
+// split splits a path into the origin of a ledger and a file of it. An origin may hold slashes,
+// even "/tile/" and "/checkpoint": the name of a file has neither, so the last one ends the origin.
 func split(path string) (origin, file string, ok bool) {
 	if base, ok := strings.CutSuffix(path, "/"+checkpointFile); ok && base != "" {
 		return base[1:], checkpointFile, true

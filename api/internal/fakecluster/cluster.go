@@ -236,6 +236,11 @@ func PeerFromMetadata(ctx context.Context) (server.Peer, bool) {
 	return p, true
 }
 
+// Admin is a peer who may do everything, whatever it says; for Options.Peer.
+func Admin(context.Context) (server.Peer, bool) {
+	return server.Peer{Principal: Principal, Roles: pki.RoleAdmin}, true
+}
+
 // Lead makes a node the leader; nil: nobody leads.
 func (c *Cluster) Lead(n *Node) {
 	c.mu.Lock()

@@ -267,3 +267,6 @@ func (n *Node) TransferLeadership(_ context.Context, to string) error {
 	}
 	return server.ErrUnknownNode
 }
+
+// Forget makes the node's server not host a ledger, as a node that has not learnt of it yet.
+func (n *Node) Forget(origin string) { n.ledgers.Delete(origin) }
