@@ -150,7 +150,7 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
 	if e.Reason == client.ReasonOtherLedger {
-		return exitDenied, "the profile's endpoints must be nodes of the ledger that its origin names"
+		return exitDenied, "the profile's endpoints must be nodes that host the ledger"
 	}
 	switch e.Code {
 	case codes.NotFound, codes.OutOfRange:
