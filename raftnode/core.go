@@ -115,6 +115,9 @@ type Core struct {
 	// beatTerm, or since it leads.
 	sinceBeat int
 	beatTerm  uint64
+	// heard is the tick at which a message of the leader was stepped last. Raft begins its election
+	// timeout at that tick or later.
+	heard uint64
 	// deafTo is not listened to until tick deafUntil, because Vet refused its entry.
 	deafTo, deafUntil uint64
 	// state is what the newest Ready of the RawNode said.
@@ -232,7 +235,26 @@ func (c *Core) Step(m *raftpb.Message) error {
 		return err
 	}
 	c.appended = c.appended || m.GetType() == raftpb.MsgApp
-	return c.step(m)
+	if err := c.step(m); err != nil {
+		return err
+	}
+	if t := m.GetType(); t == raftpb.MsgApp || t == raftpb.MsgHeartbeat {
+		if b := c.rn.BasicStatus(); b.Lead == m.GetFrom() && b.GetTerm() == m.GetTerm() {
+			c.heard = c.now
+		}
+	}
+	return nil
+}
+
+// calm reports whether nothing depends on when, within a heartbeat interval from now, the next ticks
+// are taken: a leader has nothing under way, or a follower has heard its leader so lately that its
+// election timeout is more than two heartbeat intervals away.
+func (c *Core) calm() bool {
+	b := c.rn.BasicStatus()
+	busy := b.LeadTransferee != raft.None || c.failover.active || c.inflight > 0 || len(c.reads.current)+len(c.reads.next) > 0
+	follows := b.RaftState == raft.StateFollower && b.Lead != raft.None &&
+		c.now-c.heard+2*uint64(c.cfg.HeartbeatTicks) < uint64(c.cfg.ElectionTicks)
+	return !busy && (follows || b.RaftState == raft.StateLeader)
 }
 
 // admit says whether a message of another member may be stepped.

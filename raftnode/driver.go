@@ -92,6 +92,12 @@ type Driver struct {
 	// still read the log from there on.
 	applied atomic.Uint64
 	stalled atomic.Bool
+	// calm: as of the last turn, ticks may be owed until the next round. An idle member is left
+	// alone, its memory too, but for a round and for what comes from others.
+	calm atomic.Bool
+	// owed are the ticks since the last turn that it did not have to take. Each round is a turn, so
+	// they are fewer than HeartbeatTicks, and too few to end an election timeout.
+	owed atomic.Int32
 
 	closing atomic.Bool
 	failed  struct {
@@ -208,10 +214,17 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 // Tick says that one tick has passed, and whether it is a round: heartbeats of a leader may leave
 // with it. A shell gives all its groups the same rounds, one in HeartbeatTicks ticks, so that their
 // heartbeats leave together; a shell that has no use for that lets every tick be a round. The shell
-// runs TaskTurn after Tick. Ticks that no turn could
+// runs TaskTurn after it when Tick says so. Otherwise the next turn takes the tick, whatever for. Ticks that no turn could
 // take meanwhile are lost on purpose: a process that was not scheduled for a second must not
 // believe that it has not heard from its leader for a second.
-func (d *Driver) Tick(round bool) { d.inbox.tick(round) }
+func (d *Driver) Tick(round bool) (turn bool) {
+	if !round && d.calm.Load() {
+		d.owed.Add(1)
+		return false
+	}
+	d.inbox.tick(round)
+	return true
+}
 
 // HandleRaft implements transport.Handler.
 func (d *Driver) HandleRaft(_, from uint64, m *raftpb.Message) { d.inbox.putMessage(from, m) }

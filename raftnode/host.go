@@ -23,7 +23,7 @@ type HostConfig struct {
 
 // Host runs the members of all groups of one process. They share one log, and so one write and one
 // sync for everything that waits, one transport, and one ticker. A member that has nothing to do
-// costs a turn for each tick, and no goroutine. The heartbeats of all members leave together when
+// costs a turn for each round of heartbeats, and no goroutine. The heartbeats of all members leave together when
 // all have had the tick.
 type Host struct {
 	cfg    HostConfig
@@ -101,8 +101,9 @@ func (h *Host) ticks() {
 		members := h.mu.members // never changed in place
 		h.mu.Unlock()
 		for _, n := range members {
-			n.driver.Tick(tick%n.cfg.HeartbeatTicks == 0)
-			n.turns.Run(n.turn) // a turn waits for nothing
+			if n.driver.Tick(tick%n.cfg.HeartbeatTicks == 0) {
+				n.turns.Run(n.turn) // a turn waits for nothing
+			}
 		}
 		h.cfg.Transport.Flush()
 	}

@@ -38,10 +38,16 @@ func (d *Driver) Turn() (going bool) {
 		d.end(ErrStopped)
 		return false
 	}
+	for range d.owed.Swap(0) { // they passed before what the inbox has
+		d.core.Tick(false)
+	}
 	d.react(d.inbox.take(&d.turn.mail))
 	d.dispatch()
 	d.propose()
 	d.checkTransfers()
+	if calm := d.core.calm() && !d.turn.watchdog.keepsOut(); calm != d.calm.Load() {
+		d.calm.Store(calm)
+	}
 	return true
 }
 
