@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -89,4 +90,28 @@ func testSharedCaches(t *testing.T, budget int64) {
 	if got, want := again.Head().Root, replicas[0].l.Head().Root; got != want {
 		t.Fatalf("replay with the caches of the first run: root %s, want %s", got, want)
 	}
+}
+
+// TestIdleLedgersAreSmall: an open ledger that nobody uses costs a few KiB.
+func TestIdleLedgersAreSmall(t *testing.T) {
+	const ledgers, most = 500, 8 << 10
+	store, caches := memstore.New(memstore.Options{}), ledger.NewCaches(1<<20)
+	open := make([]*ledger.Ledger, ledgers)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range open {
+		var err error
+		if open[i], err = ledger.Open(store, ledger.Config{Group: uint64(i + 1), Origin: origin, Program: accounts.Program{}, Caches: caches}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / ledgers
+	t.Logf("%d bytes for each ledger", each)
+	if each > most {
+		t.Errorf("an idle ledger takes %d bytes, at most %d", each, most)
+	}
+	runtime.KeepAlive(open)
 }

@@ -20,12 +20,14 @@ import (
 
 // replica applies a history to a store that crashes, with a Raft log that never forgets.
 type replica struct {
-	t    testing.TB
-	h    *history
-	rng  *rand.Rand
-	l    *ledger.Ledger
-	next int            // entries applied
-	mark ledger.Summary // in the Raft log
+	t      testing.TB
+	h      *history
+	rng    *rand.Rand
+	group  uint64
+	caches *ledger.Caches
+	l      *ledger.Ledger
+	next   int            // entries applied
+	mark   ledger.Summary // in the Raft log
 	// sealed is what the ledger may know: everything ever given to SetSealed.
 	sealed uint64
 	// marked, when not nil, is called after the mark has advanced.
@@ -35,7 +37,7 @@ type replica struct {
 func (r *replica) open(store ledger.Store) {
 	r.t.Helper()
 	var err error
-	r.l, err = ledger.Open(store, ledger.Config{Group: 3, Origin: origin, Start: r.mark, Program: r.h.program()})
+	r.l, err = ledger.Open(store, ledger.Config{Group: r.group, Origin: origin, Start: r.mark, Program: r.h.program(), Caches: r.caches})
 	if err != nil {
 		r.t.Fatalf("%v: open at %+v: %v", r.h, r.mark, err)
 	}
@@ -109,7 +111,7 @@ func TestMemoryCrashes(t *testing.T) {
 			h, payload = newAccounts(1000+seed), 700
 		}
 		h.grow(t, 400, payload)
-		r := &replica{t: t, h: h, rng: rand.New(rand.NewPCG(seed, 3))}
+		r := &replica{t: t, h: h, group: 3, rng: rand.New(rand.NewPCG(seed, 3))}
 		store := memstore.New(memstore.Options{MemtableSize: 100 << 10, MaxUnflushed: 1 + int(seed%3)})
 		r.open(store)
 		crashes := 0
@@ -251,7 +253,7 @@ func testBadgerCrashes(t *testing.T, o badgerstore.Options) {
 	const seed = 0
 	h := newAccounts(2000 + seed)
 	h.grow(t, 700, 1500)
-	r := &replica{t: t, h: h, rng: rand.New(rand.NewPCG(seed, 4))}
+	r := &replica{t: t, h: h, group: 3, rng: rand.New(rand.NewPCG(seed, 4))}
 	o.Dir = t.TempDir()
 	r.open(openBadgerWith(t, o))
 	lost, values := 0, 0

@@ -261,8 +261,8 @@ func (l *Ledger) fail(err error) error {
 	return err
 }
 
-// Close flushes and closes the store. After a nil error Durable returns the head. Waiters get
-// ErrClosed.
+// Close flushes and closes the store. After a nil error Durable returns the head, unless the store
+// is Shared: then the head is durable once the store itself was closed. Waiters get ErrClosed.
 func (l *Ledger) Close() error {
 	l.applier.Lock()
 	defer l.applier.Unlock()
@@ -280,7 +280,7 @@ func (l *Ledger) Close() error {
 	}
 	// In an overlap with what the store held before, everything up to the head was compared or
 	// written.
-	if before == nil {
+	if _, open := l.store.(shared); before == nil && !open {
 		l.durable.set(l.summary())
 	}
 	return nil
