@@ -53,7 +53,8 @@ ends it, and is made smaller.`,
 				this := o
 				this.Seed += n
 				r := sim.Run(this)
-				ops, entries, faults, virtual = ops+len(r.Ops), entries+len(r.Final), faults+r.Faults, virtual+r.Stats.Virtual
+				someOps, someEntries := r.Size()
+				ops, entries, faults, virtual = ops+someOps, entries+someEntries, faults+r.Faults, virtual+r.Stats.Virtual
 				crashes += int(r.Stats.Crashes)
 				if verbose || r.Failed() {
 					fmt.Fprintln(out, r)

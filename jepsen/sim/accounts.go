@@ -10,20 +10,13 @@ import (
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 )
 
-// In some seeds the ledger's program is accounts. What it decided is compared with a model: the
+// In some seeds a ledger's program is accounts. What it decided is compared with a model: the
 // final ledger is an order of the entries, and in that order every outcome is known exactly.
-
-func (w *world) program() ledger.Program {
-	if w.cfg.accounts {
-		return accounts.Program{}
-	}
-	return nil
-}
 
 // entry makes a payload, or a command of few accounts, that no other entry has.
 func (l *workload) entry(r *rand.Rand) ledger.NewEntry {
 	payload := l.payload(r)
-	if !l.w.cfg.accounts || r.IntN(4) == 0 {
+	if l.g.program == nil || r.IntN(4) == 0 {
 		return ledger.NewEntry{Kind: ledger.KindPayload, Body: payload}
 	}
 	account := func() uint64 { return r.Uint64N(6) }
@@ -41,34 +34,34 @@ func (l *workload) entry(r *rand.Rand) ledger.NewEntry {
 
 // checkProgram fails when a batch was refused on account of the program: every client and every
 // proposer of the simulation validates what it sends.
-func (p *process) checkProgram() {
+func (m *member) checkProgram() {
 	for _, reason := range ledger.RefuseReasons {
-		if n := p.ledger.Refused(reason); n > p.refused {
-			p.refused = n
-			p.w.fail("outcome", p.applied, "node %d: a batch up to raft index %d is refused (%s) %s", p.n.id, p.applied, reason, p.ledger.ProgramPanic())
+		if n := m.ledger.Refused(reason); n > m.refused {
+			m.refused = n
+			m.g.fail("outcome", m.applied, "node %d: a batch up to raft index %d is refused (%s) %s", m.n.id, m.applied, reason, m.ledger.ProgramPanic())
 		}
 	}
 }
 
 // checkOutcome compares the outcome of the entry at index with the model's.
-func (w *world) checkOutcome(m accounts.Model, index uint64, e *ledger.Entry) {
+func (g *group) checkOutcome(m accounts.Model, index uint64, e *ledger.Entry) {
 	var want []byte
 	if e.Kind == ledger.KindCommand {
 		want = m.Decide(e.Body)
 	}
 	if !bytes.Equal(e.Outcome, want) {
-		w.fail("outcome", index, "entry %d, %s %x, has outcome %x, the model says %x", index, e.Kind, e.Body, e.Outcome, want)
+		g.fail("outcome", index, "entry %d, %s %x, has outcome %x, the model says %x", index, e.Kind, e.Body, e.Outcome, want)
 	}
 }
 
 // checkAccounts compares the rows of a node that has the whole ledger with the model.
-func (w *world) checkAccounts(m accounts.Model, p *process) {
+func (m *member) checkAccounts(want accounts.Model) {
 	got := accounts.Model{}
-	err := p.ledger.State().Range(nil, nil, func(key, value []byte) bool {
+	err := m.ledger.State().Range(nil, nil, func(key, value []byte) bool {
 		got[binary.BigEndian.Uint64(key[1:])] = binary.BigEndian.Uint64(value)
 		return true
 	})
-	if err != nil || !maps.Equal(got, m) {
-		w.fail("outcome", p.ledger.Head().Size, "node %d has the accounts %v, %v, the model says %v", p.n.id, got, err, m)
+	if err != nil || !maps.Equal(got, want) {
+		m.g.fail("outcome", m.ledger.Head().Size, "node %d has the accounts %v, %v, the model says %v", m.n.id, got, err, want)
 	}
 }

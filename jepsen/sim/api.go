@@ -35,57 +35,57 @@ type response struct {
 
 // call is a request that a node works on.
 type call struct {
-	p     *process
+	m     *member
 	done  bool
 	reply func(response)
 }
 
 // request delivers a client's request to a node; reply may be called or not.
-func (w *world) request(node uint64, serve func(p *process, c *call), reply func(response)) {
-	w.net.client(node, func() {
-		n := w.nodes[node]
-		p := n.proc
-		if p == nil || !p.running {
+func (g *group) request(node uint64, serve func(m *member, c *call), reply func(response)) {
+	net := g.w.net
+	net.client(node, func() {
+		m := g.on(node)
+		if m == nil {
 			// Nobody listens: the connection is refused, so there is no request.
-			w.net.client(node, func() { reply(response{verdict: refused}) })
+			net.client(node, func() { reply(response{verdict: refused}) })
 			return
 		}
-		c := &call{p: p, reply: reply}
-		p.calls = append(p.calls, c)
-		if len(p.calls) > 64 {
-			p.forgetCalls()
+		c := &call{m: m, reply: reply}
+		m.calls = append(m.calls, c)
+		if len(m.calls) > 64 {
+			m.forgetCalls()
 		}
-		p.run(func() { serve(p, c) })
+		m.p.run(func() { serve(m, c) })
 	})
 }
 
-func (p *process) forgetCalls() {
-	live := p.calls[:0]
-	for _, c := range p.calls {
+func (m *member) forgetCalls() {
+	live := m.calls[:0]
+	for _, c := range m.calls {
 		if !c.done {
 			live = append(live, c)
 		}
 	}
-	clear(p.calls[len(live):])
-	p.calls = live
+	clear(m.calls[len(live):])
+	m.calls = live
 }
 
 // answer sends the response, once.
 func (c *call) answer(r response) {
-	if c.done || c.p.dead && r.verdict == answered {
+	if c.done || c.m.p.dead && r.verdict == answered {
 		return
 	}
 	c.done = true
-	c.p.w.net.client(c.p.n.id, func() { c.reply(r) })
+	c.m.w.net.client(c.m.n.id, func() { c.reply(r) })
 }
 
-// hangUp breaks the connections of a process that has ended. Nobody can say what
+// hangUp breaks the connections to the ledger of a process that has ended. Nobody can say what
 // becomes of the requests.
-func (p *process) hangUp() {
-	for _, c := range p.calls {
+func (m *member) hangUp() {
+	for _, c := range m.calls {
 		c.answer(response{verdict: unknown})
 	}
-	p.calls, p.watchers = nil, nil
+	m.calls, m.watchers = nil, nil
 }
 
 // fail answers with an error, as package server translates it.
@@ -96,7 +96,7 @@ func (c *call) fail(err error) {
 	case errors.As(err, &notLeader):
 		r.leader = notLeader.Leader
 	case errors.Is(err, raftnode.ErrNotLeader), errors.Is(err, raftnode.ErrDropped), errors.Is(err, raftnode.ErrNotServing):
-		r.leader = c.p.state.Leader
+		r.leader = c.m.state.Leader
 	case errors.Is(err, raftnode.ErrQueueFull), errors.Is(err, raftnode.ErrStopped), errors.Is(err, ledger.ErrBadBatch):
 	default:
 		r.verdict = unknown
@@ -104,12 +104,12 @@ func (c *call) fail(err error) {
 	c.answer(r)
 }
 
-func (p *process) serveAppend(c *call, b ledger.Batch) {
-	if err := b.Validate(p.ledger.Program()); err != nil {
+func (m *member) serveAppend(c *call, b ledger.Batch) {
+	if err := b.Validate(m.ledger.Program()); err != nil {
 		c.fail(err)
 		return
 	}
-	p.Submit(b, func(res ledger.Result, err error) {
+	m.Submit(b, func(res ledger.Result, err error) {
 		if err != nil {
 			c.fail(err)
 			return
@@ -119,8 +119,8 @@ func (p *process) serveAppend(c *call, b ledger.Batch) {
 }
 
 // fresh calls do after a read barrier; a read has no effect whatever goes wrong.
-func (p *process) fresh(c *call, do func()) {
-	p.barrier(func(err error) {
+func (m *member) fresh(c *call, do func()) {
+	m.barrier(func(err error) {
 		if err != nil {
 			c.answer(response{verdict: refused, err: err})
 			return
@@ -129,46 +129,46 @@ func (p *process) fresh(c *call, do func()) {
 	})
 }
 
-func (p *process) serveGet(c *call, index uint64) {
+func (m *member) serveGet(c *call, index uint64) {
 	read := func() {
-		leaf, err := p.ledger.Leaf(index)
+		leaf, err := m.ledger.Leaf(index)
 		var missing *ledger.NotFoundError
 		switch {
 		case errors.As(err, &missing):
 			c.answer(response{missing: true})
 		case err != nil:
-			p.readFailed(c, err)
+			m.readFailed(c, err)
 		default:
 			c.answer(response{leaves: [][]byte{leaf}})
 		}
 	}
-	if index < p.ledger.Head().Size {
+	if index < m.ledger.Head().Size {
 		read() // an entry that is here is final
 		return
 	}
-	p.fresh(c, read)
+	m.fresh(c, read)
 }
 
 // readFailed: an entry that cannot be read is an error, never a wrong answer.
-func (p *process) readFailed(c *call, err error) {
-	if !p.n.damaged() {
-		p.w.fail("refused", 0, "node %d cannot read its ledger: %v", p.n.id, err)
+func (m *member) readFailed(c *call, err error) {
+	if !m.n.damaged() {
+		m.g.fail("refused", 0, "node %d cannot read its ledger: %v", m.n.id, err)
 	}
 	c.answer(response{verdict: refused, err: err})
 }
 
-func (p *process) serveRange(c *call, first, limit uint64) {
-	p.fresh(c, func() {
-		size := p.ledger.Head().Size
+func (m *member) serveRange(c *call, first, limit uint64) {
+	m.fresh(c, func() {
+		size := m.ledger.Head().Size
 		if first > size {
 			c.answer(response{missing: true})
 			return
 		}
 		r := response{size: size}
 		if first < size {
-			leaves, err := p.ledger.Leaves(first, int(min(limit, size)), 1<<30)
+			leaves, err := m.ledger.Leaves(first, int(min(limit, size)), 1<<30)
 			if err != nil {
-				p.readFailed(c, err)
+				m.readFailed(c, err)
 				return
 			}
 			r.leaves = leaves
@@ -177,28 +177,28 @@ func (p *process) serveRange(c *call, first, limit uint64) {
 	})
 }
 
-func (p *process) head() response {
-	h := p.ledger.Head()
+func (m *member) head() response {
+	h := m.ledger.Head()
 	return response{size: h.Size, root: &h.Root}
 }
 
-func (p *process) serveHead(c *call) { p.fresh(c, func() { c.answer(p.head()) }) }
+func (m *member) serveHead(c *call) { m.fresh(c, func() { c.answer(m.head()) }) }
 
 // behindWait is how long a node waits for a size that a client has seen elsewhere.
 const behindWait = time.Second
 
-func (p *process) serveLocalHead(c *call, least uint64) {
-	if p.ledger.Head().Size >= least {
-		c.answer(p.head())
+func (m *member) serveLocalHead(c *call, least uint64) {
+	if m.ledger.Head().Size >= least {
+		c.answer(m.head())
 		return
 	}
-	p.w.stats.Behind++
-	p.behind = append(p.behind, waiter{least, func() { c.answer(p.head()) }})
-	p.after(behindWait, func() { c.answer(response{verdict: refused}) })
+	m.w.stats.Behind++
+	m.behind = append(m.behind, waiter{least, func() { c.answer(m.head()) }})
+	m.p.after(behindWait, func() { c.answer(response{verdict: refused}) })
 }
 
-func (p *process) serveCheckpoint(c *call) {
-	s := p.ledger.Sealed()
+func (m *member) serveCheckpoint(c *call) {
+	s := m.ledger.Sealed()
 	if s == nil {
 		c.answer(response{missing: true})
 		return
@@ -212,30 +212,30 @@ type watcher struct {
 	to   func(first uint64, leaves [][]byte) // a delivery
 }
 
-func (p *process) serveWatch(wt *watcher) {
-	p.watchers = append(p.watchers, wt)
-	p.deliver()
+func (m *member) serveWatch(wt *watcher) {
+	m.watchers = append(m.watchers, wt)
+	m.deliver()
 }
 
 // deliver sends new entries to everybody who watches.
-func (p *process) deliver() {
-	size := p.ledger.Head().Size
-	for _, wt := range p.watchers {
+func (m *member) deliver() {
+	size := m.ledger.Head().Size
+	for _, wt := range m.watchers {
 		if wt.next >= size {
 			continue
 		}
 		first := wt.next
-		leaves, err := p.ledger.Leaves(first, 64, 1<<20)
+		leaves, err := m.ledger.Leaves(first, 64, 1<<20)
 		if err != nil {
-			if !p.n.damaged() {
-				p.w.fail("refused", first, "node %d cannot read its ledger: %v", p.n.id, err)
+			if !m.n.damaged() {
+				m.g.fail("refused", first, "node %d cannot read its ledger: %v", m.n.id, err)
 			}
 			continue
 		}
 		wt.next += uint64(len(leaves))
-		p.w.net.client(p.n.id, func() { wt.to(first, leaves) })
+		m.w.net.client(m.n.id, func() { wt.to(first, leaves) })
 		if wt.next < size {
-			p.after(time.Millisecond, p.deliver)
+			m.p.after(time.Millisecond, m.deliver)
 		}
 	}
 }

@@ -27,7 +27,7 @@ type client struct {
 type attempt struct {
 	c      *client
 	op     history.Op
-	serve  func(p *process, c *call)
+	serve  func(m *member, c *call)
 	finish func(r response) // fills in op for an answer
 	// tries counts requests sent, doubtful those whose fate is not known.
 	tries, doubtful int
@@ -75,7 +75,7 @@ func (c *client) draw() *attempt {
 		}
 		return c.get(index)
 	case k < 77:
-		return c.read(history.Op{Kind: history.Head}, (*process).serveHead)
+		return c.read(history.Op{Kind: history.Head}, (*member).serveHead)
 	case k < 87:
 		first, limit := r.Uint64N(c.known+4), 1+r.Uint64N(40)
 		return c.readRange(first, limit)
@@ -84,7 +84,7 @@ func (c *client) draw() *attempt {
 	case k < 95:
 		return c.localHead(0) // outside of any session
 	}
-	return c.read(history.Op{Kind: history.Checkpoint}, (*process).serveCheckpoint)
+	return c.read(history.Op{Kind: history.Checkpoint}, (*member).serveCheckpoint)
 }
 
 func (c *client) append(b ledger.Batch) *attempt {
@@ -92,7 +92,7 @@ func (c *client) append(b ledger.Batch) *attempt {
 	if b.ExpectedSize != nil {
 		a.op.Conditional, a.op.Size = true, *b.ExpectedSize
 	}
-	a.serve = func(p *process, cl *call) { p.serveAppend(cl, b) }
+	a.serve = func(m *member, cl *call) { m.serveAppend(cl, b) }
 	a.finish = func(r response) {
 		var conflict *ledger.ConflictError
 		var mismatch *ledger.SizeMismatchError
@@ -113,7 +113,7 @@ func (c *client) append(b ledger.Batch) *attempt {
 
 func (c *client) get(index uint64) *attempt {
 	a := &attempt{c: c, op: history.Op{Kind: history.Get, First: index}}
-	a.serve = func(p *process, cl *call) { p.serveGet(cl, index) }
+	a.serve = func(m *member, cl *call) { m.serveGet(cl, index) }
 	a.finish = func(r response) {
 		if r.missing {
 			a.op.Reason = history.NotFound
@@ -127,7 +127,7 @@ func (c *client) get(index uint64) *attempt {
 
 func (c *client) readRange(first, limit uint64) *attempt {
 	a := &attempt{c: c, op: history.Op{Kind: history.Range, First: first, Limit: limit}}
-	a.serve = func(p *process, cl *call) { p.serveRange(cl, first, limit) }
+	a.serve = func(m *member, cl *call) { m.serveRange(cl, first, limit) }
 	a.finish = func(r response) {
 		if r.missing {
 			a.op.Reason = history.NotFound
@@ -143,17 +143,17 @@ func (c *client) readRange(first, limit uint64) *attempt {
 func (a *attempt) leaves(r response) {
 	var ok bool
 	if a.op.Entries, ok = readEntries(a.op.First, r.leaves); !ok {
-		a.c.l.w.fail("wrong-answer", a.op.First, "a node answered with bytes that are no leaf")
+		a.c.l.g.fail("wrong-answer", a.op.First, "a node answered with bytes that are no leaf")
 	}
 }
 
 // localHead is within a session if it names what the client has seen.
 func (c *client) localHead(least uint64) *attempt {
-	return c.read(history.Op{Kind: history.LocalHead, First: least}, func(p *process, cl *call) { p.serveLocalHead(cl, least) })
+	return c.read(history.Op{Kind: history.LocalHead, First: least}, func(m *member, cl *call) { m.serveLocalHead(cl, least) })
 }
 
 // read is an operation that is answered with a size and a root.
-func (c *client) read(op history.Op, serve func(*process, *call)) *attempt {
+func (c *client) read(op history.Op, serve func(*member, *call)) *attempt {
 	a := &attempt{c: c, op: op, serve: serve}
 	a.finish = func(r response) {
 		if r.missing { // nothing sealed yet
@@ -189,13 +189,12 @@ func (a *attempt) try() {
 	if a.ended {
 		return
 	}
-	w := a.c.l.w
 	node := a.c.node
 	a.tries++
 	a.waiting = true
 	this := a.tries
 	a.op.Node = uint16(node)
-	w.request(node, a.serve, func(r response) {
+	a.c.l.g.request(node, a.serve, func(r response) {
 		if a.ended || this != a.tries || !a.waiting {
 			return
 		}
@@ -247,7 +246,7 @@ func (a *attempt) end() {
 	a.ended = true
 	a.op.Outcome, a.op.Return = history.Info, history.Never
 	a.c.process = a.c.l.newProcess()
-	a.c.l.w.record(a.op)
+	a.c.l.record(a.op)
 	a.then()
 }
 
@@ -261,7 +260,7 @@ func (a *attempt) complete() {
 		a.op.Seen = 0
 		a.c.process = a.c.l.newProcess()
 	}
-	w.record(a.op)
+	a.c.l.record(a.op)
 	a.then()
 }
 
@@ -280,7 +279,7 @@ func (s *subscriber) subscribe() {
 	s.serial++
 	serial, since := s.serial, w.now
 	node := 1 + s.rng.Uint64N(uint64(w.opt.Nodes))
-	if p := w.nodes[node].proc; p != nil && p.running {
+	if m := s.l.g.on(node); m != nil {
 		wt := &watcher{next: s.next}
 		wt.to = func(first uint64, leaves [][]byte) {
 			// A stream keeps its order: what comes out of it after a gap means that the connection
@@ -290,16 +289,16 @@ func (s *subscriber) subscribe() {
 			}
 			entries, ok := readEntries(first, leaves)
 			if !ok {
-				w.fail("wrong-answer", first, "a watch delivered bytes that are no leaf")
+				s.l.g.fail("wrong-answer", first, "a watch delivered bytes that are no leaf")
 				return
 			}
 			s.next = first + uint64(len(leaves))
-			w.record(history.Op{
+			s.l.record(history.Op{
 				Process: s.process, Kind: history.Watch, Outcome: history.OK, Call: since, Return: w.now,
 				First: first, Entries: entries, Node: uint16(node),
 			})
 		}
-		p.run(func() { p.serveWatch(wt) })
+		m.p.run(func() { m.serveWatch(wt) })
 	}
 	if !w.healed {
 		w.after(500*time.Millisecond+exp(s.rng, 4*time.Second), s.subscribe)

@@ -37,8 +37,7 @@ type config struct {
 	unflushed    int
 	markInterval time.Duration
 	cadence      time.Duration
-	payload      int  // largest payload
-	accounts     bool // the ledger's program is accounts, not log
+	payload      int // largest payload
 	timeout      time.Duration
 	clockSkew    time.Duration
 	tickSkew     float64
@@ -57,6 +56,9 @@ func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choic
 func resolve(o Options) (Options, config) {
 	if o.Nodes == 0 {
 		o.Nodes = pick(stream(o.Seed, "nodes", 0), 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
+	}
+	if o.Ledgers == 0 {
+		o.Ledgers = pick(stream(o.Seed, "ledgers", 0), 1, 1, 1, 1, 2, 3)
 	}
 	if o.Clients == 0 {
 		o.Clients = 3 + stream(o.Seed, "clients", 0).IntN(12)
@@ -86,7 +88,6 @@ func resolve(o Options) (Options, config) {
 	}
 	r := stream(o.Seed, "config", 0)
 	var c config
-	c.accounts = stream(o.Seed, "program", 0).IntN(3) == 0
 	switch r.IntN(4) {
 	case 0:
 		c.tick, c.heartbeat, c.election = 10*time.Millisecond, 5, 30 // production

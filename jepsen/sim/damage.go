@@ -16,28 +16,27 @@ type damage struct {
 	gone bool
 }
 
-// storeGroup is the ledger's group, and so the prefix of its keys.
-const storeGroup = 1
-
 // damagedKinds are the kinds of keys whose values the ledger proves or checks:
 // blocks, their parts, tiles, checkpoints, position, identity. Idempotency
 // records are not among them: the real store reads every table when it opens and
 // refuses damage to them itself.
 const damagedKinds = "bphcam"
 
-// damageStore chooses a bit to flip; nil when the store is empty.
-func damageStore(rng *rand.Rand, s ledger.Store) *damage {
+// damageStore chooses a bit to flip in what the store holds of the groups; nil when that is nothing.
+func damageStore(rng *rand.Rand, s ledger.Store, groups []*group) *damage {
 	var keys []ledger.Pair
-	for _, kind := range []byte(damagedKinds) {
-		prefix := append(binary.BigEndian.AppendUint64(nil, storeGroup), kind)
-		key := prefix
-		for range 200 {
-			p, err := s.Seek(key, prefix)
-			if err != nil {
-				break
+	for _, g := range groups {
+		for _, kind := range []byte(damagedKinds) {
+			prefix := append(binary.BigEndian.AppendUint64(nil, g.id), kind)
+			key := prefix
+			for range 200 {
+				p, err := s.Seek(key, prefix)
+				if err != nil {
+					break
+				}
+				keys = append(keys, p)
+				key = append(bytes.Clone(p.Key), 0)
 			}
-			keys = append(keys, p)
-			key = append(bytes.Clone(p.Key), 0)
 		}
 	}
 	if len(keys) == 0 {

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/cairnledger/cairn/raftnode"
 )
 
 // fault is one thing that goes wrong, drawn before the run begins. Whom it hits is
@@ -105,16 +103,16 @@ func (w *world) inject(f *fault) {
 	case FaultClock:
 		w.clock(f)
 	case FaultTransfer:
-		if p := w.leader(); p != nil {
+		if m := w.leader(f); m != nil {
 			to := f.rng.Uint64N(uint64(w.opt.Nodes + 1))
-			w.begins(f, p.n.id, "hand leadership over to %d", to)
-			p.transfer(to)
+			w.begins(f, m.n.id, "hand leadership%s over to %d", m.g.label(" of "), to)
+			m.transfer(to)
 		}
 	case FaultHint:
 		n, dead := w.target(f), 1+f.rng.Uint64N(uint64(w.opt.Nodes))
 		if p := n.proc; p != nil && p.running && dead != n.id {
 			w.begins(f, n.id, "is told that node %d is dead", dead)
-			p.driver.PeerDown(dead, true)
+			p.peerDown(dead)
 		}
 	case FaultClients:
 		n := w.target(f)
@@ -145,21 +143,19 @@ func (w *world) healAfter(f *fault, d time.Duration, undo func()) {
 	})
 }
 
-// leader is the process that leads the highest term, nil when nobody leads.
-func (w *world) leader() *process {
-	var best *process
-	for _, n := range w.nodes[1:] {
-		if p := n.proc; p != nil && p.running && p.state.Role == raftnode.RoleLeader && (best == nil || p.state.Term > best.state.Term) {
-			best = p
-		}
+// leader is the leader of one of the ledgers, nil when nobody leads it.
+func (w *world) leader(f *fault) *member {
+	g := w.groups[0]
+	if n := len(w.groups); n > 1 {
+		g = w.groups[f.rng.IntN(n)]
 	}
-	return best
+	return g.leader()
 }
 
 // target chooses whom a fault hits: often the leader.
 func (w *world) target(f *fault) *node {
-	if p := w.leader(); p != nil && f.rng.IntN(2) == 0 {
-		return p.n
+	if m := w.leader(f); m != nil && f.rng.IntN(2) == 0 {
+		return m.n
 	}
 	return w.nodes[1+f.rng.IntN(w.opt.Nodes)]
 }
@@ -278,7 +274,9 @@ func (w *world) clock(f *fault) {
 		w.heal(f, w.isolate([]*node{n}))
 	}
 	if p := n.proc; p != nil && p.running {
-		p.run(p.WakeSealer)
+		for _, m := range p.members {
+			p.run(m.WakeSealer)
+		}
 	}
 	w.heal(f, func() { n.tickRate /= rate })
 }
@@ -302,7 +300,7 @@ func (w *world) bitFlip(f *fault) {
 	w.keepDown(f, n, func() {
 		crash()
 		if f.rng.IntN(3) == 0 {
-			if n.storeDamage = damageStore(f.rng, n.store); n.storeDamage != nil {
+			if n.storeDamage = damageStore(f.rng, n.store, w.groups); n.storeDamage != nil {
 				w.begins(f, n.id, "bit %d flipped in the store's value of %x", n.storeDamage.bit, n.storeDamage.key)
 			}
 			return

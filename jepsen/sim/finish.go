@@ -37,161 +37,180 @@ func (w *world) healAll() {
 	}
 }
 
-// end heals the cluster, demands that it recovers, and compares the nodes.
+// end heals the cluster, demands that every ledger recovers, and compares the nodes.
 func (w *world) end(res *Result) {
 	w.healAll()
 	limit := w.now + int64(recovery)
-	final := &client{l: w.load, rng: stream(w.opt.Seed, "final", 0), process: w.load.newProcess(), node: 1}
-	w.load.clients = append(w.load.clients, final)
-	var last *attempt
-	var appendOne func()
-	done := false
-	appendOne = func() {
-		last = final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: w.load.payload(final.rng)}}})
+	waiting := len(w.groups)
+	for _, g := range w.groups {
+		g.lastAppend(func() { waiting-- })
+	}
+	w.runUntil(limit, func() bool { return waiting == 0 })
+	if waiting > 0 {
+		w.fail("liveness", 0, "no append to %d of %d ledgers succeeded within %s after all faults had ended", waiting, len(w.groups), recovery)
+	}
+	// Operations that are still under way end by themselves.
+	w.runUntil(min(w.now+int64(w.cfg.timeout), limit), nil)
+	w.runUntil(limit, func() bool { return w.missing() == "" })
+	if why := w.missing(); why != "" {
+		w.fail("liveness", 0, "not converged within %s after all faults had ended: %s", recovery, why)
+	}
+	for _, g := range w.groups {
+		g.compare(&res.Ledgers[g.id-1])
+	}
+}
+
+// lastAppend appends until it succeeds, and calls then.
+func (g *group) lastAppend(then func()) {
+	final := &client{l: g.load, rng: g.stream("final", 0), process: g.load.newProcess(), node: 1}
+	g.load.clients = append(g.load.clients, final)
+	var again func()
+	again = func() {
+		last := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: g.load.payload(final.rng)}}})
 		last.then = func() {
-			if done = last.op.Outcome == history.OK; !done {
-				w.after(100*time.Millisecond, appendOne)
+			if last.op.Outcome == history.OK {
+				then()
+			} else {
+				g.w.after(100*time.Millisecond, again)
 			}
 		}
 		last.start()
 	}
-	appendOne()
-	w.runUntil(limit, func() bool { return done })
-	if !done {
-		w.fail("liveness", 0, "no append succeeded within %s after all faults had ended", recovery)
-	}
-	// Operations that are still under way end by themselves.
-	w.runUntil(min(w.now+int64(w.cfg.timeout), limit), nil)
-	w.runUntil(limit, func() bool { return w.converged() == "" })
-	if why := w.converged(); why != "" {
-		w.fail("liveness", 0, "not converged within %s after all faults had ended: %s", recovery, why)
-	}
-	w.compare(res)
+	again()
 }
 
-// converged says what is still missing, "" when nothing is.
-func (w *world) converged() string {
-	lead := w.leader()
+// missing says what the ledgers still miss, "" when all have converged.
+func (w *world) missing() string {
+	for _, g := range w.groups {
+		if why := g.missing(); why != "" {
+			return g.violation(check.Violation{Text: why}).Text
+		}
+	}
+	return ""
+}
+
+func (g *group) missing() string {
+	lead := g.leader()
 	if lead == nil || !lead.state.Serving {
 		return "no leader"
 	}
 	head := lead.ledger.Head()
-	for _, n := range w.nodes[1:] {
-		switch p := n.proc; {
+	for _, n := range g.w.nodes[1:] {
+		switch m := g.on(n.id); {
 		case n.lost:
-		case p != nil && p.running && p.leftBehind(lead):
-		case p == nil || !p.running:
+		case m != nil && m.leftBehind(lead):
+		case m == nil:
 			return fmt.Sprintf("node %d is not up", n.id)
-		case p.ledger.Head().RaftIndex != head.RaftIndex || p.commit != lead.commit || p.applied != p.commit:
+		case m.ledger.Head().RaftIndex != head.RaftIndex || m.commit != lead.commit || m.applied != m.commit:
 			return fmt.Sprintf("node %d has committed %d, applied %d, its ledger is at raft index %d; leader %d: %d, %d, %d",
-				n.id, p.commit, p.applied, p.ledger.Head().RaftIndex, lead.n.id, lead.commit, lead.applied, head.RaftIndex)
+				n.id, m.commit, m.applied, m.ledger.Head().RaftIndex, lead.n.id, lead.commit, lead.applied, head.RaftIndex)
 		case n.storeDamage != nil:
 			// It may be unable to prove, and so to sign, what it holds.
-		case p.ledger.Sealed() == nil || p.ledger.Sealed().Size != head.Size:
+		case m.ledger.Sealed() == nil || m.ledger.Sealed().Size != head.Size:
 			return fmt.Sprintf("node %d has no sealed checkpoint of the final size %d", n.id, head.Size)
 		}
 	}
 	return ""
 }
 
-// leftBehind: the leader has removed from its log what this node would need. It
-// does not come back by itself (docs/consistency.md). What lies behind the node's
+// leftBehind: the leader has removed from its log what this member would need. It
+// does not come back by itself (docs/consistency.md). What lies behind the member's
 // commit index counts only if the leader has the same: the rest will be replaced.
-func (p *process) leftBehind(lead *process) bool {
-	first, err := lead.group.FirstIndex()
-	if err != nil || p.commit+1 >= first {
+func (m *member) leftBehind(lead *member) bool {
+	first, err := lead.log.FirstIndex()
+	if err != nil || m.commit+1 >= first {
 		return false
 	}
-	theirs, err1 := lead.group.Term(first - 1)
-	ours, err2 := p.group.Term(first - 1)
+	theirs, err1 := lead.log.Term(first - 1)
+	ours, err2 := m.log.Term(first - 1)
 	return err1 == nil && (err2 != nil || ours != theirs)
 }
 
 // compare demands that all nodes hold one ledger, and reads it.
-func (w *world) compare(res *Result) {
-	var first *process
-	for _, n := range w.nodes[1:] {
-		p := n.proc
-		if p == nil || !p.running || n.storeDamage != nil {
+func (g *group) compare(l *Ledger) {
+	var first *member
+	for _, n := range g.w.nodes[1:] {
+		m := g.on(n.id)
+		if m == nil || n.storeDamage != nil {
 			continue
 		}
-		if lead := w.leader(); lead != nil && p.leftBehind(lead) {
-			w.stats.LeftBehind++
+		if lead := g.leader(); lead != nil && m.leftBehind(lead) {
+			g.w.stats.LeftBehind++
 			continue
 		}
 		if first == nil {
-			first = p
+			first = m
 			continue
 		}
-		a, b := first.ledger.Head(), p.ledger.Head()
+		a, b := first.ledger.Head(), m.ledger.Head()
 		if a.Size == b.Size && a.Root != b.Root {
-			w.fail("diverged", a.Size, "nodes %d and %d have roots %s and %s", first.n.id, n.id, a.Root, b.Root)
+			g.fail("diverged", a.Size, "nodes %d and %d have roots %s and %s", first.n.id, n.id, a.Root, b.Root)
 		}
 	}
 	if first == nil {
-		w.fail("liveness", 0, "no node is left to read the ledger from")
+		g.fail("liveness", 0, "no node is left to read the ledger from")
 		return
 	}
-	w.read(res, first)
-	w.checkSeals(first)
+	first.read(l)
+	first.checkSeals()
 }
 
-// read reads the final ledger from one node: every leaf, in order of time.
-func (w *world) read(res *Result, p *process) {
-	size, time := p.ledger.Head().Size, int64(0)
+// read reads the final ledger from one member: every leaf, in order of time.
+func (m *member) read(l *Ledger) {
+	size, time := m.ledger.Head().Size, int64(0)
 	model := accounts.Model{}
-	res.Final = []check.FinalEntry{}
+	l.Final = []check.FinalEntry{}
 	for at := uint64(0); at < size; {
-		leaves, err := p.ledger.Leaves(at, 256, 1<<30)
+		leaves, err := m.ledger.Leaves(at, 256, 1<<30)
 		if err != nil {
-			w.fail("lost", at, "the final ledger cannot be read: %v", err)
+			m.g.fail("lost", at, "the final ledger cannot be read: %v", err)
 			return
 		}
 		for _, leaf := range leaves {
 			e, err := ledger.ParseLeaf(leaf)
 			if err != nil {
-				w.fail("mismatch", at, "entry %d is no leaf: %v", at, err)
+				m.g.fail("mismatch", at, "entry %d is no leaf: %v", at, err)
 				return
 			}
 			if e.Time < time {
-				w.fail("time", at, "the ledger's time goes back from %d to %d at entry %d", time, e.Time, at)
+				m.g.fail("time", at, "the ledger's time goes back from %d to %d at entry %d", time, e.Time, at)
 			}
 			time = e.Time
-			w.checkOutcome(model, at, &e)
-			res.Final = append(res.Final, check.FinalEntry{
+			m.g.checkOutcome(model, at, &e)
+			l.Final = append(l.Final, check.FinalEntry{
 				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf), Genesis: at == 0,
 			})
 			at++
 		}
 	}
-	w.checkAccounts(model, p)
-	if err := replica.CheckGenesis(p.ledger, w.genesis); err != nil || size == 0 {
-		w.fail("genesis", 0, "the final ledger of size %d does not begin with the genesis: %v", size, err)
+	m.checkAccounts(model)
+	if err := replica.CheckGenesis(m.ledger, m.g.genesis); err != nil || size == 0 {
+		m.g.fail("genesis", 0, "the final ledger of size %d does not begin with the genesis: %v", size, err)
 	}
 }
 
 // checkSeals compares every root that was ever signed with the final ledger, and
 // verifies a receipt.
-func (w *world) checkSeals(p *process) {
-	size := p.ledger.Head().Size
-	for _, signed := range slices.Sorted(maps.Keys(w.seals.roots)) {
-		root := w.seals.roots[signed]
+func (m *member) checkSeals() {
+	size, seals := m.ledger.Head().Size, m.g.seals
+	for _, signed := range slices.Sorted(maps.Keys(seals.roots)) {
+		root := seals.roots[signed]
 		if signed > size {
-			w.fail("seal", signed, "size %d was signed, the final ledger has %d", signed, size)
+			m.g.fail("seal", signed, "size %d was signed, the final ledger has %d", signed, size)
 			continue
 		}
-		if got, err := p.ledger.RootAt(signed); err != nil || got != root {
-			w.fail("seal", signed, "size %d was signed with root %s, the final ledger has %s, %v", signed, root, got, err)
+		if got, err := m.ledger.RootAt(signed); err != nil || got != root {
+			m.g.fail("seal", signed, "size %d was signed with root %s, the final ledger has %s, %v", signed, root, got, err)
 		}
 	}
-	if s := p.ledger.Sealed(); s != nil {
-		index := stream(w.opt.Seed, "receipt", 0).Uint64N(s.Size)
-		receipt, err := p.ledger.Receipt(index)
+	if s := m.ledger.Sealed(); s != nil {
+		index := m.g.stream("receipt", 0).Uint64N(s.Size)
+		receipt, err := m.ledger.Receipt(index)
 		if err == nil {
-			_, err = w.seals.policy.VerifyReceipt(receipt)
+			_, err = seals.policy.VerifyReceipt(receipt)
 		}
 		if err != nil {
-			w.fail("seal", index, "the receipt of entry %d does not verify: %v", index, err)
+			m.g.fail("seal", index, "the receipt of entry %d does not verify: %v", index, err)
 		}
 	}
 }

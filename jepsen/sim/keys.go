@@ -9,36 +9,37 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto"
 )
 
-// origin is the name of every simulated ledger.
-const origin = "sim.example/ledger"
-
 // cosigners are the log's and the nodes' keys, the same in every run: making
 // them costs more than many a run.
 type cosigners struct {
-	log   *tlog.Cosigner
+	logs  [maxLedgers]*tlog.Cosigner // one key, under each ledger's origin
 	nodes [maxNodes + 1]*tlog.Cosigner
 }
 
+// originOf is the name of a ledger.
+func originOf(id uint64) string { return fmt.Sprintf("sim.example/ledger%d", id) }
+
 var simKeys = sync.OnceValue(func() *cosigners {
-	k := &cosigners{}
-	for i := range k.nodes {
+	cosigner := func(key int, name string) *tlog.Cosigner {
 		seed := make([]byte, 32)
-		seed[0], seed[1] = 's', byte(i)
-		key, err := pqcrypto.NewSigningKey(pqcrypto.MLDSA44, seed)
+		seed[0], seed[1] = 's', byte(key)
+		signer, err := pqcrypto.NewSigningKey(pqcrypto.MLDSA44, seed)
 		if err != nil {
 			panic(err)
 		}
-		name := fmt.Sprintf("%s/node%d", origin, i)
-		if i == 0 {
-			name = origin
-		}
-		c, err := tlog.NewCosigner(name, key)
+		c, err := tlog.NewCosigner(name, signer)
 		if err != nil {
 			panic(err)
 		}
-		k.nodes[i] = c
+		return c
 	}
-	k.log = k.nodes[0]
+	k := &cosigners{}
+	for i := range k.logs {
+		k.logs[i] = cosigner(0, originOf(uint64(i+1)))
+	}
+	for id := 1; id <= maxNodes; id++ {
+		k.nodes[id] = cosigner(id, fmt.Sprintf("sim.example/node%d", id))
+	}
 	return k
 })
 
@@ -51,30 +52,17 @@ func (k *cosigners) voters(n int) map[uint64]*tlog.VerifierKey {
 	return voters
 }
 
-// genesis is the block that a ledger of n nodes begins with. A nil program is the log.
-func (k *cosigners) genesis(n int, p ledger.Program) []byte {
+// genesis is that of a ledger of n nodes, sealed by a majority of them. A nil program is the log.
+func (k *cosigners) genesis(ledgerID uint64, n int, p ledger.Program) *ledger.Genesis {
 	if p == nil {
 		p = ledger.Log{}
 	}
 	g := &ledger.Genesis{
-		FeatureLevel: ledger.FeatureLevel, Origin: origin, Program: p.Name(), ProgramVersion: p.Version(),
-		LogKeys: []string{k.log.Key().String()}, SealQuorum: uint32(n/2 + 1),
+		FeatureLevel: ledger.FeatureLevel, Origin: originOf(ledgerID), Program: p.Name(), ProgramVersion: p.Version(),
+		LogKeys: []string{k.logs[ledgerID-1].Key().String()}, SealQuorum: uint32(n/2 + 1),
 	}
 	for id := 1; id <= n; id++ {
 		g.Members = append(g.Members, ledger.Member{ID: uint64(id), Name: fmt.Sprintf("node%d", id), Cosigner: k.nodes[id].Key().String()})
 	}
-	block, err := ledger.EncodeGenesis(g, "spiffe://sim.example/operator", 0)
-	if err != nil {
-		panic(err)
-	}
-	return block
-}
-
-// policy is what a verifier demands: the log and a majority of n nodes.
-func (k *cosigners) policy(n int) (*tlog.Policy, error) {
-	var keys []*tlog.VerifierKey
-	for id := 1; id <= n; id++ {
-		keys = append(keys, k.nodes[id].Key())
-	}
-	return tlog.NewPolicy([]*tlog.VerifierKey{k.log.Key()}, keys, n/2+1)
+	return g
 }

@@ -62,39 +62,39 @@ func (n *network) arrivals(from, to uint64, class int) (delays []time.Duration) 
 	return delays
 }
 
-// raft sends a message of Raft's.
-func (n *network) raft(m *raftpb.Message) {
-	n.w.trace.message('>', m)
+// raft sends a message of a ledger's Raft group.
+func (n *network) raft(g *group, m *raftpb.Message) {
+	n.w.trace.message('>', g, m)
 	from, to := m.GetFrom(), m.GetTo()
 	delays := n.arrivals(from, to, classOf(m))
 	if len(delays) == 0 && n.rng.IntN(4) == 0 {
-		if p := n.w.nodes[from].proc; p != nil && p.running { // its transport may notice
-			p.driver.Unreachable(to)
+		if sender := g.on(from); sender != nil { // its transport may notice
+			sender.driver.Unreachable(to)
 		}
 	}
 	for _, d := range delays {
 		c := copyMessage(m)
 		n.w.after(d, func() {
-			if p := n.w.nodes[to].proc; p != nil && p.running {
-				n.w.trace.message('<', c)
+			if receiver := g.on(to); receiver != nil {
+				n.w.trace.message('<', g, c)
 				n.w.stats.Delivered++
-				p.driver.HandleRaft(group, from, c)
+				receiver.driver.HandleRaft(g.id, from, c)
 			}
 		})
 	}
 }
 
-// app sends a payload between sealers.
-func (n *network) app(from, to uint64, payload []byte) {
-	n.w.trace.app('>', from, to, payload)
-	n.w.seals.sent(from, payload)
+// app sends a payload between the sealers of a ledger.
+func (n *network) app(g *group, from, to uint64, payload []byte) {
+	n.w.trace.app('>', g, from, to, payload)
+	g.seals.sent(from, payload)
 	payload = append([]byte(nil), payload...)
 	for _, d := range n.arrivals(from, to, control) {
 		n.w.after(d, func() {
-			if p := n.w.nodes[to].proc; p != nil && p.running {
-				n.w.trace.app('<', from, to, payload)
+			if receiver := g.on(to); receiver != nil {
+				n.w.trace.app('<', g, from, to, payload)
 				n.w.stats.Delivered++
-				p.driver.HandleApp(group, from, payload)
+				receiver.driver.HandleApp(g.id, from, payload)
 			}
 		})
 	}

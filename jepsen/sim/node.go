@@ -145,7 +145,7 @@ func (n *node) spreadNews() {
 		}
 		n.w.after(exp(n.rng, 5*time.Millisecond), func() {
 			if p := other.proc; p != nil && p.running {
-				p.driver.PeerDown(n.id, true)
+				p.peerDown(n.id)
 			}
 		})
 	}

@@ -25,37 +25,38 @@ func raftEntries(entries []*raftpb.Entry) []check.RaftEntry {
 }
 
 // traceStart tells the checker what was found on the disk.
-func (p *process) traceStart() {
-	s := p.driver.Status().State
-	p.state, p.commit = s, s.Commit
+func (m *member) traceStart() {
+	s := m.driver.Status().State
+	m.state, m.commit = s, s.Commit
 	vote := uint64(0)
-	hs, _, err := p.group.InitialState()
+	hs, _, err := m.log.InitialState()
 	if err == nil && hs.GetTerm() == s.Term {
 		vote = hs.GetVote()
 	}
-	first, err1 := p.group.FirstIndex()
-	last, err2 := p.group.LastIndex()
-	baseTerm, err3 := p.group.Term(first - 1)
+	first, err1 := m.log.FirstIndex()
+	last, err2 := m.log.LastIndex()
+	baseTerm, err3 := m.log.Term(first - 1)
 	var entries []*raftpb.Entry
 	var err4 error
 	if last >= first {
-		entries, err4 = p.group.Entries(first, last+1, math.MaxUint64)
+		entries, err4 = m.log.Entries(first, last+1, math.MaxUint64)
 	}
 	if err := errors.CombineErrors(errors.CombineErrors(err, err1), errors.CombineErrors(err2, errors.CombineErrors(err3, err4))); err != nil {
-		p.w.fail("refused", 0, "node %d cannot read its own log: %v", p.n.id, err)
+		m.g.fail("refused", 0, "node %d cannot read its own log: %v", m.n.id, err)
 		return
 	}
-	p.w.raft.Restarted(p.n.id, s.Term, vote, first-1, baseTerm, raftEntries(entries), s.Commit, p.applied)
-	p.w.trace.begin('u', p.n.id)
-	p.w.trace.bytes(binary.BigEndian.AppendUint64(nil, s.Term))
+	m.g.raft.Restarted(m.n.id, s.Term, vote, first-1, baseTerm, raftEntries(entries), s.Commit, m.applied)
+	m.w.trace.begin('u', m.n.id)
+	m.w.trace.bytes(binary.BigEndian.AppendUint64(nil, s.Term))
 }
 
-// traceDurable tells the checker that a record is on the disk for good.
-func (p *process) traceDurable(w *wal.Record) {
-	if k := len(w.Entries); k > 0 {
-		p.w.raft.Durable(p.n.id, w.Entries[k-1].GetIndex(), w.Entries[k-1].GetTerm())
+// traceDurable tells the checker of its ledger that a record is on the disk for good.
+func (p *process) traceDurable(r *wal.Record) {
+	raft := p.w.groups[r.Group-1].raft
+	if k := len(r.Entries); k > 0 {
+		raft.Durable(p.n.id, r.Entries[k-1].GetIndex(), r.Entries[k-1].GetTerm())
 	}
-	if hs := w.HardState; hs.GetVote() != 0 {
-		p.w.raft.Voted(p.n.id, hs.GetTerm(), hs.GetVote())
+	if hs := r.HardState; hs.GetVote() != 0 {
+		raft.Voted(p.n.id, hs.GetTerm(), hs.GetVote())
 	}
 }

@@ -17,9 +17,11 @@ type Options struct {
 	Seed uint64
 	// Nodes is the size of the cluster, 1 to 7.
 	Nodes int
-	// Ops is how many operations the clients issue at most.
+	// Ledgers is how many ledgers each node hosts, 1 to 3.
+	Ledgers int
+	// Ops is how many operations the clients issue at most, those of all ledgers together.
 	Ops int
-	// Clients is how many of them issue operations at a time.
+	// Clients is how many of them issue operations at a time. Each ledger has one at least.
 	Clients int
 	// Pace is how long a client waits on average between two operations. The
 	// default lets Ops operations take about Duration.
@@ -144,6 +146,7 @@ func (k keepValue) Set(s string) error {
 func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.Uint64Var(&o.Seed, "seed", o.Seed, "seed that decides everything")
 	fs.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes, 1 to 7; 0: the seed chooses")
+	fs.IntVar(&o.Ledgers, "ledgers", o.Ledgers, "ledgers, 1 to 3; 0: the seed chooses")
 	fs.IntVar(&o.Ops, "ops", o.Ops, "operations; 0: the seed chooses")
 	fs.IntVar(&o.Clients, "clients", o.Clients, "concurrent clients; 0: the seed chooses")
 	fs.DurationVar(&o.Pace, "pace", o.Pace, "mean virtual time between two operations of a client; 0: so that all take as long as the run")
@@ -161,6 +164,7 @@ func (o Options) String() string {
 		}
 	}
 	number("nodes", o.Nodes)
+	number("ledgers", o.Ledgers)
 	number("ops", o.Ops)
 	number("clients", o.Clients)
 	if o.Pace != 0 {
@@ -197,6 +201,8 @@ func (o Options) validate() error {
 	switch {
 	case o.Nodes < 0 || o.Nodes > maxNodes:
 		return errors.Newf("%d nodes, want 1 to %d", o.Nodes, maxNodes)
+	case o.Ledgers < 0 || o.Ledgers > maxLedgers:
+		return errors.Newf("%d ledgers, want 1 to %d", o.Ledgers, maxLedgers)
 	case o.Ops < 0 || o.Ops > maxOps:
 		return errors.Newf("%d operations, want at most %d", o.Ops, maxOps)
 	case o.Clients < 0 || o.Clients > maxClients:
@@ -211,6 +217,7 @@ func (o Options) validate() error {
 
 const (
 	maxNodes    = 7
+	maxLedgers  = 3
 	maxOps      = 1 << 20
 	maxClients  = 1 << 10
 	maxDuration = 24 * time.Hour

@@ -23,8 +23,8 @@ func (w *world) partition(f *fault) {
 	switch f.rng.IntN(10) {
 	case 9:
 		// A leader that does not know yet that another one is being elected.
-		if p := w.leader(); p != nil {
-			one = p.n
+		if m := w.leader(f); m != nil {
+			one = m.n
 		}
 		minority := []*node{one}
 		for _, n := range nodes[:f.rng.IntN((len(nodes)-1)/2+1)] {

@@ -5,60 +5,43 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-const (
-	group     = 1
-	clusterID = 0x51
-)
+const clusterID = 0x51
 
-// process is one life of a node's process: the replica and the driver of production, with events in
-// place of goroutines. It is the Shell of both, and looks at what the replica does as the driver's
-// Machine.
+// process is one life of a node's process: the members of all ledgers, and what they share, which is
+// the log, the store, the connections and the clock. Events are in the place of goroutines.
 type process struct {
 	w *world
 	n *node
 
-	log    *wal.Log
-	group  *wal.Group
-	driver *raftnode.Driver
-	ledger *ledger.Ledger
+	log      *wal.Log
+	store    ledger.Store
+	commit   *raftnode.GroupCommit
+	writes   task
+	unsynced []wal.Record // written, but not followed by a sync yet
+	members  []*member    // of all groups, in their order
+	ticks    int
 
 	running  bool // between begin and the end
 	dead     bool
 	stopping bool
 	backlog  []func() // what happened while the process stood still
-
-	tasks    [3]task
-	state    raftnode.State
-	commit   uint64
-	applied  uint64
-	unsynced []wal.Record // written, but not followed by a sync yet
-	behind   []waiter     // for a size of the ledger
-
-	*replica.Replica
-	sealing  sealing
-	ignored  map[ledger.IgnoreReason]uint64 // blocks without effect that were judged
-	refused  uint64                         // batches that the program refused
-	calls    []*call
-	watchers []*watcher
-}
-
-// waiter waits until the ledger has a size.
-type waiter struct {
-	index uint64
-	do    func()
 }
 
 func newProcess(n *node) *process {
-	return &process{w: n.w, n: n, ignored: map[ledger.IgnoreReason]uint64{}}
+	p := &process{w: n.w, n: n, commit: raftnode.NewGroupCommit()}
+	p.writes = task{run: p.write, mean: 10 * time.Microsecond}
+	for _, g := range n.w.groups {
+		p.members = append(p.members, newMember(p, g))
+	}
+	return p
 }
 
-// open recovers log and ledger from the disks, as cluster/node does.
+// open recovers log and ledgers from the disks, as cluster/node does.
 func (p *process) open() (err error) {
 	c := &p.w.cfg
 	p.log, err = wal.Open(wal.Options{
@@ -68,61 +51,46 @@ func (p *process) open() (err error) {
 	if err != nil {
 		return errors.Wrap(err, "open the Raft log")
 	}
-	if !p.n.begun {
-		var voters []uint64
-		for _, n := range p.w.nodes[1:] {
-			voters = append(voters, n.id)
-		}
-		if _, err := replica.Bootstrap(p.log, group, voters, p.w.genesis); err != nil {
+	p.store = p.n.store
+	if d := p.n.storeDamage; d != nil {
+		p.store = &damagedStore{p.store, d}
+	}
+	for _, m := range p.members {
+		if err := m.open(); err != nil {
 			return err
 		}
 	}
-	p.group = p.log.Group(group)
-	var store ledger.Store = p.n.store
-	if d := p.n.storeDamage; d != nil {
-		store = &damagedStore{store, d}
-	}
-	p.ledger, err = replica.Open(store, p.group, ledger.Config{Group: storeGroup, Origin: origin, Program: p.w.program()})
-	if err != nil {
-		return err
-	}
-	return replica.CheckGenesis(p.ledger, p.w.genesis)
+	return nil
 }
 
-// begin makes the driver once the process is up.
+// sharedStore is the store for one of its ledgers: whoever opened it closes it.
+type sharedStore struct{ ledger.Store }
+
+func (sharedStore) Close() error { return nil }
+
+// begin makes the drivers once the process is up.
 func (p *process) begin() {
 	p.n.disk.settle()
 	p.n.begun = true
-	p.applied = p.group.Mark().Index
-	p.initTasks()
-	if err := p.newReplica(); err != nil {
-		p.fatal(errors.Wrap(err, "begin"))
-		return
-	}
-	var err error
-	p.driver, err = raftnode.NewDriver(raftnode.Config{
-		ID: p.n.id, Group: group, Log: p.log, Transport: wire{p}, Machine: p,
-		Incarnation:  p.n.rng.Uint64(),
-		TickInterval: p.w.cfg.tick, HeartbeatTicks: p.w.cfg.heartbeat, ElectionTicks: p.w.cfg.election,
-		MaxInflightBlocks: p.w.cfg.inflight, MaxBlockBytes: p.w.cfg.maxBlockBytes, QueueRequests: p.w.cfg.queueLimit,
-		Unfit: p.Unfit, Vet: p.Vet, Refused: p.messageRefused, Observe: p.observe,
-	}, p)
-	if err != nil {
-		p.fatal(errors.Wrap(err, "begin"))
-		return
+	for _, m := range p.members {
+		if err := m.make(); err != nil {
+			p.fatal(errors.Wrap(err, "begin"))
+			return
+		}
 	}
 	p.running = true
 	p.w.stats.Restarts++
 	p.w.note(p.n.id, "up", "")
-	p.traceStart()
-	p.Bind(p.driver)
-	p.Wake(raftnode.TaskTurn)
+	for _, m := range p.members {
+		m.begin()
+	}
 	p.ticker()
-	p.keepMark()
 	for _, other := range p.w.nodes[1:] {
 		if q := other.proc; other != p.n && q != nil && q.running {
-			p.PeerUp(other.id)
-			q.PeerUp(p.n.id)
+			for i := range p.members {
+				p.members[i].PeerUp(other.id)
+				q.members[i].PeerUp(p.n.id)
+			}
 		}
 	}
 }
@@ -156,19 +124,107 @@ func (p *process) ticker() {
 			return
 		}
 		if p.n.paused == 0 { // ticks that nobody could take are lost
-			p.driver.Tick(true)
-			p.Wake(raftnode.TaskTurn)
+			// One in heartbeat ticks is a round, for all members, as raftnode.Host has it.
+			p.ticks++
+			for _, m := range p.members {
+				m.driver.Tick(p.ticks%p.w.cfg.heartbeat == 0)
+				m.Wake(raftnode.TaskTurn)
+			}
 		}
 		p.ticker()
 	})
 }
 
-// fatal ends the process because of its log or its ledger, as production does.
+// peerDown tells all members that a peer's process is gone for certain.
+func (p *process) peerDown(id uint64) {
+	for _, m := range p.members {
+		m.driver.PeerDown(id, true)
+	}
+}
+
+// hangUp breaks the connections of a process that has ended.
+func (p *process) hangUp() {
+	for _, m := range p.members {
+		m.hangUp()
+	}
+}
+
+// fatal ends the process because of its log or one of its ledgers, as production does. The first
+// reason counts.
 func (p *process) fatal(err error) {
+	if p.dead {
+		return
+	}
 	n := p.n
 	n.end(err.Error())
 	n.store = n.store.ProcessCrash()
 	p.hangUp()
 	n.spreadNews()
 	n.refused(err)
+}
+
+// stop ends the process cleanly: hand over, finish what is in flight, close. It is
+// started again after down.
+func (n *node) stop(down time.Duration) {
+	p := n.proc
+	if p == nil || !p.running || p.stopping {
+		return
+	}
+	p.stopping = true
+	for _, m := range p.members {
+		m.driver.Refuse()
+		m.transfer(0)
+	}
+	p.after(time.Duration(n.w.cfg.election)*n.w.cfg.tick, func() {
+		for _, m := range p.members {
+			m.driver.Close()
+		}
+		p.close(down)
+	})
+}
+
+// close waits for the disk and closes everything.
+func (p *process) close(down time.Duration) {
+	for _, m := range p.members {
+		if !m.turns.over || !m.written || !m.applies.over {
+			p.after(time.Millisecond, func() { p.close(down) })
+			return
+		}
+	}
+	n := p.n
+	if err := p.closeFiles(); err != nil {
+		p.fatal(err)
+		return
+	}
+	n.w.note(n.id, "down", "stopped cleanly")
+	n.countLog()
+	p.dead, n.proc = true, nil
+	n.disk.settle()
+	n.disk.life++
+	n.store = n.store.Reopen()
+	p.hangUp()
+	n.spreadNews()
+	n.startAfter(down)
+}
+
+// closeFiles closes the ledgers, their store and the log. The marks that it leaves spare the next
+// start the replay: with the store everything in it is durable.
+func (p *process) closeFiles() error {
+	var err error
+	for _, m := range p.members {
+		m.StopSealing()
+		err = errors.CombineErrors(err, m.ledger.Close())
+	}
+	err = errors.CombineErrors(err, p.store.Close())
+	var marks []wal.Record
+	for _, m := range p.members {
+		mark, e := m.FinalMark()
+		if err = errors.CombineErrors(err, e); mark != nil {
+			marks = append(marks, wal.Record{Group: m.g.id, Mark: mark})
+		}
+	}
+	if err == nil && len(marks) > 0 {
+		err = p.log.Append(marks, true)
+	}
+	return errors.CombineErrors(err, p.log.Close())
 }

@@ -21,10 +21,8 @@ import (
 type Result struct {
 	Seed    uint64
 	Options Options // with what the seed chose filled in
-	// Ops is what clients asked for and were told.
-	Ops []history.Op
-	// Final is the ledger at the end.
-	Final []check.FinalEntry
+	// Ledgers are what the clients of each ledger saw, and what became of it.
+	Ledgers []Ledger
 	// Violations are what must not be. None means that the run was fine.
 	Violations []check.Violation
 	TraceHash  [32]byte
@@ -34,6 +32,23 @@ type Result struct {
 	Timeline             []TimelineEvent
 	// Err says that there was no run.
 	Err error
+}
+
+// Ledger is one of a run.
+type Ledger struct {
+	Origin string
+	// Ops is what clients asked for and were told.
+	Ops []history.Op
+	// Final is the ledger at the end, nil when it could not be read.
+	Final []check.FinalEntry
+}
+
+// Size is how many operations and entries all ledgers have together.
+func (r *Result) Size() (ops, entries int) {
+	for _, l := range r.Ledgers {
+		ops, entries = ops+len(l.Ops), entries+len(l.Final)
+	}
+	return ops, entries
 }
 
 // Failed reports whether something must not be as it is.
@@ -54,11 +69,18 @@ func runWith(o Options, plan func(*world)) *Result {
 	simKeys()
 	running.Lock()
 	defer running.Unlock()
-	w := newWorld(o)
+	w, err := newWorld(o)
+	if err != nil {
+		res.Err = errors.Wrap(err, "prepare")
+		return res
+	}
 	before := rand.Reader
 	rand.Reader = w.entropy
 	defer func() { rand.Reader = before }()
 	res.Options = w.opt
+	for _, g := range w.groups {
+		res.Ledgers = append(res.Ledgers, Ledger{Origin: originOf(g.id)})
+	}
 	w.live(res, plan)
 	w.finish(res)
 	if o.Check != nil {
@@ -69,15 +91,13 @@ func runWith(o Options, plan func(*world)) *Result {
 	return res
 }
 
-func newWorld(o Options) *world {
+func newWorld(o Options) (*world, error) {
 	w := &world{}
 	w.opt, w.cfg = resolve(o)
 	o = w.opt
 	w.trace = newTrace(func() int64 { return w.now })
 	w.entropy = &entropy{}
 	w.net = &network{w: w, rng: stream(o.Seed, "network", 0)}
-	w.genesis = simKeys().genesis(o.Nodes, w.program())
-	w.raft = check.NewRaft(o.Nodes, check.RaftEntry{Index: 1, Term: 1, Hash: hashOf(w.genesis)})
 	w.nodes = make([]*node, 1, o.Nodes+1)
 	for id := uint64(1); id <= uint64(o.Nodes); id++ {
 		r := stream(o.Seed, "node", id)
@@ -91,8 +111,15 @@ func newWorld(o Options) *world {
 			tickRate: 1 + (r.Float64()*2-1)*w.cfg.tickSkew,
 		})
 	}
+	for id := range uint64(o.Ledgers) {
+		g, err := newGroup(w, id+1)
+		if err != nil {
+			return nil, err
+		}
+		w.groups = append(w.groups, g)
+	}
 	w.faults = drawFaults(o)
-	return w
+	return w, nil
 }
 
 // live lets the cluster live through everything. A panic of the product ends it.
@@ -102,16 +129,12 @@ func (w *world) live(res *Result, plan func(*world)) {
 			w.fail("panic", 0, "%v\n%s", r, productFrames(string(debug.Stack())))
 		}
 	}()
-	seals, err := newSealCheck(w)
-	if err != nil {
-		res.Err = errors.Wrap(err, "prepare")
-		return
-	}
-	w.seals = seals
 	for _, n := range w.nodes[1:] {
 		n.start()
 	}
-	w.load = newWorkload(w)
+	for _, g := range w.groups {
+		g.load = newWorkload(g)
+	}
 	w.plan()
 	if plan != nil {
 		plan(w)
@@ -146,21 +169,11 @@ func (w *world) finish(res *Result) {
 			n.countLog()
 		}
 	}
-	s.Committed = w.raft.Counts().Committed
 	s.Virtual = time.Duration(w.now)
-	if w.load != nil {
-		res.Ops = w.load.ops
-		res.Ops = append(res.Ops, w.load.pending()...)
+	res.Violations = append(res.Violations, w.violations...)
+	for _, g := range w.groups {
+		res.Violations = append(res.Violations, g.judge(&res.Ledgers[g.id-1])...)
 	}
-	res.Violations = append(append(res.Violations, w.violations...), w.raft.Violations()...)
-	if res.Final != nil {
-		res.Violations = append(res.Violations, check.Linear(res.Ops, res.Final)...)
-	}
-	var bad []check.Violation
-	s.Sessions, bad = check.Sessions(res.Ops)
-	res.Violations = append(res.Violations, bad...)
-	s.Deliveries, bad = check.Watches(res.Ops)
-	res.Violations = append(res.Violations, bad...)
 	res.TraceHash = w.trace.hash()
 	res.Faults, res.FaultNumbers = len(w.faults), 0
 	for _, f := range w.faults {
@@ -169,12 +182,35 @@ func (w *world) finish(res *Result) {
 	res.Stats, res.Timeline = w.stats, w.timeline
 }
 
+// judge runs the checkers of the ledger. What the final ledger holds is in l.
+func (g *group) judge(l *Ledger) (found []check.Violation) {
+	if g.load != nil {
+		l.Ops = append(g.load.ops, g.load.pending()...)
+	}
+	found = g.raft.Violations()
+	if l.Final != nil {
+		found = append(found, check.Linear(l.Ops, l.Final)...)
+	}
+	sessions, bad := check.Sessions(l.Ops)
+	found = append(found, bad...)
+	deliveries, bad := check.Watches(l.Ops)
+	found = append(found, bad...)
+	for i := range found {
+		found[i] = g.violation(found[i])
+	}
+	s := &g.w.stats
+	s.Committed += g.raft.Counts().Committed
+	s.Sessions, s.Deliveries = s.Sessions+sessions, s.Deliveries+deliveries
+	return found
+}
+
 // String summarises a result in a few lines.
 func (r *Result) String() string {
 	var b strings.Builder
 	s := &r.Stats
-	fmt.Fprintf(&b, "seed %d: %d nodes, %d faults (%s), %.0f s virtual, %d ok %d failed %d unknown, %d entries, %d elections, %d crashes, trace %x",
-		r.Seed, r.Options.Nodes, r.Faults, r.Options.Faults, s.Virtual.Seconds(), s.OK, s.Failed, s.Unknown, len(r.Final), s.Elections, s.Crashes, r.TraceHash[:8])
+	_, entries := r.Size()
+	fmt.Fprintf(&b, "seed %d: %d nodes, %d ledgers, %d faults (%s), %.0f s virtual, %d ok %d failed %d unknown, %d entries, %d elections, %d crashes, trace %x",
+		r.Seed, r.Options.Nodes, r.Options.Ledgers, r.Faults, r.Options.Faults, s.Virtual.Seconds(), s.OK, s.Failed, s.Unknown, entries, s.Elections, s.Crashes, r.TraceHash[:8])
 	if r.Err != nil {
 		fmt.Fprintf(&b, "\nerror: %v", r.Err)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// sealCheck watches what is signed. It knows of the sealers' messages only where
+// sealCheck watches what is signed for one ledger. It knows of the sealers' messages only where
 // a cosignature has its size and root.
 type sealCheck struct {
-	w      *world
+	g      *group
 	policy *tlog.Policy
 	// roots are all roots that anybody signed, by size.
 	roots map[uint64]merkle.Hash
@@ -29,14 +29,13 @@ const (
 	sizeAt, rootAt  = 2, 10
 )
 
-func newSealCheck(w *world) (*sealCheck, error) {
-	policy, err := simKeys().policy(w.opt.Nodes)
-	return &sealCheck{w: w, policy: policy, roots: map[uint64]merkle.Hash{}, signed: map[uint64]uint64{}, notes: map[string]bool{}}, err
+func newSealCheck(g *group, policy *tlog.Policy) *sealCheck {
+	return &sealCheck{g: g, policy: policy, roots: map[uint64]merkle.Hash{}, signed: map[uint64]uint64{}, notes: map[string]bool{}}
 }
 
 func (s *sealCheck) root(node, size uint64, root merkle.Hash) {
 	if have, ok := s.roots[size]; ok && have != root {
-		s.w.fail("seal", size, "node %d signs root %s for size %d, which was signed with root %s", node, root, size, have)
+		s.g.fail("seal", size, "node %d signs root %s for size %d, which was signed with root %s", node, root, size, have)
 		return
 	}
 	s.roots[size] = root
@@ -47,10 +46,10 @@ func (s *sealCheck) sent(from uint64, payload []byte) {
 	if len(payload) < rootAt+merkle.HashSize || payload[1] != cosignatureKind {
 		return
 	}
-	s.w.stats.Cosignatures++
+	s.g.w.stats.Cosignatures++
 	size := binary.BigEndian.Uint64(payload[sizeAt:])
 	if size < s.signed[from] {
-		s.w.fail("seal", size, "node %d cosigns size %d after size %d", from, size, s.signed[from])
+		s.g.fail("seal", size, "node %d cosigns size %d after size %d", from, size, s.signed[from])
 	}
 	s.signed[from] = size
 	s.root(from, size, merkle.Hash(payload[rootAt:rootAt+merkle.HashSize]))
@@ -63,12 +62,12 @@ func (s *sealCheck) sealed(node uint64, c *ledger.Sealed) {
 		return
 	}
 	s.notes[string(c.Note)] = true
-	s.w.stats.Seals++
+	s.g.w.stats.Seals++
 	v, err := s.policy.Verify(c.Note)
 	if err != nil {
-		s.w.fail("seal", c.Size, "node %d seals size %d, but a verifier says: %v", node, c.Size, err)
+		s.g.fail("seal", c.Size, "node %d seals size %d, but a verifier says: %v", node, c.Size, err)
 	} else if v.Checkpoint.Size != c.Size || v.Checkpoint.Root != c.Root {
-		s.w.fail("seal", c.Size, "node %d seals size %d with a note about size %d", node, c.Size, v.Checkpoint.Size)
+		s.g.fail("seal", c.Size, "node %d seals size %d with a note about size %d", node, c.Size, v.Checkpoint.Size)
 	}
 }
 
@@ -76,6 +75,6 @@ func (s *sealCheck) sealed(node uint64, c *ledger.Sealed) {
 // it may miss what it wants to sign.
 func (s *sealCheck) problem(n *node, err error) {
 	if errors.Is(err, seal.ErrForged) || errors.Is(err, seal.ErrRootMismatch) || errors.Is(err, seal.ErrContradiction) || !n.damaged() {
-		s.w.fail("seal", 0, "node %d: %v", n.id, err)
+		s.g.fail("seal", 0, "node %d: %v", n.id, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const shrinkRuns = 400
 
 // Shrink looks for less that still fails in the same way: fewer faults first, then
-// less time, fewer operations, clients and nodes. It returns the options of the
+// less time, fewer ledgers, operations, clients and nodes. It returns the options of the
 // smallest failing run that it found, and its result. Two runs fail in the same
 // way when their first violations are of the same kind.
 func Shrink(o Options, failed *Result) (Options, *Result) {
@@ -23,6 +23,7 @@ func Shrink(o Options, failed *Result) (Options, *Result) {
 	for before := -1; before != s.found; {
 		before = s.found
 		s.faults()
+		s.number(func(o *Options) *int { return &o.Ledgers }, 1)
 		s.number(func(o *Options) *int { return &o.Ops }, 1)
 		s.number(func(o *Options) *int { return &o.Clients }, 1)
 		s.duration()

@@ -42,6 +42,7 @@ func explain(t *testing.T, res *Result) {
 // TestSeeds runs clusters in different environments under different faults.
 func TestSeeds(t *testing.T) {
 	var sum Stats
+	several := 0
 	kinds := map[history.Kind]int{}
 	for i := range *flagSeeds {
 		res := Run(Options{Seed: *flagSeed + uint64(i), Faults: flagFaults})
@@ -61,9 +62,12 @@ func TestSeeds(t *testing.T) {
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
 		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
 		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
-		for _, op := range res.Ops {
-			if op.Outcome == history.OK {
-				kinds[op.Kind]++
+		several += min(1, len(res.Ledgers)-1)
+		for _, l := range res.Ledgers {
+			for _, op := range l.Ops {
+				if op.Outcome == history.OK {
+					kinds[op.Kind]++
+				}
 			}
 		}
 	}
@@ -77,7 +81,7 @@ func TestSeeds(t *testing.T) {
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
-		"messages dropped": sum.Dropped, "raft entries": sum.Committed,
+		"runs of several ledgers": several, "messages dropped": sum.Dropped, "raft entries": sum.Committed,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {
@@ -102,8 +106,8 @@ func TestDeterminism(t *testing.T) {
 	for seed := uint64(101); seed <= 106; seed++ {
 		o := Options{Seed: seed, Faults: AllFaults, Ops: 150, Duration: 10 * time.Second}
 		a, b := Run(o), Run(o)
-		if a.TraceHash != b.TraceHash || !slices.Equal(a.Timeline, b.Timeline) || len(a.Ops) != len(b.Ops) {
-			t.Errorf("seed %d: traces %x and %x, %d and %d operations", seed, a.TraceHash, b.TraceHash, len(a.Ops), len(b.Ops))
+		if a.TraceHash != b.TraceHash || !slices.Equal(a.Timeline, b.Timeline) || operations(a) != operations(b) {
+			t.Errorf("seed %d: traces %x and %x, %d and %d operations", seed, a.TraceHash, b.TraceHash, operations(a), operations(b))
 			for i := range min(len(a.Timeline), len(b.Timeline)) {
 				if a.Timeline[i] != b.Timeline[i] {
 					t.Logf("first difference in the timeline:\n%v\n%v", a.Timeline[i], b.Timeline[i])
@@ -121,21 +125,26 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
+func operations(r *Result) int {
+	n, _ := r.Size()
+	return n
+}
+
 // TestScenario is one story told in full: the leader is cut off, another one is
 // elected; power fails everywhere; everything comes back.
 func TestScenario(t *testing.T) {
-	o := Options{Seed: 6, Nodes: 3, Ops: 120, Clients: 4, Duration: 12 * time.Second, Faults: NoFaults}
+	o := Options{Seed: 6, Nodes: 3, Ledgers: 1, Ops: 120, Clients: 4, Duration: 12 * time.Second, Faults: NoFaults}
 	var first uint64
 	res := runWith(o, func(w *world) {
 		w.after(4*time.Second, func() {
-			p := w.leader()
-			if p == nil {
+			m := w.groups[0].leader()
+			if m == nil {
 				t.Error("no leader after 4 s")
 				return
 			}
-			first = p.n.id
+			first = m.n.id
 			w.note(first, "fault", "cut off")
-			undo := w.isolate([]*node{p.n})
+			undo := w.isolate([]*node{m.n})
 			w.after(3*time.Second, func() {
 				w.note(first, "heal", "cut off")
 				undo()
@@ -167,27 +176,28 @@ func TestScenario(t *testing.T) {
 	if !strings.HasPrefix(got, want) || !strings.Contains(got[len(want):], "leader") || res.Stats.Restarts != 6 {
 		t.Errorf("the story is\n%s\nwant it to begin with\n%s\nand an election", got, want)
 	}
-	if last := res.Ops[len(res.Ops)-1]; last.Outcome != history.OK || res.Stats.OK < 80 || len(res.Final) < 40 {
-		t.Errorf("%d operations were answered and %d entries are in the ledger; the last operation ended %s", res.Stats.OK, len(res.Final), last.Outcome)
+	l := res.Ledgers[0]
+	if last := l.Ops[len(l.Ops)-1]; last.Outcome != history.OK || res.Stats.OK < 80 || len(l.Final) < 40 {
+		t.Errorf("%d operations were answered and %d entries are in the ledger; the last operation ended %s", res.Stats.OK, len(l.Final), last.Outcome)
 	}
 }
 
 // TestClientsAreChecked: an answer that breaks a session, and a watch with a gap, are
 // violations although every size and entry in them is right.
 func TestClientsAreChecked(t *testing.T) {
-	for want, plant := range map[string]func(w *world, process uint32){
-		"session": func(w *world, process uint32) {
-			w.record(history.Op{Process: process, Kind: history.LocalHead, Outcome: history.OK, Call: w.now, Return: w.now, First: 5})
+	for want, plant := range map[string]func(w *world, l *workload, process uint32){
+		"session": func(w *world, l *workload, process uint32) {
+			l.record(history.Op{Process: process, Kind: history.LocalHead, Outcome: history.OK, Call: w.now, Return: w.now, First: 5})
 		},
-		"watch": func(w *world, process uint32) {
+		"watch": func(w *world, l *workload, process uint32) {
 			for _, first := range []uint64{0, 2} {
-				w.record(history.Op{Process: process, Kind: history.Watch, Outcome: history.OK, Call: w.now, Return: w.now, First: first})
+				l.record(history.Op{Process: process, Kind: history.Watch, Outcome: history.OK, Call: w.now, Return: w.now, First: first})
 			}
 		},
 	} {
-		o := Options{Seed: 1, Ops: 40, Duration: 4 * time.Second, Faults: NoFaults}
+		o := Options{Seed: 1, Ledgers: 1, Ops: 40, Duration: 4 * time.Second, Faults: NoFaults}
 		res := runWith(o, func(w *world) {
-			w.after(3*time.Second, func() { plant(w, w.load.newProcess()) })
+			w.after(3*time.Second, func() { plant(w, w.groups[0].load, w.groups[0].load.newProcess()) })
 		})
 		if len(res.Violations) != 1 || res.Violations[0].Kind != want {
 			t.Errorf("violations %v, want one of kind %q", res.Violations, want)
@@ -198,21 +208,21 @@ func TestClientsAreChecked(t *testing.T) {
 // TestSessionsHold: a client that has seen more than a node has applied is not answered
 // before the node has caught up, and not at all if it does not.
 func TestSessionsHold(t *testing.T) {
-	o := Options{Seed: 1, Nodes: 3, Ops: 1, Clients: 1, Duration: 10 * time.Second, Faults: NoFaults}
+	o := Options{Seed: 1, Nodes: 3, Ledgers: 1, Ops: 1, Clients: 1, Duration: 10 * time.Second, Faults: NoFaults}
 	answers := map[string]response{}
 	res := runWith(o, func(w *world) {
 		w.after(5*time.Second, func() {
-			p := w.nodes[1].proc
-			size := p.ledger.Head().Size
+			l, m := w.groups[0].load, w.groups[0].on(1)
+			size := m.ledger.Head().Size
 			ask := func(name string, least uint64) {
-				c := &call{p: p, reply: func(r response) { answers[name] = r }}
-				p.run(func() { p.serveLocalHead(c, least) })
+				c := &call{m: m, reply: func(r response) { answers[name] = r }}
+				m.p.run(func() { m.serveLocalHead(c, least) })
 			}
 			ask("what it has", size)
 			ask("more than it will ever have", size+1000)
 			ask("more than it has", size+1)
-			final := &client{l: w.load, rng: stream(1, "test", 0), process: w.load.newProcess(), node: 1}
-			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: w.load.payload(final.rng)}}})
+			final := &client{l: l, rng: stream(1, "test", 0), process: l.newProcess(), node: 1}
+			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: l.payload(final.rng)}}})
 			a.then = func() {}
 			a.start()
 		})
@@ -228,9 +238,9 @@ func TestSessionsHold(t *testing.T) {
 
 // TestShrink: a failure that one crash and five entries cause shrinks to that.
 func TestShrink(t *testing.T) {
-	o := Options{Seed: 3, Faults: FaultPower | FaultKill | FaultFlaky | FaultTransfer, Ops: 120, Duration: 15 * time.Second}
+	o := Options{Seed: 3, Ledgers: 2, Faults: FaultPower | FaultKill | FaultFlaky | FaultTransfer, Ops: 120, Duration: 15 * time.Second}
 	o.Check = func(r *Result) error {
-		if r.Stats.Crashes > 0 && len(r.Final) > 5 {
+		if _, entries := r.Size(); r.Stats.Crashes > 0 && entries > 5 {
 			return errors.New("injected")
 		}
 		return nil
@@ -240,8 +250,8 @@ func TestShrink(t *testing.T) {
 		t.Fatalf("the injected check does not fail: %v", res)
 	}
 	small, got := Shrink(o, res)
-	if !got.Failed() || len(small.Keep) != 1 || small.Ops > 20 || small.Nodes > 1 || small.Clients > 1 || small.Duration > 15*time.Second {
-		t.Errorf("shrunk to %s, failed %t; want one fault, one node, one client, few operations", small, got.Failed())
+	if !got.Failed() || len(small.Keep) != 1 || small.Ledgers > 1 || small.Ops > 20 || small.Nodes > 1 || small.Clients > 1 || small.Duration > 15*time.Second {
+		t.Errorf("shrunk to %s, failed %t; want one fault, one ledger, one node, one client, few operations", small, got.Failed())
 	}
 	// What is printed repeats the failure.
 	again, err := ParseOptions(strings.TrimPrefix(Command(small), "go run ./cmd/cairn-jepsen sim "))

@@ -9,7 +9,8 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// task is one of the driver's three tasks: in production a goroutine, here events.
+// task is something that is done for one thing at a time: in production by a goroutine, here by
+// events.
 type task struct {
 	run func()
 	// mean is how long it takes on average until a task that was woken runs.
@@ -17,20 +18,12 @@ type task struct {
 	// woken: an event that runs the task is on its way, or the task is busy and runs again after
 	// that.
 	woken, busy bool
-	// over: the driver has said that there is nothing more to do.
+	// over: a driver has said that there is nothing more to do.
 	over bool
 }
 
-// initTasks says how the tasks run.
-func (p *process) initTasks() {
-	p.tasks[raftnode.TaskTurn] = task{run: p.turn, mean: p.w.cfg.loopMean}
-	p.tasks[raftnode.TaskWrite] = task{run: p.write, mean: 10 * time.Microsecond}
-	p.tasks[raftnode.TaskApply] = task{run: p.apply}
-}
-
-// Wake implements raftnode.Shell: the task runs soon, once for everything that has come by then.
-func (p *process) Wake(which raftnode.Task) {
-	t := &p.tasks[which]
+// wake lets a task run soon, once for everything that has come by then.
+func (p *process) wake(t *task) {
 	if t.woken {
 		return
 	}
@@ -48,8 +41,7 @@ func (p *process) schedule(t *task) {
 }
 
 // busy keeps a task from running until f, after d, has run.
-func (p *process) busy(which raftnode.Task, d time.Duration, f func()) {
-	t := &p.tasks[which]
+func (p *process) busy(t *task, d time.Duration, f func()) {
 	t.busy = true
 	p.after(d, func() {
 		t.busy = false
@@ -62,19 +54,31 @@ func (p *process) busy(which raftnode.Task, d time.Duration, f func()) {
 	})
 }
 
+// Wake implements raftnode.Shell. One task writes for all members, as raftnode.Host does.
+func (m *member) Wake(which raftnode.Task) {
+	switch which {
+	case raftnode.TaskTurn:
+		m.p.wake(&m.turns)
+	case raftnode.TaskWrite:
+		m.p.commit.Want(&m.writer)
+		m.p.wake(&m.p.writes)
+	case raftnode.TaskApply:
+		m.p.wake(&m.applies)
+	}
+}
+
 // Now implements raftnode.Shell.
-func (p *process) Now() time.Duration { return time.Duration(p.w.now) }
+func (m *member) Now() time.Duration { return time.Duration(m.w.now) }
 
 // Failed implements raftnode.Shell.
-func (p *process) Failed(err error) { p.fatal(err) }
+func (m *member) Failed(err error) { m.p.fatal(err) }
 
-func (p *process) turn() { p.tasks[raftnode.TaskTurn].over = !p.driver.Turn() }
+func (m *member) turn() { m.turns.over = !m.driver.Turn() }
 
 // write writes what waits to the log.
 func (p *process) write() {
-	w, more := p.driver.NextWrite()
+	w := p.commit.Next()
 	if w == nil {
-		p.tasks[raftnode.TaskWrite].over = !more
 		return
 	}
 	err := p.log.Append(w.Records, w.Sync)
@@ -86,12 +90,12 @@ func (p *process) write() {
 			p.w.after(time.Duration(p.n.rng.Float64()*float64(d)), strike)
 		}
 	}
-	p.busy(raftnode.TaskWrite, d, func() {
+	p.busy(&p.writes, d, func() {
 		if err == nil {
 			p.n.disk.settle()
 			p.traceWritten(w)
 		}
-		p.driver.Written(err)
+		p.commit.Written(err)
 	})
 }
 
@@ -109,15 +113,15 @@ func (n *node) syncLatency() time.Duration {
 }
 
 // apply applies what is committed.
-func (p *process) apply() {
-	run, more := p.driver.NextApply()
+func (m *member) apply() {
+	run, more := m.driver.NextApply()
 	if len(run) == 0 {
-		p.tasks[raftnode.TaskApply].over = !more
+		m.applies.over = !more
 		return
 	}
-	p.busy(raftnode.TaskApply, exp(p.n.rng, p.w.cfg.applyMean), func() {
-		p.driver.Applied(p.Apply(run))
-		release(&p.behind, p.ledger.Head().Size)
+	m.p.busy(&m.applies, exp(m.n.rng, m.w.cfg.applyMean), func() {
+		m.driver.Applied(m.Apply(run))
+		release(&m.behind, m.ledger.Head().Size)
 	})
 }
 
@@ -136,8 +140,8 @@ func release(waiters *[]waiter, reached uint64) {
 	*waiters = append(left, *waiters...)
 }
 
-// wire is the raftnode.Transport of a process: the simulated network, and the checker.
-type wire struct{ p *process }
+// wire is the raftnode.Transport of a member: the simulated network, and the checker.
+type wire struct{ m *member }
 
 // Register implements raftnode.Transport.
 func (wire) Register(uint64, transport.Handler) {}
@@ -149,38 +153,38 @@ func (wire) Unregister(uint64) {}
 func (wire) Flush() {}
 
 // SendApp implements raftnode.Transport.
-func (w wire) SendApp(_, to uint64, payload []byte) { w.p.w.net.app(w.p.n.id, to, payload) }
+func (w wire) SendApp(_, to uint64, payload []byte) { w.m.w.net.app(w.m.g, w.m.n.id, to, payload) }
 
 // SendRaft implements raftnode.Transport.
 func (w wire) SendRaft(_ uint64, m *raftpb.Message) {
-	p := w.p
+	raft, self := w.m.g.raft, w.m.n.id
 	switch m.GetType() {
 	case raftpb.MsgVoteResp:
 		if !m.GetReject() {
-			p.w.raft.Voted(p.n.id, m.GetTerm(), m.GetTo())
+			raft.Voted(self, m.GetTerm(), m.GetTo())
 		}
 	case raftpb.MsgAppResp:
 		if !m.GetReject() {
-			p.w.raft.Acknowledged(p.n.id, m.GetTerm(), m.GetIndex())
+			raft.Acknowledged(self, m.GetTerm(), m.GetIndex())
 		}
 	}
-	p.w.net.raft(m)
+	w.m.w.net.raft(w.m.g, m)
 }
 
 // observe tells the checker what the core asks for.
-func (p *process) observe(e *raftnode.Effects) {
+func (m *member) observe(e *raftnode.Effects) {
 	if e.Append != nil {
-		p.w.raft.Appended(p.n.id, e.State.Term, raftEntries(e.Append.Entries))
+		m.g.raft.Appended(m.n.id, e.State.Term, raftEntries(e.Append.Entries))
 	}
-	if e.State.Commit > p.commit {
-		p.w.raft.Committed(p.n.id, e.State.Term, e.State.Commit)
-		p.commit = e.State.Commit
+	if e.State.Commit > m.commit {
+		m.g.raft.Committed(m.n.id, e.State.Term, e.State.Commit)
+		m.commit = e.State.Commit
 	}
 }
 
 // messageRefused: every member of the simulation is honest, so one has gone back on its word.
-func (p *process) messageRefused(err *raftnode.RefusedError) {
-	p.w.fail("raft", 0, "node %d: %v", p.n.id, err)
+func (m *member) messageRefused(err *raftnode.RefusedError) {
+	m.g.fail("raft", 0, "node %d: %v", m.n.id, err)
 }
 
 // traceWritten tells the checker what is on the disk for good after a write.
@@ -195,4 +199,4 @@ func (p *process) traceWritten(w *raftnode.Write) {
 	p.unsynced = nil
 }
 
-var _ raftnode.Machine = (*process)(nil)
+var _ raftnode.Machine = (*member)(nil)

@@ -49,9 +49,9 @@ func (t *trace) disk(node uint64, op byte, name string, off int64, data []byte) 
 }
 
 // message records that a message was sent ('>') or delivered ('<').
-func (t *trace) message(dir byte, m *raftpb.Message) {
+func (t *trace) message(dir byte, g *group, m *raftpb.Message) {
 	t.begin(dir, m.GetFrom())
-	t.buf = append(t.buf, byte(m.GetTo()), byte(m.GetType()))
+	t.buf = append(t.buf, byte(g.id), byte(m.GetTo()), byte(m.GetType()))
 	reject := uint64(0)
 	if m.GetReject() {
 		reject = 1
@@ -68,9 +68,9 @@ func (t *trace) message(dir byte, m *raftpb.Message) {
 }
 
 // app records a message between sealers.
-func (t *trace) app(dir byte, from, to uint64, payload []byte) {
+func (t *trace) app(dir byte, g *group, from, to uint64, payload []byte) {
 	t.begin(dir, from)
-	t.buf = append(t.buf, byte(to))
+	t.buf = append(t.buf, byte(g.id), byte(to))
 	t.bytes(payload)
 }
 

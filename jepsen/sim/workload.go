@@ -10,9 +10,10 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// workload is all clients together: what they have asked for and been told.
+// workload is all clients of one ledger: what they have asked for and been told.
 type workload struct {
 	w    *world
+	g    *group
 	left int // operations that may still be issued
 	ops  []history.Op
 	// sent are the batches with keys that were ever sent: to repeat, or to contradict.
@@ -22,17 +23,18 @@ type workload struct {
 	clients     []*client
 }
 
-func newWorkload(w *world) *workload {
-	l := &workload{w: w, left: w.opt.Ops}
+func newWorkload(g *group) *workload {
+	w := g.w
+	l := &workload{w: w, g: g, left: g.share(w.opt.Ops)}
 	mean := w.opt.Pace
-	for i := range w.opt.Clients {
-		c := &client{l: l, rng: stream(w.opt.Seed, "client", uint64(i)), think: mean, process: l.newProcess(), reader: i%3 == 2}
+	for i := range max(1, g.share(w.opt.Clients)) {
+		c := &client{l: l, rng: g.stream("client", i), think: mean, process: l.newProcess(), reader: i%3 == 2}
 		c.node = 1 + c.rng.Uint64N(uint64(w.opt.Nodes))
 		l.clients = append(l.clients, c)
 		w.after(exp(c.rng, mean), c.next)
 	}
-	for i := range 1 + stream(w.opt.Seed, "watchers", 0).IntN(2) {
-		s := &subscriber{l: l, rng: stream(w.opt.Seed, "watcher", uint64(i)), process: l.newProcess()}
+	for i := range 1 + g.stream("watchers", 0).IntN(2) {
+		s := &subscriber{l: l, rng: g.stream("watcher", i), process: l.newProcess()}
 		w.after(time.Millisecond, s.subscribe)
 	}
 	return l
@@ -125,6 +127,20 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 		b.ExpectedSize = &size
 	}
 	return b
+}
+
+// record adds an operation to the history.
+func (l *workload) record(op history.Op) {
+	s := &l.w.stats
+	switch op.Outcome {
+	case history.OK:
+		s.OK++
+	case history.Fail:
+		s.Failed++
+	default:
+		s.Unknown++
+	}
+	l.ops = append(l.ops, op)
 }
 
 // pending are the operations that have not ended.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/cairnledger/cairn/jepsen/check"
-	"github.com/cairnledger/cairn/jepsen/history"
 )
 
 // world is one run: virtual time, everything that will happen, and everybody in it.
@@ -21,12 +20,9 @@ type world struct {
 	trace   *trace
 	entropy *entropy
 	net     *network
-	nodes   []*node // by id; nodes[0] is nil
-	genesis []byte  // the block that the ledger begins with
-	raft    *check.Raft
-	seals   *sealCheck
+	nodes   []*node  // by id; nodes[0] is nil
+	groups  []*group // one for each ledger, in the order of their ids
 
-	load       *workload
 	faults     []*fault
 	lastFault  int64 // when the newest one began
 	healed     bool
@@ -122,10 +118,14 @@ func (w *world) note(node uint64, kind, format string, args ...any) {
 }
 
 func (w *world) fail(kind string, index uint64, format string, args ...any) {
+	w.violate(check.Violation{Kind: kind, Index: index, A: -1, B: -1, Text: fmt.Sprintf(format, args...)})
+}
+
+func (w *world) violate(v check.Violation) {
 	if len(w.violations) < 100 {
-		w.violations = append(w.violations, check.Violation{Kind: kind, Index: index, A: -1, B: -1, Text: fmt.Sprintf(format, args...)})
+		w.violations = append(w.violations, v)
 	}
-	w.note(0, "violation", "%s: "+format, append([]any{kind}, args...)...)
+	w.note(0, "violation", "%s: %s", v.Kind, v.Text)
 }
 
 // entropy is what crypto/rand reads during a run: the stream of whichever node is
@@ -167,17 +167,4 @@ func (e TimelineEvent) String() string {
 		who = fmt.Sprintf("node %d", e.Node)
 	}
 	return fmt.Sprintf("%9.3fs %s %-9s %s", e.At.Seconds(), who, e.Kind, e.Text)
-}
-
-// record adds an operation to the history.
-func (w *world) record(op history.Op) {
-	switch op.Outcome {
-	case history.OK:
-		w.stats.OK++
-	case history.Fail:
-		w.stats.Failed++
-	default:
-		w.stats.Unknown++
-	}
-	w.load.ops = append(w.load.ops, op)
 }
