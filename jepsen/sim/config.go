@@ -58,7 +58,7 @@ func resolve(o Options) (Options, config) {
 		o.Nodes = pick(stream(o.Seed, "nodes", 0), 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
 	}
 	if o.Ledgers == 0 {
-		o.Ledgers = pick(stream(o.Seed, "ledgers", 0), 1, 1, 1, 1, 2, 3)
+		o.Ledgers = pick(stream(o.Seed, "ledgers", 0), 1, 1, 1, 2, 3)
 	}
 	if o.Clients == 0 {
 		o.Clients = 3 + stream(o.Seed, "clients", 0).IntN(12)

@@ -10,9 +10,14 @@
 // sending, writing, applying and answering, and group commit, are those of
 // production: tasks.go runs the driver's three tasks as events where production
 // has goroutines. ledger/memstore stands in for Badger: the two share a
-// conformance test, and memstore forgets what Badger may forget. replica.go
+// conformance test, and memstore forgets what Badger may forget. member.go
 // follows cluster/node's replica and sealer. Messages are copied field by field,
 // as the wire format does it.
+//
+// A node hosts one ledger, or in two of five seeds two or three. They share its
+// log, with raftnode.GroupCommit to make one write of what all have, its store, and
+// its link to each other node. Every ledger begins with its genesis, has clients and
+// checkers of its own, and may be idle while another one is busy.
 //
 // # What happens to it
 //
@@ -27,11 +32,12 @@
 //
 // # What is checked
 //
-// check.Linear, check.Sessions and check.Watches on everything that clients saw, also
-// across crashes; check.Raft on everything that members did; that all nodes end with
-// one ledger, that no size has two sealed roots and no voter signs backwards, that
-// receipts verify; that after all faults have ended the cluster elects, commits,
-// converges and seals within a bound of virtual time. A panic of the product is a violation too.
+// For each ledger: check.Linear, check.Sessions and check.Watches on everything that
+// clients saw, also across crashes; check.Raft on everything that members did; that all
+// nodes end with one ledger that begins with its genesis; that no size has two sealed
+// roots and no voter signs backwards; that checkpoints and receipts verify with the keys
+// of the genesis; that after all faults have ended the group elects, commits, converges
+// and seals within a bound of virtual time. A panic of the product is a violation too.
 //
 // The trace hash of a run covers every message sent and delivered and every
 // write, sync and change of names on every disk, in order: equal seeds give equal

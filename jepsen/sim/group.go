@@ -55,6 +55,18 @@ func (g *group) share(all int) int {
 	return (all + n - 1 - i) / n
 }
 
+// idleOps is how many operations an idle ledger has.
+const idleOps = 5
+
+// ops is how many operations the ledger's clients may issue: as many as those of the other ledgers,
+// or very few. An idle ledger is last, and there is one in every other run of several ledgers.
+func (g *group) ops() int {
+	if n := len(g.w.groups); n > 1 && int(g.id) == n && stream(g.w.opt.Seed, "idle", 0).IntN(2) == 0 {
+		return min(idleOps, g.share(g.w.opt.Ops))
+	}
+	return g.share(g.w.opt.Ops)
+}
+
 // label names the ledger behind a few words; "" when there is only one.
 func (g *group) label(words string) string {
 	if len(g.w.groups) == 1 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
 )
 
 var (
@@ -57,6 +58,7 @@ func TestSeeds(t *testing.T) {
 		sum.OK, sum.Unknown, sum.Failed = sum.OK+s.OK, sum.Unknown+s.Unknown, sum.Failed+s.Failed
 		sum.Elections, sum.Crashes, sum.Restarts = sum.Elections+s.Elections, sum.Crashes+s.Crashes, sum.Restarts+s.Restarts
 		sum.TornBlocks, sum.UndoneOps, sum.Lost = sum.TornBlocks+s.TornBlocks, sum.UndoneOps+s.UndoneOps, sum.Lost+s.Lost
+		sum.SharedWrites += s.SharedWrites
 		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
@@ -81,7 +83,7 @@ func TestSeeds(t *testing.T) {
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
-		"runs of several ledgers": several, "messages dropped": sum.Dropped, "raft entries": sum.Committed,
+		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {
@@ -128,6 +130,37 @@ func TestDeterminism(t *testing.T) {
 func operations(r *Result) int {
 	n, _ := r.Size()
 	return n
+}
+
+// TestLedgers: every ledger of a run has operations and entries of its own, and a violation says
+// which of them it is about.
+func TestLedgers(t *testing.T) {
+	o := Options{Seed: 2, Ledgers: 3, Ops: 120, Duration: 6 * time.Second, Faults: NoFaults}
+	res := runWith(o, func(w *world) {
+		w.after(3*time.Second, func() { w.groups[1].fail("planted", 0, "something is wrong") })
+		w.after(3*time.Second, func() {
+			w.groups[2].load.record(history.Op{Process: 1 << 20, Kind: history.Head, Outcome: history.OK, Return: w.now})
+		})
+	})
+	leaves := map[merkle.Hash]string{}
+	for _, l := range res.Ledgers {
+		if len(l.Ops) < idleOps || len(l.Final) < 2 {
+			t.Errorf("%s has %d operations and %d entries", l.Origin, len(l.Ops), len(l.Final))
+		}
+		for i, e := range l.Final {
+			if other := leaves[e.Leaf]; other != "" {
+				t.Errorf("entry %d of %s is in %s, too", i, l.Origin, other)
+			}
+			leaves[e.Leaf] = l.Origin
+		}
+	}
+	var found []string
+	for _, v := range res.Violations {
+		found = append(found, v.Kind+" "+v.Text[:len("ledger 0")])
+	}
+	if want := []string{"planted ledger 2", "stale ledger 3"}; len(res.Ledgers) != 3 || !slices.Equal(found, want) {
+		t.Errorf("%d ledgers, violations %q, want %q", len(res.Ledgers), found, want)
+	}
 }
 
 // TestScenario is one story told in full: the leader is cut off, another one is

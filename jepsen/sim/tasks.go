@@ -81,6 +81,9 @@ func (p *process) write() {
 	if w == nil {
 		return
 	}
+	if w.Records[0].Group != w.Records[len(w.Records)-1].Group {
+		p.w.stats.SharedWrites++
+	}
 	err := p.log.Append(w.Records, w.Sync)
 	d := exp(p.n.rng, 20*time.Microsecond)
 	if w.Sync {

@@ -25,7 +25,7 @@ type workload struct {
 
 func newWorkload(g *group) *workload {
 	w := g.w
-	l := &workload{w: w, g: g, left: g.share(w.opt.Ops)}
+	l := &workload{w: w, g: g, left: g.ops()}
 	mean := w.opt.Pace
 	for i := range max(1, g.share(w.opt.Clients)) {
 		c := &client{l: l, rng: g.stream("client", i), think: mean, process: l.newProcess(), reader: i%3 == 2}
@@ -45,10 +45,10 @@ func (l *workload) newProcess() uint32 {
 	return l.nextProcess
 }
 
-// payload makes one that no other entry has.
+// payload makes one that no other entry has, in any ledger. Ledgers do have keys in common.
 func (l *workload) payload(r *rand.Rand) []byte {
 	l.nextPayload++
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 8), l.nextPayload)
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 8), (l.g.id-1)<<32|l.nextPayload)
 	if r.IntN(3) > 0 {
 		b = append(b, make([]byte, r.IntN(l.w.cfg.payload))...)
 	}

@@ -138,6 +138,7 @@ func (e *entropy) Read(p []byte) (int, error) { return e.current.Read(p) }
 type Stats struct {
 	Events, Messages, Delivered, Dropped int
 	DiskWrites, DiskSyncs                int
+	SharedWrites                         int // to the log, with records of several ledgers
 	TornBlocks, UndoneOps                int
 	Elections, Restarts, Crashes         int
 	Rotations, Removed                   int // of log segments
