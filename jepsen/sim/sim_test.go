@@ -13,7 +13,6 @@ import (
 
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
 )
 
 var (
@@ -142,16 +141,16 @@ func TestLedgers(t *testing.T) {
 			w.groups[2].load.record(history.Op{Process: 1 << 20, Kind: history.Head, Outcome: history.OK, Return: w.now})
 		})
 	})
-	leaves := map[merkle.Hash]string{}
+	bodies := map[history.Digest]string{}
 	for _, l := range res.Ledgers {
 		if len(l.Ops) < idleOps || len(l.Final) < 2 {
 			t.Errorf("%s has %d operations and %d entries", l.Origin, len(l.Ops), len(l.Final))
 		}
 		for i, e := range l.Final {
-			if other := leaves[e.Leaf]; other != "" {
+			if other := bodies[e.Body]; other != "" {
 				t.Errorf("entry %d of %s is in %s, too", i, l.Origin, other)
 			}
-			leaves[e.Leaf] = l.Origin
+			bodies[e.Body] = l.Origin
 		}
 	}
 	var found []string
