@@ -4,6 +4,8 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cairnledger/cairn/ledger"
 )
 
 // stream returns a generator of its own for each purpose, so that a change in
@@ -33,6 +35,7 @@ type config struct {
 	segment      int64
 	retain       int64
 	cache        int64
+	ledgerCache  int64 // of a process, shared by its ledgers
 	memtable     int
 	unflushed    int
 	markInterval time.Duration
@@ -129,6 +132,7 @@ func resolve(o Options) (Options, config) {
 		c.retain = 1 << 30
 	}
 	c.cache = pick(r, int64(-1), 4<<10, 32<<20)
+	c.ledgerCache = pick(stream(o.Seed, "caches", 0), 1, 16<<10, int64(ledger.DefaultCacheBytes))
 	c.memtable = pick(r, 1, 2<<10, 64<<10, 32<<20)
 	c.unflushed = 1 + r.IntN(3)
 	c.markInterval = pick(r, 20*time.Millisecond, 250*time.Millisecond, 2*time.Second)

@@ -71,7 +71,9 @@ func (m *member) open() (err error) {
 		}
 	}
 	m.log = m.p.log.Group(m.g.id)
-	m.ledger, err = replica.Open(sharedStore{m.p.store}, m.log, ledger.Config{Group: m.g.id, Origin: originOf(m.g.id), Program: m.g.program})
+	m.ledger, err = replica.Open(sharedStore{m.p.store}, m.log, ledger.Config{
+		Group: m.g.id, Origin: originOf(m.g.id), Program: m.g.program, Caches: m.p.caches,
+	})
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,14 @@ import (
 const clusterID = 0x51
 
 // process is one life of a node's process: the members of all ledgers, and what they share, which is
-// the log, the store, the connections and the clock. Events are in the place of goroutines.
+// the log, the store and its cache, the connections and the clock. Events are in the place of goroutines.
 type process struct {
 	w *world
 	n *node
 
 	log      *wal.Log
 	store    ledger.Store
+	caches   *ledger.Caches
 	commit   *raftnode.GroupCommit
 	writes   task
 	unsynced []wal.Record // written, but not followed by a sync yet
@@ -55,6 +56,7 @@ func (p *process) open() (err error) {
 	if d := p.n.storeDamage; d != nil {
 		p.store = &damagedStore{p.store, d}
 	}
+	p.caches = ledger.NewCaches(c.ledgerCache)
 	for _, m := range p.members {
 		if err := m.open(); err != nil {
 			return err
