@@ -18,6 +18,7 @@ type durability struct {
 		sync.Mutex
 		newest  Summary
 		samples []sample // ascending in token and position; at most one for each token
+		last    Summary  // newest position that was committed
 		pending int      // bytes committed since the last sample
 		problem error    // why the last sample or question failed; nil when it did not
 	}
@@ -36,19 +37,24 @@ func (d *durability) init(start Summary) {
 func (d *durability) committed(store Store, summary Summary, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.mu.last = summary
 	d.mu.pending += n
-	if d.mu.pending < sampleBytes {
-		return
+	if d.mu.pending >= sampleBytes {
+		d.sample(store)
 	}
+}
+
+// sample notes the store's token with the newest position. It is called with the lock.
+func (d *durability) sample(store Store) {
 	d.mu.pending = 0
 	token, err := store.Token()
 	if d.mu.problem = errors.Wrap(err, "sample the store"); err != nil {
 		return // no sample this time: the mark stays where it is, and nothing is lost
 	}
 	if k := len(d.mu.samples); k > 0 && d.mu.samples[k-1].token == token {
-		d.mu.samples[k-1].summary = summary
+		d.mu.samples[k-1].summary = d.mu.last
 	} else {
-		d.mu.samples = append(d.mu.samples, sample{token, summary})
+		d.mu.samples = append(d.mu.samples, sample{token, d.mu.last})
 	}
 }
 
@@ -72,6 +78,11 @@ func (l *Ledger) DurabilityProblem() error {
 func (l *Ledger) Durable() (Summary, bool) {
 	d := &l.durable
 	d.mu.Lock()
+	// A quiet ledger may never commit enough for a sample. The memtables of the store are flushed
+	// nevertheless, because of other ledgers.
+	if d.mu.last.RaftIndex > d.mu.newest.RaftIndex && len(d.mu.samples) == 0 && l.Err() == nil {
+		d.sample(l.store)
+	}
 	waiting := len(d.mu.samples) > 0
 	d.mu.Unlock()
 	var flushed Token

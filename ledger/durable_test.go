@@ -88,3 +88,25 @@ func TestDurabilityProblem(t *testing.T) {
 		apply(t, h, l, n, n+1)
 	}
 }
+
+// TestQuietLedgerBecomesDurable: a ledger that commits little, and positions without entries,
+// become durable when the memtables of the store are flushed for other reasons. Otherwise the
+// ledger's mark would keep the Raft log of all ledgers.
+func TestQuietLedgerBecomesDurable(t *testing.T) {
+	t.Parallel()
+	mem := memstore.New(memstore.Options{})
+	l := open(t, mem, ledger.Summary{})
+	defer l.Close()
+	for i := uint64(1); i <= 3; i++ {
+		if _, err := l.ApplyMany([]ledger.Committed{{RaftIndex: i, RaftTerm: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if s, _ := l.Durable(); s.RaftIndex != i-1 {
+			t.Errorf("durable up to raft index %d before the memtable of %d is flushed", s.RaftIndex, i)
+		}
+		mem.Flush()
+		if s, ok := l.Durable(); !ok || s.RaftIndex != i {
+			t.Errorf("durable up to raft index %d, %t; want %d", s.RaftIndex, ok, i)
+		}
+	}
+}
