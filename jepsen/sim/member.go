@@ -71,7 +71,7 @@ func (m *member) open() (err error) {
 		}
 	}
 	m.log = m.p.log.Group(m.g.id)
-	m.ledger, err = replica.Open(sharedStore{m.p.store}, m.log, ledger.Config{
+	m.ledger, err = replica.Open(ledger.Shared(m.p.store), m.log, ledger.Config{
 		Group: m.g.id, Origin: originOf(m.g.id), Program: m.g.program, Caches: m.p.caches,
 	})
 	if err != nil {

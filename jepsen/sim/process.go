@@ -65,11 +65,6 @@ func (p *process) open() (err error) {
 	return nil
 }
 
-// sharedStore is the store for one of its ledgers: whoever opened it closes it.
-type sharedStore struct{ ledger.Store }
-
-func (sharedStore) Close() error { return nil }
-
 // begin makes the drivers once the process is up.
 func (p *process) begin() {
 	p.n.disk.settle()
