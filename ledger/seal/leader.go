@@ -88,10 +88,11 @@ func (s *Sealer) canStart() bool {
 }
 
 func (s *Sealer) interval() time.Duration {
-	if s.leader.wanted {
-		return s.cfg.MinInterval
+	d := s.cfg.MinInterval
+	if !s.leader.wanted {
+		d = max(s.cfg.Cadence, d)
 	}
-	return max(s.cfg.Cadence, s.cfg.MinInterval)
+	return d * time.Duration(max(1, s.cfg.Sharers()))
 }
 
 func (s *Sealer) startDue() bool {

@@ -82,6 +82,9 @@ type Config struct {
 	// MinInterval is how long after the start of a seal the next one starts at the earliest: it
 	// bounds the share of the machine that signing takes.
 	MinInterval time.Duration
+	// Sharers returns among how many ledgers this node's time for signing is shared: Cadence and
+	// MinInterval are multiplied by it. Nil means one.
+	Sharers func() int
 	// Timeout is when the voters that have not answered are asked again for the same seal. A slow
 	// disk therefore delays a seal and does not keep it from ending.
 	Timeout time.Duration
@@ -253,6 +256,9 @@ func New(cfg Config) (*Sealer, error) {
 	}
 	setDefault(&cfg.Cadence, DefaultCadence)
 	setDefault(&cfg.MinInterval, DefaultMinInterval)
+	if cfg.Sharers == nil {
+		cfg.Sharers = func() int { return 1 }
+	}
 	setDefault(&cfg.Timeout, DefaultTimeout)
 	setDefault(&cfg.Resend, DefaultResend)
 	setDefault(&cfg.Show, DefaultShow)

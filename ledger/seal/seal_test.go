@@ -356,6 +356,32 @@ func TestDeadline(t *testing.T) {
 	want(DefaultMinInterval)
 }
 
+// TestSharers: with several ledgers on a node, each takes its share of the time for signing, whether
+// a caller waits or not.
+func TestSharers(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	sharers := 1
+	c.nodes[1].cfg.Sharers = func() int { return sharers }
+	c.start(1)
+	c.step(1, Leader{true})
+	c.growAll(5)
+	c.settle()
+	c.growAll(6)
+	want := func(d time.Duration) {
+		t.Helper()
+		if at, ok := c.nodes[1].Deadline(); !ok || at.Sub(c.now) != d {
+			t.Errorf("with %d sharers: deadline in %v, %v; want %v", sharers, at.Sub(c.now), ok, d)
+		}
+	}
+	sharers = 0 // none has been counted yet
+	want(DefaultCadence)
+	sharers = 3
+	want(3 * DefaultCadence)
+	c.step(1, Wanted{})
+	want(3 * DefaultMinInterval)
+}
+
 func FuzzMessage(f *testing.F) {
 	f.Add(message{kind: kindRequest, size: 1, root: trueRoot(1)}.marshal())
 	f.Add(message{kind: kindCosignature, size: 1, keyID: 7, data: []byte("signature")}.marshal())
