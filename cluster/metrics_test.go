@@ -39,12 +39,16 @@ func scrapeFrom(t *testing.T, url string) string {
 	return string(text)
 }
 
-// metric returns the value of a figure, the sum over its labels.
+// metric returns the value of a figure, the sum over its labels. The directory's figures do not
+// count.
 func metric(t *testing.T, text, name string) (sum float64) {
 	t.Helper()
 	found := false
-	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
-		v, err := strconv.ParseFloat(m[1], 64)
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`(\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
+		if regexp.MustCompile(`ledger="[^"]*/directory"`).MatchString(m[1]) {
+			continue
+		}
+		v, err := strconv.ParseFloat(m[2], 64)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,12 +91,16 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	text := scrapeFrom(t, leader.HTTPURL())
 	for name, want := range map[string]float64{
-		"cairn_ledger_size": 1, "cairn_sealed_size": 1, "cairn_sealed_checkpoints_total": 1, "cairn_append_seconds_count": 1,
+		"cairn_ledger_size": 2, "cairn_sealed_size": 2, // the genesis is the other one
 		"cairn_api_appended_entries_total": 1, "cairn_seal_problems_total": 0, "cairn_api_panics_total": 0, "cairn_members_met": 1,
 	} {
 		if got := metric(t, text, name); got != want {
 			t.Errorf("after one sealed append %s is %v, want %v", name, got, want)
 		}
+	}
+	// The same node may have led the directory when the ledger was created.
+	if got := metric(t, text, "cairn_append_seconds_count"); got != 1 && got != 2 {
+		t.Errorf("after one append cairn_append_seconds_count is %v", got)
 	}
 }
 
@@ -104,7 +112,7 @@ func TestDurabilityUnknown(t *testing.T) {
 	cl := dial(t, c, "writer")
 	tells := func(want int) {
 		t.Helper()
-		line := fmt.Sprintf("\ncairn_store_durability_unknown %d\n", want)
+		line := fmt.Sprintf("\ncairn_store_durability_unknown{ledger=%q} %d\n", c.Origin(), want)
 		for deadline := time.Now().Add(time.Minute); !strings.Contains(scrape(t, c), line); {
 			if time.Now().After(deadline) {
 				t.Fatalf("the node does not tell %q", line)

@@ -37,7 +37,7 @@ func TestStatusOfEachNode(t *testing.T) {
 				s := statusOf(t, c, name)
 				role := map[bool]string{true: "leader", false: "follower"}[name == leader]
 				if s.Node != name || s.Id != cfg.Self().ID || s.Role != role || s.Leader != leader || s.LeaderAddress != leads.API ||
-					s.Origin != c.Origin() || s.Version != node.Version || s.Size != 1 || s.SealedSize != 1 || s.Applied != s.Commit {
+					s.Origin != c.Origin() || s.Version != node.Version || s.Size != 2 || s.SealedSize != 2 || s.Applied != s.Commit {
 					say("the status is %v; %s leads at %s", s, leader, leads.API)
 				}
 				if at := time.UnixMicro(s.Started); at.Before(before) || at.After(time.Now()) {

@@ -232,6 +232,28 @@ func TestListAndFind(t *testing.T) {
 			t.Errorf("find ledger %d: %v", i, err)
 		}
 	}
+	var followed []*directory.Ledger
+	for i := range l.Head().Size {
+		leaf, err := l.Leaf(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := directory.CreatedBy(i, leaf)
+		if err != nil {
+			t.Errorf("entry %d: %v", i, err)
+		}
+		if got != nil {
+			followed = append(followed, got)
+		}
+	}
+	if len(followed) != len(want) {
+		t.Fatalf("the entries created %d ledgers, want %d", len(followed), len(want))
+	}
+	for i := range want {
+		if err := same(followed[i], want[i]); err != nil {
+			t.Errorf("ledger %d of those that entries created: %v", i, err)
+		}
+	}
 	for _, origin := range []string{"example.org", "example.org/", "example.org/50", own, "", "example.org/5\x00"} {
 		if got, err := directory.Find(l.State(), origin); got != nil || err != nil {
 			t.Errorf("find %q: %v, %v, want nothing", origin, got, err)

@@ -158,3 +158,27 @@ func read(s ledger.State, from, to []byte) (all []Ledger, err error) {
 	}
 	return all, nil
 }
+
+// CreatedBy returns the ledger that an entry of the directory created, nil when it created none.
+// It is what List tells of that ledger.
+func CreatedBy(index uint64, leaf []byte) (*Ledger, error) {
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		return nil, &ledger.CorruptError{What: "leaf", Index: index, Err: err}
+	}
+	if e.Kind != ledger.KindCommand {
+		return nil, nil
+	}
+	o, err := ParseOutcome(e.Outcome)
+	if err != nil {
+		return nil, errors.Wrapf(err, "entry %d", index)
+	}
+	if o.Status != Created {
+		return nil, nil
+	}
+	g, err := parseCommand(e.Body)
+	if err != nil {
+		return nil, errors.Wrapf(err, "entry %d", index)
+	}
+	return &Ledger{Genesis: g, Group: o.Group, Creator: e.Principal, Time: e.Time, Index: index}, nil
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/internal/wholefile"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
@@ -37,13 +37,18 @@ const (
 	// rest of an interrupted Create, in which no node was ever started: it is no
 	// cluster, and Create makes it anew.
 	creatingMarker = ".creating"
+
+	// directorySuffix makes the origin of the cluster's directory from that of its first ledger.
+	directorySuffix = "/directory"
 )
 
 // Options describes a cluster to create.
 type Options struct {
-	Dir        string // absent, empty, or the rest of an interrupted Create
-	Nodes      int    // 1 to MaxNodes
-	Origin     string // "" means cairn.local/ and a random name
+	Dir   string // absent, empty, or the rest of an interrupted Create
+	Nodes int    // 1 to MaxNodes
+	// Origin is the name of the ledger that the cluster is created with; "" means cairn.local/ and a
+	// random name. The directory is named after it.
+	Origin     string
 	Suite      string // LPA/1 suite: "" and "default", or "cat5"
 	Executable string // the cairn binary; it is copied into Dir
 	// SealQuorum is how many cosignatures seal a checkpoint; 0 is a majority.
@@ -56,6 +61,9 @@ type Options struct {
 	Lifeline *os.File
 }
 
+// Directory is the origin of the cluster's directory.
+func (o Options) Directory() string { return o.Origin + directorySuffix }
+
 // Check says whether a cluster can be as the options describe it. Create checks them before it
 // writes anything.
 func (o Options) Check() error {
@@ -67,7 +75,7 @@ func (o Options) Check() error {
 		return errors.Newf("%d cosignatures cannot seal in a cluster of %d: want %d to %d", o.SealQuorum, o.Nodes, least, most)
 	}
 	if o.Origin != "" {
-		if err := node.CheckOrigin(o.Origin); err != nil {
+		if err := directory.CheckOrigin(o.Directory()); err != nil {
 			return err
 		}
 	}
@@ -196,13 +204,7 @@ func (b *bootstrap) steps() []func() error {
 }
 
 // description writes cluster.json.
-func (b *bootstrap) description() error {
-	raw, err := json.MarshalIndent(b.state, "", "  ")
-	if err != nil {
-		return errors.Wrap(err, "encode cluster.json")
-	}
-	return writeFile(filepath.Join(b.dir, "cluster.json"), append(raw, '\n'), 0o644)
-}
+func (b *bootstrap) description() error { return b.state.write(b.dir) }
 
 // environment writes the file that a shell sources.
 func (b *bootstrap) environment() error {
@@ -337,7 +339,7 @@ func (b *bootstrap) policy() error {
 // the directory can be moved while no node runs.
 func (b *bootstrap) config(n NodeInfo) error {
 	c := node.Config{
-		Name: n.Name, ClusterID: b.state.ClusterID, Origin: b.state.Origin,
+		Name: n.Name, ClusterID: b.state.ClusterID, Directory: b.state.Origin + directorySuffix,
 		TrustDomain: TrustDomain, Suite: b.state.Suite, DataDir: "data",
 		Listen: node.Listen{API: n.API, Peer: n.Peer, HTTP: n.HTTP},
 		Keys: node.Keys{
@@ -391,5 +393,5 @@ func (b *bootstrap) sealLogKey(dir string) error {
 	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "sealing.key"), key.Key()); err != nil {
 		return err
 	}
-	return seal.WriteKeyFile(filepath.Join(dir, "log.key.sealed"), key.Public(), node.LogKeyLabel(b.state.Origin), b.logKey)
+	return seal.WriteKeyFile(filepath.Join(dir, "log.key.sealed"), key.Public(), node.LogKeyLabel(b.state.Origin+directorySuffix), b.logKey)
 }

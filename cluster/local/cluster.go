@@ -27,7 +27,7 @@ type NodeInfo struct {
 	HTTP string `json:"http"` // read path, health and metrics, host:port
 }
 
-// HTTPURL returns the base URL of the node's HTTP side.
+// HTTPURL returns the URL of the node's HTTP side: health, metrics, the list of its ledgers.
 func (n NodeInfo) HTTPURL() string { return "http://" + n.HTTP }
 
 // state is cluster.json. A directory that has it and no creatingMarker is complete.
@@ -39,6 +39,16 @@ type state struct {
 	// SealQuorum is how many cosignatures seal a checkpoint.
 	SealQuorum int        `json:"seal_quorum"`
 	Nodes      []NodeInfo `json:"nodes"`
+	// Founded: the directory lists the ledger Origin.
+	Founded bool `json:"founded"`
+}
+
+func (s state) write(dir string) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return errors.Wrap(err, "encode cluster.json")
+	}
+	return writeFile(filepath.Join(dir, "cluster.json"), append(raw, '\n'), 0o644)
 }
 
 // Cluster is a local cluster's directory. Its methods may be called from
@@ -53,6 +63,7 @@ type Cluster struct {
 		// children are the processes that this Cluster started, by node: only
 		// their parent can reap them.
 		children map[string]<-chan struct{}
+		founded  bool // state.Founded, which has other owners
 	}
 }
 
@@ -91,7 +102,7 @@ func open(abs string) (*Cluster, error) {
 		return nil, errors.Newf("%s is of another version or damaged", filepath.Join(abs, "cluster.json"))
 	}
 	c := &Cluster{dir: abs, state: s}
-	c.mu.children = map[string]<-chan struct{}{}
+	c.mu.children, c.mu.founded = map[string]<-chan struct{}{}, s.Founded
 	return c, nil
 }
 
@@ -101,8 +112,11 @@ func (c *Cluster) Dir() string { return c.dir }
 // LedgerURL returns the base URL under which a node serves the ledger's files.
 func (c *Cluster) LedgerURL(n NodeInfo) string { return n.HTTPURL() + "/" + c.state.Origin }
 
-// Origin returns the ledger's origin.
+// Origin returns the origin of the ledger that the cluster is created with.
 func (c *Cluster) Origin() string { return c.state.Origin }
+
+// Directory returns the origin of the cluster's directory.
+func (c *Cluster) Directory() string { return c.state.Origin + directorySuffix }
 
 // Suite returns the LPA/1 suite, default or cat5.
 func (c *Cluster) Suite() string { return c.state.Suite }

@@ -84,7 +84,7 @@ func TestCreate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, err := seal.OpenKeyFile(sealing, node.LogKeyLabel(c.Origin()), conf.Keys.LogKey)
+			key, err := seal.OpenKeyFile(sealing, node.LogKeyLabel(c.Directory()), conf.Keys.LogKey)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,7 +10,8 @@ type Environment struct {
 	Profile string   // CAIRN_PROFILE: the writer's profile
 	Policy  string   // CAIRN_POLICY: the tlog-policy file
 	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
-	HTTP    []string // CAIRN_HTTP: base URLs of the ledger, one for each node, without a trailing slash
+	Ledger  string   // CAIRN_LEDGER: the origin of the ledger that commands mean
+	HTTP    []string // CAIRN_HTTP: its base URLs, without a trailing slash
 }
 
 // Environment returns the variables of this cluster, with absolute paths.
@@ -19,6 +20,7 @@ func (c *Cluster) Environment() Environment {
 		Profile: c.Profile("writer"),
 		Policy:  c.PolicyPath(),
 		LogVKey: filepath.Join(c.dir, "log.vkey"),
+		Ledger:  c.Origin(),
 	}
 	for _, n := range c.state.Nodes {
 		e.HTTP = append(e.HTTP, c.LedgerURL(n))
@@ -32,6 +34,7 @@ func (e Environment) Variables() [][2]string {
 		{"CAIRN_PROFILE", e.Profile},
 		{"CAIRN_POLICY", e.Policy},
 		{"CAIRN_LOG_VKEY", e.LogVKey},
+		{"CAIRN_LEDGER", e.Ledger},
 		{"CAIRN_HTTP", strings.Join(e.HTTP, " ")},
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 const (
@@ -32,8 +33,8 @@ func (c *Cluster) waitUp(ctx context.Context, names []string) error {
 			}
 		}
 	}
-	path := "/readyz"
-	if running <= len(c.state.Nodes)/2 {
+	path, quorum := "/readyz", running > len(c.state.Nodes)/2
+	if !quorum {
 		path = "/livez"
 	}
 	hc := newHTTPClient()
@@ -47,7 +48,36 @@ func (c *Cluster) waitUp(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	return nil
+	if !quorum {
+		return nil
+	}
+	return c.found(ctx)
+}
+
+// found creates the ledger that the cluster is created with, unless the directory is known to list
+// it. It can be repeated: a ledger is created once.
+func (c *Cluster) found(ctx context.Context) error {
+	c.mu.Lock()
+	founded := c.mu.founded
+	c.mu.Unlock()
+	if founded {
+		return nil
+	}
+	// The calls name the directory: there is no other ledger yet.
+	cl, err := c.DialLedger(ctx, c.Directory(), "admin")
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	if _, _, err := cl.CreateLedger(ctx, c.Origin(), ledger.Log{}.Name()); err != nil {
+		return errors.Wrapf(err, "create the ledger %s", c.Origin())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.founded = true
+	s := c.state
+	s.Founded = true
+	return s.write(c.dir)
 }
 
 func newHTTPClient() *http.Client {
@@ -185,12 +215,19 @@ func (c *Cluster) ask(ctx context.Context, roots bool) (_ []NodeStatus, cmp clie
 	return all, cmp, nil
 }
 
-// Dial returns a client with the named profile that keeps no state file.
+// Dial returns a client of the ledger that the cluster is created with, with the named profile. It
+// keeps no state file.
 func (c *Cluster) Dial(ctx context.Context, role string, opts ...client.Option) (*client.Client, error) {
+	return c.DialLedger(ctx, c.Origin(), role, opts...)
+}
+
+// DialLedger is Dial for any ledger of the cluster.
+func (c *Cluster) DialLedger(ctx context.Context, origin, role string, opts ...client.Option) (*client.Client, error) {
 	p, err := client.LoadProfile(c.Profile(role))
 	if err != nil {
 		return nil, err
 	}
+	p = p.ForLedger(origin)
 	p.State = ""
 	return client.Dial(ctx, p, opts...)
 }

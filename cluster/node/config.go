@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/internal/wholefile"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
@@ -36,8 +37,9 @@ type Config struct {
 	// ClusterID tells clusters apart, 16 hexadecimal digits. A data directory
 	// belongs to one cluster and one node for ever.
 	ClusterID string `yaml:"cluster_id"`
-	// Origin names the ledger, as on the first line of its checkpoints.
-	Origin string `yaml:"origin"`
+	// Directory names the cluster's own ledger, which lists all others: its origin, as on the first
+	// line of its checkpoints.
+	Directory string `yaml:"directory"`
 	// TrustDomain is the SPIFFE trust domain of all certificates.
 	TrustDomain string `yaml:"trust_domain"`
 	// Suite is the LPA/1 suite of every connection: default or cat5.
@@ -143,9 +145,8 @@ type Seal struct {
 }
 
 var (
-	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	decimal       = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
-	originPattern = regexp.MustCompile(`^[A-Za-z0-9._~/-]{1,200}$`)
+	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	decimal     = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 )
 
 // maxConfigBytes bounds a node.yaml, and what the node reads of other small files.
@@ -226,14 +227,6 @@ func (c *Config) paths() []configPath {
 	}
 }
 
-// CheckOrigin says whether a ledger can have this origin.
-func CheckOrigin(origin string) error {
-	if !originPattern.MatchString(origin) {
-		return errors.Newf("%q is not a ledger origin such as example.org/ledger", origin)
-	}
-	return nil
-}
-
 // Validate checks what can be checked without opening a file, and names the
 // key that is wrong.
 func (c *Config) Validate() error {
@@ -243,8 +236,8 @@ func (c *Config) Validate() error {
 	if _, err := c.clusterID(); err != nil {
 		return err
 	}
-	if err := CheckOrigin(c.Origin); err != nil {
-		return errors.Wrap(err, "origin")
+	if err := directory.CheckOrigin(c.Directory); err != nil {
+		return errors.Wrap(err, "directory")
 	}
 	if c.TrustDomain == "" {
 		return errors.New("trust_domain: must be set to the SPIFFE trust domain of the certificates")

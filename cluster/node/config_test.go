@@ -12,7 +12,7 @@ import (
 
 func validConfig() Config {
 	c := Config{
-		Name: "n1", ClusterID: "00000000000000ab", Origin: "example.org/ledger", TrustDomain: "example.org", DataDir: "data",
+		Name: "n1", ClusterID: "00000000000000ab", Directory: "example.org/directory", TrustDomain: "example.org", DataDir: "data",
 		Listen: Listen{API: "127.0.0.1:1", Peer: "127.0.0.1:2", HTTP: "127.0.0.1:3"},
 		Keys: Keys{Roots: "roots.pem", Certificate: "node.crt", Key: "node.key", KEMCertificate: "kem.crt", KEMKey: "kem.key",
 			Cosigner: "cosigner.key", Sealing: "sealing.key", LogKey: "log.key.sealed"},
@@ -151,7 +151,7 @@ func TestConfigErrors(t *testing.T) {
 	for key, spoil := range map[string]func(*Config){
 		"name":             func(c *Config) { c.Name = "N 1" },
 		"cluster_id":       func(c *Config) { c.ClusterID = "12" },
-		"origin":           func(c *Config) { c.Origin = "a b" },
+		"directory":        func(c *Config) { c.Directory = "a b" },
 		"trust_domain":     func(c *Config) { c.TrustDomain = "" },
 		"suite":            func(c *Config) { c.Suite = "classic" },
 		"data_dir":         func(c *Config) { c.DataDir = "" },

@@ -56,10 +56,10 @@ type dataDir struct {
 
 // identity is what a data directory belongs to, for ever.
 type identity struct {
-	cluster uint64
-	node    uint64
-	name    string
-	origin  string
+	cluster   uint64
+	node      uint64
+	name      string
+	directory string // of the cluster
 }
 
 // openDataDir opens the directory of an initialised node, takes its lock and compares its identity.
@@ -190,13 +190,13 @@ func (d *dataDir) freeBytes() (int64, error) {
 var statFree = freeSpace
 
 func (id identity) String() string {
-	return fmt.Sprintf("node %s (%d) of cluster %016x, ledger %s", id.name, id.node, id.cluster, id.origin)
+	return fmt.Sprintf("node %s (%d) of cluster %016x, directory %s", id.name, id.node, id.cluster, id.directory)
 }
 
 func (id identity) marshal(incarnation transport.Incarnation) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\ncluster %016x\nnode %d %s\norigin %s\nincarnation %s\n",
-		identityMagic, id.cluster, id.node, id.name, id.origin, incarnation)
+	fmt.Fprintf(&b, "%s\ncluster %016x\nnode %d %s\ndirectory %s\nincarnation %s\n",
+		identityMagic, id.cluster, id.node, id.name, id.directory, incarnation)
 	fmt.Fprintf(&b, "crc32c %08x\n", crc32.Checksum(b.Bytes(), castagnoli))
 	return b.Bytes()
 }
@@ -218,8 +218,8 @@ func parseIdentity(raw []byte) (id identity, incarnation transport.Incarnation, 
 	if _, err := fmt.Sscanf(lines[2], "node %d %s", &id.node, &id.name); err != nil {
 		return id, incarnation, errors.Wrap(err, "parse the node line")
 	}
-	if _, err := fmt.Sscanf(lines[3], "origin %s", &id.origin); err != nil {
-		return id, incarnation, errors.Wrap(err, "parse the origin line")
+	if _, err := fmt.Sscanf(lines[3], "directory %s", &id.directory); err != nil {
+		return id, incarnation, errors.Wrap(err, "parse the directory line")
 	}
 	digits, ok := strings.CutPrefix(lines[4], "incarnation ")
 	if !ok {

@@ -24,7 +24,7 @@ func create(t *testing.T, path string) {
 	}
 }
 
-var testIdentity = identity{cluster: 0xabc, node: 1, name: "n1", origin: "example.org/ledger"}
+var testIdentity = identity{cluster: 0xabc, node: 1, name: "n1", directory: "example.org/ledger"}
 
 func TestDataDir(t *testing.T) {
 	t.Parallel()
@@ -48,10 +48,10 @@ func TestDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*identity){
-		"cluster": func(id *identity) { id.cluster++ },
-		"node":    func(id *identity) { id.node++ },
-		"name":    func(id *identity) { id.name = "n2" },
-		"origin":  func(id *identity) { id.origin = "example.org/other" },
+		"cluster":   func(id *identity) { id.cluster++ },
+		"node":      func(id *identity) { id.node++ },
+		"name":      func(id *identity) { id.name = "n2" },
+		"directory": func(id *identity) { id.directory = "example.org/other" },
 	} {
 		id := testIdentity
 		change(&id)

@@ -8,9 +8,6 @@ import (
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// Group is the Raft group of the ledger.
-const Group = group
-
 // SetClock gives the node of a configuration another wall clock; nil is that of the machine.
 func SetClock(c *Config, now func() time.Time) { c.now = now }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -20,34 +19,47 @@ import (
 // server.Backend that the API calls.
 type hosted struct {
 	*replica.Replica
-	node *node
-	raft *raftnode.Node // set once, before the node starts to call
+	node   *node
+	group  uint64
+	origin string
+	raft   *raftnode.Node // set once, before the node starts to call
 
 	sealer *raftnode.Runner
 	// again wakes the sealer when its next deadline has come. Owned by the sealer's runs.
 	again *time.Timer
-	// storeBytes is what the ledger's directory occupies, measured now and then.
-	storeBytes atomic.Int64
+	// sealed is the size that was sealed when hosting.keepMarks looked last, growing until when it
+	// counts as busy. Owned by hosting.keepMarks, like told: what the log has said about the ledger.
+	sealed  uint64
+	growing time.Time
+	told    struct {
+		behind   map[uint64]bool
+		troubled bool
+		panicked string
+	}
 }
 
-// newHosted makes the replica of the node's ledger. start has to follow.
-func newHosted(n *node) (*hosted, error) {
-	h := &hosted{node: n}
+// newHosted makes the replica of a ledger. start has to follow.
+func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
+	h := &hosted{node: n, group: l.Group(), origin: l.Origin()}
 	h.sealer = raftnode.NewRunner(h.seal)
 	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
 	quorum, err := n.cfg.sealQuorum()
 	if err != nil {
 		return nil, err
 	}
+	log, err := n.keys.logCosigner(l.Origin())
+	if err != nil {
+		return nil, err
+	}
 	h.Replica, err = replica.New(replica.Config{
-		Ledger: n.ledger, Log: n.wal.Group(group), Shell: h,
+		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h,
 		Clocks: replica.Clocks{
 			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
 			Samples: func() map[uint64]transport.ClockSample { return n.transport.Clocks() },
 		},
 		Seal: seal.Config{
-			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: n.keys.log, NodeCosigner: n.keys.cosigner,
-			Cadence: n.cfg.Seal.Cadence, Quorum: quorum,
+			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: log, NodeCosigner: n.keys.cosigner,
+			Cadence: n.cfg.Seal.Cadence, Quorum: quorum, Sharers: n.hosting.sealing,
 		},
 	})
 	if err != nil {
@@ -60,7 +72,7 @@ func newHosted(n *node) (*hosted, error) {
 func (h *hosted) start(host *raftnode.Host) (err error) {
 	n := h.node
 	h.raft, err = host.Start(raftnode.Config{
-		ID: n.cfg.Self().ID, Group: group, Machine: h.Replica,
+		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica,
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,
@@ -72,7 +84,7 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
 		},
 		Fatal: n.fail,
-		Logf:  n.logf("raft"),
+		Logf:  h.logf("raft"),
 	})
 	if err != nil {
 		return errors.Wrap(err, "start raft")
@@ -80,6 +92,9 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 	h.Bind(h.raft)
 	return nil
 }
+
+// Origin is the ledger's name; see server.Backend.
+func (h *hosted) Origin() string { return h.origin }
 
 // stop ends the member and the sealer.
 func (h *hosted) stop(ctx context.Context) error {
@@ -105,7 +120,7 @@ func (h *hosted) WakeSealer() { h.sealer.Wake() }
 // Halt implements replica.Shell: the node stops.
 func (h *hosted) Halt(reason error, evidence *tlog.Contradiction) {
 	path, err := writeEvidence(h.node.dir.path, evidence, "Two checkpoints that contradict each other, kept by node "+h.node.cfg.Name+" when it stopped.")
-	h.node.fail(withEvidence(reason, path, err))
+	h.node.fail(withEvidence(errors.Wrapf(reason, "ledger %s", h.origin), path, err))
 }
 
 // Sealed implements replica.Shell.
@@ -114,7 +129,7 @@ func (h *hosted) Sealed(*ledger.Sealed) { h.node.metrics.seals.Inc() }
 // Contradicted implements replica.Shell. The node goes on: fewer keys than a majority stop nobody.
 func (h *hosted) Contradicted(c seal.Contradiction) {
 	n := h.node
-	log := n.log.With("part", "seal")
+	log := n.log.With("part", "seal", "ledger", h.origin)
 	n.metrics.sealProblems.Inc()
 	path, err := writeEvidence(n.dir.path, c.Evidence, "A checkpoint cosigned with the key "+keyNames(c.By)+" that contradicts another one, kept by node "+n.cfg.Name+".")
 	if err != nil {
@@ -127,40 +142,28 @@ func (h *hosted) Contradicted(c seal.Contradiction) {
 // Problem implements replica.Shell.
 func (h *hosted) Problem(err error) {
 	h.node.metrics.sealProblems.Inc()
-	h.node.log.With("part", "seal").Warn("sealing", "problem", err.Error())
+	h.node.log.With("part", "seal", "ledger", h.origin).Warn("sealing", "problem", err.Error())
 }
 
-// markInterval is how often the Raft log learns how far the ledger is durable.
-const markInterval = 250 * time.Millisecond
-
-// keepMark tells the Raft log now and then how far the ledger is durable. It waits for the disk: a
-// goroutine of its own.
-func (h *hosted) keepMark(quit <-chan struct{}) {
-	behind, troubled, panicked := map[uint64]bool{}, false, ""
-	for {
-		select {
-		case <-quit:
-			return
-		case <-time.After(markInterval):
-		}
-		h.KeepMark()
-		problem := h.node.ledger.DurabilityProblem()
-		if problem != nil && !troubled {
-			h.node.log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
-		}
-		troubled = problem != nil
-		if p := h.node.ledger.ProgramPanic(); p != panicked {
-			panicked = p
-			h.node.log.Error("the ledger's program panicked; the batch was refused", "panic", p)
-		}
-		h.reportBehind(behind)
+// report logs what an operator should know about the ledger, once.
+func (h *hosted) report() {
+	l, told, log := h.Replica.Ledger(), &h.told, h.node.log.With("ledger", h.origin)
+	problem := l.DurabilityProblem()
+	if problem != nil && !told.troubled {
+		log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
 	}
+	told.troubled = problem != nil
+	if p := l.ProgramPanic(); p != told.panicked {
+		told.panicked = p
+		log.Error("the ledger's program panicked; the batch was refused", "panic", p)
+	}
+	h.reportBehind()
 }
 
 // membersBehind returns the members, known only to the leader, that need entries
 // from before the retained Raft log. They do not catch up by themselves.
 func (h *hosted) membersBehind() (ids []uint64, first uint64) {
-	first, err := h.node.wal.Group(group).FirstIndex()
+	first, err := h.node.wal.Group(h.group).FirstIndex()
 	if err != nil {
 		return nil, 0
 	}
@@ -172,18 +175,23 @@ func (h *hosted) membersBehind() (ids []uint64, first uint64) {
 	return ids, first
 }
 
-// reportBehind logs each member once when it falls behind the log. told is what has
-// been logged.
-func (h *hosted) reportBehind(told map[uint64]bool) {
+// reportBehind logs each member once when it falls behind the log.
+func (h *hosted) reportBehind() {
+	if !h.State().Serving && len(h.told.behind) == 0 {
+		return // only the leader knows
+	}
 	ids, first := h.membersBehind()
 	if len(ids) == 0 {
-		clear(told)
+		clear(h.told.behind)
 	}
 	for _, id := range ids {
-		if !told[id] {
-			told[id] = true
+		if !h.told.behind[id] {
+			if h.told.behind == nil {
+				h.told.behind = map[uint64]bool{}
+			}
+			h.told.behind[id] = true
 			h.node.log.Error("a member needs entries that the Raft log holds no more; it will not catch up",
-				"member", h.node.cfg.memberName(id), "log_begins_at", first)
+				"ledger", h.origin, "member", h.node.cfg.memberName(id), "log_begins_at", first)
 		}
 	}
 }
@@ -276,9 +284,6 @@ func (h *hosted) ReadBarrier(ctx context.Context) error {
 	}
 	return h.translate(h.raft.WaitApplied(ctx, index))
 }
-
-// Origin is the name of the ledger.
-func (h *hosted) Origin() string { return h.node.cfg.Origin }
 
 // Ledger is the replica itself, for reads.
 func (h *hosted) Ledger() server.Ledger { return h.Replica.Ledger() }

@@ -6,16 +6,20 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/formation"
-	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
@@ -33,7 +37,7 @@ func TestEvidenceIsKept(t *testing.T) {
 		cfg: Config{Name: "n2"}, dir: &dataDir{path: t.TempDir()}, metrics: newMetrics(),
 		log: slog.New(slog.NewTextHandler(&out, nil)), fatal: make(chan error, 1),
 	}
-	h := &hosted{node: n}
+	h := &hosted{node: n, origin: "example.org/ledger"}
 	evidence := &tlog.Contradiction{Smaller: []byte("one\n"), Larger: []byte("two\n"), Root: merkle.LeafHash([]byte("r"))}
 	files := func() []string {
 		names, err := filepath.Glob(filepath.Join(n.dir.path, "contradiction-*.txt"))
@@ -64,21 +68,59 @@ func TestEvidenceIsKept(t *testing.T) {
 		t.Errorf("the node stops because of %v, files %v; want one of each", err, files())
 	}
 	h.Halt(reason, nil)
-	if err := <-n.fatal; err.Error() != reason.Error() {
+	if err := <-n.fatal; !errors.Is(err, reason) || strings.Contains(err.Error(), "contradiction") {
 		t.Errorf("without evidence the node stops because of %v", err)
 	}
+}
+
+// lonely is the only member of a cluster, before it has begun anything, with its directory. Its
+// store and its Raft log are in memory.
+func lonely(t *testing.T) (*node, *ledger.Ledger) {
+	t.Helper()
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: directory.Group, Origin: "example.org/directory"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosigner, err := tlog.NewCosigner("example.org/n1", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{cfg: Config{Name: "n1", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, metrics: newMetrics(), fatal: make(chan error, 1)}
+	n.cfg.setDefaults()
+	n.log = slog.New(slog.DiscardHandler)
+	n.keys = &keyring{log: key, cosigner: cosigner, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}}
+	n.hosting = &hosting{node: n}
+	n.hosting.known.Store(&catalogue{})
+	n.hosting.store, err = badgerstore.Open(badgerstore.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, l
 }
 
 // TestReadyWithoutLeader answers at once: a probe that waits for an election learns nothing before
 // it gives up.
 func TestReadyWithoutLeader(t *testing.T) {
-	n := &node{hosted: &hosted{Replica: &replica.Replica{}}} // without Raft: whoever asked it would not get this far
-	n.hosted.node = n
+	n, l := lonely(t)
+	var err error
+	if n.hosting.directory, err = newHosted(n, l); err != nil { // without Raft: whoever asked it would not get this far
+		t.Fatal(err)
+	}
+	defer n.hosting.store.Close()
+	n.hosting.known.Store(&catalogue{all: []*hosted{n.hosting.directory}})
 	n.members = newMembership(n, formation.New(1, 1, transport.Incarnation{1}, []formation.Member{{ID: 1, Name: "n1"}}), nil)
 	s := &services{node: n, quit: make(chan struct{})}
 	var leader *server.NotLeaderError
-	if err := s.ready(); !errors.As(err, &leader) || leader.LeaderName != "" {
-		t.Errorf("ready without a leader: %v, want a *server.NotLeaderError that names nobody", err)
+	if err := s.ready(); !errors.As(err, &leader) || leader.LeaderName != "" || !strings.Contains(err.Error(), l.Origin()) {
+		t.Errorf("ready without a leader: %v, want a *server.NotLeaderError that names nobody, and the ledger", err)
 	}
 	close(s.quit)
 	if err := s.ready(); !errors.Is(err, server.ErrStopped) {
@@ -104,35 +146,43 @@ func TestLogNamesTheNodeOnce(t *testing.T) {
 // TestNoHostedLedger: a node whose replica cannot be made, here because its cosigner key is not the
 // one that the others know, says so and stops. There is no replica to stop then.
 func TestNoHostedLedger(t *testing.T) {
-	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: group, Origin: "example.org/ledger"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := func(name string) *tlog.Cosigner {
-		k, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := tlog.NewCosigner(name, k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	n := &node{cfg: Config{Name: "n1", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, ledger: l, metrics: newMetrics()}
-	n.cfg.setDefaults()
-	n.keys = &keyring{
-		log: key("example.org/ledger"), cosigner: key("example.org/ledger/n1"),
-		voters: map[uint64]*tlog.VerifierKey{1: key("example.org/ledger/n1").Key()},
-	}
-	if n.hosted, err = newHosted(n); err == nil || n.hosted != nil {
-		t.Fatalf("newHosted: %v, %v; want an error and nothing else", n.hosted, err)
+	n, l := lonely(t)
+	other, _ := lonely(t)
+	defer other.hosting.store.Close()
+	n.keys.voters = other.keys.voters
+	var err error
+	if n.hosting.directory, err = newHosted(n, l); err == nil || n.hosting.directory != nil {
+		t.Fatalf("newHosted: %v, %v; want an error and nothing else", n.hosting.directory, err)
 	}
 	if err := n.stop(err); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLedgersPastTheLimitShareALabel: the number of time series does not grow with the ledgers
+// without a bound, and what the others have is added up.
+func TestLedgersPastTheLimitShareALabel(t *testing.T) {
+	figure := ledgerFigure{prometheus.NewDesc("size", "", []string{"ledger"}, nil), prometheus.GaugeValue, "", func(*hosted) float64 { return 2 }}
+	n, l := lonely(t)
+	defer n.hosting.store.Close()
+	h, err := newHosted(n, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ledgers, want := range map[int]int{1: 1, labelledLedgers: labelledLedgers, labelledLedgers + 3: labelledLedgers + 1} {
+		m := &ledgerMetrics{all: func() []*hosted { return slices.Repeat([]*hosted{h}, ledgers) }, figures: []ledgerFigure{figure}}
+		out := make(chan prometheus.Metric, ledgers+1)
+		m.Collect(out)
+		close(out)
+		got, last := 0, &dto.Metric{}
+		for metric := range out {
+			got++
+			if err := metric.Write(last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if others := last.Label[0].GetValue() == otherLedgers; got != want || others != (ledgers > labelledLedgers) || others && last.Gauge.GetValue() != 6 {
+			t.Errorf("%d ledgers: %d series, want %d; the last one is %v", ledgers, got, want, last)
+		}
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
-	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -28,8 +29,8 @@ var ErrNotAsked = errors.New("a member answers that cannot be asked whether it k
 // inquiryTimeout bounds the question to one member.
 const inquiryTimeout = 2 * time.Second
 
-// Init makes the data directory of a node of a new cluster: an empty ledger, a Raft log whose
-// members are those of the configuration, and an incarnation of its own. It is done once for each
+// Init makes the data directory of a node of a new cluster: a Raft log that begins with the
+// genesis of the cluster's directory, for the members of the configuration, and an incarnation of its own. It is done once for each
 // node, when the cluster is made, and never again: a node that starts with an empty directory under
 // a name that has voted before has forgotten its votes and acknowledged entries.
 //
@@ -68,15 +69,15 @@ func Init(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	voters := make([]uint64, len(c.Members))
-	for i, m := range c.Members {
-		voters[i] = m.ID
+	genesis, err := n.directoryGenesis()
+	if err != nil {
+		return errors.CombineErrors(err, log.Close())
 	}
-	err = log.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}})
-	if errors.Is(err, wal.ErrNotEmpty) {
-		err = checkUnused(log.Group(group), voters)
+	used, err := replica.Bootstrap(log, directory.Group, c.voters(), genesis)
+	if used || errors.Is(err, replica.ErrOtherGenesis) {
+		err = errors.CombineErrors(errors.Wrap(ErrForeignData, "the Raft log has been in use"), err)
 	}
-	if err = errors.CombineErrors(errors.Wrap(err, "bootstrap the Raft log"), log.Close()); err != nil {
+	if err = errors.CombineErrors(err, log.Close()); err != nil {
 		return err
 	}
 	return d.adopt(id, formation.New(id.cluster, id.node, d.incarnation, c.formationMembers()).Marshal())
@@ -130,26 +131,6 @@ func (n *node) askMember(ctx context.Context, id identity, m Member) error {
 	return nil
 }
 
-// checkUnused accepts the log of an interrupted Init: these members, nothing else.
-func checkUnused(g *wal.Group, voters []uint64) error {
-	_, conf, err := g.InitialState()
-	if err != nil {
-		return err
-	}
-	last, err := g.LastIndex()
-	if err != nil {
-		return err
-	}
-	same := len(conf.GetVoters()) == len(voters)
-	for i, v := range conf.GetVoters() {
-		same = same && v == voters[i]
-	}
-	if last > 0 || !same {
-		return errors.Wrap(ErrForeignData, "the Raft log has been in use")
-	}
-	return nil
-}
-
 // openLog opens the Raft log of a data directory.
 func openLog(c *Config, d *dataDir, id identity, logf func(string, ...any)) (*wal.Log, error) {
 	log, err := wal.Open(wal.Options{
@@ -167,5 +148,5 @@ func (c *Config) identity() (identity, error) {
 		return identity{}, err
 	}
 	self := c.Self()
-	return identity{cluster: uint64(cluster), node: self.ID, name: self.Name, origin: c.Origin}, nil
+	return identity{cluster: uint64(cluster), node: self.ID, name: self.Name, directory: c.Directory}, nil
 }

@@ -19,7 +19,7 @@ func TestAskMember(t *testing.T) {
 	w := newPeerWorld(t)
 	asking := &node{peers: w.node(ours, "n2", pki.RolePeer)}
 	asking.cfg.Members = []Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}, {ID: 3, Name: "n3"}}
-	id := identity{cluster: uint64(ours), node: 2, name: "n2", origin: "example.org/ledger"}
+	id := identity{cluster: uint64(ours), node: 2, name: "n2", directory: "example.org/ledger"}
 	listen := func(serve func(net.Conn)) string {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -9,16 +9,18 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
-// LogKeyLabel is what the sealed log key's file says the key is for: only a file
-// made for this ledger opens as its log key.
-func LogKeyLabel(origin string) string { return "cairn log key of " + origin }
+// LogKeyLabel is what the sealed log key's file says the key is for: only a file made for the
+// cluster with this directory opens as its log key.
+func LogKeyLabel(directory string) string { return "cairn log key of " + directory }
 
 // keyring is everything that the node signs and authenticates with.
 type keyring struct {
 	identity *pki.Identity
 	roots    *pki.Pool
-	log      *tlog.Cosigner // name = origin
-	cosigner *tlog.Cosigner // name = origin/node
+	// log is the cluster's log key. Under the origin of each ledger it signs that ledger's
+	// checkpoints (logCosigner).
+	log      *pqcrypto.SigningKey
+	cosigner *tlog.Cosigner // for all ledgers: its signature covers the origin
 	voters   map[uint64]*tlog.VerifierKey
 	members  map[pki.ID]uint64
 }
@@ -40,14 +42,11 @@ func loadKeys(c *Config) (*keyring, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.cosigner")
 	}
-	if k.cosigner, err = tlog.NewCosigner(c.Origin+"/"+c.Name, cosignerKey); err != nil {
-		return nil, errors.Wrap(err, "keys.cosigner")
-	}
 	sealing, err := seal.ReadKeyFile(c.Keys.Sealing)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.sealing")
 	}
-	opened, err := seal.OpenKeyFile(sealing, LogKeyLabel(c.Origin), c.Keys.LogKey)
+	opened, err := seal.OpenKeyFile(sealing, LogKeyLabel(c.Directory), c.Keys.LogKey)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.log_key: open it with keys.sealing")
 	}
@@ -55,7 +54,8 @@ func loadKeys(c *Config) (*keyring, error) {
 	if !ok {
 		return nil, errors.Newf("keys.log_key: holds a %T, want an ML-DSA-44 signing key", opened)
 	}
-	if k.log, err = tlog.NewCosigner(c.Origin, logKey); err != nil {
+	k.log = logKey
+	if _, err := k.logCosigner(c.Directory); err != nil {
 		return nil, errors.Wrap(err, "keys.log_key")
 	}
 	for _, m := range c.Members {
@@ -65,11 +65,22 @@ func loadKeys(c *Config) (*keyring, error) {
 		}
 		k.voters[m.ID] = key
 		k.members[pki.NodeID(c.TrustDomain, cluster, m.Name)] = m.ID
-		if m.Name == c.Name && key.String() != k.cosigner.Key().String() {
+		if m.Name != c.Name {
+			continue
+		}
+		if k.cosigner, err = tlog.NewCosigner(key.Name(), cosignerKey); err != nil {
+			return nil, errors.Wrap(err, "keys.cosigner")
+		}
+		if key.String() != k.cosigner.Key().String() {
 			return nil, errors.Newf("keys.cosigner: the key does not match this node's row of members")
 		}
 	}
 	return k, nil
+}
+
+// logCosigner returns what signs the checkpoints of a ledger as its log.
+func (k *keyring) logCosigner(origin string) (*tlog.Cosigner, error) {
+	return tlog.NewCosigner(origin, k.log)
 }
 
 // loadIdentity reads what the node authenticates with.

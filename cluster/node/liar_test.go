@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/ledger"
@@ -37,6 +38,7 @@ type liar struct {
 	t         *testing.T
 	cluster   *local.Cluster
 	transport *transport.Transport
+	group     uint64
 	client    *client.Client
 	http      map[string]string // URL by node name
 	ended     map[string]chan error
@@ -88,8 +90,14 @@ func newLiar(t *testing.T, clocks map[string]func() time.Time) *liar {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.transport.Register(node.Group, l)
+	// In the directory n3 is honest, so that the ledger can be created.
+	l.group = liarGroup
+	honest := &liar{t: t, group: directory.Group, transport: l.transport}
+	honest.mu.granted, honest.mu.acks = map[uint64]uint64{}, map[uint64]uint64{}
+	l.transport.Register(honest.group, honest)
+	l.transport.Register(l.group, l)
 	l.transport.Start(ln)
+	l.found(ctx)
 	t.Cleanup(func() {
 		l.transport.Close()
 		cancel()
@@ -106,6 +114,26 @@ func newLiar(t *testing.T, clocks map[string]func() time.Time) *liar {
 	}
 	t.Cleanup(func() { l.client.Close() })
 	return l
+}
+
+// liarGroup is the Raft group of the ledger that the liar harms: the first one that the directory
+// lists.
+const liarGroup = directory.Group + 1
+
+// found has the ledger created.
+func (l *liar) found(ctx context.Context) {
+	l.t.Helper()
+	admin, err := l.cluster.DialLedger(ctx, l.cluster.Directory(), "admin")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer admin.Close()
+	ctx, cancel := context.WithTimeout(ctx, testWait)
+	defer cancel()
+	info, _, err := admin.CreateLedger(ctx, l.cluster.Origin(), "log")
+	if err != nil || info.Group != liarGroup {
+		l.t.Fatalf("create the ledger: %+v, %v; want group %d", info, err, liarGroup)
+	}
 }
 
 func (l *liar) config(name string) node.Config {
@@ -174,7 +202,8 @@ func (l *liar) unharmed(payloads ...string) {
 	l.alive()
 }
 
-// metric is the sum of a metric's samples whose labels contain all of these texts.
+// metric is the sum of a metric's samples whose labels contain all of these texts. Samples of other
+// ledgers do not count.
 func (l *liar) metric(name, metric string, labels ...string) (sum float64) {
 	l.t.Helper()
 	resp, err := http.Get(l.http[name] + "/metrics")
@@ -189,7 +218,7 @@ func (l *liar) metric(name, metric string, labels ...string) (sum float64) {
 	}
 next:
 	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, metric) {
+		if !strings.HasPrefix(line, metric) || strings.Contains(line, `{ledger="`) && !strings.Contains(line, `{ledger="`+l.cluster.Origin()+`"`) {
 			continue
 		}
 		for _, want := range labels {
@@ -232,7 +261,7 @@ func (l *liar) send(to uint64, m *raftpb.Message) {
 		Reject: m.Reject, RejectHint: m.RejectHint, Context: m.Context}
 	from := uint64(liarID)
 	c.From, c.To = &from, &to
-	l.transport.SendRaft(node.Group, c)
+	l.transport.SendRaft(l.group, c)
 	l.transport.Flush()
 }
 
@@ -435,7 +464,7 @@ func TestLiarFollows(t *testing.T) {
 			payload := binary.BigEndian.AppendUint64([]byte{1, kind}, size)
 			payload = append(payload, make([]byte, merkle.HashSize)...)
 			for to := range uint64(2) {
-				l.transport.SendApp(node.Group, to+1, payload)
+				l.transport.SendApp(liarGroup, to+1, payload)
 			}
 		}
 	}
@@ -546,13 +575,13 @@ func TestNodeWithWrongClock(t *testing.T) {
 	}
 }
 
-// TestClockFarBehind: n3 is honest here, and n2's clock is an hour behind. n2 stores no block,
+// TestClockFarBehind: n3 is honest here, and n2's clock falls an hour behind. n2 stores no block,
 // says so, and lags alone; when its clock is right it catches up.
 func TestClockFarBehind(t *testing.T) {
 	t.Parallel()
 	var behind atomic.Int64
-	behind.Store(int64(time.Hour))
 	l := newLiar(t, map[string]func() time.Time{"n2": func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }})
+	behind.Store(int64(time.Hour)) // not before n2 has stored that there is a ledger
 	l.eventually("n1 leads", func() bool {
 		return l.metric("n1", "cairn_raft_leader") == 1 && l.metric("n2", "cairn_clock_unfit") == 1
 	})
@@ -564,12 +593,12 @@ func TestClockFarBehind(t *testing.T) {
 	l.eventually("n2 refuses the block", func() bool {
 		return l.metric("n2", "cairn_raft_refused_messages_total", `member="n1"`, `reason="entry"`) > 0
 	})
-	if size := l.metric("n2", "cairn_ledger_size"); size != 0 {
-		t.Errorf("n2 has %v entries, want none while its clock is behind", size)
+	if size := l.metric("n2", "cairn_ledger_size"); size != 1 {
+		t.Errorf("n2 has %v entries, want the genesis alone while its clock is behind", size)
 	}
 	behind.Store(0)
 	l.eventually("n2 catches up", func() bool {
-		return l.metric("n2", "cairn_ledger_size") == 1 && l.metric("n2", "cairn_clock_unfit") == 0
+		return l.metric("n2", "cairn_ledger_size") == 2 && l.metric("n2", "cairn_clock_unfit") == 0
 	})
 	l.unharmed("first")
 }

@@ -62,6 +62,12 @@ func (n *node) logf(part string) func(string, ...any) {
 	return func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) }
 }
 
+// logf is the node's, about one ledger.
+func (h *hosted) logf(part string) func(string, ...any) {
+	log := h.node.log.With("part", part, "ledger", h.origin)
+	return func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) }
+}
+
 // debugf is logf for what is of use only when somebody looks for a fault.
 func (n *node) debugf(part string) func(string, ...any) {
 	log := n.log.With("part", part)
@@ -70,14 +76,9 @@ func (n *node) debugf(part string) func(string, ...any) {
 
 // logUp writes the line of a start: what an operator needs to know about a node that has come up.
 func (n *node) logUp() {
-	head := n.ledger.Head()
-	sealed := uint64(0)
-	if s := n.ledger.Sealed(); s != nil {
-		sealed = s.Size
-	}
 	leaf := n.channel.Current().Leaf()
-	n.log.Info("node is up", "version", Version, "ledger", n.cfg.Origin, "cluster", n.cfg.ClusterID, "id", n.cfg.Self().ID,
-		"size", head.Size, "sealed", sealed, "api", n.cfg.Listen.API, "peer", n.cfg.Listen.Peer, "http", n.cfg.Listen.HTTP, "probe", n.cfg.Listen.Probe,
+	n.log.Info("node is up", "version", Version, "directory", n.cfg.Directory, "cluster", n.cfg.ClusterID, "id", n.cfg.Self().ID,
+		"ledgers", len(n.hosting.all()), "api", n.cfg.Listen.API, "peer", n.cfg.Listen.Peer, "http", n.cfg.Listen.HTTP, "probe", n.cfg.Listen.Probe,
 		"certificate", serialOf(leaf), "expires", leaf.NotAfter.UTC().Format(time.RFC3339),
 		"denied", n.deny.list.Load().size(), "took", time.Since(n.started).Round(time.Millisecond).String())
 }

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/raftnode"
 )
@@ -104,7 +103,7 @@ func (m *metrics) counter(name, help string, read func() float64) {
 
 // register adds the figures of a running node.
 func (n *node) registerMetrics() {
-	m, r := n.metrics, n.hosted
+	m := n.metrics
 	for _, p := range n.cfg.Members {
 		m.incarnationRefused.WithLabelValues(p.Name) // shown as 0 from the start
 	}
@@ -114,40 +113,16 @@ func (n *node) registerMetrics() {
 			m.refused.WithLabelValues(member.Name, string(raftnode.ReasonTerm)) // 0 is a figure, too
 		}
 	}
-	m.gauge("cairn_ledger_size", "Entries applied by this replica.", func() float64 { return float64(n.ledger.Head().Size) })
-	m.gauge("cairn_sealed_size", "Size of the newest sealed checkpoint.", func() float64 {
-		if s := n.ledger.Sealed(); s != nil {
-			return float64(s.Size)
-		}
-		return 0
-	})
-	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
-		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "cairn_ledger_ignored_blocks_total", Help: "Committed blocks without effect since the start, those of the replay included, by reason.",
-			ConstLabels: prometheus.Labels{"reason": string(reason)},
-		}, func() float64 { return float64(n.ledger.Ignored(reason)) }))
-	}
-	for _, reason := range ledger.RefuseReasons {
-		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "cairn_ledger_ignored_batches_total", Help: "Batches of good blocks that the ledger's program could not decide, without effect, since the start, those of the replay included, by reason.",
-			ConstLabels: prometheus.Labels{"reason": string(reason)},
-		}, func() float64 { return float64(n.ledger.Refused(reason)) }))
-	}
+	m.registry.MustRegister(&ledgerMetrics{n.hosting.all, ledgerFigures})
+	r := n.hosting.directory
 	m.gauge("cairn_clock_offset_seconds", "How far this node's clock is ahead of the median of the members' clocks; negative when it is behind.",
 		func() float64 { return r.ClockAhead().Seconds() })
 	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",
 		func() bool { return r.Unfit() != nil })
-	m.registerRaft(r.raft.Status)
-	m.gauge("cairn_raft_members_behind_log", "On the leader: members that need entries from before the retained Raft log.", func() float64 {
-		ids, _ := r.membersBehind()
-		return float64(len(ids))
-	})
 	m.gauge("cairn_wal_bytes", "Raft log on disk, bytes.", func() float64 { return float64(n.wal.Stats().Bytes) })
-	m.flag("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",
-		func() bool { return n.ledger.DurabilityProblem() != nil })
 	m.counter("cairn_wal_syncs_total", "Syncs of the Raft log.", func() float64 { return float64(n.wal.Stats().Syncs) })
 	m.counter("cairn_wal_written_bytes_total", "Bytes written to the Raft log.", func() float64 { return float64(n.wal.Stats().BytesWritten) })
-	m.gauge("cairn_store_bytes", "Ledger store on disk, bytes.", func() float64 { return float64(r.storeBytes.Load()) })
+	m.gauge("cairn_store_bytes", "Ledger store on disk, bytes.", func() float64 { return float64(n.storeBytes.Load()) })
 	m.gauge("cairn_disk_free_bytes", "Free space of the data directory's file system, bytes.", func() float64 {
 		free, err := n.dir.freeBytes()
 		if err != nil {
@@ -158,15 +133,4 @@ func (n *node) registerMetrics() {
 	m.gauge("cairn_certificate_expiry_seconds", "Unix time at which the node's certificate expires.", func() float64 {
 		return float64(n.channel.Current().Leaf().NotAfter.Unix())
 	})
-}
-
-// registerRaft adds the figures of a member of the Raft group.
-func (m *metrics) registerRaft(status func() raftnode.Status) {
-	m.flag("cairn_raft_leader", "1 on the leader, else 0.", func() bool { return status().Serving })
-	m.gauge("cairn_raft_term", "Raft term.", func() float64 { return float64(status().Term) })
-	m.gauge("cairn_raft_applied_index", "Newest applied Raft index.", func() float64 { return float64(status().Applied) })
-	m.gauge("cairn_raft_commit_index", "Newest committed Raft index.", func() float64 { return float64(status().Commit) })
-	m.flag("cairn_raft_disk_stalled", "1 while a write to the Raft log or the ledger's store takes longer than raft.stall.",
-		func() bool { return status().Stalled })
-	m.gauge("cairn_queue_bytes", "Appends that wait for a block, bytes.", func() float64 { return float64(status().QueuedBytes) })
 }

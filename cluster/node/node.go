@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,19 +21,12 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cairnledger/cairn/cluster/replica"
-	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
-
-// group is the id of the one ledger of a node. It prefixes every key, log record
-// and frame, so that more ledgers on one node are an extension.
-const group = 1
 
 // ErrDiskFull says that the node stopped, cleanly, because its disk has no space
 // left. It starts again when there is space; nothing acknowledged is lost.
@@ -60,13 +54,14 @@ type node struct {
 	dir       *dataDir
 	members   *membership
 	wal       *wal.Log
-	ledger    *ledger.Ledger
 	channel   *lpa.Config
 	peers     *peerChannel
 	transport *transport.Transport
 	host      *raftnode.Host
-	hosted    *hosted
-	services  *services
+	hosting   *hosting
+	// storeBytes is what the ledgers' directory occupies, measured now and then.
+	storeBytes atomic.Int64
+	services   *services
 
 	// fatal takes the first reason to stop; capacity 1.
 	fatal chan error
@@ -235,16 +230,13 @@ func (n *node) start() (err error) {
 		}
 	}()
 	l.bound(n.displaced)
-	if n.hosted, err = newHosted(n); err != nil {
-		return err
-	}
 	n.transport = transport.New(transport.Config{
 		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
-		Now: n.cfg.wallClock(), Mark: n.hosted.Time,
+		Now: n.cfg.wallClock(), Mark: n.hosting.time,
 	})
 	n.host = raftnode.NewHost(raftnode.HostConfig{Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick})
-	if err := n.hosted.start(n.host); err != nil {
+	if err := n.hosting.start(); err != nil {
 		return err
 	}
 	n.registerMetrics()
@@ -253,7 +245,7 @@ func (n *node) start() (err error) {
 	return err
 }
 
-// openStorage opens the data directory, the Raft log and the ledger.
+// openStorage opens the data directory, the Raft log, the ledgers' store and the directory.
 func (n *node) openStorage() (err error) {
 	id, err := n.cfg.identity()
 	if err != nil {
@@ -271,18 +263,7 @@ func (n *node) openStorage() (err error) {
 	if n.wal, err = openLog(&n.cfg, n.dir, id, n.logf("wal")); err != nil {
 		return err
 	}
-	store, err := badgerstore.Open(badgerstore.Options{Dir: n.dir.sub(ledgerDir), Logf: n.logf("badger")})
-	if err != nil {
-		return err
-	}
-	n.ledger, err = replica.Open(store, n.wal.Group(group), ledger.Config{Group: group, Origin: n.cfg.Origin})
-	if errors.Is(err, replica.ErrRaftLogLost) {
-		err = errors.Wrapf(err, "%s: restore the directory; do not start the node without it", n.dir.sub(walDir))
-	}
-	if err != nil {
-		return errors.CombineErrors(err, store.Close())
-	}
-	return nil
+	return n.openHosting()
 }
 
 // stop ends everything that start began, leadership first. reason is why the node
@@ -299,8 +280,8 @@ func (n *node) stop(reason error) error {
 	if n.services != nil {
 		n.services.drain()
 	}
-	if n.hosted != nil {
-		closing("stop raft", n.hosted.stop(ctx))
+	if n.hosting != nil {
+		closing("stop raft", n.hosting.stopRaft(ctx))
 	}
 	if n.host != nil {
 		n.host.Close()
@@ -311,12 +292,8 @@ func (n *node) stop(reason error) error {
 	if n.transport != nil {
 		n.transport.Close()
 	}
-	if n.ledger != nil {
-		e := n.ledger.Close()
-		closing("close the ledger", e)
-		if e == nil && reason == nil && n.hosted != nil {
-			closing("mark the Raft log", n.finalMark())
-		}
+	if n.hosting != nil {
+		closing("close the ledgers", n.hosting.close(reason == nil))
 	}
 	if n.wal != nil {
 		closing("close the Raft log", n.wal.Close())
@@ -325,15 +302,6 @@ func (n *node) stop(reason error) error {
 		closing("unlock the data directory", n.dir.close())
 	}
 	return err
-}
-
-// finalMark spares the next start the replay.
-func (n *node) finalMark() error {
-	mark, err := n.hosted.FinalMark()
-	if err != nil || mark == nil {
-		return err
-	}
-	return n.wal.Append([]wal.Record{{Group: group, Mark: mark}}, true)
 }
 
 // listeners are the addresses of a node; probe is nil without listen.probe. Each bounds the

@@ -66,7 +66,7 @@ func loadNumber(t *testing.T, key, value string) error {
 	}
 	text += `name: n1
 cluster_id: 00000000000000ab
-origin: example.org/ledger
+directory: example.org/ledger
 trust_domain: example.org
 data_dir: data
 listen: {api: "127.0.0.1:1", peer: "127.0.0.1:2", http: "127.0.0.1:3"}

@@ -31,7 +31,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
 	var err error
 	s.grpc, err = server.New(server.Config{
-		Ledger: func(origin string) (server.Backend, bool) { return n.hosted, origin == n.cfg.Origin }, Policy: n.policy,
+		Ledger: n.hosting.backend, Directory: n.hosting, Policy: n.policy,
 		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		Metrics:     n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
@@ -56,9 +56,8 @@ func (n *node) serve(l *listeners) (*services, error) {
 		return server
 	}
 	pages := web.Config{
-		Ledger:  func(origin string) (web.Ledger, bool) { return n.ledger, origin == n.cfg.Origin },
-		Ledgers: func() []web.Ledger { return []web.Ledger{n.ledger} },
-		Ready:   s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
+		Ledger: n.hosting.page, Ledgers: n.hosting.pages,
+		Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
 	}
 	s.http = serveHTTP(web.Handler(pages), l.http)
 	if l.probe != nil {
@@ -71,11 +70,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 	}()
 	go func() {
 		defer s.wg.Done()
-		n.hosted.keepMark(s.quit)
+		n.hosting.keepMarks(s.quit)
 	}()
 	go func() {
 		defer s.wg.Done()
-		measureStore(n.dir.sub(ledgerDir), &n.hosted.storeBytes, s.quit)
+		measureStore(n.dir.sub(ledgerDir), &n.storeBytes, s.quit)
 	}()
 	go func() {
 		defer s.wg.Done()
@@ -98,8 +97,8 @@ func (s *services) run(what string, f func() error) {
 // that probes commonly wait: an answer tells more than none.
 const readyTimeout = 700 * time.Millisecond
 
-// ready says whether the node can serve: all members have met, it has a leader, and it can confirm
-// a read with a quorum. What is missing is said at once, instead of waited for.
+// ready says whether the node can serve: all members have met, its ledgers have leaders, and it can
+// confirm a read with a quorum. What is missing is said at once, instead of waited for.
 func (s *services) ready() error {
 	select {
 	case <-s.quit:
@@ -109,13 +108,9 @@ func (s *services) ready() error {
 	if err := s.node.members.obstacle(); err != nil {
 		return err
 	}
-	r := s.node.hosted
-	if r.State().Leader == 0 {
-		return r.notLeader(0)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
-	return r.ReadBarrier(ctx)
+	return s.node.hosting.obstacle(ctx)
 }
 
 // follow keeps grpc.health.v1 in step with readiness.

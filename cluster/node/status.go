@@ -23,7 +23,7 @@ func (h *hosted) Status() server.Status {
 		Node: self.Name, ID: self.ID, Version: Version, Role: roleName(st.Role),
 		LeaderName: leader.Name, LeaderAddr: leader.API,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Started: n.started,
-		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(h.storeBytes.Load()),
+		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(n.storeBytes.Load()),
 		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
 	}
 	if free, err := n.dir.freeBytes(); err == nil {
@@ -57,7 +57,7 @@ func roleName(r raftnode.Role) string {
 	return "follower"
 }
 
-// measureStore keeps the size of the ledger's directory up to date, seldom: it
+// measureStore keeps the size of the ledgers' directory up to date, seldom: it
 // reads the directory.
 func measureStore(dir string, size *atomic.Int64, done <-chan struct{}) {
 	for {

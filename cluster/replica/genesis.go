@@ -45,7 +45,7 @@ func Bootstrap(log *wal.Log, group uint64, voters []uint64, genesis []byte) (use
 		return false, errors.Wrap(err, "read the Raft log's end")
 	}
 	if last >= genesisIndex {
-		if err := sameGenesis(g, genesis); err != nil {
+		if err := CheckLog(g, genesis); err != nil {
 			return false, err
 		}
 		return last > genesisIndex || hs.GetTerm() > genesisTerm, nil
@@ -58,14 +58,19 @@ func Bootstrap(log *wal.Log, group uint64, voters []uint64, genesis []byte) (use
 	}}, true), "begin the Raft log")
 }
 
-// sameGenesis compares the first entry, as long as the log has it.
-func sameGenesis(g *wal.Group, genesis []byte) error {
+// CheckLog compares the first entry of a Raft log, as long as the log has it, with the block that
+// Bootstrap begins it with; ErrOtherGenesis, wrapped, when it differs.
+func CheckLog(g *wal.Group, genesis []byte) error {
 	first, err := g.FirstIndex()
 	if err != nil {
 		return errors.Wrap(err, "read the Raft log's beginning")
 	}
-	if first > genesisIndex {
-		return nil // the ledger has it: CheckGenesis compares
+	last, err := g.LastIndex()
+	if err != nil {
+		return errors.Wrap(err, "read the Raft log's end")
+	}
+	if first > genesisIndex || last < genesisIndex {
+		return nil // the ledger has it, or an interrupted Bootstrap did not get that far
 	}
 	entries, err := g.Entries(genesisIndex, genesisIndex+1, wal.MaxEntrySize)
 	if err != nil {
@@ -77,11 +82,11 @@ func sameGenesis(g *wal.Group, genesis []byte) error {
 	return nil
 }
 
-// CheckGenesis compares entry 0 of a ledger that was opened with the block that Bootstrap begins it
-// with; ErrOtherGenesis, wrapped, when it differs.
+// CheckGenesis compares entry 0 of a ledger, as long as it has one, with the block that Bootstrap
+// begins it with; ErrOtherGenesis, wrapped, when it differs.
 func CheckGenesis(l *ledger.Ledger, genesis []byte) error {
 	if l.Head().Size == 0 {
-		return nil // the Raft log has it: Bootstrap compares
+		return nil // it is in the Raft log: CheckLog compares
 	}
 	block, err := ledger.ParseBlock(genesis)
 	if err != nil || len(block.Batches) == 0 {

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// servingWait bounds how long the answer to a creation waits for this node's replica to know a
+// leader. The ledger is created, whether or not it comes to that.
+const servingWait = 2 * time.Second
+
+// Create implements server.Directory.
+func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger) (server.LedgerInfo, bool, error) {
+	none := server.LedgerInfo{}
+	if err := directory.CheckOrigin(l.Origin); err != nil {
+		return none, false, errors.Mark(err, server.ErrBadLedger)
+	}
+	program := programs[l.Program]
+	switch {
+	case l.Program == directory.Program{}.Name():
+		return none, false, errors.Mark(errors.Newf("a cluster has one directory, %s", h.directory.origin), server.ErrBadLedger)
+	case program == nil:
+		return none, false, errors.Mark(errors.Newf("no program is named %q", l.Program), server.ErrBadLedger)
+	case len(l.Parameters) > 0:
+		return none, false, errors.Mark(errors.Newf("the program %s has no parameter %q", l.Program, l.Parameters[0].Name), server.ErrBadLedger)
+	}
+	g, err := h.node.genesis(l.Origin, program, l.Parameters)
+	if err != nil {
+		return none, false, err
+	}
+	command, err := directory.Create(g)
+	if err != nil {
+		return none, false, errors.Mark(err, server.ErrBadLedger)
+	}
+	b := ledger.Batch{Principal: creator, Entries: []ledger.NewEntry{{Kind: ledger.KindCommand, Body: command}}}
+	if err := b.Validate(directory.Program{}); err != nil {
+		return none, false, errors.Mark(err, server.ErrBadLedger)
+	}
+	result, err := h.directory.Append(ctx, b)
+	if err == nil {
+		err = result.Err
+	}
+	if err != nil {
+		return none, false, err
+	}
+	// From here on the directory has decided.
+	outcome, err := h.outcome(result.Indexes[0])
+	if err != nil {
+		return none, false, errors.Mark(err, server.ErrIndefinite)
+	}
+	info, err := h.info(l.Origin)
+	if err != nil {
+		return none, false, errors.Mark(err, server.ErrIndefinite)
+	}
+	if outcome.Status == directory.Conflict {
+		return none, false, &server.LedgerExistsError{Origin: l.Origin, Why: info.Genesis.Diff(g)}
+	}
+	h.awaitLeader(ctx, l.Origin)
+	return info, outcome.Status == directory.Created, nil
+}
+
+// outcome reads what the directory made of a command.
+func (h *hosting) outcome(index uint64) (directory.Outcome, error) {
+	leaf, err := h.directory.Replica.Ledger().Leaf(index)
+	if err != nil {
+		return directory.Outcome{}, errors.Wrap(err, "read the directory's decision")
+	}
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		return directory.Outcome{}, errors.Wrap(err, "read the directory's decision")
+	}
+	return directory.ParseOutcome(e.Outcome)
+}
+
+// awaitLeader waits a little until this node's replica of a ledger knows a leader.
+func (h *hosting) awaitLeader(ctx context.Context, origin string) {
+	ctx, cancel := context.WithTimeout(ctx, servingWait)
+	defer cancel()
+	for {
+		if l := h.find(origin); l != nil && l.State().Leader != 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// info describes a ledger as the directory knows it, the directory itself included.
+func (h *hosting) info(origin string) (server.LedgerInfo, error) {
+	l := h.directory.Replica.Ledger()
+	if origin == l.Origin() {
+		return h.ownInfo()
+	}
+	d, err := directory.Find(l.State(), origin)
+	if err != nil {
+		return server.LedgerInfo{}, errors.Wrap(err, "read the directory")
+	}
+	if d == nil {
+		return server.LedgerInfo{}, errors.Wrapf(server.ErrUnknownLedger, "%q", origin)
+	}
+	return infoOf(d), nil
+}
+
+// ownInfo describes the directory.
+func (h *hosting) ownInfo() (server.LedgerInfo, error) {
+	leaf, err := h.directory.Replica.Ledger().Leaf(0)
+	if err != nil {
+		return server.LedgerInfo{}, errors.Wrap(err, "read the directory's genesis")
+	}
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		return server.LedgerInfo{}, errors.Wrap(err, "read the directory's genesis")
+	}
+	g, err := ledger.GenesisOf(leaf)
+	if err != nil {
+		return server.LedgerInfo{}, err
+	}
+	return infoOf(&directory.Ledger{Genesis: g, Group: directory.Group, Creator: e.Principal, Time: e.Time}), nil
+}
+
+func infoOf(d *directory.Ledger) server.LedgerInfo {
+	return server.LedgerInfo{Genesis: *d.Genesis, Group: d.Group, Creator: d.Creator, Time: d.Time}
+}
+
+// List implements server.Directory.
+func (h *hosting) List(ctx context.Context) ([]server.LedgerInfo, error) {
+	if err := h.directory.ReadBarrier(ctx); err != nil {
+		return nil, err
+	}
+	own, err := h.ownInfo()
+	if err != nil {
+		return nil, err
+	}
+	all := []server.LedgerInfo{own}
+	listed, err := directory.List(h.directory.Replica.Ledger().State())
+	if err != nil {
+		return nil, errors.Wrap(err, "read the directory")
+	}
+	for i := range listed {
+		all = append(all, infoOf(&listed[i]))
+	}
+	return all, nil
+}
+
+// Show implements server.Directory.
+func (h *hosting) Show(ctx context.Context, origin string) (server.LedgerInfo, error) {
+	if err := h.directory.ReadBarrier(ctx); err != nil {
+		return server.LedgerInfo{}, err
+	}
+	return h.info(origin)
+}

@@ -1,0 +1,385 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairnledger/cairn/api/server"
+	"github.com/cairnledger/cairn/api/web"
+	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/replica"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+// programs are those that this binary can run, by name.
+var programs = map[string]ledger.Program{
+	ledger.Log{}.Name():        ledger.Log{},
+	directory.Program{}.Name(): directory.Program{},
+}
+
+// ErrProgram says that a ledger wants a program, or a version of one, that this binary does not
+// have.
+var ErrProgram = errors.New("no such program: upgrade this node")
+
+// programOf returns the program that a genesis names.
+func programOf(g *ledger.Genesis) (ledger.Program, error) {
+	p := programs[g.Program]
+	switch {
+	case p == nil:
+		return nil, errors.Wrapf(ErrProgram, "the ledger %s runs %q", g.Origin, g.Program)
+	case p.Version() != g.ProgramVersion:
+		return nil, errors.Wrapf(ErrProgram, "the ledger %s runs %q in version %d, this node has version %d", g.Origin, g.Program, g.ProgramVersion, p.Version())
+	case g.FeatureLevel > ledger.FeatureLevel:
+		return nil, errors.Wrapf(ErrProgram, "the ledger %s has feature level %d, this node knows %d", g.Origin, g.FeatureLevel, ledger.FeatureLevel)
+	}
+	return p, nil
+}
+
+// genesis is that of a ledger which the members of the configuration keep.
+func (n *node) genesis(origin string, program ledger.Program, parameters []ledger.Parameter) (*ledger.Genesis, error) {
+	log, err := n.keys.logCosigner(origin)
+	if err != nil {
+		return nil, err
+	}
+	quorum, err := n.cfg.sealQuorum()
+	if err != nil {
+		return nil, err
+	}
+	g := &ledger.Genesis{
+		FeatureLevel: ledger.FeatureLevel, Origin: origin, Program: program.Name(), ProgramVersion: program.Version(),
+		Parameters: slices.Clone(parameters), LogKeys: []string{log.Key().String()}, SealQuorum: uint32(quorum),
+	}
+	for _, m := range n.cfg.Members {
+		g.Members = append(g.Members, ledger.Member{ID: m.ID, Name: m.Name, Cosigner: m.Cosigner})
+	}
+	g.Normalise()
+	return g, nil
+}
+
+// directoryGenesis is the block that begins the cluster's directory. Every member makes the same
+// one from its configuration, before any of them has met another, so it has no time.
+func (n *node) directoryGenesis() ([]byte, error) {
+	g, err := n.genesis(n.cfg.Directory, directory.Program{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.EncodeGenesis(g, "spiffe://"+n.cfg.TrustDomain+"/cluster/"+n.cfg.ClusterID, 0)
+}
+
+// voters are the Raft ids of the configuration's members.
+func (c *Config) voters() []uint64 {
+	var ids []uint64
+	for _, m := range c.Members {
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// hosting are the ledgers that a node hosts: the directory, and every ledger that it lists.
+type hosting struct {
+	node      *node
+	store     *badgerstore.Store // of all ledgers
+	directory *hosted
+	// known is replaced, never changed, by add.
+	known atomic.Pointer[catalogue]
+	// adding serialises add and stop. Invariant: nothing is added once closed is set.
+	adding struct {
+		sync.Mutex
+		closed bool
+	}
+	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.
+	busy     atomic.Int64
+	follower struct {
+		cancel context.CancelFunc
+		done   chan struct{}
+	}
+}
+
+// catalogue is what a node hosts at one moment.
+type catalogue struct {
+	all      []*hosted // ascending by group, so the directory is the first
+	byOrigin map[string]*hosted
+}
+
+// openHosting opens the store and the directory. start has to follow.
+func (n *node) openHosting() (err error) {
+	h := &hosting{node: n}
+	h.known.Store(&catalogue{byOrigin: map[string]*hosted{}})
+	h.store, err = badgerstore.Open(badgerstore.Options{Dir: n.dir.sub(ledgerDir), Logf: n.logf("badger")})
+	if err != nil {
+		return err
+	}
+	n.hosting = h
+	block, err := n.directoryGenesis()
+	if err == nil {
+		h.directory, err = h.open(directory.Group, n.cfg.Directory, directory.Program{}, block)
+	}
+	switch {
+	case errors.Is(err, replica.ErrRaftLogLost):
+		err = errors.Wrapf(err, "%s: restore the directory; do not start the node without it", n.dir.sub(walDir))
+	case errors.Is(err, replica.ErrOtherGenesis):
+		err = errors.Wrap(err, "members, their cosigner keys, the log key and seal.quorum must be as they were when the cluster was made")
+	}
+	return err
+}
+
+// open opens a ledger whose Raft log has begun.
+func (h *hosting) open(group uint64, origin string, program ledger.Program, genesis []byte) (*hosted, error) {
+	log := h.node.wal.Group(group)
+	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.CombineErrors(replica.CheckGenesis(l, genesis), replica.CheckLog(log, genesis)); err != nil {
+		return nil, errors.CombineErrors(err, l.Close())
+	}
+	return newHosted(h.node, l)
+}
+
+// start starts the directory, the ledgers that it lists so far, and the following of it.
+func (h *hosting) start() error {
+	if err := h.run(h.directory); err != nil {
+		return err
+	}
+	// A state of the directory, not its newest: it may grow already.
+	state := h.directory.Replica.Ledger().State()
+	listed, err := directory.List(state)
+	if err != nil {
+		return errors.Wrap(err, "read the directory")
+	}
+	for i := range listed {
+		if err := h.add(&listed[i]); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.follower.cancel, h.follower.done = cancel, make(chan struct{})
+	go func() {
+		defer close(h.follower.done)
+		h.follow(ctx, state.Size())
+	}()
+	return nil
+}
+
+// run starts a replica and shows it.
+func (h *hosting) run(l *hosted) error {
+	if err := l.start(h.node.host); err != nil {
+		return err
+	}
+	old := h.known.Load()
+	next := &catalogue{all: append(slices.Clip(old.all), l), byOrigin: make(map[string]*hosted, len(old.byOrigin)+1)}
+	for origin, other := range old.byOrigin {
+		next.byOrigin[origin] = other
+	}
+	next.byOrigin[l.origin] = l
+	h.known.Store(next)
+	return nil
+}
+
+// follow starts the ledgers that the directory comes to list, from an index of it on.
+func (h *hosting) follow(ctx context.Context, next uint64) {
+	l := h.directory.Replica.Ledger()
+	for {
+		if l.WaitSize(ctx, next+1) != nil {
+			return // the node stops, or the ledger has told why it cannot go on
+		}
+		leaf, err := l.Leaf(next)
+		var created *directory.Ledger
+		if err == nil {
+			created, err = directory.CreatedBy(next, leaf)
+		}
+		if err == nil && created != nil {
+			err = h.add(created)
+		}
+		if err != nil {
+			h.node.fail(errors.Wrap(err, "follow the directory"))
+			return
+		}
+		next++
+	}
+}
+
+// add starts a ledger, unless the node stops.
+func (h *hosting) add(d *directory.Ledger) error {
+	h.adding.Lock()
+	defer h.adding.Unlock()
+	if h.adding.closed {
+		return nil
+	}
+	return errors.Wrapf(h.begin(d), "start the ledger %s (group %d)", d.Genesis.Origin, d.Group)
+}
+
+// begin begins a ledger on this node, or continues it. What an interrupted creation has left is
+// completed.
+func (h *hosting) begin(d *directory.Ledger) error {
+	program, err := programOf(d.Genesis)
+	if err != nil {
+		return err
+	}
+	block, err := d.Block()
+	if err != nil {
+		return err
+	}
+	var voters []uint64
+	for _, m := range d.Genesis.Members {
+		voters = append(voters, m.ID)
+	}
+	if !slices.Equal(voters, h.node.cfg.voters()) {
+		return errors.Newf("it has the members %v, this cluster %v", voters, h.node.cfg.voters())
+	}
+	if _, err := replica.Bootstrap(h.node.wal, d.Group, voters, block); err != nil {
+		return err
+	}
+	l, err := h.open(d.Group, d.Genesis.Origin, program, block)
+	if err != nil {
+		return err
+	}
+	return h.run(l)
+}
+
+// all are the ledgers that run, the directory first.
+func (h *hosting) all() []*hosted { return h.known.Load().all }
+
+// find returns a ledger that runs, nil when there is none.
+func (h *hosting) find(origin string) *hosted { return h.known.Load().byOrigin[origin] }
+
+// backend is a ledger for the API.
+func (h *hosting) backend(origin string) (server.Backend, bool) {
+	l := h.find(origin)
+	return l, l != nil
+}
+
+// page is a ledger for the read path.
+func (h *hosting) page(origin string) (web.Ledger, bool) {
+	l := h.find(origin)
+	if l == nil {
+		return nil, false
+	}
+	return l.Replica.Ledger(), true
+}
+
+// pages are all ledgers for the read path.
+func (h *hosting) pages() []web.Ledger {
+	var pages []web.Ledger
+	for _, l := range h.all() {
+		pages = append(pages, l.Replica.Ledger())
+	}
+	return pages
+}
+
+// time is the newest time of all ledgers, µs since the Unix epoch. All have the same members, so
+// what a majority has agreed to in one of them no member's clock can call impossible in another.
+func (h *hosting) time() int64 {
+	newest := int64(0)
+	for _, l := range h.all() {
+		newest = max(newest, l.Time())
+	}
+	return newest
+}
+
+// stopRaft stops following the directory and ends all members of Raft groups; each hands its
+// leadership over before.
+func (h *hosting) stopRaft(ctx context.Context) error {
+	h.adding.Lock()
+	h.adding.closed = true
+	h.adding.Unlock()
+	if h.follower.cancel != nil {
+		h.follower.cancel()
+		<-h.follower.done
+	}
+	var g errgroup.Group
+	for _, l := range h.all() {
+		g.Go(func() error { return l.stop(ctx) })
+	}
+	return g.Wait()
+}
+
+// close closes the ledgers and their store. clean says that the marks of the Raft log may name all
+// that was applied, which spares the next start the replay.
+func (h *hosting) close(clean bool) error {
+	var err error
+	running := h.all()
+	if len(running) == 0 && h.directory != nil { // start has not got that far
+		running = []*hosted{h.directory}
+	}
+	for _, l := range running {
+		err = errors.CombineErrors(err, errors.Wrapf(l.Replica.Ledger().Close(), "close the ledger %s", l.origin))
+	}
+	err = errors.CombineErrors(err, errors.Wrap(h.store.Close(), "close the ledgers' store"))
+	if err != nil || !clean {
+		return err
+	}
+	var marks []wal.Record
+	for _, l := range running {
+		mark, err := l.FinalMark()
+		if err != nil {
+			return errors.Wrapf(err, "mark the Raft log of %s", l.origin)
+		}
+		if mark != nil {
+			marks = append(marks, wal.Record{Group: l.group, Mark: mark})
+		}
+	}
+	if len(marks) == 0 {
+		return nil
+	}
+	return errors.Wrap(h.node.wal.Append(marks, true), "mark the Raft log")
+}
+
+// markInterval is how often the Raft log learns how far the ledgers are durable.
+const markInterval = 250 * time.Millisecond
+
+// keepMarks tells the Raft log now and then how far the ledgers are durable, and looks at what else
+// changes slowly. It waits for the disk: a goroutine of its own.
+func (h *hosting) keepMarks(quit <-chan struct{}) {
+	for {
+		select {
+		case <-quit:
+			return
+		case <-time.After(markInterval):
+		}
+		now, busy := time.Now(), int64(0)
+		for _, l := range h.all() {
+			l.KeepMark()
+			l.report()
+			if s := l.Replica.Ledger().Sealed(); s != nil && s.Size != l.sealed {
+				l.sealed, l.growing = s.Size, now.Add(busyFor)
+			}
+			if now.Before(l.growing) {
+				busy++
+			}
+		}
+		h.busy.Store(busy)
+	}
+}
+
+// busyFor is how long after a seal a ledger counts as one that is being sealed.
+const busyFor = time.Second
+
+// sealing is among how many ledgers this node's time for signing is shared.
+func (h *hosting) sealing() int { return int(h.busy.Load()) }
+
+// obstacle says what keeps this node from serving its ledgers; nil when nothing does. The directory
+// is asked to confirm a read with a quorum, of the others it is enough to know a leader.
+func (h *hosting) obstacle(ctx context.Context) error {
+	var leaderless []string
+	for _, l := range h.all() {
+		if l.State().Leader == 0 {
+			leaderless = append(leaderless, l.origin)
+		}
+	}
+	if len(leaderless) > 0 {
+		some := strings.Join(leaderless[:min(len(leaderless), 3)], ", ")
+		return errors.Wrapf(h.directory.notLeader(0), "%d of %d ledgers have no leader, such as %s", len(leaderless), len(h.all()), some)
+	}
+	return h.directory.ReadBarrier(ctx)
+}
