@@ -77,7 +77,7 @@ With --save DIRECTORY everything is read, and kept there, in a form that can be
 audited again offline. Tiles that the source does not serve are computed. The
 directory is new, or holds an older copy of the ledger: that one stays as it is
 until the source has been found to be right, and to continue it.`,
-		Example: `  cairn audit http://127.0.0.1:20001/example.org/ledger --state audit.json
+		Example: `  cairn audit http://127.0.0.1:20001/example.org/ledger --state a.json
   cairn audit https://ledger.example/ --save copy/ && cairn audit copy/`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -14,10 +14,11 @@ import (
 // flagValues are the values that a flag completes to, by the flag's name. Every flag that takes a
 // value stands in one of the three tables: see TestEveryFlagCompletes.
 var flagValues = map[string][]string{
-	"output": {"text", "json"},
-	"mode":   {"unary", "stream"},
-	"suite":  {"default", "cat5"},
-	"roles":  {"reader", "writer", "admin", "reader,writer"},
+	"output":  {"text", "json"},
+	"mode":    {"unary", "stream"},
+	"suite":   {"default", "cat5"},
+	"roles":   {"reader", "writer", "admin", "reader,writer"},
+	"program": {"log"},
 }
 
 // flagFiles are the flags whose value is a file (false) or a directory (true).
@@ -30,7 +31,7 @@ var flagFiles = map[string]bool{
 var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "connections": true,
-	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true,
+	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true, "param": true,
 }
 
 // argumentValues are what the arguments of a command complete to, by the command's path. A command
@@ -44,12 +45,14 @@ func (a *app) argumentValues() map[string]func(*cobra.Command) []string {
 		return append(c.Names(), "leader")
 	}
 	values := map[string]func(*cobra.Command) []string{
-		"cairn move-leader": func(*cobra.Command) []string { return a.profileNodes() },
-		"cairn cluster up":  func(*cobra.Command) []string { return []string{"1", "3", "5"} },
-		"cairn audit":       func(*cobra.Command) []string { return strings.Fields(os.Getenv("CAIRN_HTTP")) },
-		"cairn get":         nil,
-		"cairn receipt":     nil,
-		"cairn log":         nil,
+		"cairn move-leader":   func(*cobra.Command) []string { return a.profileNodes() },
+		"cairn cluster up":    func(*cobra.Command) []string { return []string{"1", "3", "5"} },
+		"cairn audit":         func(*cobra.Command) []string { return strings.Fields(os.Getenv("CAIRN_HTTP")) },
+		"cairn ledger show":   func(*cobra.Command) []string { return a.profileLedgerNames() },
+		"cairn ledger create": nil,
+		"cairn get":           nil,
+		"cairn receipt":       nil,
+		"cairn log":           nil,
 	}
 	for _, verb := range []string{"kill", "stop", "start", "pause", "resume", "logs"} {
 		values["cairn cluster "+verb] = nodes
@@ -67,6 +70,12 @@ func (a *app) profileNodes() []string {
 	for _, e := range p.Endpoints {
 		names = append(names, e.Name)
 	}
+	return names
+}
+
+// profileLedgerNames is the origin of the profile's ledger; none without a profile.
+func (a *app) profileLedgerNames() []string {
+	names, _ := a.profileLedgers(nil, nil, "")
 	return names
 }
 

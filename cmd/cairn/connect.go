@@ -28,6 +28,9 @@ func (a *app) profile() (client.Profile, error) {
 	if a.policyPath != "" {
 		p.Policy = a.policyPath
 	}
+	if a.ledger != "" {
+		p = p.ForLedger(a.ledger)
+	}
 	return p, nil
 }
 
@@ -95,7 +98,16 @@ func (a *app) policy() (*tlog.Policy, error) {
 		return nil, failf(exitUsage, "pass --policy FILE: a tlog-policy file from somebody you trust, not from who gave you the receipt",
 			"no policy: CAIRN_POLICY is not set and there is no --policy")
 	}
-	return readPolicy(path)
+	p, err := readPolicy(path)
+	if err != nil || a.ledger == "" {
+		return p, err
+	}
+	// The log key is one key of the cluster: under each origin it is that ledger's.
+	p, err = p.For(a.ledger)
+	if err != nil {
+		return nil, fail(exitUsage, "", err)
+	}
+	return p, nil
 }
 
 func readPolicy(path string) (*tlog.Policy, error) {
@@ -150,7 +162,7 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
 	if e.Reason == client.ReasonOtherLedger {
-		return exitDenied, "the profile's endpoints must be nodes that host the ledger"
+		return exitNotFound, "`cairn ledger list` shows the ledgers; the profile's endpoints must be nodes that host this one"
 	}
 	switch e.Code {
 	case codes.NotFound, codes.OutOfRange:

@@ -21,6 +21,12 @@ const ledgerGroup = 1
 
 const stoppedOnly = "stop the node first: `cairn cluster stop NAME`, or SIGTERM"
 
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "inspect", Short: "Look into a stopped node's files", RunE: needsSubcommand}
+	cmd.AddCommand(a.walCommand(), a.ledgerFilesCommand())
+	return cmd
+}
+
 func (a *app) walCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "wal", Short: "Look into a stopped node's Raft log", RunE: needsSubcommand}
 	cmd.AddCommand(&cobra.Command{
@@ -158,7 +164,7 @@ func (a *app) printWAL(r wal.Report) error {
 	})
 }
 
-func (a *app) ledgerCommand() *cobra.Command {
+func (a *app) ledgerFilesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ledger", Short: "Look into a stopped node's ledger", RunE: needsSubcommand}
 	var from, limit uint64
 	dump := &cobra.Command{

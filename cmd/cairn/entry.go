@@ -20,9 +20,11 @@ type entryResult struct {
 	Principal string `json:"principal"`
 	keyJSON
 	// Kind is set unless the entry is a payload. Payload is the body, whatever its kind.
-	Kind          string  `json:"kind,omitempty"`
-	Payload       *string `json:"payload,omitempty"`
-	PayloadBase64 *string `json:"payload_base64,omitempty"`
+	Kind string `json:"kind,omitempty"`
+	// Genesis is what the body of entry 0 says.
+	Genesis       *genesisInfo `json:"genesis,omitempty"`
+	Payload       *string      `json:"payload,omitempty"`
+	PayloadBase64 *string      `json:"payload_base64,omitempty"`
 	// At most one of the two is set; neither is for an empty outcome.
 	Outcome       string `json:"outcome,omitempty"`
 	OutcomeBase64 string `json:"outcome_base64,omitempty"`
@@ -54,9 +56,14 @@ func newEntryResult(index uint64, at time.Time, principal string, key, payload [
 }
 
 // decided adds the kind and the outcome.
-func (r entryResult) decided(kind ledger.Kind, outcome []byte) entryResult {
+func (r entryResult) decided(kind ledger.Kind, body, outcome []byte) entryResult {
 	if kind != ledger.KindPayload {
 		r.Kind = kind.String()
+	}
+	if kind == ledger.KindRecord {
+		if g, err := ledger.ParseGenesis(body); err == nil {
+			r.Genesis = newGenesisInfo(g)
+		}
 	}
 	if utf8.Valid(outcome) {
 		r.Outcome = string(outcome)
@@ -67,7 +74,7 @@ func (r entryResult) decided(kind ledger.Kind, outcome []byte) entryResult {
 }
 
 func storedResult(e client.StoredEntry) entryResult {
-	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload).decided(e.Kind, e.Outcome)
+	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload).decided(e.Kind, e.Payload, e.Outcome)
 }
 
 // leafResult decodes a leaf whose index is known.
@@ -76,7 +83,7 @@ func leafResult(index uint64, leaf []byte) (entryResult, error) {
 	if err != nil {
 		return entryResult{}, err
 	}
-	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Body).decided(e.Kind, e.Outcome), nil
+	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Body).decided(e.Kind, e.Body, e.Outcome), nil
 }
 
 // text writes all of an entry, one field a line.
@@ -89,7 +96,12 @@ func (r entryResult) text(w *page) {
 	if r.Kind != "" {
 		kind = r.Kind
 	}
-	pairs = append(pairs, kind, loose+r.payloadText())
+	if r.Genesis != nil {
+		pairs = append(pairs, "genesis", loose+r.payloadText())
+		pairs = append(pairs, r.Genesis.pairs()...)
+	} else {
+		pairs = append(pairs, kind, loose+r.payloadText())
+	}
 	switch {
 	case r.OutcomeBase64 != "":
 		pairs = append(pairs, "outcome", loose+base64Prefix+r.OutcomeBase64)
@@ -129,6 +141,9 @@ func (k keyJSON) keyText() string {
 }
 
 func (r entryResult) payloadText() string {
+	if r.Genesis != nil {
+		return "the ledger " + printable(r.Genesis.Origin) + " begins"
+	}
 	if r.PayloadBase64 != nil {
 		return base64Prefix + *r.PayloadBase64
 	}

@@ -46,7 +46,7 @@ func TestExitCodes(t *testing.T) {
 		"out of range":          {called(codes.OutOfRange, true), exitNotFound},
 		"invalid":               {called(codes.InvalidArgument, true), exitInvalid},
 		"role":                  {called(codes.PermissionDenied, true), exitDenied},
-		"another ledger":        {elsewhere, exitDenied},
+		"another ledger":        {elsewhere, exitNotFound},
 		"certificate":           {called(codes.Unauthenticated, true), exitDenied},
 		"unavailable":           {called(codes.Unavailable, true), exitUnavailable},
 		"overloaded":            {called(codes.ResourceExhausted, true), exitUnavailable},

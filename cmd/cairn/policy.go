@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
+	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
 
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -72,5 +76,69 @@ tell you, over another channel.`,
 			})
 		},
 	})
+	policy.AddCommand(a.policyExportCommand())
 	return policy
+}
+
+func (a *app) policyExportCommand() *cobra.Command {
+	var out string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the policy of a ledger, made from its genesis",
+		Long: `Write a tlog-policy file for verifiers of one ledger: of the profile, or of that
+of --ledger. The keys and the quorum are those of the ledger's genesis, entry 0.
+Its receipt is verified first, with the policy that you have (--policy): the log
+key is one key of the cluster, and the cosigners are the same for all ledgers.`,
+		Example: "  cairn policy export --ledger example.org/invoices -o invoices.policy",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var file *target
+			if out != "" {
+				var err error
+				if file, err = a.openTarget("--out", out, force); err != nil {
+					return err
+				}
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				r, err := c.Receipt(ctx, 0)
+				if err != nil {
+					return errors.Wrap(err, "get the receipt of the genesis")
+				}
+				genesis, err := ledger.GenesisOf(r.Extra)
+				if err != nil {
+					return failf(exitRefused, "the ledger was not created by `cairn ledger create`: do not trust what its nodes say of it", "%v", err)
+				}
+				p, err := genesis.Policy()
+				if err != nil {
+					return fail(exitRefused, "", errors.Wrap(err, "make a policy of the genesis"))
+				}
+				result := struct {
+					Origin string `json:"origin"`
+					File   string `json:"file,omitempty"`
+					Text   string `json:"text,omitempty"`
+					SHA256 string `json:"sha256"` // of the policy
+				}{Origin: genesis.Origin, SHA256: policyFingerprint(p)}
+				if !file.file() {
+					if !a.json {
+						return a.emitBytes(p.Marshal())
+					}
+					result.Text = p.String()
+					return a.emit(result, nil)
+				}
+				if err := file.write(p.Marshal()); err != nil {
+					return err
+				}
+				a.did(effect{text: "the policy is in " + printable(out)})
+				result.File = out
+				return a.emit(result, func(w *page) {
+					fmt.Fprintf(w, "%s: the policy of %s\n", printable(out), printable(genesis.Origin))
+					fields(w, "sha256", result.SHA256)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this new `file` instead of standard output, which is -")
+	cmd.Flags().BoolVar(&force, "force", false, "with --out: replace the file if it exists")
+	return cmd
 }

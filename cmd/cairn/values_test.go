@@ -124,6 +124,10 @@ func TestTimeoutIsKept(t *testing.T) {
 		"consistency":    {"1", "2"},
 		"status":         nil,
 		"move-leader":    {"n1"},
+		"ledger create":  {"example.org/x"},
+		"ledger list":    nil,
+		"ledger show":    {"example.org/x"},
+		"policy export":  nil,
 		"cluster status": {"--dir", dir},
 		"cluster logs":   {"leader", "--dir", dir},
 		"cluster kill":   {"leader", "--dir", dir},
@@ -147,8 +151,8 @@ func TestTimeoutIsKept(t *testing.T) {
 	}
 	others := []string{ // no ledger, or a limit of their own
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
-		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "ledger", "ledger dump", "ledger verify", "man", "node", "node init", "pki", "pki init",
-		"pki inspect", "pki issue", "pki show", "policy", "policy show", "verify", "version", "wal", "wal dump", "wal verify",
+		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
+		"pki inspect", "pki issue", "pki show", "policy", "policy show", "verify", "version",
 	}
 	run := func(t *testing.T, words []string) {
 		t.Helper()
