@@ -215,12 +215,17 @@ func (l *Log) sync() error {
 func (l *Log) publish(c *commit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limit := l.opts.CacheBytes / int64(max(1, len(l.groups)))
 	for i := range c.ops {
-		if o := &c.ops[i]; o.typ != frameMarker {
-			l.group(o.group).apply(o, l.active, limit)
-			l.lastData = l.end
+		o := &c.ops[i]
+		if o.typ == frameMarker {
+			continue
 		}
+		g := l.group(o.group)
+		g.apply(o, l.active)
+		if o.typ == frameEntry {
+			l.caches.push(&g.recent, o.entry, l.opts.CacheBytes)
+		}
+		l.lastData = l.end
 	}
 	l.active.end = l.end
 }

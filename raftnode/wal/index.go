@@ -65,14 +65,11 @@ func (g *groupState) term(i uint64) (uint64, bool) {
 }
 
 // apply changes the state by an operation that a tail has checked.
-func (g *groupState) apply(o *op, seg *segment, cacheLimit int64) {
+func (g *groupState) apply(o *op, seg *segment) {
 	switch o.typ {
 	case frameEntry:
 		g.truncate(o.index, o.prevTerm)
 		g.push(o.index, o.term, seg, o.offset)
-		if o.entry != nil {
-			g.recent.push(o.entry, cacheLimit)
-		}
 	case frameHardState:
 		g.hs, g.hasHS = o.hs, true
 	case frameMark:

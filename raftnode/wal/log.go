@@ -32,6 +32,7 @@ type Log struct {
 	// with the write lock.
 	mu       sync.RWMutex
 	groups   map[uint64]*groupState
+	caches   caches
 	segments []*segment // oldest first; the last one is active
 	active   *segment
 
@@ -83,9 +84,7 @@ func (l *Log) Stats() Stats {
 	for _, seg := range l.segments {
 		s.Bytes += seg.end
 	}
-	for _, g := range l.groups {
-		s.CacheBytes += g.recent.bytes
-	}
+	s.CacheBytes = l.caches.bytes
 	return s
 }
 

@@ -374,7 +374,7 @@ func (r *segmentReader) finish(start, end int64, h frameHeader) error {
 	data := false
 	for i := range r.commit.ops {
 		if o := &r.commit.ops[i]; o.typ != frameMarker {
-			s.group(o.group).apply(o, seg, 0)
+			s.group(o.group).apply(o, seg)
 			data = true
 		}
 	}

@@ -291,7 +291,7 @@ func TestSpansStayValid(t *testing.T) {
 	t.Parallel()
 	g, seg := &groupState{id: 1}, newSegment(segmentHeader{}, "x", nil)
 	put := func(index uint64, offset int64) {
-		g.apply(&op{typ: frameEntry, index: index, term: 1, prevTerm: 1, offset: offset}, seg, 0)
+		g.apply(&op{typ: frameEntry, index: index, term: 1, prevTerm: 1, offset: offset}, seg)
 	}
 	for i := range uint64(5) {
 		put(i+1, int64(i+1)*8)
