@@ -27,7 +27,7 @@ const (
 type CoreConfig struct {
 	// ID is this node's Raft id, not 0.
 	ID uint64
-	// Group names the Raft group; carried, not interpreted.
+	// Group names the Raft group. It decides whose turn it is first when the leader dies.
 	Group uint64
 	// Storage holds the durable log. It must serve an entry before AppendDone is
 	// called for the work that carries it.

@@ -32,8 +32,9 @@ func (f *failover) next() uint64 {
 
 // PeerDown says that a member's process is gone for certain (its connections
 // broke and a new one was refused). If it led, this member forgets it, which lets
-// it grant votes at once, and campaigns: the surviving voter with the lowest id
-// immediately, the others staggered, so that they do not split the vote.
+// it grant votes at once, and campaigns: one surviving voter immediately, the others
+// staggered, so that they do not split the vote. Who is first depends on the group, so
+// that one survivor need not take over everything that a dead node has led.
 //
 // The first attempt can fail because another survivor has not heard of the death
 // and still protects its leader; later attempts of everybody cover that.
@@ -52,7 +53,9 @@ func (c *Core) PeerDown(id uint64) {
 	if rank < 0 {
 		return // a learner does not campaign
 	}
-	c.failover = failover{active: true, rank: rank, survivors: len(survivors), start: c.now, term: b.GetTerm()}
+	n := len(survivors)
+	rank = (rank + int((c.cfg.Group-1)%uint64(n))) % n
+	c.failover = failover{active: true, rank: rank, survivors: n, start: c.now, term: b.GetTerm()}
 	c.tickFailover()
 }
 

@@ -11,7 +11,12 @@ import (
 // election timeout is far away.
 func mourner(t *testing.T, id uint64) *lone {
 	t.Helper()
-	l := newLone(t, func(c *CoreConfig) { c.ID, c.ElectionTicks = id, 1000 })
+	return mournerIn(t, 1, id)
+}
+
+func mournerIn(t *testing.T, group, id uint64) *lone {
+	t.Helper()
+	l := newLone(t, func(c *CoreConfig) { c.Group, c.ID, c.ElectionTicks = group, id, 1000 })
 	must(t, l.step(t, msg{typ: raftpb.MsgHeartbeat, from: 1, to: id, term: 5}.proto()))
 	l.core.PeerDown(1)
 	return l
@@ -43,6 +48,22 @@ func TestTurnsOfSurvivors(t *testing.T) {
 		if got := mourner(t, id).campaigns(t, 500); !slices.Equal(got, want) {
 			t.Errorf("member %d campaigns at ticks %v, want %v", id, got, want)
 		}
+	}
+}
+
+// TestGroupsTakeTurns: the survivors share the groups of a dead leader.
+func TestGroupsTakeTurns(t *testing.T) {
+	t.Parallel()
+	first := map[uint64]int{}
+	for group := uint64(1); group <= 6; group++ {
+		for id := uint64(2); id <= 3; id++ {
+			if at := mournerIn(t, group, id).campaigns(t, 5); len(at) > 0 && at[0] == 0 {
+				first[id]++
+			}
+		}
+	}
+	if first[2] != 3 || first[3] != 3 {
+		t.Errorf("of six groups the survivors are first in %v, want three each", first)
 	}
 }
 
