@@ -148,20 +148,41 @@ func (l *Ledger) checkIdentity() error {
 	case bytes.Equal(got, want):
 		return nil
 	}
-	if len(got) < 2+4 || crc32.Checksum(got[:len(got)-4], castagnoli) != binary.BigEndian.Uint32(got[len(got)-4:]) {
-		return &CorruptError{What: "identity", Err: errors.New("checksum mismatch")}
+	id, err := parseIdentity(got)
+	if err != nil {
+		return err
 	}
-	if v := binary.BigEndian.Uint16(got); v != formatVersion {
-		return &IdentityError{"format version", fmt.Sprint(v), fmt.Sprint(formatVersion)}
+	if id.Origin != l.cfg.Origin {
+		return &IdentityError{"origin", fmt.Sprintf("%q", id.Origin), fmt.Sprintf("%q", l.cfg.Origin)}
 	}
-	origin, program, ok := parseMeta(got[2 : len(got)-4])
+	return &IdentityError{"program", fmt.Sprintf("%q", id.Program), fmt.Sprintf("%q", l.program.Name())}
+}
+
+// Identity is what a store says about a ledger that it holds.
+type Identity struct{ Origin, Program string }
+
+// ReadIdentity returns the identity of a group's ledger, or ErrKeyNotFound. Other errors:
+// *IdentityError for another format version, *CorruptError, the store's.
+func ReadIdentity(store Store, group uint64) (Identity, error) {
+	b, err := store.Get(keyspace{group}.meta())
+	if err != nil {
+		return Identity{}, err
+	}
+	return parseIdentity(b)
+}
+
+func parseIdentity(b []byte) (Identity, error) {
+	if len(b) < 2+4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
+		return Identity{}, &CorruptError{What: "identity", Err: errors.New("checksum mismatch")}
+	}
+	if v := binary.BigEndian.Uint16(b); v != formatVersion {
+		return Identity{}, &IdentityError{"format version", fmt.Sprint(v), fmt.Sprint(formatVersion)}
+	}
+	origin, program, ok := parseMeta(b[2 : len(b)-4])
 	if !ok {
-		return &CorruptError{What: "identity", Err: errors.Newf("%d bytes", len(got))}
+		return Identity{}, &CorruptError{What: "identity", Err: errors.Newf("%d bytes", len(b))}
 	}
-	if origin != l.cfg.Origin {
-		return &IdentityError{"origin", fmt.Sprintf("%q", origin), fmt.Sprintf("%q", l.cfg.Origin)}
-	}
-	return &IdentityError{"program", fmt.Sprintf("%q", program), fmt.Sprintf("%q", l.program.Name())}
+	return Identity{origin, program}, nil
 }
 
 func parseMeta(b []byte) (origin, program string, ok bool) {

@@ -47,6 +47,9 @@ func Create(g *ledger.Genesis) (command []byte, err error) {
 	return append([]byte{opCreate, commandVersion}, genesis...), nil
 }
 
+// ParseCreate returns the genesis that a command carries, the opposite of Create.
+func ParseCreate(command []byte) (*ledger.Genesis, error) { return parseCommand(command) }
+
 // parseCommand returns the genesis that a command carries. Every byte string either is refused or
 // encodes back to itself.
 func parseCommand(b []byte) (*ledger.Genesis, error) {

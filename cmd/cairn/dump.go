@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -15,9 +14,6 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
-
-// ledgerGroup is the Raft group of the one ledger that a node runs.
-const ledgerGroup = 1
 
 const stoppedOnly = "stop the node first: `cairn cluster stop NAME`, or SIGTERM"
 
@@ -164,106 +160,6 @@ func (a *app) printWAL(r wal.Report) error {
 	})
 }
 
-func (a *app) ledgerFilesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "ledger", Short: "Look into a stopped node's ledger", RunE: needsSubcommand}
-	var from, limit uint64
-	dump := &cobra.Command{
-		Use:   "dump DATA_DIR",
-		Short: "Print the entries of a node's store, each checked against the tree",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withLedger(args[0], func(l *ledger.Ledger, _ ledger.Summary) error {
-				return eachLeaf(l, from, limit, func(index uint64, leaf []byte) error {
-					r, err := leafResult(index, leaf)
-					if err != nil {
-						return damaged(&ledger.CorruptError{What: "leaf", Index: index, Err: err})
-					}
-					return a.emit(r, r.line)
-				})
-			})
-		},
-	}
-	numberFlag(dump.Flags(), &from, "from", "", 0, 0, maxIndex, "first `index`")
-	numberFlag(dump.Flags(), &limit, "limit", "", 0, 0, maxIndex, "at most `n` entries (0: no limit)")
-	cmd.AddCommand(dump, &cobra.Command{
-		Use:   "verify DATA_DIR",
-		Short: "Check every table, entry, key and tile of a node's store",
-		Long: `Check a stopped node's ledger: every table of the store by its checksums, every
-entry against the tree and for the record of its idempotency key, the tree
-against the root in the Raft log's mark and against the newest sealed
-checkpoint. What was applied after the mark is replayed from the Raft log when
-the node starts, and is not looked at here. Nothing is written to DATA_DIR: a
-read-only mount will do.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withLedger(args[0], func(l *ledger.Ledger, at ledger.Summary) error { return a.verifyLedger(l, at) })
-		},
-	})
-	return cmd
-}
-
-// withLedger opens the ledger of a stopped node for inspection, at the position
-// that the mark in the node's Raft log names. It writes nothing to the data directory.
-func (a *app) withLedger(dataDir string, f func(*ledger.Ledger, ledger.Summary) error) (err error) {
-	release, err := holdStopped(dataDir)
-	if err != nil {
-		return err
-	}
-	defer release()
-	origin, err := readOrigin(dataDir)
-	if err != nil {
-		return err
-	}
-	report, err := wal.Verify(nil, filepath.Join(dataDir, "wal"))
-	if err != nil {
-		return damaged(errors.Wrap(err, "read the mark in the Raft log"))
-	}
-	var at ledger.Summary
-	for _, g := range report.Groups {
-		if g.Group != ledgerGroup {
-			continue
-		}
-		if at, err = ledger.ParseSummary(g.Mark.Meta); err != nil {
-			return damaged(&ledger.CorruptError{What: "mark", Index: g.Mark.Index, Err: err})
-		}
-	}
-	s, err := badgerstore.Inspect(filepath.Join(dataDir, "ledger"), nil)
-	if errors.Is(err, badgerstore.ErrInUse) {
-		return fail(exitFailed, stoppedOnly, err)
-	}
-	if err != nil {
-		return damaged(err)
-	}
-	l, err := ledger.Open(s, ledger.Config{Group: ledgerGroup, Origin: origin, Start: at, ReadOnly: true})
-	if err != nil {
-		_ = s.Close()
-		return damaged(errors.Wrap(err, "open ledger"))
-	}
-	defer func() {
-		if closeErr := l.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	return f(l, at)
-}
-
-// readOrigin takes the ledger's name from the IDENTITY file of a data directory.
-func readOrigin(dataDir string) (string, error) {
-	raw, err := readFile(filepath.Join(dataDir, "IDENTITY"), 64<<10)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", failf(exitNotFound, "DATA_DIR is data_dir in the node's node.yaml", "%s is not a node's data directory", dataDir)
-	}
-	if err != nil {
-		return "", errors.Wrap(err, "read identity")
-	}
-	for _, l := range strings.Split(string(raw), "\n") {
-		if origin, ok := strings.CutPrefix(l, "origin "); ok {
-			return origin, nil
-		}
-	}
-	return "", failf(exitRefused, "", "%s names no origin: it is damaged", filepath.Join(dataDir, "IDENTITY"))
-}
-
 // eachLeaf reads leaves in order; the ledger checks each against its tree.
 func eachLeaf(l *ledger.Ledger, from, limit uint64, f func(uint64, []byte) error) error {
 	end := l.Head().Size
@@ -310,12 +206,14 @@ func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 	}
 	result := struct {
 		OK         bool   `json:"ok"`
+		Group      uint64 `json:"group"`
 		Origin     string `json:"origin"`
+		Program    string `json:"program"`
 		Size       uint64 `json:"size"`
 		Root       string `json:"root"`
 		RaftIndex  uint64 `json:"raft_index"`
 		SealedSize uint64 `json:"sealed_size"`
-	}{true, l.Origin(), size, root.String(), at.RaftIndex, 0}
+	}{true, l.Group(), l.Origin(), l.Program().Name(), size, root.String(), at.RaftIndex, 0}
 	if sealed, err := l.SealedBefore(size); err != nil {
 		return damaged(err)
 	} else if sealed != nil {
@@ -327,7 +225,7 @@ func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 		}
 	}
 	return a.emit(result, func(w *page) {
-		fields(w, good("intact"), plural(size, "entry", "entries"), "ledger", result.Origin, "root", result.Root,
+		fields(w, good("intact"), plural(size, "entry", "entries"), "ledger", fmt.Sprintf("%s (group %d, program %s)", printable(result.Origin), result.Group, printable(result.Program)), "root", result.Root,
 			"sealed", "size "+fmt.Sprint(result.SealedSize), "durable up to", "Raft index "+fmt.Sprint(at.RaftIndex))
 	})
 }

@@ -16,7 +16,7 @@ import (
 func TestVerifyMissesKeys(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})
-	l, err := ledger.Open(store, ledger.Config{Group: ledgerGroup, Origin: "example.org/ledger"})
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: "example.org/ledger"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestVerifyMissesKeys(t *testing.T) {
 	if err := a.verifyLedger(l, at); err != nil {
 		t.Fatalf("a sound ledger: %v", err)
 	}
-	prefix := append(binary.BigEndian.AppendUint64(nil, ledgerGroup), 'k')
+	prefix := append(binary.BigEndian.AppendUint64(nil, 1), 'k')
 	record, err := store.Seek(prefix, prefix)
 	if err != nil {
 		t.Fatal(err)
