@@ -47,12 +47,9 @@ func Create(g *ledger.Genesis) (command []byte, err error) {
 	return append([]byte{opCreate, commandVersion}, genesis...), nil
 }
 
-// ParseCreate returns the genesis that a command carries, the opposite of Create.
-func ParseCreate(command []byte) (*ledger.Genesis, error) { return parseCommand(command) }
-
-// parseCommand returns the genesis that a command carries. Every byte string either is refused or
-// encodes back to itself.
-func parseCommand(b []byte) (*ledger.Genesis, error) {
+// ParseCreate returns the genesis that a command carries, the opposite of Create. Every byte string
+// either is refused or encodes back to itself.
+func ParseCreate(b []byte) (*ledger.Genesis, error) {
 	if len(b) < commandHeader || b[0] != opCreate || b[1] != commandVersion {
 		return nil, errors.Newf("no command of the directory: %d bytes that begin with %x", len(b), b[:min(len(b), commandHeader)])
 	}

@@ -1,7 +1,6 @@
 package directory
 
 var (
-	ParseCommand = parseCommand
 	EncodeRecord = encodeRecord
 	ParseRecord  = parseRecord
 )

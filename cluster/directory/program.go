@@ -26,13 +26,13 @@ func (Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
 	if kind != ledger.KindCommand {
 		return 0, errors.Newf("the program directory takes commands alone, not a %s", kind)
 	}
-	_, err := parseCommand(body)
+	_, err := ParseCreate(body)
 	return outcomeSize, err
 }
 
 // Decide implements ledger.Program.
 func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
-	g, err := parseCommand(in.Body)
+	g, err := ParseCreate(in.Body)
 	if err != nil {
 		panic(err)
 	}

@@ -176,7 +176,7 @@ func CreatedBy(index uint64, leaf []byte) (*Ledger, error) {
 	if o.Status != Created {
 		return nil, nil
 	}
-	g, err := parseCommand(e.Body)
+	g, err := ParseCreate(e.Body)
 	if err != nil {
 		return nil, errors.Wrapf(err, "entry %d", index)
 	}

@@ -57,10 +57,10 @@ checkpoint's root, and that every tile holds the right hashes. What is wrong is
 named by file, position and entry. Exits with 3 if anything is.
 
 The ledger is read from its HTTP base URL, which is a node's address and the
-ledger's origin, from a directory that holds a copy (C2SP tlog-tiles: checkpoint,
-tile/...), or without an argument from the nodes of the profile over gRPC, which
-serves entries but no tiles. A server that is busy is waited for as it asks
-(Retry-After), up to --timeout for each file.
+ledger's origin, from a directory that holds a copy (C2SP tlog-tiles:
+checkpoint, tile/...), or without an argument from the nodes of the profile over
+gRPC, which serves entries but no tiles. A server that is busy is waited for as
+it asks (Retry-After), up to --timeout for each file.
 
 Each finding says whom it blames: the copy, whose files are not those that were
 signed, or the ledger, whose keys signed what is wrong. A ledger without entries
