@@ -7,8 +7,8 @@ import (
 )
 
 // TestCalmMemberKeepsItsTime: a follower that hears its leader takes a turn for a round and for a
-// message only. When the leader falls silent it stands for election no sooner than an election timeout
-// after it heard the leader last, and no later than two.
+// message only. When the leader falls silent it stands for election no sooner than an election
+// timeout after it heard the leader last, and no later than two.
 func TestCalmMemberKeepsItsTime(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 3, func(c *Config) { c.ElectionTicks, c.HeartbeatTicks = 30, 5 })

@@ -322,6 +322,9 @@ func (c *cluster) startOn(id uint64, ln net.Listener) {
 		c.configure(&cfg)
 	}
 	n.host = NewHost(HostConfig{Log: n.log, Transport: n.transport, TickInterval: cfg.TickInterval})
+	if cfg.budgets != nil {
+		n.host.budgets = cfg.budgets
+	}
 	n.Node, err = n.host.Start(cfg)
 	if err != nil {
 		c.t.Fatal(err)

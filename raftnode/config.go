@@ -78,8 +78,9 @@ type Config struct {
 	MaxBlockBytes int
 	// MaxInflightBlocks bounds the blocks proposed here and not yet applied. 8.
 	MaxInflightBlocks int
-	// QueueBytes and QueueRequests bound what waits for a block. 64 MiB, 1 Mi.
-	QueueBytes, QueueRequests int
+	// QueueRequests bounds the requests that wait for a block, in number; HostConfig.QueueBytes in
+	// bytes. 1 Mi.
+	QueueRequests int
 	// StallTimeout is how long the oldest write to the log, or the machine with one
 	// run, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
@@ -101,6 +102,9 @@ type Config struct {
 	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation.
 	// Host.Start draws it when it is 0.
 	Incarnation uint64
+
+	// budgets are those of the Host; a Driver without one has its own.
+	budgets *budgets
 
 	// Fatal, when not nil, is called by a Node once, on a goroutine of its own, when the node
 	// has stopped because the log or the machine failed.
@@ -124,7 +128,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ElectionTicks, 30)
 	setDefault(&c.MaxBlockBytes, 1<<20)
 	setDefault(&c.MaxInflightBlocks, 8)
-	setDefault(&c.QueueBytes, 64<<20)
+	if c.budgets == nil {
+		c.budgets = newBudgets(Limits{})
+	}
 	setDefault(&c.QueueRequests, 1<<20)
 	setDefault(&c.StallTimeout, 2*time.Duration(c.ElectionTicks)*c.TickInterval)
 	if c.Logf == nil {

@@ -16,14 +16,14 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.TickInterval != 10*time.Millisecond || c.HeartbeatTicks != 5 || c.ElectionTicks != 30 || c.MaxBlockBytes != 1<<20 || c.MaxInflightBlocks != 8 ||
-		c.QueueBytes != 64<<20 || c.QueueRequests != 1<<20 || c.StallTimeout != 600*time.Millisecond {
+		c.budgets == nil || c.QueueRequests != 1<<20 || c.StallTimeout != 600*time.Millisecond {
 		t.Errorf("defaults %+v", c)
 	}
 	given := needed
 	given.TickInterval, given.HeartbeatTicks, given.ElectionTicks, given.MaxBlockBytes, given.MaxInflightBlocks = 1, 2, 3, 4, 5
-	given.QueueBytes, given.QueueRequests = 6, 7
+	given.QueueRequests = 7
 	if c, err = given.withDefaults(); err != nil || c.TickInterval != 1 || c.HeartbeatTicks != 2 || c.ElectionTicks != 3 || c.MaxBlockBytes != 4 ||
-		c.MaxInflightBlocks != 5 || c.QueueBytes != 6 || c.QueueRequests != 7 || c.StallTimeout != 6 {
+		c.MaxInflightBlocks != 5 || c.QueueRequests != 7 || c.StallTimeout != 6 {
 		t.Errorf("values that were given became %+v, %v", c, err)
 	}
 	core := CoreConfig{}.withDefaults()

@@ -225,7 +225,9 @@ func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	const size, limit = 1000, 10_000
 	c, disks := newSickCluster(t, 1, func(cfg *Config) {
-		cfg.QueueBytes, cfg.MaxInflightBlocks, cfg.MaxBlockBytes = limit, 2, 2*size
+		cfg.MaxInflightBlocks, cfg.MaxBlockBytes = 2, 2*size
+		cfg.budgets = newBudgets(Limits{QueueBytes: limit})
+		cfg.budgets.queue.reserve = 0
 	})
 	n := c.leader()
 	release := sync.OnceFunc(disks[1].hang())

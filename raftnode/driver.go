@@ -146,8 +146,10 @@ func NewDriver(cfg Config, shell Shell) (*Driver, error) {
 		return nil, err
 	}
 	wakeTurn := func() { shell.Wake(TaskTurn) }
-	d.inbox.wake = wakeTurn
-	d.queue = submitQueue{maxBytes: cfg.QueueBytes, maxRequests: cfg.QueueRequests, wake: wakeTurn}
+	d.inbox.wake, d.inbox.budget = wakeTurn, &cfg.budgets.inbox
+	d.writes.bytes.of, d.turn.inflight.of = &cfg.budgets.inbox, &cfg.budgets.inflight
+	d.inbox.unwritten = &d.writes.bytes
+	d.queue.maxRequests, d.queue.wake, d.queue.bytes.of = cfg.QueueRequests, wakeTurn, &cfg.budgets.queue
 	d.waiting.mu.index = applied
 	d.applied.Store(applied)
 	initial := d.core.State()
@@ -214,9 +216,10 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 // Tick says that one tick has passed, and whether it is a round: heartbeats of a leader may leave
 // with it. A shell gives all its groups the same rounds, one in HeartbeatTicks ticks, so that their
 // heartbeats leave together; a shell that has no use for that lets every tick be a round. The shell
-// runs TaskTurn after it when Tick says so. Otherwise the next turn takes the tick, whatever for. Ticks that no turn could
-// take meanwhile are lost on purpose: a process that was not scheduled for a second must not
-// believe that it has not heard from its leader for a second.
+// runs TaskTurn after it when Tick says so. Otherwise the next turn takes the tick, whatever for.
+//
+// Ticks that no turn could take meanwhile are lost on purpose: a process that was not scheduled for
+// a second must not believe that it has not heard from its leader for a second.
 func (d *Driver) Tick(round bool) (turn bool) {
 	if !round && d.calm.Load() {
 		d.owed.Add(1)

@@ -19,18 +19,21 @@ type HostConfig struct {
 	Transport Transport
 	// TickInterval is the length of a tick of all members. DefaultTick.
 	TickInterval time.Duration
+	// Limits are of all members together.
+	Limits
 }
 
 // Host runs the members of all groups of one process. They share one log, and so one write and one
 // sync for everything that waits, one transport, and one ticker. A member that has nothing to do
-// costs a turn for each round of heartbeats, and no goroutine. The heartbeats of all members leave together when
-// all have had the tick.
+// costs a turn for each round of heartbeats, and no goroutine. The heartbeats of all members leave
+// together when all have had the tick.
 type Host struct {
-	cfg    HostConfig
-	start  time.Time
-	writer *Runner
-	commit *GroupCommit // owned by writer, but for Want
-	mu     struct {
+	cfg     HostConfig
+	budgets *budgets
+	start   time.Time
+	writer  *Runner
+	commit  *GroupCommit // owned by writer, but for Want
+	mu      struct {
 		sync.Mutex
 		members []*Node
 	}
@@ -41,7 +44,7 @@ type Host struct {
 // NewHost returns a Host without members.
 func NewHost(cfg HostConfig) *Host {
 	setDefault(&cfg.TickInterval, DefaultTick)
-	h := &Host{cfg: cfg, start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
+	h := &Host{cfg: cfg, budgets: newBudgets(cfg.Limits), start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
 	h.writer = NewRunner(h.write)
 	h.wg.Go(h.ticks)
 	return h
@@ -51,7 +54,7 @@ func NewHost(cfg HostConfig) *Host {
 // machine again as they become known to be committed. The Host sets Log, Transport, TickInterval
 // and, when it is 0, Incarnation.
 func (h *Host) Start(cfg Config) (*Node, error) {
-	cfg.Log, cfg.Transport, cfg.TickInterval = h.cfg.Log, h.cfg.Transport, h.cfg.TickInterval
+	cfg.Log, cfg.Transport, cfg.TickInterval, cfg.budgets = h.cfg.Log, h.cfg.Transport, h.cfg.TickInterval, h.budgets
 	if cfg.Incarnation == 0 {
 		var nonce [8]byte
 		if _, err := rand.Read(nonce[:]); err != nil {

@@ -20,7 +20,7 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 		t.Fatal(err)
 	}
 	var over atomic.Bool
-	h = &Host{cfg: HostConfig{Log: log, Transport: still{}, TickInterval: time.Hour}, start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
+	h = &Host{cfg: HostConfig{Log: log, Transport: still{}, TickInterval: time.Hour}, budgets: newBudgets(Limits{}), start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
 	h.writer = NewRunner(func() {
 		if over.Load() {
 			h.write()

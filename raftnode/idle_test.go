@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/raftnode/transport"
@@ -24,8 +25,10 @@ type idleCluster struct {
 	groups     [][]*Node // by group, then by host
 }
 
+func memory() vfs.FS { return vfs.NewMem() }
+
 // newIdleCluster returns once every group has a leader that serves and that all its members know.
-func newIdleCluster(t testing.TB, groups int) *idleCluster {
+func newIdleCluster(t testing.TB, groups int, disk func() vfs.FS) *idleCluster {
 	t.Helper()
 	c := &idleCluster{groups: make([][]*Node, groups)}
 	voters, addrs := []uint64{1, 2, 3}, map[uint64]string{}
@@ -36,7 +39,7 @@ func newIdleCluster(t testing.TB, groups int) *idleCluster {
 		listeners, addrs[id] = append(listeners, ln), ln.Addr().String()
 	}
 	for i, id := range voters {
-		log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: testCluster, Node: id})
+		log, err := wal.Open(wal.Options{FS: disk(), Dir: "wal", Cluster: testCluster, Node: id})
 		must(t, err)
 		tr := transport.New(transport.Config{Self: id, Peers: addrs, Dial: plainDial(id), Accept: plainAccept, Membership: acquainted{}})
 		h := NewHost(HostConfig{Log: log, Transport: tr})
@@ -106,7 +109,7 @@ func (c *idleCluster) framesSent() (n uint64) {
 // more frames than those of a few.
 func TestGroupsShareFrames(t *testing.T) {
 	const groups = 60
-	c := newIdleCluster(t, groups)
+	c := newIdleCluster(t, groups, memory)
 	time.Sleep(200 * time.Millisecond) // for every leader's first round
 	before, start := c.framesSent(), time.Now()
 	time.Sleep(time.Second)
@@ -123,6 +126,54 @@ func TestGroupsShareFrames(t *testing.T) {
 	}
 }
 
+// TestCampaignsShareSyncs: when the leader of many groups dies, the survivors elect another one in
+// all of them, and share the syncs that this takes.
+func TestCampaignsShareSyncs(t *testing.T) {
+	const groups = 90
+	c := newIdleCluster(t, groups, func() vfs.FS {
+		return errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSyncData {
+				time.Sleep(5 * time.Millisecond)
+			}
+			return nil
+		}))
+	})
+	led := map[uint64]int{}
+	dead := uint64(1)
+	for _, members := range c.groups {
+		leader := members[0].Status().Leader
+		if led[leader]++; led[leader] > led[dead] {
+			dead = leader
+		}
+	}
+	syncs := func() (n uint64) {
+		for i, log := range c.logs {
+			if uint64(i+1) != dead {
+				n += uint64(log.Stats().Syncs)
+			}
+		}
+		return n
+	}
+	before, start := syncs(), time.Now()
+	c.transports[dead-1].Close()
+	for g, members := range c.groups {
+		for served := false; !served; time.Sleep(time.Millisecond) {
+			for i, n := range members {
+				served = served || uint64(i+1) != dead && n.Status().Serving
+			}
+			if time.Since(start) > testWait {
+				t.Fatalf("group %d has no leader", g+1)
+			}
+		}
+	}
+	// By itself each group needs four: a vote and the first entry, on two disks.
+	if n := int(syncs() - before); n > 2*led[dead] {
+		t.Errorf("%d groups took %d syncs, want far fewer than four each", led[dead], n)
+	} else {
+		t.Logf("%d groups took %d syncs and %s", led[dead], n, time.Since(start).Round(time.Millisecond))
+	}
+}
+
 // processorTime is what this process has used so far.
 func processorTime(t testing.TB) time.Duration {
 	var u syscall.Rusage
@@ -135,7 +186,7 @@ func processorTime(t testing.TB) time.Duration {
 func BenchmarkIdle(b *testing.B) {
 	for _, groups := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(groups), func(b *testing.B) {
-			c := newIdleCluster(b, groups)
+			c := newIdleCluster(b, groups, memory)
 			time.Sleep(time.Second)
 			b.ReportAllocs()
 			b.ResetTimer()

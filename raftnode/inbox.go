@@ -4,22 +4,20 @@ import (
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
-
-	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
-// Limits of what one sender can have waiting for a turn; beyond them its messages are
-// dropped, which Raft survives. A leader's window for one follower is below them.
-const (
-	maxShareMessages = 2048
-	maxShareBytes    = maxInflightBytes + transport.MaxPayload
-)
+// maxShareMessages bounds the messages that one sender can have waiting for a turn. Beyond it, and
+// beyond Limits.InboxBytes, its messages are dropped, which Raft survives.
+const maxShareMessages = 2048
 
 // inbox collects everything that a turn has to react to. Nobody ever waits to put something in.
 // What finished writes and applies put in is bounded by what the turns gave them.
 type inbox struct {
-	wake func()
-	mu   struct {
+	wake   func()
+	budget *budget
+	// unwritten are the entries that have left the inbox and wait for the disk.
+	unwritten *part
+	mu        struct {
 		sync.Mutex
 		mail
 		ticked bool // at least one tick was due; they do not add up
@@ -33,10 +31,10 @@ type inbox struct {
 type mail struct {
 	any      bool // there is something in it
 	messages []*raftpb.Message
-	// shares says how much of messages each sender has. Invariant: a share depends on its own
-	// sender alone, and no share exceeds maxShareMessages and maxShareBytes. A sender that sends
-	// too much loses its own messages and nobody else's.
-	shares      map[uint64]share
+	// shares says how much of messages each sender has. Invariant: no share exceeds
+	// maxShareMessages, and each is a part of its own in the budget. A sender that sends too much
+	// loses its own messages and nobody else's.
+	shares      map[uint64]*share
 	written     []*AppendWork
 	applied     []*ApplyWork
 	readers     []func(index uint64, err error)
@@ -48,7 +46,7 @@ type mail struct {
 // share is what one sender has waiting.
 type share struct {
 	messages int
-	bytes    int // of the messages' entries
+	bytes    part // of the messages' entries
 }
 
 // put changes the mail under the lock and wakes a turn; false when the driver has ended.
@@ -87,18 +85,28 @@ func (b *inbox) addMessage(from uint64, m *raftpb.Message) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.mu.shares[from]; !b.mu.stopped && s.messages < maxShareMessages && s.bytes+size <= maxShareBytes {
-		if b.mu.shares == nil {
-			b.mu.shares = make(map[uint64]share)
-		}
-		b.mu.shares[from] = share{s.messages + 1, s.bytes + size}
-		b.mu.messages = append(b.mu.messages, m)
-		b.mu.any = true
+	if b.mu.stopped {
+		return
 	}
+	s := b.mu.shares[from]
+	if s == nil {
+		if b.mu.shares == nil {
+			b.mu.shares = make(map[uint64]*share)
+		}
+		s = &share{}
+		s.bytes.of = b.budget
+		b.mu.shares[from] = s
+	}
+	if s.messages == maxShareMessages || size > 0 && (!b.unwritten.fits(size) || !s.bytes.take(size)) {
+		return
+	}
+	s.messages++
+	b.mu.messages = append(b.mu.messages, m)
+	b.mu.any = true
 }
 
-// take says whether a tick is due, and a round, and exchanges the mail for m, whose contents the caller has dealt
-// with. A tick alone moves nothing.
+// take says whether a tick is due, and a round, and exchanges the mail for m, with whose contents the
+// caller has dealt. A tick alone moves nothing.
 func (b *inbox) take(m *mail) (tick, round bool) {
 	if m.any {
 		m.empty()
@@ -109,14 +117,22 @@ func (b *inbox) take(m *mail) (tick, round bool) {
 	b.mu.ticked, b.mu.round = false, false
 	if b.mu.any {
 		b.mu.mail, *m = *m, b.mu.mail
+		m.release()
 	}
 	return tick, round
 }
 
-// empty keeps nothing but the slices.
+// release gives back what the senders have: a turn deals with their messages.
+func (m *mail) release() {
+	for _, s := range m.shares {
+		s.messages = 0
+		s.bytes.clear()
+	}
+}
+
+// empty keeps nothing but the slices, and the shares, which are those of members.
 func (m *mail) empty() {
 	clear(m.messages)
-	clear(m.shares)
 	clear(m.written)
 	clear(m.applied)
 	clear(m.transfers)
@@ -137,5 +153,6 @@ func (b *inbox) stop() mail {
 	defer b.mu.Unlock()
 	out := b.mu.mail
 	b.mu.mail, b.mu.stopped = mail{}, true
+	out.release()
 	return out
 }

@@ -10,7 +10,9 @@ import (
 // else's.
 func TestInboxShares(t *testing.T) {
 	t.Parallel()
-	b := &inbox{wake: func() {}}
+	const total, most = 8 << 20, 7 << 20 // a sender that is alone
+	all := &budget{total: total}
+	b := &inbox{wake: func() {}, budget: all, unwritten: &part{of: all}}
 	small := message("MsgHeartbeat")
 	large := &raftpb.Message{Entries: []*raftpb.Entry{entry(1, 1, "")}}
 	large.Entries[0].Data = make([]byte, 1<<20)
@@ -26,7 +28,7 @@ func TestInboxShares(t *testing.T) {
 		for range 2 * maxShareMessages {
 			b.putMessage(2, small)
 		}
-		for range 2 * maxShareBytes >> 20 {
+		for range 2 * most >> 20 {
 			b.putMessage(3, large)
 		}
 		others := message("MsgHeartbeatResp")
@@ -34,9 +36,9 @@ func TestInboxShares(t *testing.T) {
 		b.putMessage(4, others)
 		b.take(&spare)
 		got := count(spare)
-		if got[small] != maxShareMessages || got[large] != maxShareBytes>>20 || got[others] != 2 {
+		if got[small] != maxShareMessages || got[large] != most>>20 || got[others] != 2 {
 			t.Errorf("round %d: %d messages of member 2, %d large ones of member 3 and %d others; want %d, %d and 2",
-				round, got[small], got[large], got[others], maxShareMessages, maxShareBytes>>20)
+				round, got[small], got[large], got[others], maxShareMessages, most>>20)
 		}
 	}
 }

@@ -10,8 +10,9 @@ import (
 // leads. Closing it and taking what waits is one step under the lock, so that no
 // request stays behind.
 type submitQueue struct {
-	maxBytes, maxRequests int
-	wake                  func()
+	maxRequests int
+	bytes       part // the sizes of those that wait
+	wake        func()
 
 	mu struct {
 		sync.Mutex
@@ -19,8 +20,7 @@ type submitQueue struct {
 		stopped bool
 		leader  uint64 // hint for callers while closed
 		// reqs wait, oldest first. Blocks own disjoint prefixes of its array.
-		reqs  []Request
-		bytes int // sum of their sizes
+		reqs []Request
 	}
 }
 
@@ -38,12 +38,11 @@ func (q *submitQueue) add(r Request) error {
 		leader := q.mu.leader
 		q.mu.Unlock()
 		return &NotLeaderError{Leader: leader}
-	case len(q.mu.reqs) >= q.maxRequests, q.mu.bytes+size > q.maxBytes && len(q.mu.reqs) > 0:
+	case len(q.mu.reqs) >= q.maxRequests || !q.bytes.take(size):
 		q.mu.Unlock()
 		return ErrQueueFull
 	}
 	q.mu.reqs = append(q.mu.reqs, r)
-	q.mu.bytes += size
 	first := len(q.mu.reqs) == 1
 	q.mu.Unlock()
 	if first { // otherwise the loop knows already that something waits
@@ -71,7 +70,7 @@ func (q *submitQueue) take(maxBytes int) []Request {
 	if len(q.mu.reqs) == 0 {
 		q.mu.reqs = nil
 	}
-	q.mu.bytes -= bytes
+	q.bytes.add(-bytes)
 	if n == 0 {
 		return nil
 	}
@@ -100,12 +99,13 @@ func (q *submitQueue) stop() []Request {
 // empty: q.mu must be held.
 func (q *submitQueue) empty() []Request {
 	out := q.mu.reqs
-	q.mu.reqs, q.mu.bytes = nil, 0
+	q.mu.reqs = nil
+	q.bytes.clear()
 	return out
 }
 
 func (q *submitQueue) size() (requests, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.mu.reqs), q.mu.bytes
+	return len(q.mu.reqs), int(q.bytes.used.Load())
 }

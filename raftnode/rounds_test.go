@@ -7,8 +7,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// TestHeartbeatsKeepTheRounds: whenever a member became leader, its heartbeats leave with rounds, one
-// with each. Ticks that no turn could take cost it one round. Where every tick is a round, no
+// TestHeartbeatsKeepTheRounds: whenever a member became leader, its heartbeats leave with rounds,
+// one with each. Ticks that no turn could take cost it one round. Where every tick is a round, no
 // heartbeat waits.
 func TestHeartbeatsKeepTheRounds(t *testing.T) {
 	t.Parallel()

@@ -238,7 +238,10 @@ func TestMachineBuildsTooLargeABlock(t *testing.T) {
 // larger than the whole queue waits alone.
 func TestQueueOfRequests(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, 1, func(c *Config) { c.QueueRequests, c.QueueBytes = 3, 100 })
+	s := newStage(t, 1, func(c *Config) {
+		c.QueueRequests, c.budgets = 3, newBudgets(Limits{QueueBytes: 100})
+		c.budgets.queue.reserve = 0
+	})
 	s.lead()
 	s.submit(1, 0, 0)
 	if err := s.Submit(sized(0)); !errors.Is(err, ErrQueueFull) {

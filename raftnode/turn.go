@@ -7,9 +7,11 @@ type turnState struct {
 	// mail is what the core is stepped with. Its readers and transfers are those that are not yet
 	// among those below.
 	mail mail
-	// blocks are the requests of the proposals that are not committed, by tag.
-	blocks  map[uint64][]Request
-	nextTag uint64
+	// blocks are the proposals that are not committed, by tag.
+	blocks map[uint64]proposed
+	// inflight are the bytes of the proposals that are neither applied nor lost.
+	inflight part
+	nextTag  uint64
 	// readers wait for the result of a read, by tag.
 	readers     map[uint64][]func(uint64, error)
 	nextReadTag uint64
@@ -19,8 +21,14 @@ type turnState struct {
 	ended       bool
 }
 
+// proposed is a block that was proposed here.
+type proposed struct {
+	reqs []Request
+	size int
+}
+
 func newTurnState() turnState {
-	return turnState{blocks: make(map[uint64][]Request), readers: make(map[uint64][]func(uint64, error))}
+	return turnState{blocks: make(map[uint64]proposed), readers: make(map[uint64][]func(uint64, error))}
 }
 
 // Turn takes what has happened, steps the core with it, and does what the core asks for. It returns
@@ -59,6 +67,11 @@ func (d *Driver) react(tick, round bool) {
 	}
 	for _, w := range m.applied {
 		d.core.ApplyDone(w)
+		for i := range w.Entries {
+			if e := &w.Entries[i]; e.Tag != 0 {
+				d.turn.inflight.add(-len(e.Data))
+			}
+		}
 		if k := len(w.Entries); k > 0 {
 			d.applied.Store(w.Entries[k-1].Index)
 		}
@@ -105,7 +118,13 @@ func (d *Driver) propose() {
 		if d.core.CanPropose() != nil {
 			return
 		}
-		reqs := d.queue.take(d.cfg.MaxBlockBytes)
+		size := d.cfg.MaxBlockBytes
+		if d.turn.inflight.used.Load() > 0 {
+			if size = min(size, d.turn.inflight.room()); size == 0 {
+				return // until an own block is applied
+			}
+		}
+		reqs := d.queue.take(size)
 		if reqs == nil {
 			return
 		}
@@ -115,9 +134,12 @@ func (d *Driver) propose() {
 		}
 		if err == nil {
 			d.turn.nextTag++
-			d.turn.blocks[d.turn.nextTag] = reqs // before, so that they are answered whatever happens inside
+			// Before, so that they are answered whatever happens inside.
+			d.turn.blocks[d.turn.nextTag] = proposed{reqs, len(block)}
+			d.turn.inflight.add(len(block))
 			if err = d.core.Propose(d.turn.nextTag, block); err != nil {
 				delete(d.turn.blocks, d.turn.nextTag)
+				d.turn.inflight.add(-len(block))
 			}
 		}
 		if err != nil {
@@ -174,14 +196,15 @@ func (d *Driver) dispatch() {
 func (d *Driver) claim(w *ApplyWork) {
 	for i := range w.Entries {
 		if tag := w.Entries[i].Tag; tag != 0 {
-			w.Entries[i].Requests = d.turn.blocks[tag]
+			w.Entries[i].Requests = d.turn.blocks[tag].reqs
 			delete(d.turn.blocks, tag)
 		}
 	}
 }
 
 func (d *Driver) failBlock(l LostProposal) {
-	reqs := d.turn.blocks[l.Tag]
+	reqs := d.turn.blocks[l.Tag].reqs
+	d.turn.inflight.add(-d.turn.blocks[l.Tag].size)
 	delete(d.turn.blocks, l.Tag)
 	if l.Definite {
 		d.cfg.Machine.Fail(reqs, errors.Wrap(ErrDropped, "another leader's entry was committed in its place"))
@@ -224,8 +247,9 @@ func (d *Driver) end(cause error) {
 	if waiting := d.queue.stop(); len(waiting) > 0 {
 		d.cfg.Machine.Fail(waiting, ErrStopped)
 	}
-	for _, reqs := range d.turn.blocks {
-		d.cfg.Machine.Fail(reqs, errors.Wrap(ErrIndefinite, "node stopped"))
+	d.turn.inflight.clear()
+	for _, b := range d.turn.blocks {
+		d.cfg.Machine.Fail(b.reqs, errors.Wrap(ErrIndefinite, "node stopped"))
 	}
 	for _, t := range d.turn.transfers {
 		t.done(cause)

@@ -19,6 +19,8 @@ type writeQueue struct {
 		items []writeItem
 		ended bool // nothing is accepted any more; what is queued will be done
 	}
+	// bytes are those of the entries that wait, or are being written.
+	bytes part
 	// since is when the oldest item of the write under way was queued; 0 when none is.
 	since atomic.Int64
 
@@ -35,6 +37,16 @@ type writeItem struct {
 	note *wal.Note
 	done func(error) // of the note
 	at   int64
+}
+
+// size is how many bytes of entries the item holds.
+func (it *writeItem) size() (n int) {
+	if it.work != nil {
+		for _, e := range it.work.Entries {
+			n += len(e.GetData())
+		}
+	}
+	return n
 }
 
 // Write is one write to the log: all Records in order, then one sync if Sync says so. The records
@@ -62,6 +74,7 @@ func (d *Driver) pushWrite(it writeItem) bool {
 	ok := !q.mu.ended
 	if ok {
 		q.mu.items = append(q.mu.items, it)
+		q.bytes.add(it.size())
 	}
 	q.mu.Unlock()
 	if ok {
@@ -123,6 +136,7 @@ func (d *Driver) Written(err error) {
 func (d *Driver) deliver(err error) {
 	items := d.writes.busy
 	for i := range items {
+		d.writes.bytes.add(-items[i].size())
 		if it := &items[i]; it.work != nil && err == nil {
 			for _, m := range it.work.Remote {
 				d.cfg.Transport.SendRaft(d.cfg.Group, m)

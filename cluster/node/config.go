@@ -125,7 +125,7 @@ type Storage struct {
 	SegmentBytes int64 `yaml:"segment_bytes,omitempty"`  // Raft log segment, 64 MiB
 	RetainBytes  int64 `yaml:"retain_bytes,omitempty"`   // Raft log kept for followers that lag, 1 GiB
 	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`    // Raft entries kept in memory, 32 MiB
-	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends that wait for a block, 64 MiB
+	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends of all ledgers that wait for a block, 64 MiB
 	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
 }
 

@@ -76,7 +76,6 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,
-		QueueBytes:     int(n.cfg.Storage.QueueBytes),
 		PeerUp:         h.PeerUp,
 		Unfit:          h.Unfit,
 		Vet:            h.Vet,

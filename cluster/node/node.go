@@ -235,7 +235,10 @@ func (n *node) start() (err error) {
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.hosting.time,
 	})
-	n.host = raftnode.NewHost(raftnode.HostConfig{Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick})
+	n.host = raftnode.NewHost(raftnode.HostConfig{
+		Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick,
+		Limits: raftnode.Limits{QueueBytes: int(n.cfg.Storage.QueueBytes)},
+	})
 	if err := n.hosting.start(); err != nil {
 		return err
 	}
