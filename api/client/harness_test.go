@@ -87,6 +87,9 @@ func wantError(t testing.TB, err error, reason string, definite bool) *client.Er
 	return e
 }
 
+// justNow reports whether a time is of this test.
+func justNow(at time.Time) bool { return time.Since(at).Abs() < 10*time.Minute }
+
 func size(t testing.TB, n *fakecluster.Node) uint64 {
 	t.Helper()
 	return n.Ledger().Head().Size

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/internal/fakecluster"
@@ -34,7 +35,7 @@ func TestAppend(t *testing.T) {
 	t.Parallel()
 	_, a := start(t, server.Limits{})
 	got := mustAppend(t, a, batch("a", "b", ""))
-	if !slices.Equal(got.Indexes, []uint64{0, 1, 2}) || len(got.Duplicates) != 0 || got.Size != 3 || got.Time == 0 || got.Sealed != nil {
+	if !slices.Equal(got.Indexes, []uint64{0, 1, 2}) || len(got.Duplicates) != 0 || got.Size != 3 || !justNow(got.Time) || got.Sealed != nil {
 		t.Errorf("got %v", got)
 	}
 	mustAppend(t, a, keyed("k", "v"))
@@ -280,6 +281,20 @@ func TestAppendRefusals(t *testing.T) {
 			f := demand(t, err, c.code, c.reason, sure)
 			if c.check != nil && !c.check(f) {
 				t.Errorf("unexpected detail %v", f.detail)
+			}
+			stream, err := a.AppendStream(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.Send(&cairnv1.AppendStreamRequest{RequestId: 1, Append: c.req}); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := resp.GetError(); codes.Code(e.GetCode()) != c.code || e.GetReason() != c.reason || !proto.Equal(e.GetDetail(), f.detail) {
+				t.Errorf("over a stream: %v, want the same as by itself: %v", e, f.detail)
 			}
 		})
 	}

@@ -104,6 +104,9 @@ func keyed(key, payload string) *cairnv1.AppendRequest {
 	return &cairnv1.AppendRequest{Entries: []*cairnv1.NewEntry{{Key: []byte(key), Payload: []byte(payload)}}}
 }
 
+// justNow reports whether a ledger time is of this test: microseconds since the Unix epoch.
+func justNow(micros int64) bool { return time.Since(time.UnixMicro(micros)).Abs() < 10*time.Minute }
+
 // failure is an error taken apart.
 type failure struct {
 	code   codes.Code

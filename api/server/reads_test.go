@@ -58,7 +58,7 @@ func TestReads(t *testing.T) {
 	}
 	h, err := a.Head(ctx, &cairnv1.HeadRequest{})
 	root := l.Head().Root
-	if err != nil || h.Size != 301 || string(h.Root) != string(root[:]) || h.Node != "n1" || h.Leader != "n1" || h.Time == 0 || h.Term != 1 {
+	if err != nil || h.Size != 301 || string(h.Root) != string(root[:]) || h.Node != "n1" || h.Leader != "n1" || !justNow(h.Time) || h.Term != 1 {
 		t.Errorf("Head: %v, %v", h, err)
 	}
 	cp, err := a.Checkpoint(ctx, &cairnv1.CheckpointRequest{})
@@ -338,19 +338,20 @@ func TestVerify(t *testing.T) {
 		receipt []byte
 		verdict string
 		valid   bool
+		size    uint64 // of a valid receipt's checkpoint
 	}{
-		{"good", good.Marshal(), server.VerdictOK, true},
-		{"flipped entry", flipped.Marshal(), server.VerdictInclusion, false},
-		{"no entry", bare.Marshal(), server.VerdictMalformed, false},
-		{"truncated", good.Marshal()[:len(good.Marshal())-100], server.VerdictMalformed, false},
-		{"empty", nil, server.VerdictMalformed, false},
-		{"foreign keys", receipt(stranger, 7).Marshal(), server.VerdictPolicy, false},
-		{"fork", receipt(other, 7).Marshal(), server.VerdictFork, false},
-		{"ahead", receipt(ahead, 7).Marshal(), server.VerdictAhead, true},
+		{"good", good.Marshal(), server.VerdictOK, true, 20},
+		{"flipped entry", flipped.Marshal(), server.VerdictInclusion, false, 0},
+		{"no entry", bare.Marshal(), server.VerdictMalformed, false, 0},
+		{"truncated", good.Marshal()[:len(good.Marshal())-100], server.VerdictMalformed, false, 0},
+		{"empty", nil, server.VerdictMalformed, false, 0},
+		{"foreign keys", receipt(stranger, 7).Marshal(), server.VerdictPolicy, false, 0},
+		{"fork", receipt(other, 7).Marshal(), server.VerdictFork, false, 0},
+		{"ahead", receipt(ahead, 7).Marshal(), server.VerdictAhead, true, 50},
 		// The policy accepts both ledgers: a receipt of the second one is no fork of this one, at
 		// any size.
-		{"second ledger", receipt(seconds, 7).Marshal(), server.VerdictPolicy, false},
-		{"second ledger, larger", receipt(secondAhead, 7).Marshal(), server.VerdictPolicy, false},
+		{"second ledger", receipt(seconds, 7).Marshal(), server.VerdictPolicy, false, 0},
+		{"second ledger, larger", receipt(secondAhead, 7).Marshal(), server.VerdictPolicy, false, 0},
 	}
 	for _, tc := range cases {
 		got, err := a.Verify(within(t), &cairnv1.VerifyRequest{Receipt: tc.receipt})
@@ -359,6 +360,9 @@ func TestVerify(t *testing.T) {
 		}
 		if tc.valid && len(got.Cosigners) == 0 {
 			t.Errorf("%s: no cosigner is named", tc.name)
+		}
+		if tc.valid && (got.Index != 7 || got.Size != tc.size || len(got.Root) != merkle.HashSize) {
+			t.Errorf("%s: index %d of size %d, root %x; want index 7 of size %d", tc.name, got.Index, got.Size, got.Root, tc.size)
 		}
 		for _, by := range got.Cosigners {
 			if at := time.Unix(int64(by.Time), 0); by.Name == "" || time.Since(at).Abs() > 10*time.Minute {
