@@ -3,6 +3,8 @@ package sim
 import (
 	"time"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/ledger"
@@ -77,7 +79,7 @@ func (m *member) open() (err error) {
 	if err != nil {
 		return err
 	}
-	return replica.CheckGenesis(m.ledger, m.g.genesis)
+	return errors.CombineErrors(replica.CheckGenesis(m.ledger, m.g.genesis), replica.CheckLog(m.log, m.g.genesis))
 }
 
 // make makes replica and driver.

@@ -131,6 +131,9 @@ func doctored(t *testing.T, dir string) {
 			lines[3], lines[4] = lines[4], lines[3]
 			return bytes.Join(lines, nil)
 		}},
+		{"the genesis counts as an append", finalFile, "phantom", func(_ *testing.T, b []byte) []byte {
+			return bytes.Replace(b, []byte(`,"genesis":true`), nil, 1)
+		}},
 		{"a head was told that is too old", historyFile, "stale", func(t *testing.T, b []byte) []byte {
 			lines := bytes.SplitAfter(b, []byte("\n"))
 			for i := len(lines) - 1; i >= 0; i-- {
