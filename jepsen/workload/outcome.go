@@ -72,10 +72,12 @@ func (r refusal) fill(d *cairnv1.ErrorDetail) refusal {
 // met what it did not expect, or cannot read what it holds.
 func (r *refusal) blames() bool { return r.word == "INTERNAL" || r.word == "CORRUPT" }
 
-// accuses says that a node finds something wrong with the question itself.
+// accuses says that a node finds something wrong with the question itself. OTHER_LEDGER is no such
+// word: a node that has just started may not have heard yet which ledgers it hosts. One that never
+// hears of it keeps the cluster from coming to rest.
 func (r *refusal) accuses() bool {
 	switch r.word {
-	case "INVALID_ARGUMENT", "OUT_OF_RANGE", "KEY_TOO_LONG", "UNAUTHENTICATED", "PERMISSION_DENIED", "OTHER_LEDGER":
+	case "INVALID_ARGUMENT", "OUT_OF_RANGE", "KEY_TOO_LONG", "UNAUTHENTICATED", "PERMISSION_DENIED":
 		return true
 	}
 	return false
