@@ -122,11 +122,13 @@ type Raft struct {
 
 // Storage bounds disk and memory. Zero means the default.
 type Storage struct {
-	SegmentBytes int64 `yaml:"segment_bytes,omitempty"`  // Raft log segment, 64 MiB
-	RetainBytes  int64 `yaml:"retain_bytes,omitempty"`   // Raft log kept for followers that lag, 1 GiB
-	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`    // Raft entries kept in memory, 32 MiB
-	QueueBytes   int64 `yaml:"queue_bytes,omitempty"`    // appends of all ledgers that wait for a block, 64 MiB
-	MinFreeBytes int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
+	SegmentBytes int64 `yaml:"segment_bytes,omitempty"` // Raft log segment, 64 MiB
+	RetainBytes  int64 `yaml:"retain_bytes,omitempty"`  // Raft log kept for followers that lag, 1 GiB
+	CacheBytes   int64 `yaml:"cache_bytes,omitempty"`   // Raft entries kept in memory, 32 MiB
+	// LedgerCacheBytes bounds what is kept in memory of the ledgers, of all together; 64 MiB.
+	LedgerCacheBytes int64 `yaml:"ledger_cache_bytes,omitempty"`
+	QueueBytes       int64 `yaml:"queue_bytes,omitempty"`    // appends of all ledgers that wait for a block, 64 MiB
+	MinFreeBytes     int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
 }
 
 // Clock bounds the clocks. Zero means the default.

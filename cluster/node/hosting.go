@@ -88,7 +88,8 @@ func (c *Config) voters() []uint64 {
 // hosting are the ledgers that a node hosts: the directory, and every ledger that it lists.
 type hosting struct {
 	node      *node
-	store     *badgerstore.Store // of all ledgers
+	store     *badgerstore.Store // of all ledgers, like caches
+	caches    *ledger.Caches
 	directory *hosted
 	// known is replaced, never changed, by add.
 	known atomic.Pointer[catalogue]
@@ -113,7 +114,7 @@ type catalogue struct {
 
 // openHosting opens the store and the directory. start has to follow.
 func (n *node) openHosting() (err error) {
-	h := &hosting{node: n}
+	h := &hosting{node: n, caches: ledger.NewCaches(n.cfg.Storage.LedgerCacheBytes)}
 	h.known.Store(&catalogue{byOrigin: map[string]*hosted{}})
 	h.store, err = badgerstore.Open(badgerstore.Options{Dir: n.dir.sub(ledgerDir), Logf: n.logf("badger")})
 	if err != nil {
@@ -136,7 +137,7 @@ func (n *node) openHosting() (err error) {
 // open opens a ledger whose Raft log has begun.
 func (h *hosting) open(group uint64, origin string, program ledger.Program, genesis []byte) (*hosted, error) {
 	log := h.node.wal.Group(group)
-	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program})
+	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program, Caches: h.caches})
 	if err != nil {
 		return nil, err
 	}

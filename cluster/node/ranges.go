@@ -48,6 +48,7 @@ var ranges = []numberRange{
 	{"storage.segment_bytes", size, mib, 4 * gib, 64 * mib},
 	{"storage.retain_bytes", size, mib, 16 * tib, gib},
 	{"storage.cache_bytes", size, mib, 64 * gib, 32 * mib},
+	{"storage.ledger_cache_bytes", size, mib, 64 * gib, 64 * mib},
 	{"storage.queue_bytes", size, 2 * mib, 16 * gib, 64 * mib},
 	{"storage.min_free_bytes", size, mib, 1024 * tib, 256 * mib},
 	{"clock.max_offset", duration, ms(100), ms(3_600_000), ms(10_000)},
