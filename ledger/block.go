@@ -24,6 +24,9 @@ const (
 	blockCRCSize    = 4
 
 	batchHasExpectedSize = 1 << 0
+
+	// blockHasRecords says that an entry of the block is a record.
+	blockHasRecords = 1 << 0
 )
 
 var (
@@ -89,7 +92,7 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 
 	raw := make([]byte, 0, size)
 	raw = append(raw, blockMagic...)
-	raw = append(raw, blockVersion, 0, 0, 0)
+	raw = append(raw, blockVersion, recordsFlag(batches), 0, 0)
 	raw = binary.BigEndian.AppendUint64(raw, uint64(time))
 	raw = binary.BigEndian.AppendUint64(raw, anchor.Size)
 	raw = append(raw, anchor.Root[:]...)
@@ -113,6 +116,17 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli)), nil
 }
 
+func recordsFlag(batches []Batch) byte {
+	for i := range batches {
+		for j := range batches[i].Entries {
+			if batches[i].Entries[j].Kind == KindRecord {
+				return blockHasRecords
+			}
+		}
+	}
+	return 0
+}
+
 // ParseBlock decodes and checks a block: lengths, checksum, every entry, one principal for each
 // batch, one time for all. It allocates in proportion to the number of entries, not of bytes. Its
 // errors have the cause ErrBadBlock or ErrNewerBlock. The result is a function of the bytes alone.
@@ -123,7 +137,7 @@ func ParseBlock(raw []byte) (*Block, error) {
 	if len(raw) < blockHeaderSize+blockCRCSize || len(raw) > MaxBlockSize {
 		return nil, errors.Wrapf(ErrBadBlock, "%d bytes", len(raw))
 	}
-	if raw[5]|raw[6]|raw[7] != 0 {
+	if raw[5]&^blockHasRecords|raw[6]|raw[7] != 0 {
 		return nil, errors.Wrapf(ErrBadBlock, "magic and version %x", raw[:8])
 	}
 	end := len(raw) - blockCRCSize
@@ -167,10 +181,24 @@ func ParseBlock(raw []byte) (*Block, error) {
 	if len(all) != 0 || at != end {
 		return nil, errors.Wrapf(ErrBadBlock, "%d entries and %d bytes left over", len(all), end-at)
 	}
+	if records := b.hasRecords(); records != (raw[5] == blockHasRecords) {
+		return nil, errors.Wrapf(ErrBadBlock, "flags %#x, records: %t", raw[5], records)
+	}
 	return b, nil
 }
 
-// blockPrefixSize is magic, version, three bytes of zero, and time.
+func (b *Block) hasRecords() bool {
+	for i := range b.Batches {
+		for j := range b.Batches[i].Entries {
+			if b.Batches[i].Entries[j].Kind == KindRecord {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// blockPrefixSize is magic, version, flags, two bytes of zero, and time.
 const blockPrefixSize = 16
 
 // PeekBlock returns the time of a block, µs since the Unix epoch, from its first 16 bytes. Errors

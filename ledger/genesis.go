@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// FeatureLevel is the newest feature level that this program knows.
-	FeatureLevel = 1
-
 	recordGenesis  = 1
 	genesisVersion = 1
 
@@ -205,29 +202,23 @@ func EncodeGenesis(g *Genesis, creator string, time int64) ([]byte, error) {
 	return EncodeBlock(Anchor{Root: merkle.EmptyRoot()}, time, []Batch{batch})
 }
 
-// acceptGenesis says whether a batch that begins with a record is the genesis of this ledger, the
-// only record that there is: alone in its batch, at index 0, for this origin and this program.
-func (l *Ledger) acceptGenesis(entries []*BlockEntry, first uint64) error {
-	switch {
-	case first > 0:
-		return errors.New("this ledger takes no records: it has begun")
-	case len(entries) > 1:
-		return errors.New("a genesis stands alone in its batch")
-	}
-	g, err := ParseGenesis(entries[0].Body)
+// acceptGenesis says whether an entry at index 0 is the genesis of this ledger: for this origin and
+// this program. It returns the feature level.
+func (l *Ledger) acceptGenesis(e *BlockEntry) (level uint32, err error) {
+	g, err := ParseGenesis(e.Body)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if g.Origin != l.cfg.Origin {
-		return errors.Newf("the genesis is that of %q, this is %q", g.Origin, l.cfg.Origin)
+		return 0, errors.Newf("the genesis is that of %q, this is %q", g.Origin, l.cfg.Origin)
 	}
 	if name, version := l.program.Name(), l.program.Version(); g.Program != name || g.ProgramVersion != version {
-		return errors.Newf("the genesis wants the program %s in version %d, this one is %s in version %d", g.Program, g.ProgramVersion, name, version)
+		return 0, errors.Newf("the genesis wants the program %s in version %d, this one is %s in version %d", g.Program, g.ProgramVersion, name, version)
 	}
 	if !l.isLog {
 		l.applier.genesis = g
 	}
-	return nil
+	return g.FeatureLevel, nil
 }
 
 // loadGenesis reads the genesis for the program, when the ledger has entries.

@@ -16,6 +16,7 @@ const (
 	kindKey     = 'k'
 	kindSealed  = 'c'
 	kindState   = 's'
+	kindLevel   = 'l'
 )
 
 // keyspace makes the keys of one group.
@@ -50,6 +51,11 @@ func (s keyspace) key(digest *[32]byte) []byte {
 
 func (s keyspace) sealed(size uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindSealed, 8), size)
+}
+
+// level is keyed by the index of the entry that raised the feature level.
+func (s keyspace) level(index uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.prefix(kindLevel, 8), index)
 }
 
 // keyDigest names an idempotency key: SHA-256(u16 length of principal ‖ principal ‖ key).

@@ -28,6 +28,8 @@ type Config struct {
 	Start  Summary // of the Raft log's mark: replay begins behind it
 	// Program decides the entries; nil is Log.
 	Program Program
+	// KnownLevel is the newest feature level that the caller knows; 0 is FeatureLevel.
+	KnownLevel uint32
 	// Caches is shared with other ledgers; nil is one of DefaultCacheBytes for this ledger alone.
 	Caches *Caches
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
@@ -69,6 +71,7 @@ type Ledger struct {
 		sealState
 	}
 	durable durability
+	level   atomic.Uint32 // the feature level; owned by ApplyMany
 	ignored ignored
 	refused refused
 	// storedAtOpen is the newest raft index that the store held when it was opened.
@@ -103,6 +106,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if cfg.Start.RaftIndex == 0 && cfg.Start != (Summary{}) {
 		return nil, errors.New("open ledger: start without a raft index")
 	}
+	if cfg.KnownLevel == 0 {
+		cfg.KnownLevel = FeatureLevel
+	}
 	if cfg.Caches == nil {
 		cfg.Caches = NewCaches(DefaultCacheBytes)
 	}
@@ -124,6 +130,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 		return nil, errors.Wrap(err, "open ledger")
 	}
 	if err := l.loadGenesis(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
+	if err := l.loadLevel(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
 	if err := l.loadSealed(); err != nil {

@@ -39,6 +39,7 @@ type Input struct {
 	// Genesis is that of the ledger: origin and parameters are for the program to read. It is nil
 	// when entry 0 is no genesis. A program does not change it.
 	Genesis              *Genesis
+	Level                uint32 // the ledger's feature level, as the entries before left it
 	Index                uint64
 	Kind                 Kind  // KindPayload or KindCommand
 	Time                 int64 // ledger time, µs since the Unix epoch
@@ -187,10 +188,11 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		return &RefusedError{Reason: reason, Entry: at, Err: err}, nil
 	}
 	if entries := d.accepted[from:]; len(entries) > 0 && entries[0].Kind == KindRecord {
-		if err := l.acceptGenesis(entries, first); err != nil {
+		err, stop := l.acceptRecord(entries, first)
+		if err != nil {
 			return refuse(RefusedNotUnderstood, err)
 		}
-		return nil, nil
+		return nil, stop
 	}
 	if l.isLog {
 		for i, e := range d.accepted[from:] {
@@ -226,7 +228,7 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		if most < 0 || len(e.Encoded)+most > MaxLeafSize {
 			return refuse(RefusedTooLarge, errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize))
 		}
-		in := Input{Genesis: l.applier.genesis, Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
+		in := Input{Genesis: l.applier.genesis, Level: l.Level(), Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
 		s.begin(in.Index)
 		outcome := l.program.Decide(s, &in)
 		s.end()

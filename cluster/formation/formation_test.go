@@ -457,3 +457,30 @@ func TestMemory(t *testing.T) {
 		t.Errorf("after a restart it has to form again: %v", err)
 	}
 }
+
+// TestFeatureLevelOfAll: it is that of the oldest program, and 0 while a member has not been met since
+// the start. A member that comes back with an older program lowers it.
+func TestFeatureLevelOfAll(t *testing.T) {
+	members := []Member{{1, "n1"}, {2, "n2"}, {3, "n3"}}
+	own := transport.Incarnation{1}
+	m := NewMemory(Options{
+		State: New(7, 1, own, members), FeatureLevel: 5,
+		Persist: func([]byte) error { return nil }, Met: func(uint64, error) {},
+	})
+	if in := m.Introduce(); in.FeatureLevel != 5 {
+		t.Errorf("the node says that it knows level %d, want 5", in.FeatureLevel)
+	}
+	for _, x := range []struct {
+		peer        uint64
+		level, want uint32
+	}{{2, 4, 0}, {3, 9, 4}, {2, 6, 5}, {3, 2, 2}} {
+		in := New(7, x.peer, transport.Incarnation{byte(x.peer)}, members).introduction()
+		in.FeatureLevel = x.level
+		if _, err := m.Meet(x.peer, in); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.FeatureLevel(); got != x.want {
+			t.Errorf("after %d said %d: all know %d, want %d", x.peer, x.level, got, x.want)
+		}
+	}
+}

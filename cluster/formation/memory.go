@@ -13,6 +13,8 @@ import (
 type Options struct {
 	// State is what the disk holds.
 	State State
+	// FeatureLevel is the newest one that this node's program knows.
+	FeatureLevel uint32
 	// Persist replaces what the disk holds. When it returns nil the new content survives a power
 	// failure. After an error the disk may hold either content.
 	Persist func(content []byte) error
@@ -31,13 +33,15 @@ type Memory struct {
 		sync.Mutex
 		state State // the disk holds it
 		err   error // why nothing can be remembered any more
+		// levels are the feature levels of the members that have been met since the start.
+		levels map[uint64]uint32
 	}
 }
 
 // NewMemory makes the Membership of a node.
 func NewMemory(o Options) *Memory {
 	m := &Memory{opts: o}
-	m.mu.state = o.State
+	m.mu.state, m.mu.levels = o.State, map[uint64]uint32{}
 	m.formed.Store(o.State.Formed())
 	return m
 }
@@ -50,7 +54,25 @@ func (m *Memory) State() State {
 }
 
 // Introduce implements transport.Membership.
-func (m *Memory) Introduce() transport.Introduction { return m.State().introduction() }
+func (m *Memory) Introduce() transport.Introduction {
+	in := m.State().introduction()
+	in.FeatureLevel = m.opts.FeatureLevel
+	return in
+}
+
+// FeatureLevel returns the newest feature level that the programs of all members know, by what they
+// said when they were met last; 0 while one has not been met since the start.
+func (m *Memory) FeatureLevel() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	level := m.opts.FeatureLevel
+	for _, r := range m.mu.state.rows {
+		if r.ID != m.mu.state.self {
+			level = min(level, m.mu.levels[r.ID])
+		}
+	}
+	return level
+}
 
 // Formed implements transport.Membership.
 func (m *Memory) Formed() bool { return m.formed.Load() }
@@ -72,6 +94,7 @@ func (m *Memory) meet(peer uint64, in transport.Introduction) (changed bool, err
 	if err != nil {
 		return false, err
 	}
+	m.mu.levels[peer] = in.FeatureLevel
 	content := next.Marshal()
 	if string(content) == string(m.mu.state.Marshal()) {
 		return false, nil

@@ -79,6 +79,9 @@ type Config struct {
 
 	// now is the node's wall clock; nil means time.Now. Tests give a node another one.
 	now func() time.Time
+	// featureLevel is the newest one that the node's program knows; 0 is ledger.FeatureLevel. Tests
+	// make a node older or newer with it.
+	featureLevel uint32
 }
 
 // Listen holds the addresses of one node, host:port each.

@@ -30,7 +30,7 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	case len(l.Parameters) > 0:
 		return none, false, errors.Mark(errors.Newf("the program %s has no parameter %q", l.Program, l.Parameters[0].Name), server.ErrBadLedger)
 	}
-	g, err := h.node.genesis(l.Origin, program, l.Parameters)
+	g, err := h.node.genesis(l.Origin, h.directory.Replica.Ledger().Level(), program, l.Parameters)
 	if err != nil {
 		return none, false, err
 	}

@@ -11,6 +11,9 @@ import (
 // SetClock gives the node of a configuration another wall clock; nil is that of the machine.
 func SetClock(c *Config, now func() time.Time) { c.now = now }
 
+// SetFeatureLevel makes the node of a configuration one whose program knows this feature level.
+func SetFeatureLevel(c *Config, level uint32) { c.featureLevel = level }
+
 // ImpostorTransport returns a transport that speaks for a node, with that node's real keys and
 // certificate, for a test that plays the node.
 func ImpostorTransport(c Config, now func() time.Time) (*transport.Transport, error) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -31,6 +32,8 @@ type hosted struct {
 	// counts as busy. Owned by hosting.keepMarks, like told: what the log has said about the ledger.
 	sealed  uint64
 	growing time.Time
+	// raising: the leader's record that raises the feature level is under way.
+	raising atomic.Bool
 	told    struct {
 		behind   map[uint64]bool
 		troubled bool
@@ -142,6 +145,21 @@ func (h *hosted) Contradicted(c seal.Contradiction) {
 func (h *hosted) Problem(err error) {
 	h.node.metrics.sealProblems.Inc()
 	h.node.log.With("part", "seal", "ledger", h.origin).Warn("sealing", "problem", err.Error())
+}
+
+// raiseLevel raises the ledger's feature level to one that the programs of all members know, if this
+// node leads.
+func (h *hosted) raiseLevel(known uint32) {
+	level := h.Replica.Ledger().Level()
+	if known <= level || !h.State().Serving || !h.raising.CompareAndSwap(false, true) {
+		return
+	}
+	h.RaiseLevel(string(h.node.keys.identity.Leaf().ID), known, func(res ledger.Result, err error) {
+		h.raising.Store(false)
+		if err == nil && res.Err == nil {
+			h.node.log.Info("the ledger's feature level is raised: all members know it", "ledger", h.origin, "from", level, "to", known)
+		}
+	})
 }
 
 // report logs what an operator should know about the ledger, once.

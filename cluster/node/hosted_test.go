@@ -186,3 +186,36 @@ func TestLedgersPastTheLimitShareALabel(t *testing.T) {
 		}
 	}
 }
+
+// TestLedgerThatCannotBeHosted: a ledger whose program, level or members are not this node's is not
+// hosted, and stops nobody.
+func TestLedgerThatCannotBeHosted(t *testing.T) {
+	n, _ := lonely(t)
+	defer n.hosting.store.Close()
+	n.cfg.Members[0].Cosigner = "n1+key"
+	good := ledger.Genesis{
+		FeatureLevel: 1, Origin: "example.org/x", Program: "log", ProgramVersion: 1, LogKeys: []string{"k"}, SealQuorum: 1,
+		Members: []ledger.Member{{ID: 1, Name: "n1", Cosigner: "n1+key"}},
+	}
+	if _, err := n.programOf(&good); err != nil {
+		t.Fatal(err)
+	}
+	for i, spoil := range []func(*ledger.Genesis){
+		func(g *ledger.Genesis) { g.Program = "future" },
+		func(g *ledger.Genesis) { g.ProgramVersion = 9 },
+		func(g *ledger.Genesis) { g.FeatureLevel = ledger.FeatureLevel + 1 },
+		func(g *ledger.Genesis) {
+			g.Members = append(slices.Clone(g.Members), ledger.Member{ID: 2, Name: "n2", Cosigner: "c"})
+		},
+		func(g *ledger.Genesis) { g.Members = []ledger.Member{{ID: 1, Name: "n1", Cosigner: "other"}} },
+	} {
+		g := good
+		spoil(&g)
+		if err := n.hosting.add(&directory.Ledger{Genesis: &g, Group: 2, Creator: "c", Time: 1}); err != nil {
+			t.Errorf("ledger %d stops the node: %v", i, err)
+		}
+		if got := n.hosting.strangers.Load(); got != int64(i+1) || len(n.hosting.all()) != 0 {
+			t.Errorf("ledger %d: %d are not hosted, want %d; %d are", i, got, i+1, len(n.hosting.all()))
+		}
+	}
+}

@@ -26,26 +26,42 @@ var programs = map[string]ledger.Program{
 	directory.Program{}.Name(): directory.Program{},
 }
 
-// ErrProgram says that a ledger wants a program, or a version of one, that this binary does not
-// have.
-var ErrProgram = errors.New("no such program: upgrade this node")
+// errNotHosted says that this node cannot host a ledger that the directory lists. The node goes on:
+// whoever gets a ledger listed must not stop anybody with it.
+var errNotHosted = errors.New("this node does not host the ledger")
 
-// programOf returns the program that a genesis names.
-func programOf(g *ledger.Genesis) (ledger.Program, error) {
+// programOf returns the program of a ledger that this node can host.
+func (n *node) programOf(g *ledger.Genesis) (ledger.Program, error) {
+	var members []ledger.Member
+	for _, m := range n.cfg.Members {
+		members = append(members, ledger.Member{ID: m.ID, Name: m.Name, Cosigner: m.Cosigner})
+	}
+	own := ledger.Genesis{Members: members}
+	own.Normalise()
 	p := programs[g.Program]
 	switch {
 	case p == nil:
-		return nil, errors.Wrapf(ErrProgram, "the ledger %s runs %q", g.Origin, g.Program)
+		return nil, errors.Wrapf(errNotHosted, "it runs %q, of which this program knows nothing: upgrade this node", g.Program)
 	case p.Version() != g.ProgramVersion:
-		return nil, errors.Wrapf(ErrProgram, "the ledger %s runs %q in version %d, this node has version %d", g.Origin, g.Program, g.ProgramVersion, p.Version())
-	case g.FeatureLevel > ledger.FeatureLevel:
-		return nil, errors.Wrapf(ErrProgram, "the ledger %s has feature level %d, this node knows %d", g.Origin, g.FeatureLevel, ledger.FeatureLevel)
+		return nil, errors.Wrapf(errNotHosted, "it runs %q in version %d, this program has version %d: upgrade this node", g.Program, g.ProgramVersion, p.Version())
+	case g.FeatureLevel > n.cfg.knownLevel():
+		return nil, errors.Wrapf(errNotHosted, "it has feature level %d, this program knows %d: upgrade this node", g.FeatureLevel, n.cfg.knownLevel())
+	case !slices.Equal(g.Members, own.Members):
+		return nil, errors.Wrap(errNotHosted, "its members, or their keys, are not those of this node's configuration")
 	}
 	return p, nil
 }
 
+// knownLevel is the newest feature level that this node's program knows.
+func (c *Config) knownLevel() uint32 {
+	if c.featureLevel != 0 {
+		return c.featureLevel
+	}
+	return ledger.FeatureLevel
+}
+
 // genesis is that of a ledger which the members of the configuration keep.
-func (n *node) genesis(origin string, program ledger.Program, parameters []ledger.Parameter) (*ledger.Genesis, error) {
+func (n *node) genesis(origin string, level uint32, program ledger.Program, parameters []ledger.Parameter) (*ledger.Genesis, error) {
 	log, err := n.keys.logCosigner(origin)
 	if err != nil {
 		return nil, err
@@ -55,7 +71,7 @@ func (n *node) genesis(origin string, program ledger.Program, parameters []ledge
 		return nil, err
 	}
 	g := &ledger.Genesis{
-		FeatureLevel: ledger.FeatureLevel, Origin: origin, Program: program.Name(), ProgramVersion: program.Version(),
+		FeatureLevel: level, Origin: origin, Program: program.Name(), ProgramVersion: program.Version(),
 		Parameters: slices.Clone(parameters), LogKeys: []string{log.Key().String()}, SealQuorum: uint32(quorum),
 	}
 	for _, m := range n.cfg.Members {
@@ -65,10 +81,14 @@ func (n *node) genesis(origin string, program ledger.Program, parameters []ledge
 	return g, nil
 }
 
+// directoryLevel is the feature level that every directory begins with: nobody has told yet what the
+// others know.
+const directoryLevel = 1
+
 // directoryGenesis is the block that begins the cluster's directory. Every member makes the same
 // one from its configuration, before any of them has met another, so it has no time.
 func (n *node) directoryGenesis() ([]byte, error) {
-	g, err := n.genesis(n.cfg.Directory, directory.Program{}, nil)
+	g, err := n.genesis(n.cfg.Directory, directoryLevel, directory.Program{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +118,8 @@ type hosting struct {
 		sync.Mutex
 		closed bool
 	}
+	// strangers counts the ledgers that the directory lists and this node does not host.
+	strangers atomic.Int64
 	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.
 	busy     atomic.Int64
 	follower struct {
@@ -137,7 +159,7 @@ func (n *node) openHosting() (err error) {
 // open opens a ledger whose Raft log has begun.
 func (h *hosting) open(group uint64, origin string, program ledger.Program, genesis []byte) (*hosted, error) {
 	log := h.node.wal.Group(group)
-	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program, Caches: h.caches})
+	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program, KnownLevel: h.node.cfg.knownLevel(), Caches: h.caches})
 	if err != nil {
 		return nil, err
 	}
@@ -217,28 +239,27 @@ func (h *hosting) add(d *directory.Ledger) error {
 	if h.adding.closed {
 		return nil
 	}
-	return errors.Wrapf(h.begin(d), "start the ledger %s (group %d)", d.Genesis.Origin, d.Group)
+	err := h.begin(d)
+	if errors.Is(err, errNotHosted) {
+		h.strangers.Add(1)
+		h.node.log.Error("a ledger that the directory lists is not hosted", "ledger", d.Genesis.Origin, "group", d.Group, "reason", err.Error())
+		return nil
+	}
+	return errors.Wrapf(err, "start the ledger %s (group %d)", d.Genesis.Origin, d.Group)
 }
 
 // begin begins a ledger on this node, or continues it. What an interrupted creation has left is
 // completed.
 func (h *hosting) begin(d *directory.Ledger) error {
-	program, err := programOf(d.Genesis)
+	program, err := h.node.programOf(d.Genesis)
 	if err != nil {
 		return err
 	}
 	block, err := d.Block()
 	if err != nil {
-		return err
+		return errors.Mark(err, errNotHosted)
 	}
-	var voters []uint64
-	for _, m := range d.Genesis.Members {
-		voters = append(voters, m.ID)
-	}
-	if !slices.Equal(voters, h.node.cfg.voters()) {
-		return errors.Newf("it has the members %v, this cluster %v", voters, h.node.cfg.voters())
-	}
-	if _, err := replica.Bootstrap(h.node.wal, d.Group, voters, block); err != nil {
+	if _, err := replica.Bootstrap(h.node.wal, d.Group, h.node.cfg.voters(), block); err != nil {
 		return err
 	}
 	l, err := h.open(d.Group, d.Genesis.Origin, program, block)
@@ -348,10 +369,11 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 			return
 		case <-time.After(markInterval):
 		}
-		now, busy := time.Now(), int64(0)
+		now, busy, known := time.Now(), int64(0), h.node.members.FeatureLevel()
 		for _, l := range h.all() {
 			l.KeepMark()
 			l.report()
+			l.raiseLevel(known)
 			if s := l.Replica.Ledger().Sealed(); s != nil && s.Size != l.sealed {
 				l.sealed, l.growing = s.Size, now.Add(busyFor)
 			}

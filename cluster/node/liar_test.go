@@ -477,7 +477,7 @@ func TestLiarFollows(t *testing.T) {
 	}
 }
 
-// TestLiarLeads: a leader that proposes a block from the future, a malformed one, one with a false
+// TestLiarLeads: a leader that proposes a block from the future, a feature level that nobody knows, a malformed block, one with a false
 // anchor and one from the past, and that counts on entries which nobody has, stops nobody, loses
 // nothing and does not move the ledger's time.
 func TestLiarLeads(t *testing.T) {
@@ -490,6 +490,21 @@ func TestLiarLeads(t *testing.T) {
 		t.Fatal("both honest nodes store a block from the future")
 	}
 	l.refused("entry")
+	l.resign()
+	l.unharmed("first")
+
+	level, err := ledger.EncodeBlock(noAnchor, time.Now().UnixMicro(), []ledger.Batch{ledger.LevelBatch("n3", ledger.FeatureLevel+1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := l.metric("n1", "cairn_raft_refused_messages_total", `reason="entry"`)
+	l.elect()
+	if l.replicate(level) {
+		t.Fatal("both honest nodes store a feature level that they do not know")
+	}
+	l.eventually("n1 refuses the level", func() bool {
+		return l.metric("n1", "cairn_raft_refused_messages_total", `reason="entry"`) > before
+	})
 	l.resign()
 	l.unharmed("first")
 

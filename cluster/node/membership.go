@@ -86,7 +86,7 @@ func openMembership(n *node) (*membership, error) {
 func newMembership(n *node, state formation.State, persist func([]byte) error) *membership {
 	s := &membership{node: n, now: time.Now}
 	s.mu.refused, s.mu.told = map[uint64]error{}, map[topic]*telling{}
-	s.Memory = formation.NewMemory(formation.Options{State: state, Persist: persist, Fatal: n.fail, Met: s.met})
+	s.Memory = formation.NewMemory(formation.Options{State: state, FeatureLevel: n.cfg.knownLevel(), Persist: persist, Fatal: n.fail, Met: s.met})
 	s.note()
 	return s
 }

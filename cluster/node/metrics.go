@@ -115,6 +115,9 @@ func (n *node) registerMetrics() {
 	}
 	m.registry.MustRegister(&ledgerMetrics{n.hosting.all, ledgerFigures})
 	r := n.hosting.directory
+	m.gauge("cairn_ledgers", "Ledgers that this node hosts, the directory among them.", func() float64 { return float64(len(n.hosting.all())) })
+	m.gauge("cairn_ledgers_not_hosted", "Ledgers that the directory lists and this node cannot host; its log says why.",
+		func() float64 { return float64(n.hosting.strangers.Load()) })
 	m.gauge("cairn_clock_offset_seconds", "How far this node's clock is ahead of the median of the members' clocks; negative when it is behind.",
 		func() float64 { return r.ClockAhead().Seconds() })
 	m.flag("cairn_clock_unfit", "1 while this node does not lead because its clock is too far from those of a majority.",

@@ -238,8 +238,21 @@ func (r *Replica) RequestSeal() {
 // Unfit says why this replica is not to lead: raftnode.Config.Unfit.
 func (r *Replica) Unfit() error { return r.clocks.unfit() }
 
-// Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet.
-func (r *Replica) Vet(block []byte) error { return r.clocks.vet(block) }
+// Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet. A feature
+// level that this program does not know is not stored: once it were committed this replica could
+// not go on.
+func (r *Replica) Vet(block []byte) error {
+	if level := ledger.NewestLevel(block); level > r.ledger.KnownLevel() {
+		return errors.Wrapf(ledger.ErrNewerLevel, "the leader raises the ledger to level %d, this program knows %d", level, r.ledger.KnownLevel())
+	}
+	return r.clocks.vet(block)
+}
+
+// RaiseLevel proposes a feature level that the programs of all members know, in the name of this
+// node. done hears what came of it.
+func (r *Replica) RaiseLevel(principal string, level uint32, done func(ledger.Result, error)) {
+	r.Submit(ledger.LevelBatch(principal, level), done)
+}
 
 // ClockAhead is how far this node's clock is ahead of the median of those that are known.
 func (r *Replica) ClockAhead() time.Duration { return r.clocks.ahead() }

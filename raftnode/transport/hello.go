@@ -42,8 +42,10 @@ type Acquaintance struct {
 // Introduction is what a node says about itself in a hello.
 type Introduction struct {
 	Cluster     uint64
-	Incarnation Incarnation    // of the sender's data directory; zero in an inquiry
-	Members     []Acquaintance // every member in ascending order of IDs, the sender included
+	Incarnation Incarnation // of the sender's data directory; zero in an inquiry
+	// FeatureLevel is the newest feature level that the sender's program knows.
+	FeatureLevel uint32
+	Members      []Acquaintance // every member in ascending order of IDs, the sender included
 }
 
 // Membership decides with whom messages are exchanged. Its methods are called concurrently. Meet
@@ -74,7 +76,8 @@ type hello struct {
 func (h hello) appendFrame(dst []byte) []byte {
 	start := len(dst)
 	dst = appendHeader(dst, kindHello, 0, helloSize+len(h.Members)*memberSize)
-	dst = append(dst, byte(h.class), 0, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, byte(h.class), 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, h.FeatureLevel)
 	dst = binary.LittleEndian.AppendUint64(dst, h.from)
 	dst = binary.LittleEndian.AppendUint64(dst, h.to)
 	dst = binary.LittleEndian.AppendUint64(dst, h.Cluster)
@@ -102,12 +105,13 @@ func parseHello(h header, payload []byte) (hello, error) {
 		from:  binary.LittleEndian.Uint64(payload[8:]),
 		to:    binary.LittleEndian.Uint64(payload[16:]),
 	}
+	out.FeatureLevel = binary.LittleEndian.Uint32(payload[4:])
 	out.Cluster = binary.LittleEndian.Uint64(payload[24:])
 	copy(out.Incarnation[:], payload[32:])
 	if out.class != classControl && out.class != classBulk && out.class != classInquiry {
 		return hello{}, malformed("unknown connection class %d", payload[0])
 	}
-	for _, b := range payload[1:8] {
+	for _, b := range payload[1:4] {
 		if b != 0 {
 			return hello{}, malformed("reserved hello bytes are not zero")
 		}
