@@ -85,6 +85,8 @@ type Config struct {
 	// run, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
+	// New says that the group has just begun, on all members at about the same time: Core.Begin.
+	New bool
 	// PeerUp, when not nil, hears that another member has connected, perhaps after a restart. It is
 	// called on a transport goroutine; must be quick.
 	PeerUp func(id uint64)

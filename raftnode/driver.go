@@ -145,6 +145,9 @@ func NewDriver(cfg Config, shell Shell) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.New {
+		d.core.Begin()
+	}
 	wakeTurn := func() { shell.Wake(TaskTurn) }
 	d.inbox.wake, d.inbox.budget = wakeTurn, &cfg.budgets.inbox
 	d.writes.bytes.of, d.turn.inflight.of = &cfg.budgets.inbox, &cfg.budgets.inflight

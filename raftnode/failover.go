@@ -48,14 +48,24 @@ func (c *Core) PeerDown(id uint64) {
 		c.cfg.Logger.Warningf("forget leader %d: %v", id, err)
 		return
 	}
-	survivors := slices.DeleteFunc(c.voters(), func(v uint64) bool { return v == id })
+	c.succeed(id)
+}
+
+// Begin says that the group has just begun: nobody has led it, and its members begin it at about
+// the same time. They campaign in turn, as after the death of a leader, instead of waiting for
+// their election timeouts. The first attempts can fail because the others have not begun yet.
+func (c *Core) Begin() { c.succeed(0) }
+
+// succeed plans campaigns of the voters but the one that is gone.
+func (c *Core) succeed(gone uint64) {
+	survivors := slices.DeleteFunc(c.voters(), func(v uint64) bool { return v == gone })
 	rank := slices.Index(survivors, c.cfg.ID)
 	if rank < 0 {
 		return // a learner does not campaign
 	}
 	n := len(survivors)
 	rank = (rank + int((c.cfg.Group-1)%uint64(n))) % n
-	c.failover = failover{active: true, rank: rank, survivors: n, start: c.now, term: b.GetTerm()}
+	c.failover = failover{active: true, rank: rank, survivors: n, start: c.now, term: c.rn.BasicStatus().GetTerm()}
 	c.tickFailover()
 }
 

@@ -51,6 +51,22 @@ func TestTurnsOfSurvivors(t *testing.T) {
 	}
 }
 
+// TestTurnsOfBeginners: the members of a group that has just begun campaign in turns, none waits for
+// its election timeout, and who is first depends on the group.
+func TestTurnsOfBeginners(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[uint64][]int{1: {0, 9, 27, 63}, 2: {3, 15, 39, 87}, 3: {6, 21, 51, 111}} {
+		for group := uint64(1); group <= 3; group++ {
+			turn := (id-1+group-1)%3 + 1
+			l := newLone(t, func(c *CoreConfig) { c.Group, c.ID, c.ElectionTicks = group, id, 1000 })
+			l.core.Begin()
+			if got := l.campaigns(t, 500); turn == id && !slices.Equal(got, want) || len(got) != 4 || got[0] != 3*int(turn-1) {
+				t.Errorf("group %d: member %d campaigns at ticks %v, its first turn is the %d.", group, id, got, turn)
+			}
+		}
+	}
+}
+
 // TestGroupsTakeTurns: the survivors share the groups of a dead leader.
 func TestGroupsTakeTurns(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,8 @@ type hosted struct {
 	// counts as busy. Owned by hosting.keepMarks, like told: what the log has said about the ledger.
 	sealed  uint64
 	growing time.Time
+	// new: nobody has led the ledger yet.
+	new bool
 	// raising: the leader's record that raises the feature level is under way.
 	raising atomic.Bool
 	told    struct {
@@ -75,7 +77,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 func (h *hosted) start(host *raftnode.Host) (err error) {
 	n := h.node
 	h.raft, err = host.Start(raftnode.Config{
-		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica,
+		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica, New: h.new,
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,

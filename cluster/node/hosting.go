@@ -108,8 +108,9 @@ func (c *Config) voters() []uint64 {
 // hosting are the ledgers that a node hosts: the directory, and every ledger that it lists.
 type hosting struct {
 	node      *node
-	store     *badgerstore.Store // of all ledgers, like caches
+	store     *badgerstore.Store // of all ledgers, like caches and round
 	caches    *ledger.Caches
+	round     flushRound
 	directory *hosted
 	// known is replaced, never changed, by add.
 	known atomic.Pointer[catalogue]
@@ -159,7 +160,7 @@ func (n *node) openHosting() (err error) {
 // open opens a ledger whose Raft log has begun.
 func (h *hosting) open(group uint64, origin string, program ledger.Program, genesis []byte) (*hosted, error) {
 	log := h.node.wal.Group(group)
-	l, err := replica.Open(h.store.Shared(), log, ledger.Config{Group: group, Origin: origin, Program: program, KnownLevel: h.node.cfg.knownLevel(), Caches: h.caches})
+	l, err := replica.Open(ledger.Shared(h.round.store(h.store)), log, ledger.Config{Group: group, Origin: origin, Program: program, KnownLevel: h.node.cfg.knownLevel(), Caches: h.caches})
 	if err != nil {
 		return nil, err
 	}
@@ -259,13 +260,15 @@ func (h *hosting) begin(d *directory.Ledger) error {
 	if err != nil {
 		return errors.Mark(err, errNotHosted)
 	}
-	if _, err := replica.Bootstrap(h.node.wal, d.Group, h.node.cfg.voters(), block); err != nil {
+	used, err := replica.Bootstrap(h.node.wal, d.Group, h.node.cfg.voters(), block)
+	if err != nil {
 		return err
 	}
 	l, err := h.open(d.Group, d.Genesis.Origin, program, block)
 	if err != nil {
 		return err
 	}
+	l.new = !used
 	return h.run(l)
 }
 
@@ -369,6 +372,7 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 			return
 		case <-time.After(markInterval):
 		}
+		h.round.begin()
 		now, busy, known := time.Now(), int64(0), h.node.members.FeatureLevel()
 		for _, l := range h.all() {
 			l.KeepMark()
@@ -383,6 +387,41 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 		}
 		h.busy.Store(busy)
 	}
+}
+
+// flushRound asks the store once for all ledgers of a round of keepMarks what is durable: the answer
+// is about the whole store.
+type flushRound struct {
+	mu    sync.Mutex
+	asked bool
+	token ledger.Token
+	err   error
+}
+
+func (r *flushRound) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = false
+}
+
+func (r *flushRound) store(s ledger.Store) ledger.Store { return roundStore{s, r} }
+
+// roundStore is a ledger's view of the store.
+type roundStore struct {
+	ledger.Store
+	round *flushRound
+}
+
+// Flushed implements ledger.Store.
+func (s roundStore) Flushed() (ledger.Token, error) {
+	r := s.round
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.asked {
+		r.token, r.err = s.Store.Flushed()
+		r.asked = true
+	}
+	return r.token, r.err
 }
 
 // busyFor is how long after a seal a ledger counts as one that is being sealed.
