@@ -13,7 +13,6 @@ import (
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode"
-	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // hosted is a ledger that this node hosts: the goroutines around its replica, and the
@@ -60,7 +59,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h,
 		Clocks: replica.Clocks{
 			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
-			Samples: func() map[uint64]transport.ClockSample { return n.transport.Clocks() },
+			Samples: n.hosting.clockSamples,
 		},
 		Seal: seal.Config{
 			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: log, NodeCosigner: n.keys.cosigner,

@@ -17,6 +17,7 @@ import (
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -122,7 +123,13 @@ type hosting struct {
 	// strangers counts the ledgers that the directory lists and this node does not host.
 	strangers atomic.Int64
 	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.
-	busy     atomic.Int64
+	busy atomic.Int64
+	// clocks are the members' clocks as all ledgers see them within one tick: they ask every round.
+	clocks struct {
+		sync.Mutex
+		at      time.Time
+		samples map[uint64]transport.ClockSample
+	}
 	follower struct {
 		cancel context.CancelFunc
 		done   chan struct{}
@@ -426,6 +433,17 @@ func (s roundStore) Flushed() (ledger.Token, error) {
 
 // busyFor is how long after a seal a ledger counts as one that is being sealed.
 const busyFor = time.Second
+
+// clockSamples are the newest samples of the other members' clocks, at most a tick old.
+func (h *hosting) clockSamples() map[uint64]transport.ClockSample {
+	c := &h.clocks
+	c.Lock()
+	defer c.Unlock()
+	if now := time.Now(); c.samples == nil || now.Sub(c.at) > h.node.cfg.Raft.Tick {
+		c.at, c.samples = now, h.node.transport.Clocks()
+	}
+	return c.samples
+}
 
 // sealing is among how many ledgers this node's time for signing is shared.
 func (h *hosting) sealing() int { return int(h.busy.Load()) }
