@@ -99,7 +99,7 @@ func (a *app) policy() (*tlog.Policy, error) {
 			"no policy: CAIRN_POLICY is not set and there is no --policy")
 	}
 	p, err := readPolicy(path)
-	if err != nil || a.ledger == "" {
+	if err != nil || a.ledger == "" || a.policyAsIs {
 		return p, err
 	}
 	// The log key is one key of the cluster: under each origin it is that ledger's.
@@ -162,7 +162,7 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
 	if e.Reason == client.ReasonOtherLedger {
-		return exitNotFound, "`cairn ledger list` shows the ledgers; the profile's endpoints must be nodes that host this one"
+		return exitNotFound, "`cairn ledger list --ledger DIRECTORY` shows the ledgers, where DIRECTORY is `directory` in a node's node.yaml; the profile's endpoints must be nodes that host this one"
 	}
 	switch e.Code {
 	case codes.NotFound, codes.OutOfRange:

@@ -31,7 +31,7 @@ func keyInfos(keys []*tlog.VerifierKey) []keyInfo {
 func (a *app) policyCommand() *cobra.Command {
 	policy := &cobra.Command{
 		Use:   "policy",
-		Short: "Look at a verifier's policy",
+		Short: "Look at a verifier's policy, or make that of a ledger",
 		RunE:  needsSubcommand,
 	}
 	policy.AddCommand(&cobra.Command{
@@ -41,9 +41,9 @@ func (a *app) policyCommand() *cobra.Command {
 ids, or the SHA-256 of the whole policy, with what the operators of the nodes
 tell you, over another channel.`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				a.policyPath = args[0]
+				a.policyPath, a.policyAsIs = args[0], !cmd.Flags().Changed("ledger")
 			}
 			p, err := a.policy()
 			if err != nil {

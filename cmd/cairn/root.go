@@ -21,6 +21,7 @@ type app struct {
 	profilePath string
 	policyPath  string
 	ledger      string // origin; "" means that of the profile
+	policyAsIs  bool   // a policy file was named and --ledger was not: no log of it is renamed
 	timeout     time.Duration
 
 	effect  *effect // what the command has done for good; nil while nothing
@@ -119,6 +120,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 			default:
 				return usagef("--output must be text or json, not %q", a.format)
 			}
+			a.policyAsIs = cmd.Flags().Changed("policy") && !cmd.Flags().Changed("ledger")
 			a.started = true
 			return nil
 		},
