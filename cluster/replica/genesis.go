@@ -25,24 +25,21 @@ var ErrOtherGenesis = errors.New("the ledger began with another genesis")
 // block of its genesis (ledger.EncodeGenesis). All members do the same with the same bytes, so no
 // election is needed for it: the entry counts as committed in a term in which nobody led.
 //
-// It is durable on return. It can be repeated after an interruption. used says that the log holds
-// more than the beginning; an error that is ErrOtherGenesis that it holds another one.
+// It is durable on return, with one sync. It can be repeated after an interruption. used says that
+// the log holds more than the beginning; an error that is ErrOtherGenesis that it holds another one.
 func Bootstrap(log *wal.Log, group uint64, voters []uint64, genesis []byte) (used bool, err error) {
-	err = log.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}})
-	if err != nil && !errors.Is(err, wal.ErrNotEmpty) {
-		return false, errors.Wrap(err, "begin the Raft log")
-	}
 	g := log.Group(group)
 	hs, conf, err := g.InitialState()
 	if err != nil {
 		return false, errors.Wrap(err, "read the Raft log's state")
 	}
-	if !slices.Equal(conf.GetVoters(), voters) {
-		return false, errors.Wrapf(ErrOtherGenesis, "its members are %v, not %v", conf.GetVoters(), voters)
-	}
 	last, err := g.LastIndex()
 	if err != nil {
 		return false, errors.Wrap(err, "read the Raft log's end")
+	}
+	empty := len(conf.GetVoters()) == 0 && last == 0 && hs.GetTerm() == 0
+	if !empty && !slices.Equal(conf.GetVoters(), voters) {
+		return false, errors.Wrapf(ErrOtherGenesis, "its members are %v, not %v", conf.GetVoters(), voters)
 	}
 	if last >= genesisIndex {
 		if err := CheckLog(g, genesis); err != nil {
@@ -51,11 +48,15 @@ func Bootstrap(log *wal.Log, group uint64, voters []uint64, genesis []byte) (use
 		return last > genesisIndex || hs.GetTerm() > genesisTerm, nil
 	}
 	index, term := uint64(genesisIndex), uint64(genesisTerm)
-	return false, errors.Wrap(log.Append([]wal.Record{{
-		Group:     group,
-		Entries:   []*raftpb.Entry{{Index: &index, Term: &term, Data: genesis}},
-		HardState: &raftpb.HardState{Term: &term, Commit: &index},
-	}}, true), "begin the Raft log")
+	beginning := []wal.Record{
+		{Group: group, Mark: &wal.Mark{ConfState: &raftpb.ConfState{Voters: voters}}},
+		{
+			Group:     group,
+			Entries:   []*raftpb.Entry{{Index: &index, Term: &term, Data: genesis}},
+			HardState: &raftpb.HardState{Term: &term, Commit: &index},
+		},
+	}
+	return false, errors.Wrap(log.Append(beginning, true), "begin the Raft log")
 }
 
 // CheckLog compares the first entry of a Raft log, as long as the log has it, with the block that

@@ -39,6 +39,7 @@ func openLog(t *testing.T, fs vfs.FS) *wal.Log {
 func TestBootstrap(t *testing.T) {
 	log := openLog(t, vfs.NewMem())
 	voters, genesis := []uint64{1, 2}, testGenesis(t, 2)
+	before := log.Stats().Syncs
 	for range 2 {
 		if used, err := Bootstrap(log, group, voters, genesis); used || err != nil {
 			t.Fatalf("bootstrap: %t, %v", used, err)
@@ -52,6 +53,9 @@ func TestBootstrap(t *testing.T) {
 		if err != nil || len(entries) != 1 || string(entries[0].Data) != string(genesis) {
 			t.Fatalf("the first entry: %v, %v", entries, err)
 		}
+	}
+	if syncs := log.Stats().Syncs - before; syncs != 1 {
+		t.Errorf("a bootstrap and its repetition sync %d times, want once", syncs)
 	}
 	if _, err := Bootstrap(log, group, []uint64{1, 2, 3}, genesis); !errors.Is(err, ErrOtherGenesis) {
 		t.Errorf("other members: %v", err)
