@@ -68,6 +68,13 @@ func (s *Server) meant(method string, header metadata.MD) (Backend, error) {
 	if b, ok := s.cfg.Ledger(named[0]); ok {
 		return b, nil
 	}
+	if s.cfg.Learning != nil {
+		if why := s.cfg.Learning(); why != nil {
+			r := refuse(codes.Unavailable, ReasonBehind, fmt.Sprintf("this node does not know yet whether it hosts the ledger %q: %v", cut(named[0], maxOrigin), why))
+			r.retry = electionPause
+			return nil, r
+		}
+	}
 	return nil, refuse(codes.FailedPrecondition, ReasonOtherLedger, fmt.Sprintf(
 		"this node hosts no ledger %q; `cairn ledger list` shows which there are", cut(named[0], maxOrigin)))
 }

@@ -73,8 +73,8 @@ type Ledger interface {
 // Directory is the cluster's own ledger, which says what ledgers there are. All methods are safe
 // for concurrent use.
 type Directory interface {
-	// Create creates a ledger on all members of the cluster and returns when it is decided and this
-	// node hosts the ledger. If there is one with the same origin, program and parameters, Create
+	// Create creates a ledger on all members of the cluster and returns when it is decided, as a rule
+	// once this node hosts the ledger. If there is one with the same origin, program and parameters, Create
 	// returns that one, and created is false.
 	//
 	// The error is a *LedgerExistsError, or matches ErrBadLedger, if the directory refuses the

@@ -53,7 +53,7 @@ const (
 	ReasonOverloaded     = "OVERLOADED"
 	ReasonTooMany        = "TOO_MANY_REQUESTS"
 	ReasonStopping       = "STOPPING"
-	ReasonBehind         = "BEHIND" // this node has not applied what the client has seen
+	ReasonBehind         = "BEHIND" // this node has not applied what the client has seen, or does not know its ledgers yet
 	ReasonSlowConsumer   = "SLOW_CONSUMER"
 	ReasonDeadline       = "DEADLINE"
 	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
@@ -128,7 +128,8 @@ func (r *refusal) resume(next uint64) *refusal {
 	return r
 }
 
-// electionPause is how long a client waits before it asks again who leads.
+// electionPause is how long a client waits before it asks again who leads, or whether the node hosts
+// its ledger.
 const electionPause = 50 * time.Millisecond
 
 // explain turns an error of the backend or the ledger into what the client gets. An error that

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
@@ -190,4 +192,30 @@ func TestUnknownLedger(t *testing.T) {
 			t.Errorf("%d batches reached %s", n, origin)
 		}
 	}
+}
+
+// TestLedgerThatIsNotKnownYet: a node that may come to host further ledgers does not say that it
+// hosts none of this name, but to ask again. What it does host it serves meanwhile.
+func TestLedgerThatIsNotKnownYet(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{})
+	var why atomic.Pointer[error]
+	_, known := serve(t, server.Config{Ledger: only(c.Nodes[0]), Learning: func() error {
+		if err := why.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}})
+	other := dialAddress(t, strings.TrimPrefix(known.conn.CanonicalTarget(), "passthrough:///"), cairnv1.ForLedger(second))
+	because := errors.New("the directory has no leader")
+	why.Store(&because)
+	_, err := other.Append(within(t), batch("x"))
+	f := demand(t, err, codes.Unavailable, server.ReasonBehind, sure)
+	if text := err.Error(); f.retry == nil || !strings.Contains(text, second) || !strings.Contains(text, because.Error()) {
+		t.Errorf("the refusal names no ledger, reason or pause: %+v, %s", f, text)
+	}
+	mustAppend(t, known, batch("x"))
+	why.Store(nil)
+	_, err = other.Append(within(t), batch("x"))
+	demand(t, err, codes.FailedPrecondition, server.ReasonOtherLedger, sure)
 }

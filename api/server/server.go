@@ -25,7 +25,11 @@ import (
 type Config struct {
 	// Ledger returns the ledger of this name, and false if the node hosts none. Every call asks: it
 	// must not block.
-	Ledger      func(origin string) (Backend, bool)
+	Ledger func(origin string) (Backend, bool)
+	// Learning says why the node may host ledgers that Ledger does not know yet, as after a start;
+	// nil when there are no others. A call for such a ledger is refused with BEHIND: ask again. It must
+	// not block. Nil: there are never others.
+	Learning    func() error
 	Directory   Directory                        // nil: the service Directory is refused
 	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel

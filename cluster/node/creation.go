@@ -12,7 +12,8 @@ import (
 )
 
 // servingWait bounds how long the answer to a creation waits for this node's replica to know a
-// leader. The ledger is created, whether or not it comes to that.
+// leader. The ledger is created, whether or not it comes to that; until this node hosts it, calls
+// for it hear so (hosting.learning). It is shorter than a client waits before it asks again.
 const servingWait = 2 * time.Second
 
 // Create implements server.Directory.
@@ -88,6 +89,8 @@ func (h *hosting) awaitLeader(ctx context.Context, origin string) {
 		}
 		select {
 		case <-ctx.Done():
+			return
+		case <-h.follower.done: // the node stops
 			return
 		case <-time.After(5 * time.Millisecond):
 		}

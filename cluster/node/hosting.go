@@ -120,6 +120,9 @@ type hosting struct {
 		sync.Mutex
 		closed bool
 	}
+	// followed is the size of the directory up to which every ledger that it lists is hosted here or
+	// counts as a stranger.
+	followed atomic.Uint64
 	// strangers counts the ledgers that the directory lists and this node does not host.
 	strangers atomic.Int64
 	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.
@@ -193,6 +196,7 @@ func (h *hosting) start() error {
 			return err
 		}
 	}
+	h.followed.Store(state.Size())
 	ctx, cancel := context.WithCancel(context.Background())
 	h.follower.cancel, h.follower.done = cancel, make(chan struct{})
 	go func() {
@@ -237,6 +241,7 @@ func (h *hosting) follow(ctx context.Context, next uint64) {
 			return
 		}
 		next++
+		h.followed.Store(next)
 	}
 }
 
@@ -451,15 +456,49 @@ func (h *hosting) sealing() int { return int(h.busy.Load()) }
 // obstacle says what keeps this node from serving its ledgers; nil when nothing does. The directory
 // is asked to confirm a read with a quorum, of the others it is enough to know a leader.
 func (h *hosting) obstacle(ctx context.Context) error {
+	if err := h.leaderless(); err != nil {
+		return err
+	}
+	if err := h.directory.ReadBarrier(ctx); err != nil {
+		return err
+	}
+	if err := h.unfollowed(); err != nil {
+		return err
+	}
+	return h.leaderless() // of all, those included that were just begun
+}
+
+// leaderless says which ledgers have no leader, nil when all have one.
+func (h *hosting) leaderless() error {
 	var leaderless []string
 	for _, l := range h.all() {
 		if l.State().Leader == 0 {
 			leaderless = append(leaderless, l.origin)
 		}
 	}
-	if len(leaderless) > 0 {
-		some := strings.Join(leaderless[:min(len(leaderless), 3)], ", ")
-		return errors.Wrapf(h.directory.notLeader(0), "%d of %d ledgers have no leader, such as %s", len(leaderless), len(h.all()), some)
+	if len(leaderless) == 0 {
+		return nil
 	}
-	return h.directory.ReadBarrier(ctx)
+	some := strings.Join(leaderless[:min(len(leaderless), 3)], ", ")
+	return errors.Wrapf(h.directory.notLeader(0), "%d of %d ledgers have no leader, such as %s", len(leaderless), len(h.all()), some)
+}
+
+// unfollowed says that the directory, as this node has applied it, may list ledgers that do not run
+// here yet.
+func (h *hosting) unfollowed() error {
+	if followed, size := h.followed.Load(), h.directory.Replica.Ledger().Head().Size; followed < size {
+		return errors.Newf("the directory has %d entries, and the ledgers of %d are begun", size, followed)
+	}
+	return nil
+}
+
+// learning says why this node may come to host ledgers that it does not know; nil when it has begun
+// all that the directory's leader knew a moment ago. After a start even the leader knows less, until
+// it has committed an entry of its own term.
+func (h *hosting) learning() error {
+	s := h.directory.State()
+	if s.Leader == 0 || s.Leader == h.node.cfg.Self().ID && !s.Serving {
+		return errors.New("the directory has no leader")
+	}
+	return h.unfollowed()
 }

@@ -1,0 +1,206 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/replica"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
+	"github.com/cairnledger/cairn/raftnode/wal"
+)
+
+const unitWait = 30 * time.Second // only ever reached by a failing test
+
+// hermit is the only member of a cluster whose Raft log, in memory, begins with the directory's
+// genesis. Nothing of it runs before hostAlone.
+func hermit(t *testing.T) *node {
+	t.Helper()
+	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosigner, err := tlog.NewCosigner("example.org/n1", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{
+		cfg: Config{
+			Name: "n1", TrustDomain: "example.org", ClusterID: "0000000000000001", Directory: "example.org/directory",
+			Members: []Member{{ID: 1, Name: "n1", Cosigner: cosigner.Key().String()}},
+		},
+		dir: &dataDir{path: t.TempDir()}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(), fatal: make(chan error, 1),
+		keys: &keyring{log: key, cosigner: cosigner, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}},
+	}
+	n.cfg.setDefaults()
+	n.logs = &logs{log: n.log}
+	if n.wal, err = wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1}); err != nil {
+		t.Fatal(err)
+	}
+	genesis, err := n.directoryGenesis()
+	if err == nil {
+		_, err = replica.Bootstrap(n.wal, directory.Group, n.cfg.voters(), genesis)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// hostAlone runs the ledgers of a hermit until the end of the test.
+func (n *node) hostAlone(t *testing.T) {
+	t.Helper()
+	if err := n.openHosting(); err != nil {
+		t.Fatal(err)
+	}
+	n.transport = transport.New(transport.Config{Self: 1})
+	n.host = raftnode.NewHost(raftnode.HostConfig{Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick})
+	if err := n.hosting.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.hosting.stopRaft(context.Background()); err != nil {
+			t.Error(err)
+		}
+		n.host.Close()
+		if err := n.hosting.close(true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// soon waits until something holds, and fails when the node has to stop.
+func (n *node) soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(unitWait); !holds(); time.Sleep(time.Millisecond) {
+		select {
+		case err := <-n.fatal:
+			t.Fatalf("%s: the node stops: %v", what, err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("did not happen: " + what)
+		}
+	}
+}
+
+// creation is the block that lists a ledger in the directory.
+func (n *node) creation(t *testing.T, origin string) []byte {
+	t.Helper()
+	g, err := n.genesis(origin, 1, ledger.Log{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := directory.Create(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, 7, []ledger.Batch{{
+		Principal: "creator", Entries: []ledger.NewEntry{{Kind: ledger.KindCommand, Body: command}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return block
+}
+
+// TestStartInTheMiddleOfACreation: whatever a creation has come to on this node when the node ends,
+// the next start completes it, and the ledger begins with the genesis that the directory has.
+func TestStartInTheMiddleOfACreation(t *testing.T) {
+	t.Parallel()
+	const origin, group = "example.org/x", directory.Group + 1
+	mark := func(n *node, _ []byte) error {
+		return n.wal.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: n.cfg.voters()}})
+	}
+	all := func(n *node, genesis []byte) error {
+		_, err := replica.Bootstrap(n.wal, group, n.cfg.voters(), genesis)
+		return err
+	}
+	for name, left := range map[string]func(*node, []byte) error{
+		"listed": nil, "the Raft log's first mark": mark, "the Raft log's beginning": all,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := hermit(t)
+			listed := n.creation(t, origin)
+			err := n.wal.Append([]wal.Record{{
+				Group:     directory.Group,
+				Entries:   []*raftpb.Entry{{Index: new(uint64(2)), Term: new(uint64(1)), Data: listed}},
+				HardState: &raftpb.HardState{Term: new(uint64(1)), Commit: new(uint64(2))},
+			}}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := n.genesis(origin, 1, ledger.Log{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			genesis, err := (&directory.Ledger{Genesis: g, Group: group, Creator: "creator", Time: 7}).Block()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left != nil {
+				if err := left(n, genesis); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n.hostAlone(t)
+			n.soon(t, "the ledger has a leader", func() bool { l := n.hosting.find(origin); return l != nil && l.State().Serving })
+			l := n.hosting.find(origin)
+			r, err := l.Append(t.Context(), ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("x")}}})
+			if err != nil || r.Err != nil || r.Indexes[0] != 1 {
+				t.Fatalf("the first append: %+v, %v", r, err)
+			}
+			block, err := ledger.ParseBlock(genesis)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if leaf, err := l.Ledger().Leaf(0); err != nil || !bytes.Equal(leaf, block.Batches[0].Entries[0].Encoded) {
+				t.Errorf("entry 0 is not the genesis that the directory lists: %x, %v", leaf, err)
+			}
+		})
+	}
+}
+
+// TestLedgersThatAreNotKnownYet: as long as the directory lists, or may list, ledgers that this node
+// has not begun, the node is not ready, and does not say that it hosts no such ledger.
+func TestLedgersThatAreNotKnownYet(t *testing.T) {
+	t.Parallel()
+	n := hermit(t)
+	n.hostAlone(t)
+	h := n.hosting
+	n.soon(t, "the directory is followed", func() bool { return h.learning() == nil && h.obstacle(t.Context()) == nil })
+	if size := h.directory.Ledger().Head().Size; h.followed.Load() != size || size != 1 {
+		t.Fatalf("%d of %d entries are followed", h.followed.Load(), size)
+	}
+	h.followed.Store(0)
+	for what, err := range map[string]error{"ready": h.obstacle(t.Context()), "learning": h.learning()} {
+		if err == nil || !strings.Contains(err.Error(), "the directory has 1 entries") {
+			t.Errorf("%s, with an entry that is not followed: %v", what, err)
+		}
+	}
+	h.followed.Store(1)
+	for _, s := range []raftnode.State{{Leader: 0}, {Leader: 1, Serving: false}} {
+		h.directory.StateChanged(s)
+		if h.learning() == nil {
+			t.Errorf("the node has learned all although the directory is in state %+v", s)
+		}
+	}
+	h.directory.StateChanged(raftnode.State{Leader: 2})
+	if err := h.learning(); err != nil {
+		t.Errorf("with a leader and all followed: %v", err)
+	}
+	h.directory.StateChanged(raftnode.State{Leader: 1, Serving: true, Term: 2})
+}
