@@ -161,7 +161,10 @@ func clientCode(e *client.Error) (code int, next string) {
 	case e.SizeMismatch != nil:
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
-	if e.Reason == client.ReasonOtherLedger {
+	switch e.Reason {
+	case client.ReasonLedgerExists:
+		return exitConflict, ""
+	case client.ReasonOtherLedger:
 		return exitNotFound, "`cairn ledger list --ledger DIRECTORY` shows the ledgers, where DIRECTORY is `directory` in a node's node.yaml; the profile's endpoints must be nodes that host this one"
 	}
 	switch e.Code {

@@ -19,11 +19,11 @@ const (
 	exitFailed      = 1   // anything without a code of its own
 	exitUsage       = 2   // the command line or a file named by it is wrong; nothing was tried
 	exitRefused     = 3   // a verification refused: receipt, checkpoint, proof, ledger
-	exitNotFound    = 4   // no such entry, file or cluster
-	exitConflict    = 5   // key used with another payload, or the ledger has not the expected size
+	exitNotFound    = 4   // no such entry, ledger, file or cluster
+	exitConflict    = 5   // key used with another payload, another size than expected, or another ledger of the origin
 	exitUnavailable = 6   // no quorum, node down, overloaded: the call that failed had certainly no effect, try again
 	exitUnknown     = 7   // it may or may not have happened: repeat an append with the same key
-	exitDenied      = 8   // certificate, role or ledger not accepted
+	exitDenied      = 8   // certificate or role not accepted
 	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
 	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
 	exitLost        = 11  // done, but the output about it was lost: standard error says what was done
@@ -39,17 +39,17 @@ meaning.
     2  usage: the command line or a file named by it is wrong; nothing was tried
     3  refused: a receipt, checkpoint, proof or ledger does not verify, or a
        member that the others know was to be made again
-    4  not found: no such entry, file or cluster
-    5  conflict: the key was used with another payload, or the ledger does not
-       have the expected size
+    4  not found: no such entry, ledger, file or cluster
+    5  conflict: the key was used with another payload, the ledger does not
+       have the expected size, or another ledger has the origin
     6  unavailable: no leader, no quorum, overloaded, not reachable, or behind
        what was audited before. The call that failed certainly had no effect;
        try again
     7  outcome unknown: it may or may not have happened. Repeat an append with
        the same --key: it is then appended once, whatever happened before.
-       After move-leader or cluster up, down, destroy, start, stop, kill look
-       at the status
-    8  denied: certificate, role or ledger not accepted
+       Repeat the creation of a ledger. After move-leader or cluster up, down,
+       destroy, start, stop, kill look at the status
+    8  denied: certificate or role not accepted
     9  invalid: the ledger refuses the input (too large, malformed)
    10  not sealed in time: what append --sealed prints is in the ledger, but
        has no receipt yet; cairn receipt INDEX gets it later

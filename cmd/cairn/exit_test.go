@@ -29,6 +29,8 @@ func TestExitCodes(t *testing.T) {
 	mismatch.SizeMismatch = &client.SizeMismatch{}
 	elsewhere := called(codes.FailedPrecondition, true)
 	elsewhere.Reason = client.ReasonOtherLedger
+	exists := called(codes.AlreadyExists, true)
+	exists.Reason = client.ReasonLedgerExists
 	late := called(codes.Unavailable, false)
 	late.Reason = client.ReasonNotSealed
 	for name, c := range map[string]struct {
@@ -47,6 +49,7 @@ func TestExitCodes(t *testing.T) {
 		"invalid":               {called(codes.InvalidArgument, true), exitInvalid},
 		"role":                  {called(codes.PermissionDenied, true), exitDenied},
 		"another ledger":        {elsewhere, exitNotFound},
+		"ledger exists":         {exists, exitConflict},
 		"certificate":           {called(codes.Unauthenticated, true), exitDenied},
 		"unavailable":           {called(codes.Unavailable, true), exitUnavailable},
 		"overloaded":            {called(codes.ResourceExhausted, true), exitUnavailable},
