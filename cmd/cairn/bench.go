@@ -29,11 +29,13 @@ func (a *app) benchCommand() *cobra.Command {
 request (a batch), from the call to its acknowledgement, verification included.
 
 The ledger is that of a cluster of three nodes, or of --local N, which is made
-for the measurement and deleted afterwards. The random entries go into the
-ledger of the profile only if --ledger spells out its origin: they stay in that
-ledger for ever.`,
+for the measurement and deleted afterwards. With --ledgers N that cluster has N
+ledgers: the clients are spread over them evenly, and the result is the total.
+The random entries go into the ledger of the profile only if --ledger spells out
+its origin: they stay in that ledger for ever.`,
 		Example: `  cairn bench --clients 16 --batch 500 --size 256
   cairn bench --local 5 --clients 1 --batch 1 --duration 10s
+  cairn bench --ledgers 100 --clients 200
   cairn bench --ledger example.org/test --count 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -41,8 +43,10 @@ ledger for ever.`,
 				return err
 			}
 			if cmd.Flags().Changed("ledger") {
-				if cmd.Flags().Changed("local") {
-					return usagef("--local and --ledger exclude each other")
+				for _, other := range []string{"local", "ledgers"} {
+					if cmd.Flags().Changed(other) {
+						return usagef("--%s and --ledger exclude each other", other)
+					}
 				}
 				if err := a.mayFill(ledgerName); err != nil {
 					return err
@@ -55,8 +59,14 @@ ledger for ever.`,
 					return err
 				}
 			}
-			profile := ""
-			if nodes > 0 {
+			var profiles []client.Profile // of the ledgers
+			if nodes == 0 {
+				p, err := a.profile()
+				if err != nil {
+					return err
+				}
+				profiles = []client.Profile{p}
+			} else {
 				t, err := newThrowaway("", nodes)
 				if err != nil {
 					return err
@@ -71,9 +81,11 @@ ledger for ever.`,
 				if err := t.Start(ctx); err != nil {
 					return err
 				}
-				profile = t.Profile("writer")
+				if profiles, err = t.ledgers(ctx, o.Ledgers); err != nil {
+					return err
+				}
 			}
-			r, err := a.bench(cmd.Context(), profile, o)
+			r, err := a.bench(cmd.Context(), profiles, o)
 			if err != nil {
 				return err
 			}
@@ -90,7 +102,8 @@ ledger for ever.`,
 	}
 	f := cmd.Flags()
 	numberFlag(f, &o.Clients, "clients", "", 16, 1, 10000, "`n` clients append at the same time")
-	numberFlag(f, &o.Connections, "connections", "", 0, 0, 10000, "they share `n` connections (0: one each, at most 8)")
+	numberFlag(f, &o.Ledgers, "ledgers", "", 1, 1, 1000, "they share `n` ledgers of the throw-away cluster")
+	numberFlag(f, &o.Connections, "connections", "", 0, 0, 10000, "they share `n` connections (0: one each, at most 8, or one a ledger)")
 	numberFlag(f, &o.Batch, "batch", "", 1, 1, 8192, "`n` entries a request")
 	numberFlag(f, &o.Size, "size", "", 256, 0, ledger.MaxLeafSize-200, "`bytes` an entry")
 	f.StringVar(&o.Mode, "mode", "unary", "unary, or stream (pipelined)")
@@ -125,6 +138,7 @@ func (a *app) mayFill(origin string) error {
 // benchOptions are part of the result, so that a number never stands alone.
 type benchOptions struct {
 	Clients     int           `json:"clients"`
+	Ledgers     int           `json:"ledgers"`
 	Connections int           `json:"connections"`
 	Batch       int           `json:"batch"`
 	Size        int           `json:"entry_bytes"`
@@ -151,7 +165,10 @@ func (o *benchOptions) validate() error {
 		o.InFlight = 0
 	}
 	if o.Connections <= 0 {
-		o.Connections = min(o.Clients, 8)
+		o.Connections = min(o.Clients, max(8, o.Ledgers))
+	}
+	if o.Connections < o.Ledgers {
+		return usagef("%d ledgers need at least as many clients and connections", o.Ledgers)
 	}
 	return nil
 }
@@ -186,15 +203,17 @@ func (a *app) printBench(r *benchResult, file *target) error {
 	return a.emit(r, r.text)
 }
 
-func (a *app) bench(ctx context.Context, profilePath string, o benchOptions) (*benchResult, error) {
-	b := &bench{opts: o}
-	for range o.Connections {
-		c, err := a.dialBench(ctx, profilePath, o)
+// bench measures the ledgers that the profiles name.
+func (a *app) bench(ctx context.Context, profiles []client.Profile, o benchOptions) (*benchResult, error) {
+	b := &bench{opts: o, clients: make([][]*client.Client, len(profiles))}
+	for i := range o.Connections {
+		ledger := i % len(profiles)
+		c, err := a.dialBench(ctx, profiles[ledger], o)
 		if err != nil {
 			return nil, err
 		}
 		defer c.Close()
-		b.clients = append(b.clients, c)
+		b.clients[ledger] = append(b.clients[ledger], c)
 	}
 	bar := a.progress(int64((o.Warmup+o.Duration)/(100*time.Millisecond)), "measure", "")
 	if o.Count > 0 {
@@ -225,17 +244,7 @@ func (a *app) bench(ctx context.Context, profilePath string, o benchOptions) (*b
 
 // dialBench connects without a state file: the clients of a measurement share
 // one profile and would only race to write it.
-func (a *app) dialBench(ctx context.Context, path string, o benchOptions) (*client.Client, error) {
-	var p client.Profile
-	var err error
-	if path == "" {
-		p, err = a.profile()
-	} else {
-		p, err = client.LoadProfile(path)
-	}
-	if err != nil {
-		return nil, err
-	}
+func (a *app) dialBench(ctx context.Context, p client.Profile, o benchOptions) (*client.Client, error) {
 	p.State = ""
 	opts := []client.Option{client.WithTimeout(a.timeout)}
 	if o.NoVerify {
@@ -255,7 +264,7 @@ func (r *benchResult) text(w *page) {
 	}
 	where := "the profile's ledger"
 	if r.LocalNodes > 0 {
-		where = plural(r.LocalNodes, "local node", "local nodes")
+		where = plural(o.Ledgers, "ledger", "ledgers") + " of " + plural(r.LocalNodes, "local node", "local nodes")
 	}
 	l := r.Latency
 	us := func(v int64) string { return latencyString(time.Duration(v) * time.Microsecond) }

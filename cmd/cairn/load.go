@@ -17,7 +17,7 @@ import (
 // bench is one measurement. Each worker owns its numbers until it has ended.
 type bench struct {
 	opts    benchOptions
-	clients []*client.Client
+	clients [][]*client.Client // by ledger; none is empty
 
 	left  atomic.Int64 // entries that may still be sent, with --count
 	begin time.Time    // of the measurement: what was sent before is warm-up
@@ -36,6 +36,14 @@ type worker struct {
 	first   error
 }
 
+// clientOf returns the connection of a worker. The workers are spread evenly over the ledgers, and
+// those of a ledger over its connections.
+func (b *bench) clientOf(worker int) *client.Client {
+	n := len(b.clients)
+	own := b.clients[worker%n]
+	return own[worker/n%len(own)]
+}
+
 func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	o := b.opts
 	now := time.Now()
@@ -49,7 +57,7 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	workers := make([]*worker, o.Clients)
 	var wg sync.WaitGroup
 	for i := range workers {
-		w := &worker{b: b, id: i, c: b.clients[i%len(b.clients)], lat: newLatencies(), rng: rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))}
+		w := &worker{b: b, id: i, c: b.clientOf(i), lat: newLatencies(), rng: rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))}
 		workers[i] = w
 		wg.Add(1)
 		go func() {

@@ -2,17 +2,24 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 // cleanupTimeout bounds the clean-up after a demonstration or measurement,
 // which also runs after an interrupt.
 const cleanupTimeout = 20 * time.Second
+
+// createAtATime is how many ledgers of a measurement are created at the same time.
+const createAtATime = 16
 
 // throwaway is a cluster that goes away with this process: its nodes watch a
 // pipe that closes even if this process is killed.
@@ -52,6 +59,32 @@ func newThrowaway(dir string, nodes int) (_ *throwaway, err error) {
 	}
 	t.Cluster, t.lifeline = c, w
 	return t, nil
+}
+
+// ledgers returns the writer's profiles for n ledgers of the running cluster: the one that it was
+// created with, and others that are created now.
+func (t *throwaway) ledgers(ctx context.Context, n int) ([]client.Profile, error) {
+	p, err := client.LoadProfile(t.Profile("writer"))
+	if err != nil {
+		return nil, err
+	}
+	admin, err := t.Dial(ctx, "admin")
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	all := []client.Profile{p}
+	var g errgroup.Group
+	g.SetLimit(createAtATime)
+	for i := 1; i < n; i++ {
+		origin := fmt.Sprintf("%s/%d", t.Origin(), i+1)
+		all = append(all, p.ForLedger(origin))
+		g.Go(func() error {
+			_, _, err := admin.CreateLedger(ctx, origin, ledger.Log{}.Name())
+			return errors.Wrapf(err, "create the ledger %s", origin)
+		})
+	}
+	return all, g.Wait()
 }
 
 // close ends all nodes and deletes everything; with keep the directory stays.
