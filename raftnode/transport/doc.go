@@ -51,7 +51,8 @@
 // answer.
 //
 //	 0    1  class: 1 control, 2 bulk, 3 inquiry
-//	 1    7  zero
+//	 1    3  zero
+//	 4    4  newest feature level that the sender's program knows
 //	 8    8  sender's node id
 //	16    8  receiver's node id
 //	24    8  cluster id

@@ -88,7 +88,7 @@ func TestGoldenFrames(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	dump := func(name string, frame []byte) { b.WriteString("# " + name + "\n" + hex.Dump(frame) + "\n") }
-	dump("hello, control, from 1 to 2", hello{classControl, 1, 2, Introduction{Cluster: testCluster, Incarnation: Incarnation{1, 2, 3}, Members: []Acquaintance{
+	dump("hello, control, from 1 to 2", hello{classControl, 1, 2, Introduction{Cluster: testCluster, Incarnation: Incarnation{1, 2, 3}, FeatureLevel: 0x01020304, Members: []Acquaintance{
 		{ID: 1, Incarnation: Incarnation{1, 2, 3}, Complete: true}, {ID: 2}, {ID: 3, Incarnation: Incarnation{15: 9}},
 	}}}.appendFrame(nil))
 	for _, m := range testMessages()[:3] {
