@@ -68,7 +68,12 @@ func TestLeafLimits(t *testing.T) {
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBadLeaf) {
 			t.Errorf("%s: %v, want accepted: %t", what, err, c.ok)
 		}
-		_, err = ParseBlock(rawBlock(5, 0, 0, c.leaf))
+		block := rawBlock(5, 0, 0, c.leaf)
+		if c.leaf[1] == byte(KindRecord) {
+			block[5] = blockHasRecords
+			putCRC(block)
+		}
+		_, err = ParseBlock(block)
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBadBlock) {
 			t.Errorf("a block with a %s: %v, want accepted: %t", what, err, c.ok)
 		}
