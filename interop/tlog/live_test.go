@@ -55,7 +55,7 @@ func TestLiveCluster(t *testing.T) {
 			defer cancel()
 			return logcheck.Run(ctx, logcheck.Options{URL: url, VerifierKey: string(vkey)})
 		}
-		awaitCheckpoint(t, base, 701)
+		awaitCheckpoint(t, base, 702) // the genesis, and these
 		r, err := check(base)
 		if err != nil {
 			t.Fatalf("fsck of %s: %v", base, err)
