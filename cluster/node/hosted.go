@@ -165,15 +165,15 @@ func (h *hosted) raiseLevel(known uint32) {
 
 // report logs what an operator should know about the ledger, once.
 func (h *hosted) report() {
-	l, told, log := h.Replica.Ledger(), &h.told, h.node.log.With("ledger", h.origin)
+	l, told := h.Replica.Ledger(), &h.told
 	problem := l.DurabilityProblem()
 	if problem != nil && !told.troubled {
-		log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "problem", problem.Error())
+		h.node.log.Error("it is not known what the ledger's disk holds; the Raft log grows meanwhile", "ledger", h.origin, "problem", problem.Error())
 	}
 	told.troubled = problem != nil
 	if p := l.ProgramPanic(); p != told.panicked {
 		told.panicked = p
-		log.Error("the ledger's program panicked; the batch was refused", "panic", p)
+		h.node.log.Error("the ledger's program panicked; the batch was refused", "ledger", h.origin, "panic", p)
 	}
 	h.reportBehind()
 }
