@@ -186,17 +186,17 @@ func TestLedgersPastTheLimitShareALabel(t *testing.T) {
 	}
 }
 
-// TestLedgerThatCannotBeHosted: a ledger whose program, level or members are not this node's is not
-// hosted, and stops nobody.
+// TestLedgerThatCannotBeHosted: a ledger whose program, level, members, log key or quorum are not
+// this node's is not hosted, and stops nobody.
 func TestLedgerThatCannotBeHosted(t *testing.T) {
 	n, _ := lonely(t)
 	defer n.hosting.store.Close()
 	n.cfg.Members[0].Cosigner = "n1+key"
-	good := ledger.Genesis{
-		FeatureLevel: 1, Origin: "example.org/x", Program: "log", ProgramVersion: 1, LogKeys: []string{"k"}, SealQuorum: 1,
-		Members: []ledger.Member{{ID: 1, Name: "n1", Cosigner: "n1+key"}},
+	good, err := n.genesis("example.org/x", 1, ledger.Log{}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := n.programOf(&good); err != nil {
+	if _, err := n.programOf(good); err != nil {
 		t.Fatal(err)
 	}
 	for i, spoil := range []func(*ledger.Genesis){
@@ -207,8 +207,11 @@ func TestLedgerThatCannotBeHosted(t *testing.T) {
 			g.Members = append(slices.Clone(g.Members), ledger.Member{ID: 2, Name: "n2", Cosigner: "c"})
 		},
 		func(g *ledger.Genesis) { g.Members = []ledger.Member{{ID: 1, Name: "n1", Cosigner: "other"}} },
+		func(g *ledger.Genesis) { g.LogKeys = []string{"other"} },
+		func(g *ledger.Genesis) { g.LogKeys = append(slices.Clone(g.LogKeys), "other") },
+		func(g *ledger.Genesis) { g.SealQuorum++ },
 	} {
-		g := good
+		g := *good
 		spoil(&g)
 		if err := n.hosting.add(&directory.Ledger{Genesis: &g, Group: 2, Creator: "c", Time: 1}); err != nil {
 			t.Errorf("ledger %d stops the node: %v", i, err)

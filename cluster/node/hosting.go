@@ -33,12 +33,6 @@ var errNotHosted = errors.New("this node does not host the ledger")
 
 // programOf returns the program of a ledger that this node can host.
 func (n *node) programOf(g *ledger.Genesis) (ledger.Program, error) {
-	var members []ledger.Member
-	for _, m := range n.cfg.Members {
-		members = append(members, ledger.Member{ID: m.ID, Name: m.Name, Cosigner: m.Cosigner})
-	}
-	own := ledger.Genesis{Members: members}
-	own.Normalise()
 	p := programs[g.Program]
 	switch {
 	case p == nil:
@@ -47,8 +41,13 @@ func (n *node) programOf(g *ledger.Genesis) (ledger.Program, error) {
 		return nil, errors.Wrapf(errNotHosted, "it runs %q in version %d, this program has version %d: upgrade this node", g.Program, g.ProgramVersion, p.Version())
 	case g.FeatureLevel > n.cfg.knownLevel():
 		return nil, errors.Wrapf(errNotHosted, "it has feature level %d, this program knows %d: upgrade this node", g.FeatureLevel, n.cfg.knownLevel())
-	case !slices.Equal(g.Members, own.Members):
-		return nil, errors.Wrap(errNotHosted, "its members, or their keys, are not those of this node's configuration")
+	}
+	own, err := n.genesis(g.Origin, g.FeatureLevel, p, g.Parameters)
+	if err != nil {
+		return nil, errors.Mark(err, errNotHosted)
+	}
+	if diff := g.Diff(own); diff != "" {
+		return nil, errors.Wrapf(errNotHosted, "its genesis is not what this node's configuration says: %s", diff)
 	}
 	return p, nil
 }
