@@ -31,7 +31,7 @@ var flagFiles = map[string]bool{
 var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "connections": true,
-	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true, "param": true,
+	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
 }
 
 // argumentValues are what the arguments of a command complete to, by the command's path. A command
