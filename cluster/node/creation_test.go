@@ -97,9 +97,9 @@ func (n *node) soon(t *testing.T, what string, holds func() bool) {
 }
 
 // creation is the block that lists a ledger in the directory.
-func (n *node) creation(t *testing.T, origin string) []byte {
+func (n *node) creation(t *testing.T, origin string, p ledger.Program) []byte {
 	t.Helper()
-	g, err := n.genesis(origin, 1, ledger.Log{}, nil)
+	g, err := n.genesis(origin, 1, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,15 +134,7 @@ func TestStartInTheMiddleOfACreation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := hermit(t)
-			listed := n.creation(t, origin)
-			err := n.wal.Append([]wal.Record{{
-				Group:     directory.Group,
-				Entries:   []*raftpb.Entry{{Index: new(uint64(2)), Term: new(uint64(1)), Data: listed}},
-				HardState: &raftpb.HardState{Term: new(uint64(1)), Commit: new(uint64(2))},
-			}}, true)
-			if err != nil {
-				t.Fatal(err)
-			}
+			n.committed(t, directory.Group, n.creation(t, origin, ledger.Log{}))
 			g, err := n.genesis(origin, 1, ledger.Log{}, nil)
 			if err != nil {
 				t.Fatal(err)
