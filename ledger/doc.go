@@ -12,6 +12,11 @@
 //     expires.
 //   - A program reads its state as the entries before left it, in a replay too. A refused batch
 //     leaves neither entries nor outcomes nor rows.
+//   - A genesis says what the ledger is, who keeps it and whose signatures seal it. It is taken as
+//     entry 0 alone, for the origin and the program that the ledger was opened with.
+//   - The feature level of a ledger changes only with a record in the ledger, and never down. A
+//     program that does not know the level stops with ErrNewerLevel.
+//   - Several ledgers of one store share no key. Each is named by its group and its origin.
 //   - Whatever is read was checked against the tree whose right edge is in memory: leaves against
 //     their hashes, tiles against the tiles above. What does not prove is a *CorruptError and never
 //     data. The index space is dense: what is missing below the size is corruption too.

@@ -19,6 +19,9 @@
 //	err = c.Start(ctx)
 //	defer c.Destroy(context.Background())
 //
+// A cluster has a directory, ORIGIN/directory, which begins with the first start of its nodes.
+// Start creates the first ledger, ORIGIN, when a majority runs; the profiles name it.
+//
 // # The directory
 //
 //	cluster.json         names, numbers and ports of the nodes

@@ -50,7 +50,8 @@ type Config struct {
 	Listen Listen `yaml:"listen"`
 	// Keys names the files with this node's keys and certificates.
 	Keys Keys `yaml:"keys"`
-	// Policy is the tlog-policy file that the Verify RPC applies.
+	// Policy is the tlog-policy file that the Verify RPC applies, or from which it derives the policy
+	// of another ledger.
 	Policy string `yaml:"policy"`
 	// Members are the voters, this node included.
 	Members []Member `yaml:"members"`

@@ -1,10 +1,15 @@
-// Package node assembles one Cairn node from its parts: configuration, keys,
-// data directory, Raft log, ledger, replication, sealer, gRPC API and HTTP.
+// Package node assembles one Cairn node from its parts: configuration, keys, data directory, Raft
+// log, store, replication, gRPC API and HTTP.
 //
-// Run is all that a caller needs; it returns when its context is cancelled
-// (after handing leadership over) or when the node had to stop: a full disk, a
-// failed sync, a diverged ledger. A node that stopped is started again by
-// whoever supervises it; it never repairs itself by guessing.
+// A node hosts the cluster's directory and every ledger that the directory lists, each with a
+// replica and a sealer of its own. They share the log, the store, the connections and the budgets
+// of memory and time. A ledger that this node cannot host, because its program is older or its
+// configuration differs, is counted and left out; it stops nobody.
+//
+// Run is all that a caller needs. It returns when its context is cancelled, after leadership was
+// handed over, or when the node had to stop: a full disk, a failed sync, a ledger that has
+// diverged. A node stops with all its ledgers. It is started again by whoever supervises it. It
+// never repairs itself by guessing.
 package node
 
 import (

@@ -145,7 +145,7 @@ func (a *app) clusterUpCommand(dir *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&origin, "origin", "", "`name` of the ledger (default cairn.local/ and a random name)")
+	cmd.Flags().StringVar(&origin, "origin", "", "`name` of the first ledger (default cairn.local/ and a random name)")
 	cmd.Flags().StringVar(&suite, "suite", "", "default or cat5 (ML-KEM-1024, ML-DSA-87)")
 	numberFlag(cmd.Flags(), &quorum, "seal-quorum", "", 0, 0, local.MaxNodes, "`number` of cosignatures that seal a checkpoint, at least a majority (0: a majority)")
 	return cmd

@@ -7,7 +7,8 @@
 // is written there. Messages for people go to standard error.
 //
 // The connection comes from a profile (--profile or CAIRN_PROFILE), the
-// verifier's demands from a policy file (--policy or CAIRN_POLICY).
+// verifier's demands from a policy file (--policy or CAIRN_POLICY). The profile
+// names a ledger; --ledger or CAIRN_LEDGER names another one of its cluster.
 package main
 
 import (

@@ -19,7 +19,7 @@ func (a *app) getCommand() *cobra.Command {
 as JSON.
 
 What a node says about an entry is proved only by its receipt (cairn receipt).`,
-		Example: "  cairn get 0 --raw > payload",
+		Example: "  cairn get 0\n  cairn get 1 --raw > payload",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			index, err := parseIndex("INDEX", args[0])

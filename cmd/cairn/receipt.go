@@ -26,7 +26,7 @@ func (a *app) receiptCommand() *cobra.Command {
 C2SP .tlog-proof: the entry (extra line), its inclusion proof, and a checkpoint
 that a majority of the replicas cosigned. Whoever has the policy can verify it
 offline, with cairn verify or with tools that know C2SP.`,
-		Example: "  cairn receipt 0 -o 0.tlog-proof && cairn verify 0.tlog-proof",
+		Example: "  cairn receipt 1 -o 1.tlog-proof && cairn verify 1.tlog-proof",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			index, err := parseIndex("INDEX", args[0])
