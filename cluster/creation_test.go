@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,8 +138,8 @@ func (l *creations) verify(t *testing.T, c *local.Cluster) {
 	}
 }
 
-// TestKillDuringCreations kills nodes in the middle of creations, one at a time and then all. Every
-// acknowledged ledger is in the end on all nodes, and is the same there.
+// TestKillDuringCreations kills nodes in the middle of creations, one at a time and then all, and
+// stops one. Every acknowledged ledger is in the end on all nodes, and is the same there.
 func TestKillDuringCreations(t *testing.T) {
 	c := startCluster(t, 3)
 	rng := rand.New(rand.NewPCG(*seed, 2))
@@ -151,7 +152,9 @@ func TestKillDuringCreations(t *testing.T) {
 		if k == *kills-1 {
 			victims = c.Names()
 		}
-		if err := c.Kill(t.Context(), victims...); err != nil {
+		if k == 1 {
+			stopCleanly(t, c, victims[0])
+		} else if err := c.Kill(t.Context(), victims...); err != nil {
 			t.Fatalf("kill %d of %v: %v", k, victims, err)
 		}
 		if len(victims) == 1 {
@@ -164,4 +167,74 @@ func TestKillDuringCreations(t *testing.T) {
 	l.wg.Wait()
 	t.Logf("%d ledgers", len(l.acked))
 	l.verify(t, c)
+}
+
+// stopCleanly stops a node and demands that it says that it has stopped cleanly.
+func stopCleanly(t *testing.T, c *local.Cluster, name string) {
+	t.Helper()
+	if err := c.Stop(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(readFile(t, c.LogPath(name)))), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, "the node has stopped cleanly") {
+		t.Errorf("%s, stopped in the middle of creations, says at the end: %s", name, last)
+	}
+}
+
+// TestNodeMissesCreations: a node that was away while ledgers were created hosts all of them when it
+// says that it is ready.
+func TestNodeMissesCreations(t *testing.T) {
+	c := startCluster(t, 3)
+	stopCleanly(t, c, "n3")
+	admin := dial(t, c, "admin")
+	const missed = 50
+	var origins []string
+	for i := range missed {
+		origins = append(origins, fmt.Sprintf("%s/missed/%d", c.Origin(), i))
+		if _, _, err := admin.CreateLedger(t.Context(), origins[i], "log"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, c, "n3")
+	if got := metric(t, scrapeName(t, c, "n3"), "cairn_ledgers"); got != missed+2 {
+		t.Errorf("n3 is ready and hosts %v ledgers, want %d", got, missed+2)
+	}
+	n3, err := c.Node("n3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, origin := range origins {
+		eventually(t, "n3 serves "+origin, func() bool { return genesisOn(t, n3, origin) != nil })
+	}
+}
+
+// TestLeadersMoveAlone: each ledger has a leader of its own, and moving one leaves the others where
+// they are.
+func TestLeadersMoveAlone(t *testing.T) {
+	c := startCluster(t, 3)
+	admin := dial(t, c, "admin")
+	origin := c.Origin() + "/moves"
+	if _, _, err := admin.CreateLedger(t.Context(), origin, "log"); err != nil {
+		t.Fatal(err)
+	}
+	leads := func(name, ledger string) bool {
+		return labelled(t, scrapeName(t, c, name), fmt.Sprintf("cairn_raft_leader{ledger=%q}", ledger)) == 1
+	}
+	if _, err := admin.TransferLeadership(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := c.DialLedger(t.Context(), origin, "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, to := range []string{"n2", "n3", "n1", "n2"} {
+		if _, err := cl.TransferLeadership(t.Context(), to); err != nil {
+			t.Fatalf("move the leader of %s to %s: %v", origin, to, err)
+		}
+		eventually(t, to+" leads", func() bool { return leads(to, origin) })
+		if !leads("n1", c.Origin()) {
+			t.Errorf("with the leader of %s on %s, n1 does not lead %s any more", origin, to, c.Origin())
+		}
+	}
 }
