@@ -24,7 +24,9 @@
 // That each Backend keeps its promises, and that credentials are the authenticated channel (package
 // lpa) or that Config.Peer says who the peer is. package cluster/node assembles it:
 //
-//	s, err := server.New(server.Config{Ledger: find, Directory: d, Policy: policy, Credentials: channel.Credentials(nil)})
+//	s, err := server.New(server.Config{
+//		Ledger: find, Directory: d, Policy: policy, Credentials: channel.Credentials(nil),
+//	})
 //	go s.Serve(listener)
 //	defer s.Stop(ctx)
 package server
