@@ -316,6 +316,9 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s is not exported (%v)", v[0], err)
 		}
 	}
+	if env := c.Environment(); env.Ledger != c.Origin() {
+		t.Errorf("CAIRN_LEDGER: %q, want %q", env.Ledger, c.Origin())
+	}
 	if urls := c.Environment().HTTP; len(urls) != 2 || !strings.HasPrefix(urls[0], "http://127.0.0.1:") || !strings.HasSuffix(urls[0], "/"+c.Origin()) {
 		t.Errorf("CAIRN_HTTP: %v", urls)
 	}

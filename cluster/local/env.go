@@ -10,6 +10,7 @@ type Environment struct {
 	Profile string   // CAIRN_PROFILE: the writer's profile
 	Policy  string   // CAIRN_POLICY: the tlog-policy file
 	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
+	Ledger  string   // CAIRN_LEDGER: the origin of the ledger that commands mean
 	HTTP    []string // CAIRN_HTTP: base URLs of the profile's ledger, without a trailing slash
 }
 
@@ -19,6 +20,7 @@ func (c *Cluster) Environment() Environment {
 		Profile: c.Profile("writer"),
 		Policy:  c.PolicyPath(),
 		LogVKey: filepath.Join(c.dir, "log.vkey"),
+		Ledger:  c.Origin(),
 	}
 	for _, n := range c.state.Nodes {
 		e.HTTP = append(e.HTTP, c.LedgerURL(n))
@@ -32,6 +34,7 @@ func (e Environment) Variables() [][2]string {
 		{"CAIRN_PROFILE", e.Profile},
 		{"CAIRN_POLICY", e.Policy},
 		{"CAIRN_LOG_VKEY", e.LogVKey},
+		{"CAIRN_LEDGER", e.Ledger},
 		{"CAIRN_HTTP", strings.Join(e.HTTP, " ")},
 	}
 }

@@ -120,6 +120,10 @@ Verify offline:    cairn verify r.tlog-proof`,
 			default:
 				return usagef("--output must be text or json, not %q", a.format)
 			}
+			// CAIRN_LEDGER belongs to CAIRN_PROFILE: another profile names its own ledger.
+			if cmd.Flags().Changed("profile") && !cmd.Flags().Changed("ledger") {
+				a.ledger = ""
+			}
 			a.policyAsIs = cmd.Flags().Changed("policy") && !cmd.Flags().Changed("ledger")
 			a.started = true
 			return nil
@@ -132,7 +136,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")
 	f.StringVar(&a.profilePath, "profile", os.Getenv("CAIRN_PROFILE"), "client profile `file` [$CAIRN_PROFILE]")
 	f.StringVar(&a.policyPath, "policy", os.Getenv("CAIRN_POLICY"), "tlog-policy `file` that receipts and checkpoints must meet [$CAIRN_POLICY]")
-	f.StringVar(&a.ledger, "ledger", os.Getenv("CAIRN_LEDGER"), "`origin` of the ledger; without it the profile's [$CAIRN_LEDGER]")
+	f.StringVar(&a.ledger, "ledger", os.Getenv("CAIRN_LEDGER"), "`origin` of the ledger; without it, and with --profile, the profile's [$CAIRN_LEDGER]")
 	numberFlag(f, &a.timeout, "timeout", "", 30*time.Second, time.Millisecond, maxWait, "give up after this `duration`, or when nothing has come for it")
 	// The defaults above come from the environment: help shows the variable, not the value.
 	f.Lookup("profile").DefValue, f.Lookup("policy").DefValue, f.Lookup("ledger").DefValue = "", "", ""
