@@ -240,7 +240,7 @@ func TestHangupReloads(t *testing.T) {
 	if denied() == nil {
 		t.Error("a denied client appended")
 	}
-	if h, err := dial(t, c, "reader").Head(t.Context()); err != nil || h.Size != 2 {
+	if h, err := dial(t, c, "reader").Head(t.Context()); err != nil || h.Size != 3 {
 		t.Errorf("another client: size %d, %v", h.Size, err)
 	}
 	// The first append may have ended with the connection that was closed.

@@ -64,7 +64,7 @@ func TestStartAndStopAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"node": "n1", "id": 1.0, "ledger": c.Origin(), "cluster": cfg.ClusterID, "version": node.Version, "size": 1.0, "sealed": 1.0, "denied": 2.0,
+		"node": "n1", "id": 1.0, "directory": c.Directory(), "cluster": cfg.ClusterID, "version": node.Version, "ledgers": 2.0, "denied": 2.0,
 		"api": cfg.Listen.API, "peer": cfg.Listen.Peer, "http": cfg.Listen.HTTP, "probe": cfg.Listen.Probe,
 		"certificate": chain[0].SerialNumber.Text(16), "expires": chain[0].NotAfter.UTC().Format(time.RFC3339),
 	}
@@ -77,7 +77,7 @@ func TestStartAndStopAreTold(t *testing.T) {
 			t.Errorf("the line of the start says %s=%v, want %v", key, got, value)
 		}
 	}
-	if lines[0]["size"] != 0.0 || lines[0]["sealed"] != 0.0 || lines[0]["denied"] != 0.0 {
-		t.Errorf("the line of the first start is %v, want an empty ledger and no deny list", lines[0])
+	if lines[0]["ledgers"] != 1.0 || lines[0]["denied"] != 0.0 {
+		t.Errorf("the line of the first start is %v, want the directory alone and no deny list", lines[0])
 	}
 }
