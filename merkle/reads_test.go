@@ -58,7 +58,8 @@ func TestTilesAreReadOnce(t *testing.T) {
 	}
 }
 
-// TestPartialStays: a partial tile stays what it was while the tree grows, and an append to it does not reach the tree.
+// TestPartialStays: a partial tile stays what it was while the tree grows, and an append to it
+// does not reach the tree.
 func TestPartialStays(t *testing.T) {
 	t.Parallel()
 	leaves := make([]Hash, 3*TileWidth)

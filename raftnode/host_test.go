@@ -196,8 +196,8 @@ func TestRunnerRunsOnce(t *testing.T) {
 	}
 }
 
-// TestRunnerLetsTheCallerGo: a function that is woken in each of its runs keeps nobody who calls Run. The ticker of all
-// groups is such a caller.
+// TestRunnerLetsTheCallerGo: a function that is woken in each of its runs keeps nobody who calls
+// Run. The ticker of all groups is such a caller.
 func TestRunnerLetsTheCallerGo(t *testing.T) {
 	t.Parallel()
 	var r *Runner

@@ -30,9 +30,10 @@ var ErrNotAsked = errors.New("a member answers that cannot be asked whether it k
 const inquiryTimeout = 2 * time.Second
 
 // Init makes the data directory of a node of a new cluster: a Raft log that begins with the
-// genesis of the cluster's directory, for the members of the configuration, and an incarnation of its own. It is done once for each
-// node, when the cluster is made, and never again: a node that starts with an empty directory under
-// a name that has voted before has forgotten its votes and acknowledged entries.
+// genesis of the cluster's directory, for the members of the configuration, and an incarnation of
+// its own. It is done once for each node, when the cluster is made, and never again: a node that
+// starts with an empty directory under a name that has voted before has forgotten its votes and
+// acknowledged entries.
 //
 // Before it makes anything, Init asks all other members over the peer channel whether they know
 // this node. It returns ErrKnown when one does. Members that do not answer do not stop it, because

@@ -119,9 +119,9 @@ type planned struct {
 	lost    bool // and it never takes effect
 }
 
-// legalHistory draws a linearizable history of n operations and the ledger that
-// it leaves, which as often as not begins with a genesis: each operation takes effect at one moment between call and return,
-// and those with unknown outcome at any moment after the call, or never.
+// legalHistory draws a linearizable history of n operations and the ledger that it leaves, which
+// as often as not begins with a genesis: each operation takes effect at one moment between call
+// and return, and those with unknown outcome at any moment after the call, or never.
 func legalHistory(rng *rand.Rand, n, processes int) ([]history.Op, []check.FinalEntry) {
 	plans := make([]planned, n)
 	free := make([]int64, processes) // when each client can call again
