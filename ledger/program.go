@@ -44,6 +44,8 @@ type Input struct {
 	Kind                 Kind  // KindPayload or KindCommand
 	Time                 int64 // ledger time, µs since the Unix epoch
 	Principal, Key, Body []byte
+	// Encoded is the whole entry as it is encoded, the beginning of its leaf.
+	Encoded []byte
 }
 
 // View is a program's state while it decides one entry: rows of a key and a value, ordered by key,
@@ -228,7 +230,7 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		if most < 0 || len(e.Encoded)+most > MaxLeafSize {
 			return refuse(RefusedTooLarge, errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize))
 		}
-		in := Input{Genesis: l.applier.genesis, Level: l.Level(), Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body}
+		in := Input{Genesis: l.applier.genesis, Level: l.Level(), Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body, Encoded: e.Encoded}
 		s.begin(in.Index)
 		outcome := l.program.Decide(s, &in)
 		s.end()

@@ -1,0 +1,107 @@
+package settlement
+
+import "bytes"
+
+func (s *step) createAsset(a *CreateAsset) {
+	if !s.command.Operator {
+		s.reject(NotPermitted)
+		return
+	}
+	known, found := s.asset(a.ID)
+	switch {
+	case !found:
+		s.view.Put(rowKey(rowAsset, a.ID), asset{a.Scale, s.in.Index}.marshal())
+		s.result(Result{Status: Done})
+	case known.scale == a.Scale:
+		s.result(Result{Status: Exists, Index: known.index})
+	default:
+		s.result(Result{Status: Conflict, Index: known.index})
+	}
+}
+
+// openAccount opens an account. The account exists when one with this id, asset, flags, limit and
+// owners is open; its balances are not compared.
+func (s *step) openAccount(a *OpenAccount) {
+	if !s.command.Operator {
+		s.reject(NotPermitted)
+		return
+	}
+	asset, found := s.asset(a.Asset)
+	if !found {
+		s.reject(AssetUnknown)
+		return
+	}
+	limit, ok := a.Limit.Minor(asset.scale)
+	if !ok {
+		s.reject(AmountScale)
+		return
+	}
+	owners := marshalOwners(a.Owners)
+	if known := s.account(a.ID); known != nil {
+		k := known.value
+		stored, _ := s.view.Get(rowKey(rowOwners, a.ID))
+		status := Conflict
+		if k.Asset == a.Asset && k.Flags == a.Flags && k.Limit == limit && bytes.Equal(stored, owners) {
+			status = Exists
+		}
+		s.result(Result{Status: status, Index: k.Last})
+		return
+	}
+	s.addAccount(&Account{ID: a.ID, Asset: a.Asset, Flags: a.Flags, Limit: limit})
+	if owners != nil {
+		s.view.Put(rowKey(rowOwners, a.ID), owners)
+	}
+	s.result(Result{Status: Done})
+}
+
+func (s *step) changeAccount(a *ChangeAccount) {
+	if !s.command.Operator {
+		s.reject(NotPermitted)
+		return
+	}
+	row := s.account(a.ID)
+	if row == nil {
+		s.reject(AccountUnknown)
+		return
+	}
+	account := row.value
+	limit := account.Limit
+	if a.Limit != nil {
+		asset, _ := s.asset(account.Asset)
+		var ok bool
+		if limit, ok = a.Limit.Minor(asset.scale); !ok {
+			s.reject(AmountScale)
+			return
+		}
+	}
+	b := &account.Balances
+	switch {
+	case account.Flags.Has(Closed):
+		s.reject(AccountClosed)
+		return
+	case a.Limit != nil && account.Flags&(DebitsLimited|CreditsLimited) == 0:
+		s.reject(NoLimit)
+		return
+	case a.Close && !(b.DebitsPending.IsZero() && b.CreditsPending.IsZero()):
+		s.reject(AccountPending)
+		return
+	case a.Close && b.DebitsPosted != b.CreditsPosted:
+		s.reject(BalanceLeft)
+		return
+	}
+	account.Limit = limit
+	if a.Frozen != nil {
+		account.Flags &^= Frozen
+		if *a.Frozen {
+			account.Flags |= Frozen
+		}
+	}
+	if a.Close {
+		account.Flags |= Closed
+	}
+	if a.SetOwners {
+		s.view.Put(rowKey(rowOwners, a.ID), marshalOwners(a.Owners))
+	}
+	row.changed = true
+	s.result(Result{Status: Done})
+}

@@ -1,0 +1,163 @@
+package settlement
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Outcome is what came of a command. It stands behind the command in the leaf. With the commands it
+// is enough to know every balance: the lines say what each account that the entry touched had
+// afterwards.
+type Outcome struct {
+	Results []Result // one for each thing that was asked for; of an Advance one for each thing done
+	Lines   []Line   // the accounts that the entry touched, each once, ascending by id
+	// Root is that of the map of accounts after the entry. The last command that a block appends
+	// has it, when the block touched an account.
+	Root *MapRoot
+}
+
+// Result is what came of one thing that a command asked for.
+type Result struct {
+	Status Status
+	Reason Reason // of Rejected
+	// ID is what the result speaks of where the command does not say it: in the outcome of an
+	// Advance, of an Instruct and of a Manage.
+	ID string
+	// Index is the other entry that the status speaks of: the first one of Exists and Conflict, the
+	// counterparty's instruction of a match, the entry that reserved what is Posted, Voided or
+	// Expired here.
+	Index uint64
+	// Member is which transfer of a set, or which condition, is meant by the reason: from 0.
+	Member uint16
+	// Cause is the reason of the member, when Reason is SetMemberRejected.
+	Cause Reason
+}
+
+// Line is what an account has after an entry.
+type Line struct {
+	Account  string
+	Balances Balances
+	Sequence uint64 // how many entries have touched the account, this one included
+	Previous uint64 // index of the one before this one; of the first: its own index
+}
+
+// Balances are the sums of an account, in minor units of its asset.
+type Balances struct {
+	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted Amount
+}
+
+// MapRoot commits to all accounts.
+type MapRoot struct {
+	Root     merkle.Hash
+	Accounts uint64
+	Previous uint64 // index of the leaf with the root before this one; of the first: its own index
+}
+
+const (
+	outcomeVersion = 1
+	outcomeRoot    = 1 // flag: a MapRoot ends the outcome
+	outcomeHeader  = 1 + 1 + 2 + 2
+	mapRootSize    = merkle.HashSize + 8 + 8
+
+	maxAmountSize = 1 + 16
+	resultSize    = 1 + 1 + 1 + 8 + 2 + 1 // without the id
+	lineSize      = 1 + 4*maxAmountSize + 8 + 8
+)
+
+// Marshal returns the outcome's encoding.
+func (o *Outcome) Marshal() []byte {
+	b := make([]byte, 0, o.size())
+	b = append(b, outcomeVersion, boolByte(o.Root != nil)*outcomeRoot)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Results)))
+	for i := range o.Results {
+		r := &o.Results[i]
+		b = appendID(append(b, byte(r.Status), byte(r.Reason)), r.ID)
+		b = append(binary.BigEndian.AppendUint16(appendU64(b, r.Index), r.Member), byte(r.Cause))
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Lines)))
+	for i := range o.Lines {
+		l := &o.Lines[i]
+		b = l.Balances.encode(appendID(b, l.Account))
+		b = appendU64(appendU64(b, l.Sequence), l.Previous)
+	}
+	if o.Root != nil {
+		b = appendU64(appendU64(append(b, o.Root.Root[:]...), o.Root.Accounts), o.Root.Previous)
+	}
+	return b
+}
+
+func (o *Outcome) size() int {
+	n := outcomeHeader + mapRootSize + len(o.Results)*resultSize + len(o.Lines)*lineSize
+	for i := range o.Results {
+		n += len(o.Results[i].ID)
+	}
+	for i := range o.Lines {
+		n += len(o.Lines[i].Account)
+	}
+	return n
+}
+
+// ParseOutcome parses an outcome. Every byte string is either refused or encodes back to itself.
+func ParseOutcome(b []byte) (*Outcome, error) {
+	r := reader{b: b}
+	if v := r.u8(); r.err == nil && v != outcomeVersion {
+		return nil, errors.Newf("an outcome of settlement of version %d, this program knows version %d", v, outcomeVersion)
+	}
+	flags := r.u8()
+	if flags&^outcomeRoot != 0 {
+		r.fail("the flags %#x of an outcome", flags)
+	}
+	o := &Outcome{}
+	for range r.u16() {
+		if r.err != nil {
+			break
+		}
+		o.Results = append(o.Results, Result{Status(r.u8()), Reason(r.u8()), r.optionalID(), r.u64(), uint16(r.u16()), Reason(r.u8())})
+	}
+	for range r.u16() {
+		if r.err != nil {
+			break
+		}
+		l := Line{Account: r.id()}
+		l.Balances.decode(&r)
+		l.Sequence, l.Previous = r.u64(), r.u64()
+		if n := len(o.Lines); n > 0 && o.Lines[n-1].Account >= l.Account {
+			r.fail("the accounts of an outcome do not ascend")
+		}
+		o.Lines = append(o.Lines, l)
+	}
+	if flags&outcomeRoot != 0 {
+		o.Root = new(MapRoot)
+		copy(o.Root.Root[:], r.take(merkle.HashSize))
+		o.Root.Accounts, o.Root.Previous = r.u64(), r.u64()
+	}
+	return o, r.end("outcome of settlement")
+}
+
+// withRoot returns the encoding of an outcome that has no root, with this one.
+func withRoot(outcome []byte, root MapRoot) []byte {
+	b := append(make([]byte, 0, len(outcome)+mapRootSize), outcome...)
+	b[1] |= outcomeRoot
+	return appendU64(appendU64(append(b, root.Root[:]...), root.Accounts), root.Previous)
+}
+
+// withoutRoot is the opposite of withRoot. It returns an outcome that has no root as it is.
+func withoutRoot(outcome []byte) []byte {
+	if len(outcome) < outcomeHeader+mapRootSize || outcome[1]&outcomeRoot == 0 {
+		return outcome
+	}
+	b := append([]byte(nil), outcome[:len(outcome)-mapRootSize]...)
+	b[1] &^= outcomeRoot
+	return b
+}
+
+func (s *Balances) encode(b []byte) []byte {
+	return appendAmount(appendAmount(appendAmount(appendAmount(b, s.DebitsPending), s.DebitsPosted), s.CreditsPending), s.CreditsPosted)
+}
+
+func (s *Balances) decode(r *reader) {
+	s.DebitsPending, s.DebitsPosted, s.CreditsPending, s.CreditsPosted = r.amount(), r.amount(), r.amount(), r.amount()
+}

@@ -1,0 +1,109 @@
+package settlement
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Program implements ledger.Program, ledger.Mapped and ledger.Timed. It takes commands alone.
+type Program struct{}
+
+// ProgramName is the name of the program in a ledger's genesis.
+const ProgramName = "settlement"
+
+// Name implements ledger.Program.
+func (Program) Name() string { return ProgramName }
+
+// Version implements ledger.Program.
+func (Program) Version() uint32 { return 1 }
+
+// maxAdvance is the largest outcome of an Advance, in bytes, the root not counted: work stops
+// before it.
+const maxAdvance = 48 << 10
+
+// MaxOutcome implements ledger.Program.
+func (Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+	if kind != ledger.KindCommand {
+		return 0, errors.Newf("the program settlement takes commands alone, not a %s", kind)
+	}
+	c, err := ParseCommand(body)
+	if err != nil {
+		return 0, err
+	}
+	return outcomeHeader + mapRootSize + c.Action.maxOutcome(), nil
+}
+
+const maxLine = lineSize + MaxID
+
+func (a *CreateAsset) maxOutcome() int { return resultSize }
+
+func (a *OpenAccount) maxOutcome() int { return resultSize + lineSize + len(a.ID) }
+
+func (a *ChangeAccount) maxOutcome() int { return resultSize + lineSize + len(a.ID) }
+
+func (a *Submit) maxOutcome() int {
+	n := len(a.Transfers) * (resultSize + 2*lineSize)
+	for i := range a.Transfers {
+		n += len(a.Transfers[i].Debit) + len(a.Transfers[i].Credit)
+	}
+	return n
+}
+
+func (a *Resolve) maxOutcome() int { return resultSize + 2*MaxSet*maxLine }
+
+func (a *Advance) maxOutcome() int { return maxAdvance }
+
+// step decides one entry.
+type step struct {
+	view    ledger.View
+	in      *ledger.Input
+	command *Command
+
+	// accounts and states are those that were read or made, in the order of their first use. What
+	// changed is written when the entry is decided.
+	accounts list[Account]
+	states   list[State]
+	timers   []timer // to be set
+	out      Outcome
+}
+
+// Decide implements ledger.Program.
+func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
+	c, err := ParseCommand(in.Body)
+	if err != nil {
+		panic(err) // MaxOutcome has parsed it
+	}
+	s := &step{view: view, in: in, command: c}
+	switch a := c.Action.(type) {
+	case *CreateAsset:
+		s.createAsset(a)
+	case *OpenAccount:
+		s.openAccount(a)
+	case *ChangeAccount:
+		s.changeAccount(a)
+	case *Submit:
+		s.submit(a)
+	case *Resolve:
+		s.resolve(a)
+	case *Advance:
+		s.advance()
+	}
+	return s.finish()
+}
+
+// MapPrefix implements ledger.Mapped.
+func (Program) MapPrefix() []byte { return mapPrefix }
+
+// RootOutcome implements ledger.Mapped.
+func (Program) RootOutcome(view ledger.View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte {
+	previous := index
+	if b, found := view.Get([]byte{rowRoot}); found {
+		previous = binary.BigEndian.Uint64(b)
+	}
+	view.Put([]byte{rowRoot}, appendU64(nil, index))
+	return withRoot(outcome, MapRoot{root, accounts, previous})
+}

@@ -1,0 +1,258 @@
+package settlement
+
+import (
+	"crypto/sha256"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// The rows of the program's state begin with one of these.
+const (
+	rowAccount  = 'a' // id: Account. These rows are what the map of accounts commits to
+	rowAsset    = 'c' // id: scale and index
+	rowOwners   = 'o' // id of the account: its owners; no row, or an empty one: none
+	rowTransfer = 't' // id: what became of a transfer, a set or an instruction
+	rowTimer    = 'x' // time, id: what is due then; an empty value: nothing any more
+	rowCursor   = 'X' // the first timer that may be live
+	rowRoot     = 'r' // index of the newest leaf with a root of the map
+)
+
+// MapPrefix is what the keys of the rows that the map commits to begin with.
+var mapPrefix = []byte{rowAccount}
+
+func rowKey(kind byte, id string) []byte {
+	return append(append(make([]byte, 0, 1+len(id)), kind), id...)
+}
+
+// Account is the record of an account: what the map of accounts commits to.
+type Account struct {
+	ID       string
+	Asset    string
+	Flags    Flags
+	Limit    Amount
+	Balances Balances
+	Sequence uint64 // how many entries have touched the account
+	Last     uint64 // index of the last one of them
+	// Head chains the entries that touched the account, the opening included:
+	//
+	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(encoded entry ‖ outcome without the root))
+	//
+	// It begins with 32 zero bytes. So a statement that leaves out an entry, or invents one, does
+	// not lead from one head to the other.
+	Head merkle.Hash
+}
+
+const accountVersion = 1
+
+// Marshal returns the record's encoding.
+func (a *Account) Marshal() []byte {
+	b := make([]byte, 0, 2+len(a.ID)+1+len(a.Asset)+1+5*16+8+8+merkle.HashSize)
+	b = append(appendID(appendID(append(b, accountVersion), a.ID), a.Asset), byte(a.Flags))
+	for _, n := range []Amount{a.Limit, a.Balances.DebitsPending, a.Balances.DebitsPosted, a.Balances.CreditsPending, a.Balances.CreditsPosted} {
+		b = appendFixedAmount(b, n)
+	}
+	return append(appendU64(appendU64(b, a.Sequence), a.Last), a.Head[:]...)
+}
+
+// ParseAccount parses the record of an account. Every byte string is either refused or encodes back
+// to itself.
+func ParseAccount(b []byte) (*Account, error) {
+	r := reader{b: b}
+	if v := r.u8(); r.err == nil && v != accountVersion {
+		return nil, errors.Newf("an account of version %d, this program knows version %d", v, accountVersion)
+	}
+	a := &Account{ID: r.id(), Asset: r.id(), Flags: Flags(r.u8()), Limit: r.fixedAmount()}
+	a.Balances = Balances{r.fixedAmount(), r.fixedAmount(), r.fixedAmount(), r.fixedAmount()}
+	a.Sequence, a.Last = r.u64(), r.u64()
+	copy(a.Head[:], r.take(merkle.HashSize))
+	if r.err == nil && a.Flags&^allFlags != 0 {
+		r.fail("the flags %#x", uint8(a.Flags))
+	}
+	return a, r.end("record of an account")
+}
+
+// extend chains an entry to the head.
+func (a *Account) extend(index uint64, entry [sha256.Size]byte) {
+	a.Head = NextHead(a.Head, index, entry)
+	a.Last = index
+	a.Sequence++
+}
+
+// NextHead returns the head of an account after an entry; entry is EntryDigest.
+func NextHead(head merkle.Hash, index uint64, entry [sha256.Size]byte) merkle.Hash {
+	b := append(make([]byte, 0, 1+32+8+32), 4)
+	return sha256.Sum256(append(appendU64(append(b, head[:]...), index), entry[:]...))
+}
+
+// EntryDigest is what the heads of the accounts that an entry touched take of it: SHA-256 of the
+// encoded entry and its outcome, without the root of the map.
+func EntryDigest(encoded, outcome []byte) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(encoded)
+	h.Write(withoutRoot(outcome))
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Posted returns what the account owes or is owed: posted credits less posted debits. negative says
+// that there are more debits.
+func (s Balances) Posted() (amount Amount, negative bool) {
+	return difference(s.CreditsPosted, s.DebitsPosted)
+}
+
+// Available returns what may be debited: posted credits and the limit less posted and pending
+// debits, of an account that limits its debits; without the limit otherwise. negative says that the
+// debits are more.
+func (a *Account) Available() (amount Amount, negative bool) {
+	debits, _ := a.Balances.DebitsPosted.Add(a.Balances.DebitsPending)
+	credits := a.Balances.CreditsPosted
+	if a.Flags.Has(DebitsLimited) {
+		credits = credits.addCapped(a.Limit)
+	}
+	return difference(credits, debits)
+}
+
+// addCapped returns a + b, or MaxAmount where that does not fit.
+func (a Amount) addCapped(b Amount) Amount {
+	if sum, ok := a.Add(b); ok {
+		return sum
+	}
+	return MaxAmount
+}
+
+func difference(a, b Amount) (amount Amount, negative bool) {
+	if d, ok := a.Sub(b); ok {
+		return d, false
+	}
+	d, _ := b.Sub(a)
+	return d, true
+}
+
+// asset is the row of an asset.
+type asset struct {
+	scale uint8
+	index uint64 // of the entry that created it
+}
+
+func (a asset) marshal() []byte { return appendU64([]byte{a.scale}, a.index) }
+
+func parseAsset(b []byte) (asset, error) {
+	r := reader{b: b}
+	a := asset{r.u8(), r.u64()}
+	return a, r.end("row of an asset")
+}
+
+// rowKind is what the row of an id speaks of.
+type rowKind uint8
+
+const (
+	kindTransfer rowKind = 1
+	kindSet      rowKind = 2
+	kindMember   rowKind = 3 // a transfer of a set
+)
+
+// State is what the ledger knows of an id: of a transfer or a set.
+type State struct {
+	kind     rowKind
+	Status   Status // Posted, Pending, Voided, Expired or Rejected
+	Reason   Reason // of Rejected
+	Index    uint64 // of the entry that used the id first
+	Position uint16 // which transfer of that entry it is
+	Resolved uint64 // index of the entry that posted, voided or let expire what was pending; else Index
+	Expires  int64  // ledger time in µs; 0: never
+	Digest   Digest
+
+	// Of a transfer that was not rejected.
+	Debit, Credit string
+	Amount        Amount // reserved, or posted without having been reserved
+	Posted        Amount
+	Returned      Amount // by other transfers, what is only reserved for a return included
+	Original      string // what the transfer returns
+	Set           string // of a member
+
+	// Of a set: the ids of its transfers, in their order.
+	Members []string
+}
+
+const stateVersion = 1
+
+func (s *State) marshal() []byte {
+	b := make([]byte, 0, 160)
+	b = append(b, stateVersion, byte(s.kind), byte(s.Status), byte(s.Reason))
+	b = appendU64(b, s.Index)
+	b = append(b, byte(s.Position>>8), byte(s.Position))
+	b = append(appendU64(appendU64(b, s.Resolved), uint64(s.Expires)), s.Digest[:]...)
+	if s.Status == Rejected {
+		return b
+	}
+	switch s.kind {
+	case kindTransfer, kindMember:
+		b = appendID(appendID(b, s.Debit), s.Credit)
+		b = appendAmount(appendAmount(appendAmount(b, s.Amount), s.Posted), s.Returned)
+		b = appendID(b, s.Original)
+		if s.kind == kindMember {
+			b = appendID(b, s.Set)
+		}
+	case kindSet:
+		b = append(b, byte(len(s.Members)))
+		for _, id := range s.Members {
+			b = appendID(b, id)
+		}
+	}
+	return b
+}
+
+func parseState(b []byte) (*State, error) {
+	r := reader{b: b}
+	if v := r.u8(); r.err == nil && v != stateVersion {
+		return nil, errors.Newf("the row of an id of version %d, this program knows version %d", v, stateVersion)
+	}
+	s := &State{kind: rowKind(r.u8()), Status: Status(r.u8()), Reason: Reason(r.u8()), Index: r.u64(), Position: uint16(r.u16()), Resolved: r.u64(), Expires: r.time()}
+	copy(s.Digest[:], r.take(len(s.Digest)))
+	if s.Status == Rejected {
+		return s, r.end("row of an id")
+	}
+	switch s.kind {
+	case kindTransfer, kindMember:
+		s.Debit, s.Credit = r.id(), r.id()
+		s.Amount, s.Posted, s.Returned = r.amount(), r.amount(), r.amount()
+		s.Original = r.optionalID()
+		if s.kind == kindMember {
+			s.Set = r.id()
+		}
+	case kindSet:
+		for range r.u8() {
+			s.Members = append(s.Members, r.id())
+		}
+	default:
+		r.fail("a row of kind %d", s.kind)
+	}
+	return s, r.end("row of an id")
+}
+
+func marshalOwners(owners []string) []byte {
+	if len(owners) == 0 {
+		return nil
+	}
+	return appendOwners(nil, owners)
+}
+
+func parseOwners(b []byte) ([]string, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	r := reader{b: b}
+	owners := r.owners()
+	return owners, r.end("owners of an account")
+}
+
+func (s *Balances) debits() Amount {
+	sum, _ := s.DebitsPosted.Add(s.DebitsPending)
+	return sum
+}
+
+func (s *Balances) credits() Amount {
+	sum, _ := s.CreditsPosted.Add(s.CreditsPending)
+	return sum
+}

@@ -1,0 +1,120 @@
+package settlement
+
+import "bytes"
+
+// A timer is a row whose key begins with the ledger time at which something is due, so that rows
+// are in the order in which they are due. A timer that is not needed any more gets an empty value.
+// The cursor says where to begin to read.
+// Invariant: what a timer below the cursor was for is done.
+type timer struct {
+	at int64  // ledger time in µs
+	id string // of the transfer or set whose reservation expires
+}
+
+func (t timer) key() []byte { return append(appendU64([]byte{rowTimer}, uint64(t.at)), t.id...) }
+
+func parseTimer(key []byte) timer {
+	r := reader{b: key[1:]}
+	return timer{int64(r.u64()), string(r.b)}
+}
+
+var (
+	firstTimer = []byte{rowTimer}
+	endTimers  = []byte{rowTimer + 1}
+	liveTimer  = []byte{1}
+)
+
+// maxDead bounds how many timers that are not live one entry passes, beside those that are due.
+const maxDead = 16
+
+func (s *step) cursor() []byte {
+	if b, found := s.view.Get([]byte{rowCursor}); found {
+		return b
+	}
+	return firstTimer
+}
+
+// setTimers writes the timers that the entry set.
+func (s *step) setTimers() {
+	if len(s.timers) == 0 {
+		return
+	}
+	lowest := s.cursor()
+	for _, t := range s.timers {
+		key := t.key()
+		s.view.Put(key, liveTimer)
+		if bytes.Compare(key, lowest) < 0 {
+			lowest = key
+		}
+	}
+	if !bytes.Equal(lowest, s.cursor()) {
+		s.view.Put([]byte{rowCursor}, lowest)
+	}
+}
+
+// clearTimer says that a timer is not needed any more. The time 0 has no timer.
+func (s *step) clearTimer(at int64, id string) {
+	if at == 0 {
+		return
+	}
+	s.view.Put(timer{at, id}.key(), nil)
+	s.pass(0, func(timer) bool { return false })
+}
+
+// pass moves the cursor behind the timers that are due at now, as long as due returns true for
+// them, and behind some that are not live.
+func (s *step) pass(now int64, due func(timer) bool) {
+	var live []timer
+	at := s.cursor()
+	next, dead := at, 0
+	for key, value := range s.view.Range(at, endTimers) {
+		t := parseTimer(key)
+		if len(value) > 0 {
+			if t.at > now {
+				break
+			}
+			live = append(live, t)
+		} else if dead++; dead > maxDead && t.at > now {
+			break
+		}
+		if len(live) > maxDue {
+			break
+		}
+		next = append(append(next[:0:0], key...), 0)
+	}
+	for _, t := range live {
+		if !due(t) {
+			next = t.key()
+			break
+		}
+	}
+	if !bytes.Equal(next, at) {
+		s.view.Put([]byte{rowCursor}, next)
+	}
+}
+
+// maxDue bounds how many timers one entry looks at.
+const maxDue = 256
+
+// advance lets reservations expire that are due at the entry's time, in the order of their times and
+// ids, until the outcome is full.
+func (s *step) advance() {
+	if !s.byLeader() {
+		s.reject(NotTheLeader)
+		return
+	}
+	room := maxAdvance
+	s.pass(s.in.Time, func(t timer) bool {
+		row := s.state(t.id)
+		if row == nil || row.value.Status != Pending {
+			return true
+		}
+		members := s.members(t.id, row.value)
+		if room -= len(members)*2*maxLine + resultSize + len(t.id); room < 0 {
+			return false
+		}
+		s.release(t.id, row, members, Expired, make([]Amount, len(members)))
+		s.result(Result{Status: Expired, ID: t.id, Index: row.value.Index})
+		return true
+	})
+}
