@@ -79,10 +79,10 @@ const (
 	AccountClosed       Reason = 35
 	NoLimit             Reason = 36
 	NotTheLeader        Reason = 37
-	SetMemberRejected   Reason = 42
-	TimeOverflow        Reason = 43
-	IDTwice             Reason = 46
-	endOfReasons               = 48
+	SetMemberRejected   Reason = 38
+	TimeOverflow        Reason = 39
+	IDTwice             Reason = 40
+	endOfReasons               = 41
 )
 
 // reasonInfo is what the documents and the messages say about a reason.
