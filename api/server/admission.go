@@ -74,6 +74,9 @@ func (s *Server) meant(method string, header metadata.MD) (Backend, error) {
 			r.retry = electionPause
 			return nil, r
 		}
+		if b, ok := s.cfg.Ledger(named[0]); ok { // learnt between the two questions
+			return b, nil
+		}
 	}
 	return nil, refuse(codes.FailedPrecondition, ReasonOtherLedger, fmt.Sprintf(
 		"this node hosts no ledger %q; `cairn ledger list` shows which there are", cut(named[0], maxOrigin)))

@@ -219,3 +219,16 @@ func TestLedgerThatIsNotKnownYet(t *testing.T) {
 	_, err = other.Append(within(t), batch("x"))
 	demand(t, err, codes.FailedPrecondition, server.ReasonOtherLedger, sure)
 }
+
+// TestLedgerThatIsLearntMeanwhile: a ledger that the node begins between the look for it and the
+// question whether there may be others is served.
+func TestLedgerThatIsLearntMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{})
+	var begun atomic.Bool
+	_, a := serve(t, server.Config{
+		Ledger:   func(string) (server.Backend, bool) { return c.Nodes[0], begun.Load() },
+		Learning: func() error { begun.Store(true); return nil },
+	})
+	mustAppend(t, a, batch("x"))
+}

@@ -15,8 +15,9 @@
 //
 // What it guarantees: of a ledger only what its sealed checkpoint covers is served, so that every
 // tile belongs to a published size; a tile is immutable and says so to caches; a path that names
-// nothing that may exist is 400, one that names something that does not exist yet is 404. Partial
-// tiles are served for every width up to what the checkpoint covers, also when the tile is full by
+// nothing that may exist is 400, one that names something that does not exist yet is 404. A file of a
+// ledger that the node does not know is 503 with Retry-After as long as the node may come to host it.
+// Partial tiles are served for every width up to what the checkpoint covers, also when the tile is full by
 // now.
 //
 // What it assumes: nothing about its clients. What it serves proves itself, so there is no

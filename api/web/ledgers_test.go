@@ -2,7 +2,10 @@ package web_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/web"
 	"github.com/cairnledger/cairn/ledger"
@@ -76,5 +79,51 @@ func TestListing(t *testing.T) {
 	}
 	if _, body := request(t, serve(t, hosting()), "GET", "/"); body != "[]\n" {
 		t.Errorf("a node without ledgers: %q", body)
+	}
+}
+
+// TestLedgerThatIsNotKnownYet: as long as the node may come to host a ledger, it does not say that
+// there is none, and says when to ask again. A path that can name no ledger is 404 all the same.
+func TestLedgerThatIsNotKnownYet(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	cfg := hosting(l)
+	var why atomic.Pointer[error]
+	begun := errors.New("the ledgers of 1 are begun")
+	why.Store(&begun)
+	cfg.Learning = func() error { return *why.Load() }
+	s := serve(t, cfg)
+	for _, path := range []string{"/example.org/young/checkpoint", "/example.org/young/tile/0/000", "/example.org/young/tile/entries/000"} {
+		resp, body := request(t, s, "GET", path)
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" || resp.Header.Get("Cache-Control") != "no-store" || !strings.Contains(body, begun.Error()) {
+			t.Errorf("%s: %d %v %q, want 503 with Retry-After and the reason", path, resp.StatusCode, resp.Header, body)
+		}
+	}
+	if resp, _ := request(t, s, "GET", "/example.org/web/checkpoint"); resp.StatusCode != 200 {
+		t.Errorf("a ledger that is known: %d", resp.StatusCode)
+	}
+	if resp, _ := request(t, s, "GET", "/favicon.ico"); resp.StatusCode != 404 {
+		t.Errorf("no file of a ledger: %d, want 404", resp.StatusCode)
+	}
+	var none error
+	why.Store(&none)
+	if resp, _ := request(t, s, "GET", "/example.org/young/checkpoint"); resp.StatusCode != 404 || resp.Header.Get("Retry-After") != "" {
+		t.Errorf("all is learnt: %d %v, want 404", resp.StatusCode, resp.Header)
+	}
+}
+
+// TestLedgerThatIsLearntMeanwhile: a ledger that the node begins between the look for it and the
+// question whether there may be others is served.
+func TestLedgerThatIsLearntMeanwhile(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	var begun atomic.Bool
+	cfg := web.Config{
+		Ledger:   func(string) (web.Ledger, bool) { return l, begun.Load() },
+		Learning: func() error { begun.Store(true); return nil },
+		Ledgers:  func() []web.Ledger { return nil },
+	}
+	if resp, body := request(t, serve(t, cfg), "GET", "/example.org/web/checkpoint"); resp.StatusCode != 200 {
+		t.Errorf("got %d %q", resp.StatusCode, body)
 	}
 }

@@ -33,12 +33,15 @@ type Ledger interface {
 
 // Config says what is served.
 type Config struct {
-	Ledger  func(origin string) (Ledger, bool) // the ledger of this name; false if the node hosts none
-	Ledgers func() []Ledger                    // all of them, in any order; the caller may change the slice
-	Live    func() error                       // nil error: the process works; a nil function: always
-	Ready   func() error                       // nil error: the node can serve; a nil function: always
-	Metrics prometheus.Gatherer                // nil: no /metrics
-	Access  func(Request)                      // called with every request that has been answered; nil: nobody asks
+	Ledger func(origin string) (Ledger, bool) // the ledger of this name; false if the node hosts none
+	// Learning says why the node may come to host ledgers that Ledger does not know yet, as after a
+	// start; nil when there are no others. A nil function: there are never others.
+	Learning func() error
+	Ledgers  func() []Ledger     // all of them, in any order; the caller may change the slice
+	Live     func() error        // nil error: the process works; a nil function: always
+	Ready    func() error        // nil error: the node can serve; a nil function: always
+	Metrics  prometheus.Gatherer // nil: no /metrics
+	Access   func(Request)       // called with every request that has been answered; nil: nobody asks
 }
 
 // Limits of the read path. A bundle of 256 entries of 64 KiB takes 16 MiB.
@@ -182,10 +185,18 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	origin, file, ok := split(r.URL.Path)
 	var l Ledger
+	var learning error
 	if ok {
-		l, ok = h.cfg.Ledger(origin)
+		if l, ok = h.cfg.Ledger(origin); !ok && h.cfg.Learning != nil {
+			if learning = h.cfg.Learning(); learning == nil {
+				l, ok = h.cfg.Ledger(origin) // it may have been learnt between the two questions
+			}
+		}
 	}
 	switch {
+	case learning != nil:
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "this node does not know yet whether it hosts such a ledger: "+learning.Error())
 	case !ok:
 		fail(w, http.StatusNotFound, "no ledger of this node has this path; / lists its ledgers and their paths")
 	case file == checkpointFile:

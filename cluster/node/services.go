@@ -56,7 +56,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 		return server
 	}
 	pages := web.Config{
-		Ledger: n.hosting.page, Ledgers: n.hosting.pages,
+		Ledger: n.hosting.page, Learning: n.hosting.learning, Ledgers: n.hosting.pages,
 		Ready: s.ready, Metrics: n.metrics.registry, Access: n.logs.access.request,
 	}
 	s.http = serveHTTP(web.Handler(pages), l.http)
