@@ -1,7 +1,13 @@
 // The API of a Cairn node, version 1.
 //
 // Numbers that count entries are uint64. A Merkle proof is one bytes field: the 32-byte hashes of the proof, concatenated in
-// the order of RFC 6962 (nearest to the leaf first). A leaf is the encoded entry exactly as it was hashed.
+// the order of RFC 6962 (nearest to the leaf first).
+//
+// A leaf is the encoded entry and its outcome, exactly as they were hashed. It says what kind of entry it is, and what came of
+// it; no field beside it repeats that, because nothing would prove the field. docs/format-ledger.md has the layout: byte 1 is
+// the kind (1 a payload, 2 a command of the ledger's program, 3 a record of the ledger itself), the header has the lengths of
+// principal, key and body, and what follows the body is the outcome. docs/programs.md has the commands and outcomes of each
+// program.
 //
 // Every error is a google.rpc.Status that carries a google.rpc.ErrorInfo (domain "cairn", a stable reason) and an ErrorDetail
 // that says whether the outcome is definite. A failed call without an ErrorDetail has an unknown outcome.
@@ -1971,8 +1977,11 @@ type StatusResponse struct {
 	// The root that this replica computed for StatusRequest.root_size; empty when the replica has not
 	// reached that size.
 	RequestedRoot []byte `protobuf:"bytes,22,opt,name=requested_root,json=requestedRoot,proto3" json:"requested_root,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Program that the ledger runs, such as "log".
+	Program        string `protobuf:"bytes,23,opt,name=program,proto3" json:"program,omitempty"`
+	ProgramVersion uint32 `protobuf:"varint,24,opt,name=program_version,json=programVersion,proto3" json:"program_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2157,6 +2166,20 @@ func (x *StatusResponse) GetRequestedRoot() []byte {
 		return x.RequestedRoot
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetProgramVersion() uint32 {
+	if x != nil {
+		return x.ProgramVersion
+	}
+	return 0
 }
 
 // Peer is one member of the cluster, as the answering node sees it.
@@ -3457,7 +3480,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x04R\x04time\",\n" +
 	"\rStatusRequest\x12\x1b\n" +
-	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\x82\x05\n" +
+	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\xc5\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -3484,7 +3507,9 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\fqueued_bytes\x18\x14 \x01(\x04R\vqueuedBytes\x12\x1f\n" +
 	"\vsealed_root\x18\x15 \x01(\fR\n" +
 	"sealedRoot\x12%\n" +
-	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\"\xa6\x01\n" +
+	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\x12\x18\n" +
+	"\aprogram\x18\x17 \x01(\tR\aprogram\x12'\n" +
+	"\x0fprogram_version\x18\x18 \x01(\rR\x0eprogramVersion\"\xa6\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

@@ -1,7 +1,13 @@
 // The API of a Cairn node, version 1.
 //
 // Numbers that count entries are uint64. A Merkle proof is one bytes field: the 32-byte hashes of the proof, concatenated in
-// the order of RFC 6962 (nearest to the leaf first). A leaf is the encoded entry exactly as it was hashed.
+// the order of RFC 6962 (nearest to the leaf first).
+//
+// A leaf is the encoded entry and its outcome, exactly as they were hashed. It says what kind of entry it is, and what came of
+// it; no field beside it repeats that, because nothing would prove the field. docs/format-ledger.md has the layout: byte 1 is
+// the kind (1 a payload, 2 a command of the ledger's program, 3 a record of the ledger itself), the header has the lengths of
+// principal, key and body, and what follows the body is the outcome. docs/programs.md has the commands and outcomes of each
+// program.
 //
 // Every error is a google.rpc.Status that carries a google.rpc.ErrorInfo (domain "cairn", a stable reason) and an ErrorDetail
 // that says whether the outcome is definite. A failed call without an ErrorDetail has an unknown outcome.

@@ -455,6 +455,7 @@ func TestStatusSaysAll(t *testing.T) {
 		Node: "n7", Id: 7, Origin: fakecluster.Origin, Version: "v7", Role: "candidate", Leader: "n8", LeaderAddress: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Root: head.Root[:], Started: 1_700_000_000_123_456,
 		WalBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		Program: "log", ProgramVersion: 1,
 		Peers: []*cairnv1.Peer{
 			{Id: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
 			{Id: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},

@@ -18,6 +18,7 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 		Size: head.Size, Root: head.Root[:], Started: st.Started.UnixMicro(),
 		WalBytes: st.WALBytes, StoreBytes: st.StoreBytes, DiskFreeBytes: st.DiskFreeBytes,
 		QueuedRequests: st.QueuedRequests, QueuedBytes: st.QueuedBytes,
+		Program: l.Program().Name(), ProgramVersion: l.Program().Version(),
 	}
 	if sealed := l.Sealed(); sealed != nil {
 		resp.SealedSize, resp.SealedRoot = sealed.Size, sealed.Root[:]

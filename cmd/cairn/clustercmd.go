@@ -241,7 +241,7 @@ func (a *app) clusterStatusCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printStatus(all)
+			return a.printStatus(c.Origin(), all)
 		},
 	}
 }

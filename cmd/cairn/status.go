@@ -37,6 +37,7 @@ type nodeStatus struct {
 	ComparedRoot string       `json:"compared_root,omitempty"`
 	Differs      bool         `json:"differs,omitempty"`
 	Origin       string       `json:"origin,omitempty"`
+	Program      string       `json:"program,omitempty"`
 	Version      string       `json:"version,omitempty"`
 	Started      string       `json:"started,omitempty"`
 	Peers        []peerStatus `json:"peers,omitempty"`
@@ -67,7 +68,7 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 		Size: r.Size, SealedSize: r.SealedSize, Queued: r.QueuedRequests, WALBytes: r.WalBytes, StoreBytes: r.StoreBytes, DiskFree: r.DiskFreeBytes,
 	}
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
-	s.Origin, s.Version, s.Started = r.Origin, r.Version, timeString(r.Started)
+	s.Origin, s.Program, s.Version, s.Started = r.Origin, r.Program, r.Version, timeString(r.Started)
 	for _, p := range r.Peers {
 		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem})
 	}
@@ -77,8 +78,8 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
-		Long: `Ask every node of the profile for its state, and compare their roots at a size
-that all of them have sealed. An election that goes on is waited for, up to
+		Long: `Ask every node of the profile for the state of its replica of the ledger, and
+compare their roots at a size that all of them have sealed. An election that goes on is waited for, up to
 three seconds. Exits with 3 if the roots differ, with 6 if no node leads, with 0
 otherwise, even if some nodes are down.`,
 		Args: cobra.NoArgs,
@@ -92,7 +93,7 @@ otherwise, even if some nodes are down.`,
 				if err != nil {
 					return err
 				}
-				return a.printStatus(all)
+				return a.printStatus(p.Origin, all)
 			})
 		},
 	}
@@ -134,8 +135,8 @@ func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeSt
 	return s, r
 }
 
-// printStatus prints a table or one object per node.
-func (a *app) printStatus(all []nodeStatus) error {
+// printStatus prints the ledger's name and a table of the nodes, or one object per node.
+func (a *app) printStatus(origin string, all []nodeStatus) error {
 	for _, s := range all {
 		if a.json {
 			if err := a.emit(s, nil); err != nil {
@@ -144,7 +145,11 @@ func (a *app) printStatus(all []nodeStatus) error {
 		}
 	}
 	if !a.json {
-		if err := a.emit(nil, func(w *page) { statusTable(w, all) }); err != nil {
+		err := a.emit(nil, func(w *page) {
+			fields(w, "ledger", ledgerLine(origin, all))
+			statusTable(w, all)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -152,6 +157,16 @@ func (a *app) printStatus(all []nodeStatus) error {
 		return err
 	}
 	return noLeader(all)
+}
+
+// ledgerLine names the ledger and, if a node told it, the program.
+func ledgerLine(origin string, all []nodeStatus) string {
+	for _, s := range all {
+		if s.Program != "" {
+			return printable(origin) + ", program " + printable(s.Program)
+		}
+	}
+	return printable(origin)
 }
 
 func statusTable(w *page, all []nodeStatus) {
