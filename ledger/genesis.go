@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle"
-	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 const (
@@ -281,29 +280,4 @@ func (g *Genesis) Diff(o *Genesis) string {
 		return "the members, or their cosigner keys, differ"
 	}
 	return fmt.Sprintf("the feature level %d is not %d", g.FeatureLevel, o.FeatureLevel)
-}
-
-// Policy returns the policy of a verifier who trusts the genesis: a checkpoint counts with the
-// log's line and the cosignatures of SealQuorum members.
-func (g *Genesis) Policy() (*tlog.Policy, error) {
-	var logs, members []*tlog.VerifierKey
-	add := func(to *[]*tlog.VerifierKey, vkey string) error {
-		k, err := tlog.ParseVerifierKey(vkey)
-		*to = append(*to, k)
-		return err
-	}
-	for _, vkey := range g.LogKeys {
-		if err := add(&logs, vkey); err != nil {
-			return nil, errors.Wrap(err, "genesis: log key")
-		}
-		if name := logs[len(logs)-1].Name(); name != g.Origin {
-			return nil, errors.Newf("genesis: a log key is named %q, the ledger is %q", name, g.Origin)
-		}
-	}
-	for _, m := range g.Members {
-		if err := add(&members, m.Cosigner); err != nil {
-			return nil, errors.Wrapf(err, "genesis: cosigner key of %s", m.Name)
-		}
-	}
-	return tlog.NewPolicy(logs, members, int(g.SealQuorum))
 }

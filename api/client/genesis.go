@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
@@ -11,7 +9,6 @@ import (
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
-	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // confirm compares a derived policy with the ledger's genesis, once. The policy file says who keeps
@@ -27,38 +24,12 @@ func (t *tracker) confirm(ctx context.Context, n *node, cp *Checkpoint) error {
 	}
 	g, err := ledger.GenesisOf(leaf)
 	if err == nil {
-		err = agree(g, t.c.opts.origin, t.policy)
+		err = g.Agrees(t.c.opts.origin, t.policy)
 	}
 	if err != nil {
 		return &VerificationError{What: "genesis", Node: from.Name, Err: err}
 	}
 	t.unconfirmed = false
-	return nil
-}
-
-// agree says what the genesis and the policy of a ledger differ in.
-func agree(g *ledger.Genesis, origin string, policy *tlog.Policy) error {
-	if g.Origin != origin {
-		return errors.Newf("it is the genesis of ledger %q, not of %q", g.Origin, origin)
-	}
-	var members []string
-	for _, m := range g.Members {
-		members = append(members, m.Cosigner)
-	}
-	for _, k := range policy.Cosigners() {
-		at := slices.Index(members, k.String())
-		if at < 0 {
-			return errors.Newf("the policy counts the cosigner key %s, which is no member's", k.Name())
-		}
-		members = slices.Delete(members, at, at+1)
-	}
-	if len(members) > 0 {
-		name, _, _ := strings.Cut(members[0], "+")
-		return errors.Newf("the policy lacks the cosigner key %s of a member", name)
-	}
-	if needed, of := policy.Threshold(); uint64(needed) != uint64(g.SealQuorum) || of != len(g.Members) {
-		return errors.Newf("the ledger is sealed by %d of its %d members, the policy demands %d of %d", g.SealQuorum, len(g.Members), needed, of)
-	}
 	return nil
 }
 

@@ -30,20 +30,21 @@ type auditState struct {
 
 // auditResult is the last object that audit prints.
 type auditResult struct {
-	OK        bool            `json:"ok"`
-	Source    string          `json:"source"`
-	Origin    string          `json:"origin,omitempty"`
-	Size      uint64          `json:"size"`
-	Root      string          `json:"root,omitempty"`
-	Since     uint64          `json:"since"`
-	Behind    bool            `json:"behind,omitempty"` // smaller than what was audited before
-	Empty     bool            `json:"empty,omitempty"`  // no entries yet
-	Entries   uint64          `json:"entries"`
-	Bytes     uint64          `json:"bytes"`
-	Tiles     uint64          `json:"tiles"`
-	Cosigners []cosignerInfo  `json:"cosigners,omitempty"`
-	Findings  []audit.Finding `json:"findings"`
-	Seconds   float64         `json:"seconds"`
+	OK        bool           `json:"ok"`
+	Source    string         `json:"source"`
+	Origin    string         `json:"origin,omitempty"`
+	Size      uint64         `json:"size"`
+	Root      string         `json:"root,omitempty"`
+	Since     uint64         `json:"since"`
+	Behind    bool           `json:"behind,omitempty"` // smaller than what was audited before
+	Empty     bool           `json:"empty,omitempty"`  // no entries yet
+	Entries   uint64         `json:"entries"`
+	Bytes     uint64         `json:"bytes"`
+	Tiles     uint64         `json:"tiles"`
+	Cosigners []cosignerInfo `json:"cosigners,omitempty"`
+	derivation
+	Findings []audit.Finding `json:"findings"`
+	Seconds  float64         `json:"seconds"`
 }
 
 func (a *app) auditCommand() *cobra.Command {
@@ -72,6 +73,10 @@ one reads only what is new, and proves that the old part has not changed. A
 source that is smaller than what was audited before, as a node may be for a
 moment, is waited for, up to --timeout; if it does not get there the code is 6:
 nothing is proved against it. If it was signed later all the same, it is 3.
+
+Where --ledger or CAIRN_LEDGER names another ledger than the policy file, the
+policy is derived from the file and compared with the ledger's genesis, entry 0:
+an audit with a policy that demands other keys or another quorum ends with 3.
 
 With --save DIRECTORY everything is read, and kept there, in a form that can be
 audited again offline. Tiles that the source does not serve are computed. The
@@ -138,8 +143,12 @@ func openSource(arg string, patience time.Duration) (audit.Source, func(), error
 	return audit.Dir(arg), func() {}, nil
 }
 
-func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *tlog.Policy, stateFile, save string) (err error) {
-	opts := audit.Options{Policy: policy, Patience: patience}
+func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *verifier, stateFile, save string) (err error) {
+	opts := audit.Options{Policy: policy.Policy, Patience: patience}
+	var unlike error // the genesis says something else than a derived policy
+	if policy.from != "" {
+		opts.First = func(leaf []byte) { unlike = policy.confirm(leaf) }
+	}
 	prior, err := readAuditState(stateFile)
 	if err != nil {
 		return err
@@ -159,7 +168,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	}
 	var kept *audit.Copy
 	if save != "" {
-		if kept, err = openCopy(src, save, policy); err != nil {
+		if kept, err = openCopy(src, save, policy.Policy); err != nil {
 			return err
 		}
 		defer func() { err = errors.CombineErrors(err, kept.Close()) }()
@@ -194,8 +203,14 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		}
 		return errors.Wrapf(err, "audit %s", name)
 	}
-	if err := a.printReport(name, policy, report, time.Since(start)); err != nil {
+	if !report.OK() || report.Note == nil || report.Behind {
+		policy.confirmed, unlike = false, nil // nothing shows that it is the ledger's genesis
+	}
+	if err := a.printReport(name, policy, report, unlike, time.Since(start)); err != nil {
 		return err
+	}
+	if unlike != nil {
+		return errors.Wrap(unlike, name)
 	}
 	if n := plural(len(report.Findings), "finding", "findings"); report.BlamesLedger() {
 		return &failure{code: exitRefused, reason: "LEDGER_AT_FAULT",
@@ -252,10 +267,10 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(sa, sb)
 }
 
-func (a *app) printReport(name string, policy *tlog.Policy, r *audit.Report, took time.Duration) error {
+func (a *app) printReport(name string, policy *verifier, r *audit.Report, unlike error, took time.Duration) error {
 	result := auditResult{
-		OK: r.OK() && !r.Behind, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Empty: r.Empty, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
-		Cosigners: cosignerInfos(r.Cosigners), Findings: r.Findings, Seconds: took.Seconds(),
+		OK: r.OK() && !r.Behind && unlike == nil, Source: name, Origin: r.Origin, Size: r.Size, Since: r.Since, Behind: r.Behind, Empty: r.Empty, Entries: r.Entries, Bytes: r.Bytes, Tiles: r.Tiles,
+		Cosigners: cosignerInfos(r.Cosigners), derivation: policy.derivation(), Findings: r.Findings, Seconds: took.Seconds(),
 	}
 	if result.Findings == nil {
 		result.Findings = []audit.Finding{}
@@ -283,11 +298,14 @@ func (a *app) printReport(name string, policy *tlog.Policy, r *audit.Report, too
 		switch {
 		case r.Behind:
 			fmt.Fprintf(w, doubtful("BEHIND")+" what was audited before: %s\n", name)
+		case unlike != nil:
+			w.hang(bad("REFUSED")+"  ", unlike.Error())
 		case r.OK():
 			fmt.Fprintf(w, "%s with %s\n", good("nothing wrong"), name)
 		}
 		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String()}
-		pairs = append(pairs, cosignedFields(newQuorumInfo(policy, r.Cosigners), r.Origin, result.Cosigners)...)
+		pairs = append(pairs, cosignedFields(newQuorumInfo(policy.Policy, r.Cosigners), r.Origin, result.Cosigners)...)
+		pairs = append(pairs, result.derivation.pairs("")...)
 		if r.Since > 0 {
 			pairs = append(pairs, "  since", count(r.Since)+" (audited before, unchanged)")
 		}

@@ -24,32 +24,49 @@ type auditWorld struct {
 	t            *testing.T
 	older, newer string // of 3 and of 5 entries
 	policy       string // a file
+	first        string // a file: the policy of another ledger with the same keys
 	state        string // a file that does not exist yet
 }
 
 func newAuditWorld(t *testing.T) *auditWorld {
 	t.Helper()
+	return newAuditWorldOf(t, nil)
+}
+
+// newAuditWorldOf makes a ledger that begins with a genesis, of these keys, unless that is nil.
+func newAuditWorldOf(t *testing.T, genesis func(log, member string) *ledger.Genesis) *auditWorld {
+	t.Helper()
 	const origin = "example.org/ledger"
 	var signers []*tlog.Cosigner
-	var keys []*tlog.VerifierKey
+	var keys, first []*tlog.VerifierKey
 	for _, name := range []string{origin, origin + "/n1"} {
 		key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
 		check(t, err)
 		c, err := tlog.NewCosigner(name, key)
 		check(t, err)
-		signers, keys = append(signers, c), append(keys, c.Key())
+		other, err := tlog.NewCosigner("example.org/first", key)
+		check(t, err)
+		signers, keys, first = append(signers, c), append(keys, c.Key()), append(first, other.Key())
 	}
 	policy, err := tlog.NewPolicy(keys[:1], keys[1:], 1)
 	check(t, err)
+	ofFirst, err := tlog.NewPolicy(first[:1], keys[1:], 1)
+	check(t, err)
 	dir := t.TempDir()
 	w := &auditWorld{t: t, older: filepath.Join(dir, "older"), newer: filepath.Join(dir, "newer"),
-		policy: filepath.Join(dir, "policy"), state: filepath.Join(dir, "state.json")}
+		policy: filepath.Join(dir, "policy"), first: filepath.Join(dir, "first"), state: filepath.Join(dir, "state.json")}
 	check(t, os.WriteFile(w.policy, policy.Marshal(), 0o644))
+	check(t, os.WriteFile(w.first, ofFirst.Marshal(), 0o644))
 	for to, size := range map[string]int{w.older: 3, w.newer: 5} {
 		var leaves [][]byte
 		var bundle []byte
 		for i := range size {
 			e := ledger.Entry{Kind: ledger.KindPayload, Time: int64(1_700_000_000_000_000 + i), Principal: "spiffe://example.org/svc/w", Body: fmt.Appendf(nil, "entry %d", i)}
+			if genesis != nil && i == 0 {
+				body, err := genesis(keys[0].String(), keys[1].String()).Marshal()
+				check(t, err)
+				e.Kind, e.Body = ledger.KindRecord, body
+			}
 			leaves = append(leaves, e.AppendLeaf(nil))
 			bundle = merkle.AppendEntryBundle(bundle, leaves[i])
 		}

@@ -84,32 +84,6 @@ func (a *app) withClientContext(ctx context.Context, f func(ctx context.Context,
 	return f(ctx, c)
 }
 
-// policy loads the policy: of the command line, the environment, or the profile.
-func (a *app) policy() (*tlog.Policy, error) {
-	path := a.policyPath
-	if path == "" && a.profilePath != "" {
-		p, err := loadProfile(a.profilePath)
-		if err != nil {
-			return nil, err
-		}
-		path = p.Policy
-	}
-	if path == "" {
-		return nil, failf(exitUsage, "pass --policy FILE: a tlog-policy file from somebody you trust, not from who gave you the receipt",
-			"no policy: CAIRN_POLICY is not set and there is no --policy")
-	}
-	p, err := readPolicy(path)
-	if err != nil || a.ledger == "" || a.policyAsIs {
-		return p, err
-	}
-	// The log key is one key of the cluster: under each origin it is that ledger's.
-	p, err = p.For(a.ledger)
-	if err != nil {
-		return nil, fail(exitUsage, "", err)
-	}
-	return p, nil
-}
-
 func readPolicy(path string) (*tlog.Policy, error) {
 	p, err := tlog.LoadPolicy(path)
 	var unread *fs.PathError

@@ -21,13 +21,22 @@ type entryResult struct {
 	keyJSON
 	// Kind is set unless the entry is a payload. Payload is the body, whatever its kind.
 	Kind string `json:"kind,omitempty"`
-	// Genesis is what the body of entry 0 says.
-	Genesis       *genesisInfo `json:"genesis,omitempty"`
-	Payload       *string      `json:"payload,omitempty"`
-	PayloadBase64 *string      `json:"payload_base64,omitempty"`
-	// At most one of the two is set; neither is for an empty outcome.
-	Outcome       string `json:"outcome,omitempty"`
-	OutcomeBase64 string `json:"outcome_base64,omitempty"`
+	// Genesis and FeatureLevel are what a record says; at most one is set.
+	Genesis      *genesisInfo `json:"genesis,omitempty"`
+	FeatureLevel uint32       `json:"feature_level,omitempty"`
+	// Program is that whose command the entry holds, Command and Outcome are what the command asks
+	// for and what came of it. They are set where this binary can read the entry.
+	Program       string  `json:"program,omitempty"`
+	Command       any     `json:"command,omitempty"`
+	Payload       *string `json:"payload,omitempty"`
+	PayloadBase64 *string `json:"payload_base64,omitempty"`
+	Outcome       any     `json:"outcome,omitempty"`
+	OutcomeBase64 string  `json:"outcome_base64,omitempty"`
+
+	// record is what a record says, read what a command and its outcome say; nil where this binary
+	// cannot read them, and for payloads.
+	record *told
+	read   *interpretation
 }
 
 // keyJSON is an idempotency key in a result: at most one of its fields is set.
@@ -55,35 +64,44 @@ func newEntryResult(index uint64, at time.Time, principal string, key, payload [
 	return r
 }
 
-// decided adds the kind and the outcome.
-func (r entryResult) decided(kind ledger.Kind, body, outcome []byte) entryResult {
-	if kind != ledger.KindPayload {
-		r.Kind = kind.String()
+// newEntry is newEntryResult with the kind, the outcome, and what a record or a command says.
+// program is that of the ledger, "" where it is not known.
+func newEntry(program string, index uint64, e *ledger.Entry) entryResult {
+	r := newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Body)
+	if len(e.Outcome) > 0 {
+		r.OutcomeBase64 = base64.StdEncoding.EncodeToString(e.Outcome)
 	}
-	if kind == ledger.KindRecord {
-		if g, err := ledger.ParseGenesis(body); err == nil {
-			r.Genesis = newGenesisInfo(g)
+	if e.Kind != ledger.KindPayload {
+		r.Kind = e.Kind.String()
+	}
+	switch e.Kind {
+	case ledger.KindRecord:
+		if t, err := recordTold(e.Body); err == nil {
+			r.record = &t
+			r.Genesis, _ = t.object.(*genesisInfo)
+			r.FeatureLevel, _ = t.object.(uint32)
 		}
-	}
-	if utf8.Valid(outcome) {
-		r.Outcome = string(outcome)
-	} else {
-		r.OutcomeBase64 = base64.StdEncoding.EncodeToString(outcome)
+	case ledger.KindCommand:
+		if read, err := interpret(program, e); err == nil {
+			r.read, r.Program, r.Command, r.Outcome = read, read.program, read.command.object, read.outcome.object
+		}
 	}
 	return r
 }
 
-func storedResult(e client.StoredEntry) entryResult {
-	return newEntryResult(e.Index, e.Time, e.Principal, e.Key, e.Payload).decided(e.Kind, e.Payload, e.Outcome)
+func storedResult(program string, e client.StoredEntry) entryResult {
+	return newEntry(program, e.Index, &ledger.Entry{
+		Kind: e.Kind, Time: e.Time.UnixMicro(), Principal: e.Principal, Key: e.Key, Body: e.Payload, Outcome: e.Outcome,
+	})
 }
 
 // leafResult decodes a leaf whose index is known.
-func leafResult(index uint64, leaf []byte) (entryResult, error) {
+func leafResult(program string, index uint64, leaf []byte) (entryResult, error) {
 	e, err := ledger.ParseLeaf(leaf)
 	if err != nil {
 		return entryResult{}, err
 	}
-	return newEntryResult(index, time.UnixMicro(e.Time), e.Principal, e.Key, e.Body).decided(e.Kind, e.Body, e.Outcome), nil
+	return newEntry(program, index, &e), nil
 }
 
 // text writes all of an entry, one field a line.
@@ -92,23 +110,51 @@ func (r entryResult) text(w *page) {
 	if key := r.keyText(); key != "" {
 		pairs = append(pairs, "key", loose+key)
 	}
-	kind := "payload"
-	if r.Kind != "" {
-		kind = r.Kind
-	}
-	if r.Genesis != nil {
-		pairs = append(pairs, "genesis", loose+r.payloadText())
-		pairs = append(pairs, r.Genesis.pairs()...)
-	} else {
-		pairs = append(pairs, kind, loose+r.payloadText())
-	}
+	fields(w, append(pairs, r.contents("")...)...)
+}
+
+// contents are the lines of a text that say what the entry holds and what came of it. Their names
+// begin with indent.
+func (r entryResult) contents(indent string) []string {
+	var pairs []string
 	switch {
-	case r.OutcomeBase64 != "":
-		pairs = append(pairs, "outcome", loose+base64Prefix+r.OutcomeBase64)
-	case r.Outcome != "":
-		pairs = append(pairs, "outcome", loose+printable(r.Outcome))
+	case r.Genesis != nil:
+		pairs = r.record.pairs("genesis")
+	case r.record != nil:
+		pairs = r.record.pairs("record")
+	case r.read != nil:
+		pairs = append(r.read.command.pairs("command"), r.read.outcome.pairs("outcome")...)
+	default:
+		pairs = []string{"payload", loose + r.payloadText()}
+		if r.Kind != "" {
+			pairs = []string{r.Kind, loose + r.rawText()}
+		}
 	}
-	fields(w, pairs...)
+	if r.read == nil && r.OutcomeBase64 != "" {
+		pairs = append(pairs, "outcome", loose+base64Prefix+r.OutcomeBase64)
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		pairs[i] = indent + pairs[i]
+	}
+	return pairs
+}
+
+// summary says what the entry holds and what came of it, in one line. What is no payload begins with
+// its kind: printable quotes a payload that does, too.
+func (r entryResult) summary() string {
+	switch {
+	case r.Kind == "":
+		return r.payloadText()
+	case r.record != nil:
+		return recordPrefix + r.record.line
+	case r.read != nil:
+		return commandPrefix + r.read.command.line + " -> " + r.read.outcome.line
+	}
+	text := r.Kind + ": " + r.rawText()
+	if r.OutcomeBase64 != "" {
+		text += " -> " + base64Prefix + r.OutcomeBase64
+	}
+	return text
 }
 
 // line writes the entry on one line; on a screen that is too narrow the payload follows on lines of
@@ -121,7 +167,7 @@ func (r entryResult) line(w *page) {
 		}
 	}
 	prefix := fmt.Sprintf("%8d  %s  %-12s  ", r.Index, r.Time, printableWord(name))
-	if payload := r.payloadText(); w.width == 0 || columns(prefix)+columns(payload) <= w.width {
+	if payload := r.summary(); w.width == 0 || columns(prefix)+columns(payload) <= w.width {
 		w.hang(prefix, payload)
 	} else {
 		w.hang("", strings.TrimRight(prefix, " "))
@@ -140,14 +186,24 @@ func (k keyJSON) keyText() string {
 	return printableWord(k.Key)
 }
 
+// payloadText returns the body for a text.
 func (r entryResult) payloadText() string {
-	if r.Genesis != nil {
-		return "the ledger " + printable(r.Genesis.Origin) + " begins"
-	}
 	if r.PayloadBase64 != nil {
 		return base64Prefix + *r.PayloadBase64
 	}
 	return printable(*r.Payload)
+}
+
+// rawText is payloadText for a command or a record that this binary cannot read: text is always
+// quoted, and what holds hidden characters is base64.
+func (r entryResult) rawText() string {
+	if r.PayloadBase64 != nil {
+		return base64Prefix + *r.PayloadBase64
+	}
+	if onScreen(*r.Payload) != *r.Payload {
+		return base64Prefix + base64.StdEncoding.EncodeToString([]byte(*r.Payload))
+	}
+	return quoted(*r.Payload)
 }
 
 // parseIndex parses an index or size.

@@ -45,7 +45,7 @@ proved, with 3 when it is not.`,
 			if err != nil {
 				return err
 			}
-			r, err := a.readEvidence(cmd.Context(), policy, args[0])
+			r, err := a.readEvidence(cmd.Context(), policy.Policy, args[0])
 			if err != nil {
 				return err
 			}

@@ -56,11 +56,12 @@ func (a *app) printLog(ctx context.Context, c *client.Client, l logRange) error 
 		silence = time.AfterFunc(a.timeout, func() { gaveUp.Store(true); cancel() })
 	}
 	defer silence.Stop()
+	program := programFinder{c: c}
 	printed := uint64(0)
 	show := func(e client.StoredEntry) error {
 		silence.Stop() // a reader of standard output that is slow is no silence of the nodes
 		defer silence.Reset(a.timeout)
-		r := storedResult(e)
+		r := storedResult(program.of(ctx, e), e)
 		if err := a.emit(r, r.line); err != nil {
 			return err
 		}

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
 
-	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -225,70 +222,10 @@ func (a *app) printHeld(held []heldLedger) error {
 	})
 }
 
-// dumpedEntry is an entry with what it says in words, where this binary knows that.
-type dumpedEntry struct {
-	entryResult
-	Words string `json:"words,omitempty"`
-}
-
 func (a *app) dumpLeaf(program string, index uint64, leaf []byte) error {
-	r, err := leafResult(index, leaf)
+	r, err := leafResult(program, index, leaf)
 	if err != nil {
 		return damaged(&ledger.CorruptError{What: "leaf", Index: index, Err: err})
 	}
-	e, err := ledger.ParseLeaf(leaf)
-	if err != nil {
-		return damaged(&ledger.CorruptError{What: "leaf", Index: index, Err: err})
-	}
-	words := entryWords(program, &e)
-	shown := r
-	switch {
-	case words != "":
-		shown.Genesis, shown.Payload, shown.PayloadBase64 = nil, &words, nil
-	case len(e.Outcome) > 0:
-		words := textOf(e.Body) + " -> " + textOf(e.Outcome)
-		shown.Payload, shown.PayloadBase64 = &words, nil
-	}
-	return a.emit(dumpedEntry{r, words}, shown.line)
-}
-
-// textOf returns bytes as they are when they are text, and in base64 when not.
-func textOf(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	return base64Prefix + base64.StdEncoding.EncodeToString(b)
-}
-
-// entryWords says what an entry of a ledger's own, or of a known program, means. It is "" for all
-// others.
-func entryWords(program string, e *ledger.Entry) string {
-	switch {
-	case e.Kind == ledger.KindRecord:
-		if g, err := ledger.ParseGenesis(e.Body); err == nil {
-			return "genesis of " + genesisWords(g)
-		}
-	case e.Kind == ledger.KindCommand && program == directory.Program{}.Name():
-		g, err := directory.ParseCreate(e.Body)
-		o, err2 := directory.ParseOutcome(e.Outcome)
-		if err == nil && err2 == nil {
-			return fmt.Sprintf("create %s -> %s, group %d", genesisWords(g), o.Status, o.Group)
-		}
-	}
-	return ""
-}
-
-// genesisWords says what a genesis says, but for the keys.
-func genesisWords(g *ledger.Genesis) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: program %s version %d", g.Origin, g.Program, g.ProgramVersion)
-	for _, p := range g.Parameters {
-		fmt.Fprintf(&b, ", %s=%s", p.Name, p.Value)
-	}
-	var names []string
-	for _, m := range g.Members {
-		names = append(names, fmt.Sprintf("%d %s", m.ID, m.Name))
-	}
-	fmt.Fprintf(&b, "; members %s; %d cosignatures seal; feature level %d", strings.Join(names, ", "), g.SealQuorum, g.FeatureLevel)
-	return b.String()
+	return a.emit(r, r.line)
 }

@@ -61,7 +61,8 @@ tell you, over another channel.`,
 				Quorum    string    `json:"quorum"`
 				Text      string    `json:"text"`
 				SHA256    string    `json:"sha256"` // of Text
-			}{keyInfos(p.Logs()), keyInfos(p.Cosigners()), strings.TrimSpace(quorum), p.String(), policyFingerprint(p)}
+				derivation
+			}{keyInfos(p.Logs()), keyInfos(p.Cosigners()), strings.TrimSpace(quorum), p.String(), policyFingerprint(p.Policy), p.derivation()}
 			return a.emit(r, func(w *page) {
 				t := newTable("key", "type", "id", "name")
 				for _, k := range r.Logs {
@@ -72,7 +73,7 @@ tell you, over another channel.`,
 				}
 				t.write(w)
 				fmt.Fprintf(w, "\n%s\n\n", r.Quorum)
-				fields(w, "sha256", r.SHA256)
+				fields(w, append([]string{"sha256", r.SHA256}, r.derivation.pairs(": `cairn policy export` does")...)...)
 			})
 		},
 	})

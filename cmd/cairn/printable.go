@@ -28,13 +28,18 @@ func hidden(r rune) bool {
 }
 
 // printable writes s as it is, or as a Go string literal if s holds a hidden character, invalid
-// UTF-8, or could be taken for something else that printable, keyText or payloadText writes.
+// UTF-8, or could be taken for something else that printable, keyText, payloadText or summary
+// writes.
 // strconv.Unquote reverses a literal.
 func printable(s string) string {
 	first, _ := utf8.DecodeRuneInString(s)
-	if s == "" || first == '"' || unicode.Is(unicode.M, first) || strings.HasPrefix(s, base64Prefix) ||
-		strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") {
+	if s == "" || first == '"' || unicode.Is(unicode.M, first) || strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") {
 		return quoted(s)
+	}
+	for _, prefix := range []string{base64Prefix, commandPrefix, recordPrefix} {
+		if strings.HasPrefix(s, prefix) {
+			return quoted(s)
+		}
 	}
 	for _, r := range s {
 		if hidden(r) {
@@ -52,8 +57,13 @@ func printableWord(s string) string {
 	return printable(s)
 }
 
-// base64Prefix marks bytes that are not UTF-8.
-const base64Prefix = "base64:"
+const (
+	// base64Prefix marks bytes that are not UTF-8.
+	base64Prefix = "base64:"
+	// commandPrefix and recordPrefix mark, in one line, what is no payload.
+	commandPrefix = "command: "
+	recordPrefix  = "record: "
+)
 
 // quoted writes s as a Go string literal in which nothing is hidden.
 func quoted(s string) string {

@@ -15,8 +15,8 @@ func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get INDEX",
 		Short: "Print one entry",
-		Long: `Print one entry. With --raw its payload, byte for byte and nothing else, so not
-as JSON.
+		Long: `Print one entry, a command and its outcome in words. With --raw its payload,
+byte for byte and nothing else, so not as JSON; of a command its bytes.
 
 What a node says about an entry is proved only by its receipt (cairn receipt).`,
 		Example: "  cairn get 0\n  cairn get 1 --raw > payload",
@@ -37,7 +37,7 @@ What a node says about an entry is proved only by its receipt (cairn receipt).`,
 				if raw {
 					return a.emitBytes(e.Payload)
 				}
-				r := storedResult(e)
+				r := storedResult((&programFinder{c: c}).of(ctx, e), e)
 				return a.emit(r, r.text)
 			})
 		},

@@ -49,13 +49,15 @@ offline, with cairn verify or with tools that know C2SP.`,
 				if err != nil {
 					return errors.Wrap(err, "parse checkpoint of the receipt")
 				}
+				entry := storedResult((&programFinder{c: c}).of(ctx, r.Entry()), r.Entry())
 				result := struct {
-					Index   uint64 `json:"index"`
-					Size    uint64 `json:"size"`
-					Root    string `json:"root"`
-					File    string `json:"file,omitempty"`
-					Receipt string `json:"receipt,omitempty"`
-				}{Index: r.Index, Size: cp.Size, Root: cp.Root.String()}
+					Index   uint64       `json:"index"`
+					Size    uint64       `json:"size"`
+					Root    string       `json:"root"`
+					File    string       `json:"file,omitempty"`
+					Receipt string       `json:"receipt,omitempty"`
+					Entry   *entryResult `json:"entry"`
+				}{Index: r.Index, Size: cp.Size, Root: cp.Root.String(), Entry: &entry}
 				if !file.file() {
 					if !a.json {
 						return a.emitBytes(raw)
@@ -70,6 +72,9 @@ offline, with cairn verify or with tools that know C2SP.`,
 				result.File = out
 				return a.emit(result, func(w *page) {
 					fmt.Fprintf(w, "%s: entry %d in the ledger of size %d\n", printable(out), r.Index, cp.Size)
+					if entry.Kind != "" {
+						w.hang("  ", entry.summary())
+					}
 				})
 			})
 		},
@@ -93,7 +98,10 @@ type verdict struct {
 	// PayloadSHA256 is of the payload's bytes, PolicySHA256 of the policy's canonical text.
 	PayloadSHA256 string `json:"payload_sha256,omitempty"`
 	PolicySHA256  string `json:"policy_sha256,omitempty"`
-	Online        string `json:"online,omitempty"`
+	derivation
+	Online string `json:"online,omitempty"`
+
+	leaf []byte // of the entry
 }
 
 // quorumInfo says how many cosigned, and how many of how many the policy needs. Needed is 0 where
@@ -167,7 +175,11 @@ Merkle tree that they sign. Exits with 3 if one is refused, and says why.
 
 With --payload FILE the entry's payload must also be exactly that file, or the
 digest of it (see cairn append --digest).
-With --online the ledger is asked as well: does its history of today contain it?`,
+With --online the ledger is asked as well: does its history of today contain it?
+
+Where --ledger or CAIRN_LEDGER names another ledger than the policy file, the
+policy is derived from the file. Only the ledger's genesis says whether it is the
+right one: it is compared when the receipt is that of entry 0, and with --online.`,
 		Example: `  cairn verify --policy policy invoice-17.tlog-proof \
       --payload invoice-17.pdf`,
 		Args: cobra.MinimumNArgs(1),
@@ -192,13 +204,17 @@ With --online the ledger is asked as well: does its history of today contain it?
 				if err != nil {
 					return errors.Wrap(err, "read receipt")
 				}
-				v, err := verifyReceipt(policy, name, raw)
+				v, err := verifyReceipt(policy.Policy, name, raw)
 				if err == nil && payload != "" {
 					err = comparePayload(raw, want, payload)
 				}
-				if err == nil && online {
-					v.Online, err = a.askLedger(cmd, raw)
+				if err == nil && v.Entry.Index == 0 {
+					err = policy.confirm(v.leaf)
 				}
+				if err == nil && online {
+					v.Online, err = a.askLedger(cmd, policy, raw)
+				}
+				v.derivation = policy.derivation()
 				if err != nil {
 					if f := classify(err); f.code != exitRefused {
 						return err
@@ -236,7 +252,7 @@ func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error
 	if err != nil {
 		return verdict{}, fail(exitRefused, refusedNext, err)
 	}
-	entry, err := leafResult(r.Index, r.Extra)
+	entry, err := leafResult("", r.Index, r.Extra)
 	if err != nil {
 		return verdict{}, fail(exitRefused, refusedNext, err)
 	}
@@ -248,7 +264,7 @@ func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error
 	return verdict{
 		Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Root: cp.Root.String(),
 		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(policy, cp.Cosigners),
-		PayloadSHA256: hex.EncodeToString(sum[:]), PolicySHA256: policyFingerprint(policy),
+		PayloadSHA256: hex.EncodeToString(sum[:]), PolicySHA256: policyFingerprint(policy), leaf: r.Extra,
 	}, nil
 }
 
@@ -269,8 +285,8 @@ func comparePayload(receipt []byte, want digest, name string) error {
 	return failf(exitRefused, "", "the receipt is valid, but for another payload than %s", printable(name))
 }
 
-// askLedger gets the verdict of a node.
-func (a *app) askLedger(cmd *cobra.Command, receipt []byte) (string, error) {
+// askLedger gets the verdict of a node, and has a derived policy compared with the genesis.
+func (a *app) askLedger(cmd *cobra.Command, policy *verifier, receipt []byte) (string, error) {
 	var text string
 	err := a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 		v, err := c.VerifyOnline(ctx, receipt)
@@ -281,7 +297,7 @@ func (a *app) askLedger(cmd *cobra.Command, receipt []byte) (string, error) {
 			return failf(exitRefused, refusedNext, "the ledger says %s: %s", v.Verdict, v.Reason)
 		}
 		text = v.Verdict
-		return nil
+		return policy.confirmOnline(ctx, c)
 	})
 	return text, err
 }
@@ -301,13 +317,17 @@ func (v verdict) text(w *page) {
 	if key := v.Entry.keyText(); key != "" {
 		pairs = append(pairs, "  key", loose+key)
 	}
-	payload := v.Entry.payloadText()
-	if v.Entry.Payload == nil || !strings.HasPrefix(*v.Entry.Payload, digestPrefix) {
-		payload = loose + payload
+	contents := v.Entry.contents("  ")
+	if v.Entry.Kind == "" && v.Entry.Payload != nil && strings.HasPrefix(*v.Entry.Payload, digestPrefix) {
+		contents[1] = v.Entry.payloadText() // a digest is not broken where it need not be
 	}
-	pairs = append(pairs, "  payload", payload, "  sha256", v.PayloadSHA256, "  root", v.Root)
+	pairs = append(pairs, contents...)
+	if v.Entry.read != nil {
+		pairs = append(pairs, "  read as", "a command of the program "+v.Entry.Program+", which the receipt does not name")
+	}
+	pairs = append(pairs, "  sha256", v.PayloadSHA256, "  root", v.Root)
 	pairs = append(pairs, cosignedFields(v.Quorum, v.Origin, v.Cosigners)...)
-	pairs = append(pairs, "  policy", v.PolicySHA256)
+	pairs = append(append(pairs, "  policy", v.PolicySHA256), v.derivation.pairs(": --online compares it")...)
 	if v.Online != "" {
 		pairs = append(pairs, "  ledger says", v.Online)
 	}

@@ -113,10 +113,11 @@ func (k *Keys) Seal(t testing.TB, head ledger.Head) *ledger.Sealed {
 // Cluster is one ledger on a set of nodes: one history. Further ledgers on the same nodes are
 // clusters of their own; see Host.
 type Cluster struct {
-	t      testing.TB
-	Origin string
-	Keys   *Keys
-	Nodes  []*Node
+	t       testing.TB
+	Origin  string
+	Keys    *Keys
+	Nodes   []*Node
+	program ledger.Program
 
 	mu     sync.Mutex
 	leader *Node    // nil: nobody leads
@@ -144,7 +145,7 @@ func New(t testing.TB, n int, o Options) *Cluster {
 	if o.Peer == nil && o.Credentials == nil {
 		o.Peer = PeerFromMetadata
 	}
-	c := &Cluster{t: t, Origin: Origin, Keys: o.Keys}
+	c := &Cluster{t: t, Origin: Origin, Keys: o.Keys, program: ledger.Log{}}
 	for i := range n {
 		node, err := c.add(&Node{Name: fmt.Sprintf("n%d", i+1), id: uint64(i + 1), options: o})
 		check(t, err)
@@ -157,7 +158,8 @@ func New(t testing.TB, n int, o Options) *Cluster {
 
 // Host creates another ledger on the nodes of c, which begins with its genesis, and has a history
 // and a leader of its own, the first node. The nodes of the result answer at the addresses of those
-// of c, which start and stop them. edit may change the genesis; nil: it is as it should be.
+// of c, which start and stop them. edit may change the genesis, also to one of another program; nil:
+// it is that of a log.
 func (c *Cluster) Host(origin string, edit func(*ledger.Genesis)) *Cluster {
 	c.t.Helper()
 	g, err := c.genesis(server.NewLedger{Origin: origin, Program: "log"})
@@ -182,7 +184,7 @@ func (c *Cluster) host(origin string, g *ledger.Genesis, creator string, at int6
 	if err != nil {
 		return nil, err
 	}
-	hosted := &Cluster{t: c.t, Origin: origin, Keys: keys, blocks: [][]byte{block}}
+	hosted := &Cluster{t: c.t, Origin: origin, Keys: keys, program: programs[g.Program], blocks: [][]byte{block}}
 	for _, on := range c.Nodes {
 		n, err := hosted.add(&Node{Name: on.Name, Address: on.Address, id: on.id, on: on})
 		if err != nil {
@@ -205,7 +207,7 @@ func (c *Cluster) host(origin string, g *ledger.Genesis, creator string, at int6
 
 // add gives a node its replica of the ledger.
 func (c *Cluster) add(n *Node) (*Node, error) {
-	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: c.Origin})
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: c.Origin, Program: c.program})
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +299,16 @@ func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
 		}
 	}
 	return result, nil
+}
+
+// Decide has the leader's ledger decide a batch, as if it came from a node.
+func (c *Cluster) Decide(b ledger.Batch) ledger.Result {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	result, err := c.apply(c.leader, b)
+	check(c.t, err)
+	return result
 }
 
 // WritePolicy writes the policy file and returns its path.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 )
 
 // directory is the directory of a node: a list that its cluster keeps.
@@ -18,13 +19,16 @@ type directory struct{ n *Node }
 
 var _ server.Directory = directory{}
 
+// programs are those that a ledger of Host or of the directory may run.
+var programs = map[string]ledger.Program{ledger.Log{}.Name(): ledger.Log{}, accounts.Program{}.Name(): accounts.Program{}}
+
 // genesis is what the first entry of a ledger on the nodes of c says.
 func (c *Cluster) genesis(l server.NewLedger) (*ledger.Genesis, error) {
 	keys, err := c.Keys.forLedger(l.Origin)
 	if err != nil {
 		return nil, err
 	}
-	program := c.Nodes[0].ledger.Program()
+	program := programs[l.Program]
 	g := &ledger.Genesis{
 		FeatureLevel: ledger.FeatureLevel, Origin: l.Origin, Program: l.Program, ProgramVersion: program.Version(),
 		Parameters: slices.Clone(l.Parameters), LogKeys: []string{keys.log.Key().String()}, SealQuorum: uint32(len(c.Nodes)/2 + 1),
@@ -52,7 +56,7 @@ func (d directory) create(ctx context.Context, creator string, l server.NewLedge
 	if err := cmp.Or(ctx.Err(), d.n.notLeader()); err != nil {
 		return info, false, err
 	}
-	if l.Program != "log" {
+	if programs[l.Program] == nil {
 		return info, false, errors.Wrapf(server.ErrBadLedger, "there is no program %q", l.Program)
 	}
 	g, err := c.genesis(l)

@@ -50,6 +50,10 @@ type Options struct {
 	// after the audit's own checks of the entry. An error becomes a finding. The leaf is valid
 	// during the call only.
 	Leaf func(index uint64, leaf []byte) error
+	// First, if set, is called with the leaf of entry 0, by an audit that resumes an earlier one,
+	// too. Whether the leaf is in the ledger is said by the report: it is if nothing is wrong. The
+	// leaf is valid during the call only.
+	First func(leaf []byte)
 	// Begin and Progress, if set, are called with the number of entries to
 	// audit and then with how many more are done.
 	Begin    func(entries uint64)
@@ -165,6 +169,9 @@ func (a *auditor) run(ctx context.Context) error {
 		a.opts.Begin(r.Size - r.Since)
 	}
 	if err := a.bundles(ctx); err != nil {
+		return err
+	}
+	if err := a.first(ctx); err != nil {
 		return err
 	}
 	if err := a.rightEdge(ctx); err != nil {
@@ -344,9 +351,46 @@ func (a *auditor) entry(index uint64, leaf []byte) error {
 	if a.time = e.Time; e.Time < before {
 		return errors.Newf("its time %s is before that of the entry before it, %s", timeString(e.Time), timeString(before))
 	}
+	if index == 0 && a.opts.First != nil {
+		a.opts.First(leaf)
+	}
 	if a.opts.Leaf != nil {
 		return a.opts.Leaf(index, leaf)
 	}
+	return nil
+}
+
+// first shows entry 0 to Options.First where an audit that resumes an earlier one has not read it.
+func (a *auditor) first(ctx context.Context) error {
+	if a.opts.First == nil || a.report.Since == 0 {
+		return nil
+	}
+	width := merkle.WidthAt(0, 0, a.report.Size)
+	path := merkle.EntriesPath(0, width)
+	bundle, err := a.src.Entries(ctx, 0, width)
+	switch {
+	case errors.Is(err, ErrMissing):
+		return a.found(path, nil, "missing")
+	case err != nil:
+		return errors.Wrapf(err, "read %s", path)
+	}
+	leaves, err := merkle.ParseEntryBundle(bundle, width)
+	if err != nil {
+		return a.found(path, nil, "%v", err)
+	}
+	var damaged *tileError
+	proof, err := merkle.InclusionProof(a.tiles.reader(ctx), 0, a.report.Size)
+	switch {
+	case errors.As(err, &damaged):
+		return a.found(damaged.path, nil, "%s", damaged.problem)
+	case err != nil:
+		return errors.Wrap(err, "prove entry 0")
+	}
+	index := uint64(0)
+	if err := merkle.VerifyInclusion(index, a.report.Size, merkle.LeafHash(leaves[0]), proof, a.report.Root); err != nil {
+		return a.found(path, &index, "entry 0 was changed, or a tile above it: %v", err)
+	}
+	a.opts.First(leaves[0])
 	return nil
 }
 

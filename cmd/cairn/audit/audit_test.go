@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +287,47 @@ func TestResume(t *testing.T) {
 	}
 	if _, err := Run(t.Context(), Dir(dir), Options{Policy: s.policy, Since: &Head{Origin: "example.org/other", Size: 300}}); !errors.Is(err, ErrOtherLedger) {
 		t.Errorf("another ledger before: %v, want ErrOtherLedger", err)
+	}
+}
+
+// TestFirst: entry 0 is shown by an audit that reads all and by one that resumes, and a resumed one
+// shows nothing that is not in the ledger.
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)
+	for name, size := range map[string]int{"more": 1000, "no more": 300} {
+		dir := t.TempDir()
+		writeLog(t, s, dir, 300)
+		var shown [][]byte
+		o := Options{Policy: s.policy, First: func(leaf []byte) { shown = append(shown, slices.Clone(leaf)) }}
+		first := run(t, Dir(dir), o)
+		writeLog(t, s, dir, size)
+		o.Since = &Head{Origin: first.Origin, Size: first.Size, Root: first.Root}
+		if r := run(t, Dir(dir), o); !r.OK() || r.Since != 300 {
+			t.Errorf("%s: resumed since %d, findings %v", name, r.Since, r.Findings)
+		}
+		if len(shown) != 2 || !bytes.Equal(shown[0], leaf(0)) || !bytes.Equal(shown[1], leaf(0)) {
+			t.Errorf("%s: shown %d times: %q", name, len(shown), shown)
+		}
+		path := filepath.Join(dir, merkle.EntriesPath(0, 256))
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[len(leaf(0))] ^= 1 // of the body of entry 0
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		shown = nil
+		if r := run(t, Dir(dir), o); r.OK() || len(shown) != 0 || !strings.Contains(r.Findings[0].Problem, "entry 0 was changed") || r.BlamesLedger() {
+			t.Errorf("%s: with another entry 0: shown %d times, findings %v", name, len(shown), r.Findings)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if r := run(t, Dir(dir), o); len(r.Findings) != 1 || r.Findings[0].Problem != "missing" {
+			t.Errorf("%s: without the bundle: findings %v", name, r.Findings)
+		}
 	}
 }
 
