@@ -47,7 +47,7 @@ func (s *step) resolve(a *Resolve) {
 	}
 	s.release(a.ID, row, members, status, amounts)
 	s.result(Result{Status: status, Index: state.Index})
-	s.clearTimer(state.Expires, a.ID)
+	s.clearTimer(holdTimer(state.Expires, a.ID))
 }
 
 // ownsDebits reports whether the caller may debit all accounts that a transfer or set debits.

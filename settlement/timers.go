@@ -1,14 +1,30 @@
 package settlement
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 // A timer is a row whose key begins with the ledger time at which something is due, so that rows
 // are in the order in which they are due. A timer that is not needed any more gets an empty value.
 // The cursor says where to begin to read.
 // Invariant: what a timer below the cursor was for is done.
+// Every reservation has one, so that they can be listed; one that never expires has the time never.
+// The row of a reservation that expired stays as it is: it lists what timed out.
 type timer struct {
 	at int64  // ledger time in µs
 	id string // of the transfer or set whose reservation expires
+}
+
+// never is the time of a timer that is never due.
+const never = math.MaxInt64
+
+// holdTimer returns the timer of a reservation.
+func holdTimer(expires int64, id string) timer {
+	if expires == 0 {
+		expires = never
+	}
+	return timer{expires, id}
 }
 
 func (t timer) key() []byte { return append(appendU64([]byte{rowTimer}, uint64(t.at)), t.id...) }
@@ -52,12 +68,9 @@ func (s *step) setTimers() {
 	}
 }
 
-// clearTimer says that a timer is not needed any more. The time 0 has no timer.
-func (s *step) clearTimer(at int64, id string) {
-	if at == 0 {
-		return
-	}
-	s.view.Put(timer{at, id}.key(), nil)
+// clearTimer says that a timer is not needed any more.
+func (s *step) clearTimer(t timer) {
+	s.view.Put(t.key(), nil)
 	s.pass(0, func(timer) bool { return false })
 }
 
@@ -70,7 +83,7 @@ func (s *step) pass(now int64, due func(timer) bool) {
 	for key, value := range s.view.Range(at, endTimers) {
 		t := parseTimer(key)
 		if len(value) > 0 {
-			if t.at > now {
+			if t.at > now || t.at == never {
 				break
 			}
 			live = append(live, t)

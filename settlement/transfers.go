@@ -32,8 +32,8 @@ func (s *step) submitSingle(a *Submit, i int) Result {
 		state.Status = Rejected
 	}
 	s.addState(t.ID, state)
-	if state.Expires > 0 {
-		s.timers = append(s.timers, timer{state.Expires, t.ID})
+	if state.Status == Pending {
+		s.timers = append(s.timers, holdTimer(state.Expires, t.ID))
 	}
 	result.Status = state.Status
 	return result
@@ -79,8 +79,8 @@ func (s *step) submitSet(a *Submit) Result {
 		set.Members = append(set.Members, t.ID)
 		set.Status, set.Expires = member.Status, member.Expires
 	}
-	if set.Expires > 0 {
-		s.timers = append(s.timers, timer{set.Expires, a.Set})
+	if set.Status == Pending {
+		s.timers = append(s.timers, holdTimer(set.Expires, a.Set))
 	}
 	return Result{Status: set.Status}
 }
