@@ -36,6 +36,7 @@ type Result struct {
 	Duplicate []bool   // whether the entry had been stored before and Indexes names the original
 	Size      uint64   // of the ledger right after the batch
 	Time      int64    // ledger time (µs) of the entries that were appended, not of duplicates
+	Wrote     bool     // whether the program put a row for an entry that the batch appended
 }
 
 // Committed is one committed Raft entry. Block is empty for Raft's own entries.

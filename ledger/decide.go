@@ -128,7 +128,7 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 	for _, p := range a.pairs[staged:] {
 		a.bytes += len(p.Key) + len(p.Value) + pairOverhead
 	}
-	a.state.keep()
+	res.Wrote = a.state.keep()
 	res.Indexes, res.Duplicate, res.Size = indexes, duplicate, next
 	return nil
 }

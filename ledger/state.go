@@ -90,8 +90,12 @@ func (s *programState) begin(index uint64) { s.index, s.deciding = index, true }
 
 func (s *programState) end() { s.deciding, s.ranging = false, 0 }
 
-// keep keeps what the batch put.
-func (s *programState) keep() { s.undone = s.undone[:0] }
+// keep keeps what the batch put, and reports whether it put a row.
+func (s *programState) keep() (wrote bool) {
+	wrote = len(s.undone) > 0
+	s.undone = s.undone[:0]
+	return wrote
+}
 
 // undo drops what the batch put.
 func (s *programState) undo() {

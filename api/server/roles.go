@@ -12,7 +12,7 @@ import (
 
 // roles says which role a caller needs, for every method there is. A method without a row is
 // refused. admin implies writer, writer implies reader; a peer that is nothing else may do nothing
-// here.
+// here, and a node may only read, whatever its certificate says.
 var roles = map[string]pki.Role{
 	"/cairn.v1.Ledger/Append":           pki.RoleWriter,
 	"/cairn.v1.Ledger/AppendStream":     pki.RoleWriter,
@@ -64,6 +64,11 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 		return Peer{}, refuse(codes.Unauthenticated, ReasonUnauthenticated, "the connection carries no identity")
 	}
 	needs, known := roles[method]
+	if known && needs != pki.RoleReader && pki.ID(peer.Principal).IsNode() {
+		// What a ledger holds in the name of a node, its leader proposed by itself:
+		// ledger.Input.ByNode.
+		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, peer.Principal+" is a node: nodes only read here. Use a client's certificate")
+	}
 	if known && peer.Roles.Has(needs) {
 		return peer, nil
 	}

@@ -92,7 +92,18 @@ func TestAuthorise(t *testing.T) {
 			}
 		}
 	}
-	s := &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) { return Peer{}, false }}}
+	// What a node proposes in its own name is its leader's work: no caller may have a node's name
+	// there.
+	node := string(pki.NodeID("example.org", 0xc1, "n1"))
+	s := &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) {
+		return Peer{Principal: node, Roles: pki.RolePeer | pki.RoleAdmin}, true
+	}}}
+	for method, allowed := range map[string]bool{read: true, write: false, admin: false} {
+		if _, err := s.authorise(t.Context(), method); (err == nil) != allowed {
+			t.Errorf("a node that is an admin calls %q: got error %v, want allowed = %v", method, err, allowed)
+		}
+	}
+	s = &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) { return Peer{}, false }}}
 	if _, err := s.authorise(t.Context(), read); err == nil {
 		t.Error("a caller without identity was allowed")
 	}

@@ -473,6 +473,12 @@ func (c *Config) clusterID() (pki.ClusterID, error) {
 	return id, errors.Wrap(err, "cluster_id")
 }
 
+// principal is the SPIFFE ID of this node.
+func (c *Config) principal() (pki.ID, error) {
+	cluster, err := c.clusterID()
+	return pki.NodeID(c.TrustDomain, cluster, c.Name), err
+}
+
 // Write writes the configuration as YAML with mode 0644; it holds no secret.
 func (c *Config) Write(path string) error {
 	out, err := yaml.Marshal(c)

@@ -27,8 +27,13 @@ type hosted struct {
 	sealer *raftnode.Runner
 	// again wakes the sealer when its next deadline has come. Owned by the sealer's runs.
 	again *time.Timer
+	// worker runs the replica's Work, and workAgain wakes it when work is due. Both are nil when
+	// the ledger's program has none. workAgain is owned by the worker's runs.
+	worker    *raftnode.Runner
+	workAgain *time.Timer
 	// sealed is the size that was sealed when hosting.keepMarks looked last, growing until when it
-	// counts as busy. Owned by hosting.keepMarks, like told: what the log has said about the ledger.
+	// counts as busy. Owned by hosting.keepMarks, like told: what the log has said about the
+	// ledger.
 	sealed  uint64
 	growing time.Time
 	// new: nobody has led the ledger yet.
@@ -47,6 +52,10 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 	h := &hosted{node: n, group: l.Group(), origin: l.Origin()}
 	h.sealer = raftnode.NewRunner(h.seal)
 	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
+	if _, timed := l.Program().(ledger.Timed); timed {
+		h.worker = raftnode.NewRunner(h.work)
+		h.workAgain = time.AfterFunc(time.Hour, h.worker.Wake)
+	}
 	quorum, err := n.cfg.sealQuorum()
 	if err != nil {
 		return nil, err
@@ -55,8 +64,12 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 	if err != nil {
 		return nil, err
 	}
+	principal, err := n.cfg.principal()
+	if err != nil {
+		return nil, err
+	}
 	h.Replica, err = replica.New(replica.Config{
-		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h,
+		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h, Principal: string(principal),
 		Clocks: replica.Clocks{
 			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
 			Samples: n.hosting.clockSamples,
@@ -107,6 +120,10 @@ func (h *hosted) stop(ctx context.Context) error {
 	}
 	h.StopSealing()
 	h.again.Stop()
+	if h.worker != nil {
+		h.StopWorking()
+		h.workAgain.Stop()
+	}
 	return err
 }
 
@@ -117,8 +134,18 @@ func (h *hosted) seal() {
 	}
 }
 
+func (h *hosted) work() {
+	h.workAgain.Stop()
+	if due, ok := h.Work(); ok {
+		h.workAgain.Reset(due.Sub(h.node.cfg.wallClock()()))
+	}
+}
+
 // WakeSealer implements replica.Shell.
 func (h *hosted) WakeSealer() { h.sealer.Wake() }
+
+// WakeWorker implements replica.Shell.
+func (h *hosted) WakeWorker() { h.worker.Wake() }
 
 // Halt implements replica.Shell: the node stops.
 func (h *hosted) Halt(reason error, evidence *tlog.Contradiction) {
@@ -148,14 +175,19 @@ func (h *hosted) Problem(err error) {
 	h.node.log.With("part", "seal", "ledger", h.origin).Warn("sealing", "problem", err.Error())
 }
 
-// raiseLevel raises the ledger's feature level to one that the programs of all members know, if this
-// node leads.
+// WorkProblem implements replica.Shell.
+func (h *hosted) WorkProblem(err error) {
+	h.node.log.Error("the work of the ledger's program", "ledger", h.origin, "problem", err.Error())
+}
+
+// raiseLevel raises the ledger's feature level to one that the programs of all members know, if
+// this node leads.
 func (h *hosted) raiseLevel(known uint32) {
 	level := h.Replica.Ledger().Level()
 	if known <= level || !h.State().Serving || !h.raising.CompareAndSwap(false, true) {
 		return
 	}
-	h.RaiseLevel(string(h.node.keys.identity.Leaf().ID), known, func(res ledger.Result, err error) {
+	h.RaiseLevel(known, func(res ledger.Result, err error) {
 		h.raising.Store(false)
 		if err == nil && res.Err == nil {
 			h.node.log.Info("the ledger's feature level is raised: all members know it", "ledger", h.origin, "from", level, "to", known)

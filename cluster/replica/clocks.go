@@ -107,15 +107,21 @@ func (c *clocks) unfit() error {
 // its clock, but no more than MaxOffset/2 ahead of what a majority's clocks show, and never
 // below the ledger's time.
 func (c *clocks) stamp() int64 {
+	c.stamped = max(c.stamped, c.reached())
+	c.stored = max(c.stored, c.stamped)
+	return c.stamped
+}
+
+// reached returns the time that a block of this node would have at least, µs since the Unix epoch.
+// It may be called by any goroutine.
+func (c *clocks) reached() int64 {
 	o := c.offsets()
 	// The quorum-th largest: a majority's clocks show that much or more. With fewer known,
 	// the smallest.
 	majority := o[max(0, len(o)-c.quorum())]
 	now := c.Now().UnixMicro()
 	ceiling := now + majority.Microseconds() + (c.MaxOffset / 2).Microseconds()
-	c.stamped = max(c.stamped, c.ledgerTime(), min(now, ceiling))
-	c.stored = max(c.stored, c.stamped)
-	return c.stamped
+	return max(c.ledgerTime(), min(now, ceiling))
 }
 
 // lead says that this node begins to lead: it has applied everything before its term, so the

@@ -8,7 +8,8 @@
 // # Who owns what
 //
 // BuildBlock, Unfit and Vet run on the group's turns, Apply on its applies, Seal for one caller at
-// a time. Everything else is safe from anywhere and never waits.
+// a time, and Work for one caller at a time; Work reads the ledger's store. Everything else is safe
+// from anywhere and never waits.
 package replica
 
 import (
@@ -42,6 +43,9 @@ type Raft interface {
 type Shell interface {
 	// WakeSealer asks for a call of Replica.Seal soon. Several before the call count as one.
 	WakeSealer()
+	// WakeWorker asks for a call of Replica.Work soon. Several before the call count as one. It is
+	// never called when the ledger's program is not ledger.Timed.
+	WakeWorker()
 	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two
 	// histories were cosigned.
 	Halt(err error, evidence *tlog.Contradiction)
@@ -49,8 +53,9 @@ type Shell interface {
 	Sealed(*ledger.Sealed)
 	// Contradicted reports keys that cosigned another history. The replica goes on without them.
 	Contradicted(seal.Contradiction)
-	// Problem is something to log and count.
+	// Problem is something about sealing to log and count, WorkProblem about the program's work.
 	Problem(error)
+	WorkProblem(error)
 }
 
 // Config of New.
@@ -59,6 +64,8 @@ type Config struct {
 	Log    *wal.Group // of this ledger
 	Shell  Shell
 	Clocks Clocks
+	// Principal is this node's: of what it proposes in its own name.
+	Principal string
 	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log
 	// hold.
 	Seal seal.Config
@@ -71,8 +78,12 @@ type Replica struct {
 	shell  Shell
 	clocks clocks
 	raft   Raft // set by Bind
-	state  atomic.Pointer[raftnode.State]
-	mail   mailbox
+	// principal is this node's, of what it proposes in its own name.
+	principal string
+	state     atomic.Pointer[raftnode.State]
+	mail      mailbox
+
+	worker worker
 
 	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a
 	// run. Owned by Apply.
@@ -95,6 +106,8 @@ type Replica struct {
 func New(c Config) (*Replica, error) {
 	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
 	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
+	_, r.worker.timed = c.Ledger.Program().(ledger.Timed)
+	r.principal = c.Principal
 	if r.clocks.Samples == nil {
 		r.clocks.Samples = func() map[uint64]transport.ClockSample { return nil }
 	}
@@ -116,6 +129,12 @@ func (r *Replica) Bind(raft Raft) {
 	r.raft, r.sealing.open = raft, true
 	r.sealing.Unlock()
 	r.shell.WakeSealer()
+	r.worker.step.Lock()
+	r.worker.open = true
+	r.worker.step.Unlock()
+	if r.worker.wanted() {
+		r.shell.WakeWorker()
+	}
 }
 
 // Ledger is the replica's ledger, for reads.
@@ -183,6 +202,9 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 	}
 	r.mail.applied(r.ledger.Head())
 	r.shell.WakeSealer()
+	if r.worker.wanted() {
+		r.shell.WakeWorker()
+	}
 	return nil
 }
 
@@ -223,6 +245,9 @@ func (r *Replica) StateChanged(s raftnode.State) {
 	if s.Serving {
 		r.clocks.lead()
 	}
+	if r.worker.leads(s.Serving); r.worker.wanted() {
+		r.shell.WakeWorker()
+	}
 	r.post(seal.Leader{Is: s.Serving})
 }
 
@@ -250,8 +275,8 @@ func (r *Replica) Vet(block []byte) error {
 
 // RaiseLevel proposes a feature level that the programs of all members know, in the name of this
 // node. done hears what came of it.
-func (r *Replica) RaiseLevel(principal string, level uint32, done func(ledger.Result, error)) {
-	r.Submit(ledger.LevelBatch(principal, level), done)
+func (r *Replica) RaiseLevel(level uint32, done func(ledger.Result, error)) {
+	r.Submit(ledger.LevelBatch(r.principal, level), done)
 }
 
 // ClockAhead is how far this node's clock is ahead of the median of those that are known.

@@ -16,7 +16,10 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-const testOrigin = "example.org/ledger"
+const (
+	testOrigin = "example.org/ledger"
+	testNode   = "spiffe://example.org/cluster/00000000000000c1/node/n1"
+)
 
 // bench is the Raft and the Shell of a replica under test.
 type bench struct {
@@ -32,6 +35,9 @@ type bench struct {
 	sealed   []*ledger.Sealed
 	disputes []seal.Contradiction
 	problems []error
+
+	workerWakes  int
+	workProblems []error
 }
 
 func (b *bench) SendApp(uint64, []byte) { b.sent++ }
@@ -52,6 +58,8 @@ func (b *bench) WakeSealer()                       { b.wakes++ }
 func (b *bench) Sealed(c *ledger.Sealed)           { b.sealed = append(b.sealed, c) }
 func (b *bench) Contradicted(c seal.Contradiction) { b.disputes = append(b.disputes, c) }
 func (b *bench) Problem(err error)                 { b.problems = append(b.problems, err) }
+func (b *bench) WakeWorker()                       { b.workerWakes++ }
+func (b *bench) WorkProblem(err error)             { b.workProblems = append(b.workProblems, err) }
 
 func (b *bench) Halt(err error, evidence *tlog.Contradiction) {
 	b.halted, b.evidence = append(b.halted, err), append(b.evidence, evidence)
@@ -73,14 +81,20 @@ func newCosigner(t *testing.T, name string) *tlog.Cosigner {
 // newTestReplica is the replica of the only voter of a ledger. Its shell is a *bench.
 func newTestReplica(t *testing.T, log *wal.Log, store ledger.Store) *Replica {
 	t.Helper()
-	l, err := Open(store, log.Group(group), ledger.Config{Group: group, Origin: testOrigin})
+	return newProgramReplica(t, log, store, nil, Clocks{Now: time.Now, Voters: 1})
+}
+
+// newProgramReplica is newTestReplica for a program, with clocks.
+func newProgramReplica(t *testing.T, log *wal.Log, store ledger.Store, p ledger.Program, clocks Clocks) *Replica {
+	t.Helper()
+	l, err := Open(store, log.Group(group), ledger.Config{Group: group, Origin: testOrigin, Program: p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	self := newCosigner(t, "example.org/n1")
 	r, err := New(Config{
-		Ledger: l, Log: log.Group(group), Shell: &bench{}, Clocks: Clocks{Now: time.Now, Voters: 1},
+		Ledger: l, Log: log.Group(group), Shell: &bench{}, Clocks: clocks, Principal: testNode,
 		Seal: seal.Config{Self: 1, Voters: map[uint64]*tlog.VerifierKey{1: self.Key()}, LogCosigner: newCosigner(t, testOrigin), NodeCosigner: self},
 	})
 	if err != nil {

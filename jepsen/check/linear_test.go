@@ -383,6 +383,29 @@ func TestGenesis(t *testing.T) {
 	}
 }
 
+// TestOwnEntries: nobody appended what a leader proposed in its own name. Reads are bound by it as
+// by any other entry.
+func TestOwnEntries(t *testing.T) {
+	m := newModel()
+	m.begin()
+	put := history.Op{Process: 1, Kind: history.Append, Call: 10, Return: 20, Entries: []history.Entry{{Key: digest('k', 1), Body: digest('b', 1)}}}
+	m.apply(&put)
+	own := check.FinalEntry{Key: digest('o', 1), Body: digest('o', 1), Own: true}
+	final := append(slices.Clone(m.entries), own)
+	get := history.Op{Process: 2, Kind: history.Get, Outcome: history.OK, Call: 30, Return: 40, First: 2, Entries: []history.Entry{{Key: own.Key, Body: own.Body}}}
+	head := history.Op{Process: 2, Kind: history.Head, Outcome: history.OK, Call: 50, Return: 60, Size: 2}
+	if v := check.Linear([]history.Op{put, get}, final); len(v) > 0 {
+		t.Errorf("a leader's own entry: %v", v)
+	}
+	if v := check.Linear([]history.Op{put, get, head}, final); len(v) != 1 || v[0].Kind != "stale" {
+		t.Errorf("a head without a leader's own entry that was read before: %v, want stale", v)
+	}
+	final[2].Own = false
+	if v := check.Linear([]history.Op{put, get}, final); len(v) != 1 || v[0].Kind != "phantom" {
+		t.Errorf("an entry that nobody appended: %v, want a phantom", v)
+	}
+}
+
 // TestMillions decides a large history. The figures are printed, not gated.
 func TestMillions(t *testing.T) {
 	ops, final := bigHistory(*millions, 64)

@@ -110,7 +110,7 @@ func (g *group) missing() string {
 			return fmt.Sprintf("node %d has no sealed checkpoint of the final size %d", n.id, head.Size)
 		}
 	}
-	return ""
+	return lead.overdue()
 }
 
 // leftBehind: the leader has removed from its log what this member would need. It
@@ -158,7 +158,7 @@ func (g *group) compare(l *Ledger) {
 // read reads the final ledger from one member: every leaf, in order of time.
 func (m *member) read(l *Ledger) {
 	size, time := m.ledger.Head().Size, int64(0)
-	model := accounts.Model{}
+	model := accounts.NewHoldsModel()
 	l.Final = []check.FinalEntry{}
 	for at := uint64(0); at < size; {
 		leaves, err := m.ledger.Leaves(at, 256, 1<<30)
@@ -178,7 +178,7 @@ func (m *member) read(l *Ledger) {
 			time = e.Time
 			m.g.checkOutcome(model, at, &e)
 			l.Final = append(l.Final, check.FinalEntry{
-				Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf), Genesis: at == 0,
+				Key: keyAt(at, &e), Body: history.DigestOf(e.Body), Leaf: merkle.LeafHash(leaf), Genesis: at == 0, Own: ofLeader(e.Principal),
 			})
 			at++
 		}

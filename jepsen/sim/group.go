@@ -28,7 +28,7 @@ type group struct {
 func newGroup(w *world, id uint64) (*group, error) {
 	g := &group{w: w, id: id}
 	if g.stream("program", 0).IntN(3) == 0 {
-		g.program = accounts.Program{}
+		g.program = accounts.WithHolds{}
 	}
 	genesis := simKeys().genesis(id, w.opt.Nodes, g.program)
 	var err error

@@ -7,6 +7,7 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // cosigners are the log's and the nodes' keys, the same in every run: making
@@ -18,6 +19,11 @@ type cosigners struct {
 
 // originOf is the name of a ledger.
 func originOf(id uint64) string { return fmt.Sprintf("sim.example/ledger%d", id) }
+
+// principalOf is what a node calls itself in entries of its own.
+func principalOf(id uint64) string {
+	return string(pki.NodeID("sim.example", clusterID, fmt.Sprintf("node%d", id)))
+}
 
 var simKeys = sync.OnceValue(func() *cosigners {
 	cosigner := func(key int, name string) *tlog.Cosigner {

@@ -34,7 +34,8 @@ type member struct {
 	commit   uint64
 	applied  uint64
 	behind   []waiter // for a size of the ledger
-	sealing  sealing
+	sealing  alarm
+	working  alarm
 	ignored  map[ledger.IgnoreReason]uint64 // blocks without effect that were judged
 	refused  uint64                         // batches that the program refused
 	calls    []*call
@@ -47,8 +48,9 @@ type waiter struct {
 	do    func()
 }
 
-// sealing is what the member does for its replica's sealer.
-type sealing struct {
+// alarm is how a member runs its replica's sealer or worker: soon after a wake, and when the newest
+// deadline has come.
+type alarm struct {
 	woken bool
 	timer int // counts timers: only the newest one counts
 }
@@ -87,7 +89,7 @@ func (m *member) make() (err error) {
 	c, keys := &m.w.cfg, simKeys()
 	m.applied = m.log.Mark().Index
 	m.Replica, err = replica.New(replica.Config{
-		Ledger: m.ledger, Log: m.log, Shell: m,
+		Ledger: m.ledger, Log: m.log, Shell: m, Principal: principalOf(m.n.id),
 		// Clocks jump by days here, and stay there: their bounds would leave nobody to lead.
 		Clocks: replica.Clocks{Now: m.n.wall, MaxOffset: 1 << 62, Voters: m.w.opt.Nodes},
 		Seal: seal.Config{

@@ -210,6 +210,7 @@ func (p *process) closeFiles() error {
 	var err error
 	for _, m := range p.members {
 		m.StopSealing()
+		m.StopWorking()
 		err = errors.CombineErrors(err, m.ledger.Close())
 	}
 	err = errors.CombineErrors(err, p.store.Close())

@@ -61,6 +61,7 @@ func TestSeeds(t *testing.T) {
 		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
+		sum.Works += s.Works
 		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
 		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
 		several += min(1, len(res.Ledgers)-1)
@@ -82,7 +83,7 @@ func TestSeeds(t *testing.T) {
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
-		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed,
+		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed, "entries of leaders": sum.Works,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {

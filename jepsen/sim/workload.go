@@ -20,6 +20,7 @@ type workload struct {
 	sent        []ledger.Batch
 	nextProcess uint32
 	nextPayload uint64
+	holds       uint64 // the newest hold that somebody asked for; those before have lower numbers
 	clients     []*client
 }
 
@@ -64,6 +65,14 @@ func keyOf(principal string, key, payload []byte) history.Digest {
 	return history.DigestOf([]byte(fmt.Sprintf("%s:%s", principal, key)))
 }
 
+// keyAt names the entry at an index. A leader may propose equal entries in its own name.
+func keyAt(index uint64, e *ledger.Entry) history.Digest {
+	if ofLeader(e.Principal) {
+		return history.DigestOf(fmt.Appendf(nil, "own:%d:%s", index, e.Body))
+	}
+	return keyOf(e.Principal, e.Key, e.Body)
+}
+
 // entriesOf are a batch's entries as the history has them.
 func entriesOf(b *ledger.Batch) []history.Entry {
 	out := make([]history.Entry, len(b.Entries))
@@ -80,7 +89,8 @@ func readEntries(first uint64, leaves [][]byte) (out []history.Entry, ok bool) {
 		if err != nil {
 			return nil, false
 		}
-		out = append(out, history.Entry{Key: keyOf(e.Principal, e.Key, e.Body), Body: history.DigestOf(e.Body), Index: first + uint64(i)})
+		index := first + uint64(i)
+		out = append(out, history.Entry{Key: keyAt(index, &e), Body: history.DigestOf(e.Body), Index: index})
 	}
 	return out, true
 }

@@ -144,6 +144,7 @@ type Stats struct {
 	Rotations, Removed                   int // of log segments
 	Seals, Cosignatures                  int
 	Lost                                 int // nodes given up after their disk was damaged
+	Works                                int // entries that leaders proposed in their own name
 	LeftBehind                           int // nodes that lacked, at the end, what nobody's log had any more
 	OK, Failed, Unknown                  int // operations
 	Sessions                             int // local reads within a session

@@ -8,6 +8,7 @@
 //   - It changes nothing that it was given, and keeps no View.
 //   - No outcome is longer than MaxOutcome says, which does not depend on the state.
 //   - No bytes make it panic, stop a replica or pass a limit of its writes.
+//   - The work of a ledger.Timed does what that interface demands.
 //
 // The smallest use:
 //
@@ -57,7 +58,7 @@ func Run(t *testing.T, o Options) {
 		o.Batches = 300
 	}
 	for seed := range uint64(o.Seeds) {
-		h := newHistory(o, seed)
+		h := newHistory(t, o, seed)
 		t.Run(fmt.Sprintf("Determinism/seed=%d", seed), func(t *testing.T) { h.determinism(t, o) })
 		t.Run(fmt.Sprintf("Crashes/seed=%d", seed), func(t *testing.T) { h.crashes(t, o) })
 	}
@@ -78,13 +79,16 @@ type state struct {
 	root    merkle.Hash
 	size    uint64
 	rows    string
+	work    string // of a ledger.Timed
 }
 
-func newHistory(o Options, seed uint64) *history {
+func newHistory(t testing.TB, o Options, seed uint64) *history {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 20))
 	h := &history{seed: seed}
 	time := int64(1_700_000_000_000_000)
 	h.batches, h.times = append(h.batches, genesis(o)), append(h.times, time)
+	w := newWorkTest(t, o, rng, h)
 	for range o.Batches {
 		b := ledger.Batch{Principal: fmt.Sprintf("spiffe://example.org/svc/%c", 'a'+rng.IntN(3))}
 		for range 1 + rng.IntN(5) {
@@ -111,6 +115,9 @@ func newHistory(o Options, seed uint64) *history {
 			time += rng.Int64N(1e12)
 		}
 		h.batches, h.times = append(h.batches, b), append(h.times, time)
+		if w != nil {
+			time = w.work()
+		}
 	}
 	return h
 }
@@ -209,7 +216,11 @@ func finish(t testing.TB, l *ledger.Ledger, results []string) *state {
 		t.Fatalf("read the rows: %v", err)
 	}
 	head := l.Head()
-	return &state{results, head.Root, head.Size, rows.String()}
+	work, due, err := l.Work()
+	if err != nil {
+		t.Errorf("ask for work: %v", err)
+	}
+	return &state{results, head.Root, head.Size, rows.String(), fmt.Sprintf("%d %x %t", work.At, work.Command, due)}
 }
 
 func (s *state) compare(t testing.TB, want *state) {
@@ -225,6 +236,9 @@ func (s *state) compare(t testing.TB, want *state) {
 	if s.rows != want.rows {
 		t.Fatalf("two replicas have other rows:\n%s\n%s", s.rows, want.rows)
 	}
+	if s.work != want.work {
+		t.Fatalf("two replicas have other work: %s and %s", s.work, want.work)
+	}
 }
 
 // determinism runs replicas side by side that differ in their blocks, their groups and in how many
@@ -237,8 +251,7 @@ func (h *history) determinism(t testing.TB, o Options) {
 		if replica%2 == 1 {
 			p = o.New()
 		}
-		c := &checked{Program: p, t: t}
-		l := open(t, memstore.New(memstore.Options{}), c, ledger.Summary{})
+		l := open(t, memstore.New(memstore.Options{}), check(t, p), ledger.Summary{})
 		var results []string
 		for n := 0; n < len(h.batches); {
 			group, sizes := h.blocks(t, l, n, rng)
@@ -338,7 +351,7 @@ func twoLedgers(t testing.TB, o Options) {
 		return got
 	}
 	for i := range histories {
-		histories[i] = newHistory(o, 1000+uint64(i))
+		histories[i] = newHistory(t, o, 1000+uint64(i))
 		want[i] = run(o.New(), i)[i]
 	}
 	for i, got := range run(shared, 0, 1) {
@@ -350,6 +363,24 @@ func twoLedgers(t testing.TB, o Options) {
 type checked struct {
 	ledger.Program
 	t testing.TB
+}
+
+// checkedTimed is checked with the work of the program.
+type checkedTimed struct {
+	*checked
+	timed ledger.Timed
+}
+
+func (c checkedTimed) Work(s ledger.State) (at int64, command []byte, ok bool, err error) {
+	return c.timed.Work(s)
+}
+
+func check(t testing.TB, p ledger.Program) ledger.Program {
+	c := &checked{Program: p, t: t}
+	if timed, ok := p.(ledger.Timed); ok {
+		return checkedTimed{c, timed}
+	}
+	return c
 }
 
 func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
@@ -410,7 +441,7 @@ func Fuzz(t testing.TB, o Options, command []byte) {
 	if len(command) > ledger.MaxBody("p", 0) {
 		return
 	}
-	h := newHistory(Options{New: o.New, Command: o.Command, Parameters: o.Parameters, Batches: 20}, 1)
+	h := newHistory(t, Options{New: o.New, Command: o.Command, Parameters: o.Parameters, Batches: 20}, 1)
 	l := open(t, memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
 	for n := 0; n < len(h.batches); {
 		group, sizes := h.blocks(t, l, n, rand.New(rand.NewPCG(1, uint64(n))))

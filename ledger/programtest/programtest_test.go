@@ -40,7 +40,7 @@ func run(o Options) string {
 	var r recorder
 	for _, part := range []func(){
 		func() {
-			h := newHistory(o, 1)
+			h := newHistory(&r, o, 1)
 			h.determinism(&r, o)
 			h.crashes(&r, o)
 		},
@@ -147,6 +147,85 @@ func TestMistakesAreFound(t *testing.T) {
 		}
 		if got := run(o); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: the test says %.500q, want %q in it", name, got, c.want)
+		}
+	}
+}
+
+// timer is a program with one alarm, and with a mistake. Its commands: "set" and "ring".
+type timer struct{ mistake string }
+
+func (*timer) Name() string    { return "timer" }
+func (*timer) Version() uint32 { return 1 }
+
+func (*timer) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+	if s := string(body); kind == ledger.KindCommand && s != "set" && s != "ring" {
+		return 0, errors.New("no command")
+	}
+	return 1, nil
+}
+
+func (p *timer) Decide(v ledger.View, in *ledger.Input) []byte {
+	if in.Kind == ledger.KindPayload {
+		return nil
+	}
+	row, _ := v.Get([]byte("due"))
+	if string(in.Body) == "set" {
+		if len(row) == 0 {
+			v.Put([]byte("due"), binary.BigEndian.AppendUint64(nil, uint64(in.Time+100)))
+		}
+		return nil
+	}
+	switch {
+	case !in.ByNode() && p.mistake != "for callers":
+	case len(row) == 0:
+	case in.Time < int64(binary.BigEndian.Uint64(row)) && p.mistake != "too early":
+	case p.mistake == "without a row":
+	default:
+		v.Put([]byte("due"), nil)
+	}
+	return nil
+}
+
+func (p *timer) Work(state ledger.State) (at int64, command []byte, ok bool, err error) {
+	row, _, err := state.Get([]byte("due"))
+	if err != nil || len(row) == 0 {
+		return 0, nil, false, err
+	}
+	switch p.mistake {
+	case "a panic":
+		panic("timer")
+	case "from memory":
+		return rand.Int64(), []byte("ring"), true, nil
+	case "no command":
+		return int64(binary.BigEndian.Uint64(row)), []byte("bang"), true, nil
+	}
+	return int64(binary.BigEndian.Uint64(row)), []byte("ring"), true, nil
+}
+
+// TestWorkMistakesAreFound: every demand of ledger.Timed is tested.
+func TestWorkMistakesAreFound(t *testing.T) {
+	t.Parallel()
+	for mistake, want := range map[string]string{
+		"":              "",
+		"for callers":   "by a caller, puts rows: true, want false",
+		"too early":     "before it is due, puts rows: true, want false",
+		"without a row": "when it is due, puts rows: false, want true",
+		"a panic":       "panicked when it was asked for work",
+		"from memory":   "one state has the work",
+		"no command":    "does not understand its own work",
+	} {
+		o := Options{
+			New: func() ledger.Program { return &timer{mistake} },
+			Command: func(rng *rand.Rand) []byte {
+				if rng.IntN(3) == 0 {
+					return []byte("ring")
+				}
+				return []byte("set")
+			},
+			Batches: 150,
+		}
+		if got := run(o); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: the test says %.500q, want %q in it", mistake, got, want)
 		}
 	}
 }

@@ -120,6 +120,17 @@ func NodeID(td string, cluster ClusterID, name string) ID {
 	return ID(idScheme + td + "/cluster/" + cluster.String() + "/node/" + name)
 }
 
+// IsNode reports whether the ID has the form that NodeID gives, in any trust domain and cluster.
+func (id ID) IsNode() bool {
+	rest, ok := strings.CutPrefix(id.Path(), "/cluster/")
+	if !ok || !strings.HasPrefix(string(id), idScheme) {
+		return false
+	}
+	cluster, name, _ := strings.Cut(rest, "/node/")
+	c, err := ParseClusterID(cluster)
+	return err == nil && c.String() == cluster && checkSegment(name) == nil
+}
+
 // ServiceID returns the ID of a client, spiffe://TD/svc/NAME. ServiceID does not check its
 // arguments. ParseID and the functions that issue and validate certificates check the result.
 func ServiceID(td, name string) ID { return ID(idScheme + td + "/svc/" + name) }

@@ -37,6 +37,26 @@ func TestParseID(t *testing.T) {
 	}
 }
 
+// TestIsNode: an ID is a node's exactly when NodeID gives it.
+func TestIsNode(t *testing.T) {
+	t.Parallel()
+	for _, id := range []ID{NodeID("td", 0xab, "n1"), NodeID("ledger.example", 1<<63, "node"), "spiffe://td/cluster/00000000000000ab/node/cluster"} {
+		if !id.IsNode() {
+			t.Errorf("%s is not taken for a node", id)
+		}
+	}
+	for _, id := range []ID{
+		"", "spiffe://td", ServiceID("td", "app"), "spiffe://td/node/n1", "spiffe://td/cluster/00000000000000ab", "spiffe://td/cluster/00000000000000ab/node/",
+		"spiffe://td/cluster/00000000000000AB/node/n1", "spiffe://td/cluster/ab/node/n1", "spiffe://td/cluster/0000000000000000/node/n1",
+		"spiffe://td/cluster/00000000000000ab/node/n1/x", "spiffe://td/cluster/00000000000000ab/svc/n1", "spiffe://td/svc/cluster/00000000000000ab/node/n1",
+		"td/cluster/00000000000000ab/node/n1", "spiffe://td/cluster/00000000000000ab/x/node/n1", "spiffe://td/cluster/00000000000000ab/node/n1/node/n1",
+	} {
+		if id.IsNode() {
+			t.Errorf("%q is taken for a node", id)
+		}
+	}
+}
+
 func TestClusterID(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"00000000000000ab", "ffffffffffffffff", "0123456789abcdef"} {
