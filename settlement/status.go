@@ -1,5 +1,7 @@
 package settlement
 
+import "github.com/cockroachdb/errors"
+
 // Status is what became of a transfer, a set or an instruction, or what came of a command.
 type Status uint8
 
@@ -34,6 +36,16 @@ func (s Status) String() string {
 		return statusNames[s]
 	}
 	return "unknown"
+}
+
+// ParseStatus returns the status of this name.
+func ParseStatus(name string) (Status, error) {
+	for s, n := range statusNames {
+		if n == name && n != "" {
+			return Status(s), nil
+		}
+	}
+	return 0, errors.Newf("no status is called %q; one is pending, another posted", name)
 }
 
 // Reason is why a command was rejected. Its numbers and names never change.
@@ -144,6 +156,16 @@ func (r Reason) String() string {
 		return reasons[r].name
 	}
 	return "unknown"
+}
+
+// ParseReason returns the reason of this name; "" is NoReason.
+func ParseReason(name string) (Reason, error) {
+	for r := range reasons {
+		if reasons[r].name == name {
+			return Reason(r), nil
+		}
+	}
+	return 0, errors.Newf("no reason is called %q", name)
 }
 
 // ISO returns the ISO 20022 ExternalStatusReason1Code of the reason, "" for none.
