@@ -3,6 +3,8 @@ package settlement
 import (
 	"bytes"
 	"math"
+
+	"github.com/cairnledger/cairn/ledger"
 )
 
 // A timer is a row whose key begins with the ledger time at which something is due, so that rows
@@ -40,7 +42,7 @@ var (
 	liveTimer  = []byte{1}
 )
 
-// maxDead bounds how many timers that are not live one entry passes, beside those that are due.
+// maxDead bounds how many timers that are neither live nor due one entry passes.
 const maxDead = 16
 
 func (s *step) cursor() []byte {
@@ -71,27 +73,26 @@ func (s *step) setTimers() {
 // clearTimer says that a timer is not needed any more.
 func (s *step) clearTimer(t timer) {
 	s.view.Put(t.key(), nil)
-	s.pass(0, func(timer) bool { return false })
+	s.pass(0, maxDead, nil)
 }
 
 // pass moves the cursor behind the timers that are due at now, as long as due returns true for
-// them, and behind some that are not live.
-func (s *step) pass(now int64, due func(timer) bool) {
-	var live []timer
+// them, and behind so many at most that are neither due nor live.
+func (s *step) pass(now int64, dead int, due func(timer) bool) {
 	at := s.cursor()
-	next, dead := at, 0
+	next := at
+	var live []timer
 	for key, value := range s.view.Range(at, endTimers) {
 		t := parseTimer(key)
-		if len(value) > 0 {
-			if t.at > now || t.at == never {
-				break
-			}
-			live = append(live, t)
-		} else if dead++; dead > maxDead && t.at > now {
+		isDue, isLive := t.at <= now, len(value) > 0
+		if !isDue && (isLive || dead == 0) || len(live) == maxDue {
 			break
 		}
-		if len(live) > maxDue {
-			break
+		switch {
+		case isLive:
+			live = append(live, t)
+		case !isDue:
+			dead--
 		}
 		next = append(append(next[:0:0], key...), 0)
 	}
@@ -112,12 +113,12 @@ const maxDue = 256
 // advance lets reservations expire that are due at the entry's time, in the order of their times and
 // ids, until the outcome is full.
 func (s *step) advance() {
-	if !s.byLeader() {
+	if !s.in.ByNode() {
 		s.reject(NotTheLeader)
 		return
 	}
 	room := maxAdvance
-	s.pass(s.in.Time, func(t timer) bool {
+	s.pass(s.in.Time, 0, func(t timer) bool {
 		row := s.state(t.id)
 		if row == nil || row.value.Status != Pending {
 			return true
@@ -130,4 +131,30 @@ func (s *step) advance() {
 		s.result(Result{Status: Expired, ID: t.id, Index: row.value.Index})
 		return true
 	})
+}
+
+// maxSkipped bounds how many timers that are not live Work passes.
+const maxSkipped = 256
+
+// Work implements ledger.Timed: the first reservation that ends is due. Where many timers that are
+// not live stand before it, an Advance passes them when they would have been due.
+func (Program) Work(state ledger.State) (at int64, command []byte, ok bool, err error) {
+	from := firstTimer
+	if b, found, err := state.Get([]byte{rowCursor}); err != nil {
+		return 0, nil, false, err
+	} else if found {
+		from = b
+	}
+	skipped := 0
+	err = state.Range(from, timer{never, ""}.key(), func(key, value []byte) bool {
+		at = parseTimer(key).at
+		skipped++
+		ok = len(value) > 0 || skipped == maxSkipped
+		return !ok
+	})
+	if err != nil || !ok {
+		return 0, nil, false, err
+	}
+	command, err = (&Command{Action: &Advance{}}).Marshal()
+	return at, command, true, err
 }
