@@ -16,6 +16,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("\ufeff<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<p:a xmlns:p='u' p:b='&lt;\r\n'><![CDATA[x]]>&#65;<!-- y --></p:a >"))
 	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>`))
 	f.Add([]byte(`<a xmlns="u"><b xmlns="">x<c xml:lang="en"/>y</b></a>`))
+	f.Add([]byte("<Document xmlns:v='\n'><v:Id></v:Id></Document>"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		root, err := Parse(raw, Limits{Bytes: 1 << 16, Elements: 1000, Attributes: 1000})
 		if err != nil {
@@ -24,6 +25,16 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q: not a proper error: %#v", raw, err)
 			}
 			return
+		}
+		// What is written is read as it was, unless attributes have namespaces.
+		if written, err := Write(root); err == nil {
+			again, err := Parse(written, Limits{})
+			if err != nil {
+				t.Fatalf("%q is written as %q: %v", raw, written, err)
+			}
+			if got, want := dump(again), dump(root); got != want {
+				t.Fatalf("%q is written as %q\ngot  %s\nwant %s", raw, written, got, want)
+			}
 		}
 		if !ascii(raw) {
 			return // encoding/xml knows the names of an older edition of XML 1.0
@@ -42,15 +53,20 @@ func ascii(raw []byte) bool {
 	return !bytes.ContainsFunc(raw, func(r rune) bool { return r >= 0x80 })
 }
 
-// spaced makes white space in attributes equal, which encoding/xml does not normalise.
+// spaced makes white space in attributes and namespace names equal, which encoding/xml does not
+// normalise.
 func spaced(e *Element) *Element {
-	for i, a := range e.Attrs {
-		e.Attrs[i].Value = strings.Map(func(r rune) rune {
+	blank := func(s string) string {
+		return strings.Map(func(r rune) rune {
 			if strings.ContainsRune(whitespace, r) {
 				return ' '
 			}
 			return r
-		}, a.Value)
+		}, s)
+	}
+	e.Space = blank(e.Space)
+	for i, a := range e.Attrs {
+		e.Attrs[i] = Attr{Space: blank(a.Space), Name: a.Name, Value: blank(a.Value)}
 	}
 	for _, c := range e.Children {
 		spaced(c)
