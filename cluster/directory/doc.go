@@ -13,8 +13,8 @@
 //
 // # What it assumes
 //
-// The program does not know which programs a binary has, nor who the members are. Whoever proposes
-// a command checks that first.
+// The program does not know which programs a binary has, which parameters they take, nor who the
+// members are. Whoever proposes a command checks that first.
 //
 // docs/programs.md has the bytes of commands, outcomes and rows.
 package directory

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/programs"
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
@@ -21,7 +22,7 @@ import (
 // announced, "panic" panics.
 type rogue struct{}
 
-func init() { programs[rogue{}.Name()] = rogue{} }
+func init() { kinds[rogue{}.Name()] = programs.Kind{Program: rogue{}} }
 
 func (rogue) Name() string    { return "rogue" }
 func (rogue) Version() uint32 { return 1 }

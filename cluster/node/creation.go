@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -22,16 +24,18 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	if err := directory.CheckOrigin(l.Origin); err != nil {
 		return none, false, errors.Mark(err, server.ErrBadLedger)
 	}
-	program := programs[l.Program]
+	kind, known := kinds[l.Program]
 	switch {
-	case l.Program == directory.Program{}.Name():
+	case kind.Internal:
 		return none, false, errors.Mark(errors.Newf("a cluster has one directory, %s", h.directory.origin), server.ErrBadLedger)
-	case program == nil:
+	case !known:
 		return none, false, errors.Mark(errors.Newf("no program is named %q", l.Program), server.ErrBadLedger)
-	case len(l.Parameters) > 0:
-		return none, false, errors.Mark(errors.Newf("the program %s has no parameter %q", l.Program, l.Parameters[0].Name), server.ErrBadLedger)
 	}
-	g, err := h.node.genesis(l.Origin, h.directory.Replica.Ledger().Level(), program, l.Parameters)
+	parameters := slices.SortedFunc(slices.Values(l.Parameters), func(a, b ledger.Parameter) int { return strings.Compare(a.Name, b.Name) })
+	if err := kind.Check(parameters); err != nil {
+		return none, false, errors.Mark(err, server.ErrBadLedger)
+	}
+	g, err := h.node.genesis(l.Origin, h.directory.Replica.Ledger().Level(), kind.Program, kind.Normalise(parameters))
 	if err != nil {
 		return none, false, err
 	}

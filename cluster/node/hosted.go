@@ -38,6 +38,8 @@ type hosted struct {
 	growing time.Time
 	// new: nobody has led the ledger yet.
 	new bool
+	// public: the ledger is on the HTTP read path. Set once, before the node starts to call.
+	public bool
 	// raising: the leader's record that raises the feature level is under way.
 	raising atomic.Bool
 	told    struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/formation"
+	"github.com/cairnledger/cairn/cluster/programs"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/ledger/memstore"
@@ -187,7 +188,7 @@ func TestLedgersPastTheLimitShareALabel(t *testing.T) {
 }
 
 // TestLedgerThatCannotBeHosted: a ledger whose program, level, members, log key or quorum are not
-// this node's is not hosted, and stops nobody.
+// this node's, or whose parameters the node does not understand, is not hosted, and stops nobody.
 func TestLedgerThatCannotBeHosted(t *testing.T) {
 	n, _ := lonely(t)
 	defer n.hosting.store.Close()
@@ -196,7 +197,7 @@ func TestLedgerThatCannotBeHosted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.programOf(good); err != nil {
+	if _, err := n.kindOf(good); err != nil {
 		t.Fatal(err)
 	}
 	for i, spoil := range []func(*ledger.Genesis){
@@ -210,6 +211,10 @@ func TestLedgerThatCannotBeHosted(t *testing.T) {
 		func(g *ledger.Genesis) { g.LogKeys = []string{"other"} },
 		func(g *ledger.Genesis) { g.LogKeys = append(slices.Clone(g.LogKeys), "other") },
 		func(g *ledger.Genesis) { g.SealQuorum++ },
+		func(g *ledger.Genesis) { g.Parameters = []ledger.Parameter{{Name: "future", Value: "yes"}} },
+		func(g *ledger.Genesis) {
+			g.Parameters = []ledger.Parameter{{Name: programs.PublicReads, Value: "perhaps"}}
+		},
 	} {
 		g := *good
 		spoil(&g)

@@ -14,6 +14,7 @@ import (
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/api/web"
 	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/programs"
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
@@ -21,35 +22,38 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
-// programs are those that this binary can run, by name.
-var programs = map[string]ledger.Program{
-	ledger.Log{}.Name():        ledger.Log{},
-	directory.Program{}.Name(): directory.Program{},
-}
+// kinds are the programs that this binary can run, by name. Only tests add to them.
+var kinds = programs.All()
 
 // errNotHosted says that this node cannot host a ledger that the directory lists. The node goes on:
 // whoever gets a ledger listed must not stop anybody with it.
 var errNotHosted = errors.New("this node does not host the ledger")
 
-// programOf returns the program of a ledger that this node can host.
-func (n *node) programOf(g *ledger.Genesis) (ledger.Program, error) {
-	p := programs[g.Program]
-	switch {
-	case p == nil:
-		return nil, errors.Wrapf(errNotHosted, "it runs %q, of which this program knows nothing: upgrade this node", g.Program)
-	case p.Version() != g.ProgramVersion:
-		return nil, errors.Wrapf(errNotHosted, "it runs %q in version %d, this program has version %d: upgrade this node", g.Program, g.ProgramVersion, p.Version())
-	case g.FeatureLevel > n.cfg.knownLevel():
-		return nil, errors.Wrapf(errNotHosted, "it has feature level %d, this program knows %d: upgrade this node", g.FeatureLevel, n.cfg.knownLevel())
+// kindOf returns the program of a ledger that this node can host.
+func (n *node) kindOf(g *ledger.Genesis) (programs.Kind, error) {
+	k, known := kinds[g.Program]
+	refuse := func(format string, args ...any) (programs.Kind, error) {
+		return programs.Kind{}, errors.Wrapf(errNotHosted, format, args...)
 	}
-	own, err := n.genesis(g.Origin, g.FeatureLevel, p, g.Parameters)
+	switch {
+	case !known:
+		return refuse("it runs %q, of which this program knows nothing: upgrade this node", g.Program)
+	case k.Program.Version() != g.ProgramVersion:
+		return refuse("it runs %q in version %d, this program has version %d: upgrade this node", g.Program, g.ProgramVersion, k.Program.Version())
+	case g.FeatureLevel > n.cfg.knownLevel():
+		return refuse("it has feature level %d, this program knows %d: upgrade this node", g.FeatureLevel, n.cfg.knownLevel())
+	}
+	if err := k.Check(g.Parameters); err != nil {
+		return refuse("this program does not understand its parameters: %v: upgrade this node", err)
+	}
+	own, err := n.genesis(g.Origin, g.FeatureLevel, k.Program, g.Parameters)
 	if err != nil {
-		return nil, errors.Mark(err, errNotHosted)
+		return refuse("%v", err)
 	}
 	if diff := g.Diff(own); diff != "" {
-		return nil, errors.Wrapf(errNotHosted, "its genesis is not what this node's configuration says: %s", diff)
+		return refuse("its genesis is not what this node's configuration says: %s", diff)
 	}
-	return p, nil
+	return k, nil
 }
 
 // knownLevel is the newest feature level that this node's program knows.
@@ -81,8 +85,8 @@ func (n *node) genesis(origin string, level uint32, program ledger.Program, para
 	return g, nil
 }
 
-// directoryLevel is the feature level that every directory begins with: nobody has told yet what the
-// others know.
+// directoryLevel is the feature level that every directory begins with: nobody has told yet what
+// the others know.
 const directoryLevel = 1
 
 // directoryGenesis is the block that begins the cluster's directory. Every member makes the same
@@ -119,8 +123,8 @@ type hosting struct {
 		sync.Mutex
 		closed bool
 	}
-	// followed is the size of the directory up to which every ledger that it lists is hosted here or
-	// counts as a stranger.
+	// followed is the size of the directory up to which every ledger that it lists is hosted here
+	// or counts as a stranger.
 	followed atomic.Uint64
 	// strangers counts the ledgers that the directory lists and this node does not host.
 	strangers atomic.Int64
@@ -156,6 +160,9 @@ func (n *node) openHosting() (err error) {
 	block, err := n.directoryGenesis()
 	if err == nil {
 		h.directory, err = h.open(directory.Group, n.cfg.Directory, directory.Program{}, block)
+	}
+	if err == nil {
+		h.directory.public = kinds[directory.Program{}.Name()].PublicReads
 	}
 	switch {
 	case errors.Is(err, replica.ErrRaftLogLost):
@@ -263,7 +270,7 @@ func (h *hosting) add(d *directory.Ledger) error {
 // begin begins a ledger on this node, or continues it. What an interrupted creation has left is
 // completed.
 func (h *hosting) begin(d *directory.Ledger) error {
-	program, err := h.node.programOf(d.Genesis)
+	kind, err := h.node.kindOf(d.Genesis)
 	if err != nil {
 		return err
 	}
@@ -275,11 +282,11 @@ func (h *hosting) begin(d *directory.Ledger) error {
 	if err != nil {
 		return err
 	}
-	l, err := h.open(d.Group, d.Genesis.Origin, program, block)
+	l, err := h.open(d.Group, d.Genesis.Origin, kind.Program, block)
 	if err != nil {
 		return err
 	}
-	l.new = !used
+	l.new, l.public = !used, kind.Public(d.Genesis.Parameters)
 	return h.run(l)
 }
 
@@ -295,10 +302,10 @@ func (h *hosting) backend(origin string) (server.Backend, bool) {
 	return l, l != nil
 }
 
-// page is a ledger for the read path.
+// page is a ledger for the read path, where anybody reads: one that is public.
 func (h *hosting) page(origin string) (web.Ledger, bool) {
 	l := h.find(origin)
-	if l == nil {
+	if l == nil || !l.public {
 		return nil, false
 	}
 	return l.Replica.Ledger(), true
@@ -308,7 +315,9 @@ func (h *hosting) page(origin string) (web.Ledger, bool) {
 func (h *hosting) pages() []web.Ledger {
 	var pages []web.Ledger
 	for _, l := range h.all() {
-		pages = append(pages, l.Replica.Ledger())
+		if l.public {
+			pages = append(pages, l.Replica.Ledger())
+		}
 	}
 	return pages
 }
@@ -400,8 +409,8 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 	}
 }
 
-// flushRound asks the store once for all ledgers of a round of keepMarks what is durable: the answer
-// is about the whole store.
+// flushRound asks the store once for all ledgers of a round of keepMarks what is durable: the
+// answer is about the whole store.
 type flushRound struct {
 	mu    sync.Mutex
 	asked bool
@@ -492,8 +501,8 @@ func (h *hosting) unfollowed() error {
 }
 
 // learning says why this node may come to host ledgers that it does not know; nil when it has begun
-// all that the directory's leader knew a moment ago. After a start even the leader knows less, until
-// it has committed an entry of its own term.
+// all that the directory's leader knew a moment ago. After a start even the leader knows less,
+// until it has committed an entry of its own term.
 func (h *hosting) learning() error {
 	s := h.directory.State()
 	if s.Leader == 0 || s.Leader == h.node.cfg.Self().ID && !s.Serving {

@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/programs"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 )
 
-func init() { programs[accounts.WithHolds{}.Name()] = accounts.WithHolds{} }
+func init() { kinds[accounts.WithHolds{}.Name()] = programs.Kind{Program: accounts.WithHolds{}} }
 
 // TestWorkOfAHostedLedger: a node proposes the work of a ledger's program when it is due, although
 // nobody appends anything, and under its own name.

@@ -118,8 +118,12 @@ func (a *app) ledgerCreateCommand() *cobra.Command {
 		Long: `Create a ledger. Its origin is its name for ever: it stands on the first line of
 every checkpoint. Creating it once more with the same program and the same
 parameters changes nothing, and with others it is a conflict (exit code 5). The
-profile's certificate needs the role admin.`,
+profile's certificate needs the role admin.
+
+A ledger of every program has the parameter public-reads: false keeps it off the
+HTTP read path of the nodes, where nobody is asked for a certificate.`,
 		Example: `  cairn ledger create example.org/invoices --profile profiles/admin.yaml
+  cairn ledger create example.org/payroll --param public-reads=false
   echo hello | cairn append --ledger example.org/invoices --sealed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
