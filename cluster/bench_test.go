@@ -12,10 +12,11 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/ledger"
 )
 
 // startInProcess runs the nodes of a cluster inside the test process, so that a
-// profile shows all of them.
+// profile shows all of them, and creates the cluster's first ledger.
 func startInProcess(b *testing.B, nodes int) *local.Cluster {
 	b.Helper()
 	exe, err := os.Executable()
@@ -46,7 +47,22 @@ func startInProcess(b *testing.B, nodes int) *local.Cluster {
 		cancel()
 		wg.Wait()
 	})
+	createFirst(b, c)
 	return c
+}
+
+func createFirst(b *testing.B, c *local.Cluster) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cl, err := c.DialLedger(ctx, c.Directory(), "admin")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cl.Close()
+	if _, _, err := cl.CreateLedger(ctx, c.Origin(), ledger.Log{}.Name()); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func benchClient(b *testing.B, c *local.Cluster) *client.Client {
