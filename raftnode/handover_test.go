@@ -87,7 +87,7 @@ func TestSuccessor(t *testing.T) {
 func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	stopping := func(ctx context.Context, election time.Duration) (n *Node, left chan struct{}) {
-		n = newNode(nil, Config{ElectionTicks: 1, TickInterval: election, Logf: t.Logf})
+		n = newNode(&Host{workers: new(Workers)}, Config{ElectionTicks: 1, TickInterval: election, Logf: t.Logf})
 		n.driver = &Driver{}
 		n.driver.inbox.stop() // there is nobody to hand over to
 		n.driver.inflight.Store(1)

@@ -17,6 +17,8 @@ type HostConfig struct {
 	// Log is closed by the caller, after the Host.
 	Log       *wal.Log
 	Transport Transport
+	// Workers run the members. They are closed by the caller, after the Host. Nil: the Host has its own.
+	Workers *Workers
 	// TickInterval is the length of a tick of all members. DefaultTick.
 	TickInterval time.Duration
 	// Limits are of all members together.
@@ -31,6 +33,7 @@ type Host struct {
 	cfg     HostConfig
 	budgets *budgets
 	start   time.Time
+	workers *Workers
 	writer  *Runner
 	commit  *GroupCommit // owned by writer, but for Want
 	mu      struct {
@@ -44,8 +47,11 @@ type Host struct {
 // NewHost returns a Host without members.
 func NewHost(cfg HostConfig) *Host {
 	setDefault(&cfg.TickInterval, DefaultTick)
-	h := &Host{cfg: cfg, budgets: newBudgets(cfg.Limits), start: time.Now(), commit: NewGroupCommit(), quit: make(chan struct{})}
-	h.writer = NewRunner(h.write)
+	h := &Host{cfg: cfg, budgets: newBudgets(cfg.Limits), start: time.Now(), commit: NewGroupCommit(), workers: cfg.Workers, quit: make(chan struct{})}
+	if h.workers == nil {
+		h.workers = new(Workers)
+	}
+	h.writer = h.workers.Runner(h.write)
 	h.wg.Go(h.ticks)
 	return h
 }
@@ -83,6 +89,9 @@ func (h *Host) Start(cfg Config) (*Node, error) {
 func (h *Host) Close() {
 	close(h.quit)
 	h.wg.Wait()
+	if h.workers != h.cfg.Workers {
+		h.workers.Close()
+	}
 }
 
 func (h *Host) remove(n *Node) {

@@ -20,8 +20,8 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 		t.Fatal(err)
 	}
 	var over atomic.Bool
-	h = &Host{cfg: HostConfig{Log: log, Transport: still{}, TickInterval: time.Hour}, budgets: newBudgets(Limits{}), start: time.Now(), commit: &GroupCommit{maxBytes: 100}}
-	h.writer = NewRunner(func() {
+	h = &Host{cfg: HostConfig{Log: log, Transport: still{}, TickInterval: time.Hour}, budgets: newBudgets(Limits{}), start: time.Now(), commit: &GroupCommit{maxBytes: 100}, workers: new(Workers)}
+	h.writer = h.workers.Runner(func() {
 		if over.Load() {
 			h.write()
 		}
@@ -45,6 +45,7 @@ func stillHost(t *testing.T, groups int) (h *Host, nodes []*Node) {
 				<-ended
 			}
 		}
+		h.workers.Close()
 		_ = log.Close()
 	})
 	return h, nodes

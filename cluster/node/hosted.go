@@ -52,7 +52,7 @@ type hosted struct {
 // newHosted makes the replica of a ledger. start has to follow.
 func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 	h := &hosted{node: n, group: l.Group(), origin: l.Origin()}
-	h.sealer = raftnode.NewRunner(h.seal)
+	h.sealer = n.workers.Runner(h.seal)
 	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
 	if _, timed := l.Program().(ledger.Timed); timed {
 		h.worker = raftnode.NewRunner(h.work)

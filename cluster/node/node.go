@@ -63,6 +63,7 @@ type node struct {
 	peers     *peerChannel
 	transport *transport.Transport
 	host      *raftnode.Host
+	workers   raftnode.Workers // of host and of the ledgers' sealers
 	hosting   *hosting
 	// storeBytes is what the ledgers' directory occupies, measured now and then.
 	storeBytes atomic.Int64
@@ -241,7 +242,7 @@ func (n *node) start() (err error) {
 		Now: n.cfg.wallClock(), Mark: n.hosting.time,
 	})
 	n.host = raftnode.NewHost(raftnode.HostConfig{
-		Log: n.wal, Transport: n.transport, TickInterval: n.cfg.Raft.Tick,
+		Log: n.wal, Transport: n.transport, Workers: &n.workers, TickInterval: n.cfg.Raft.Tick,
 		Limits: raftnode.Limits{QueueBytes: int(n.cfg.Storage.QueueBytes)},
 	})
 	if err := n.hosting.start(); err != nil {
@@ -294,6 +295,7 @@ func (n *node) stop(reason error) error {
 	if n.host != nil {
 		n.host.Close()
 	}
+	n.workers.Close()
 	if n.services != nil {
 		closing("stop services", n.services.stop(ctx))
 	}
