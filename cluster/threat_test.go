@@ -19,6 +19,7 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
+	"github.com/cairnledger/cairn/ledger"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -47,6 +48,8 @@ var threats = map[string][]string{
 	"one node's ML-KEM key":            {"pqcrypto/lpa TestThiefOfKEMKey"},
 	"a writer's key":                   {"cluster TestThreatClientKeys", "api/server TestAppendPrincipalComesFromTheChannel"},
 	"an admin's key":                   {"cluster TestThreatClientKeys", "cluster TestThreatNoCallRewrites"},
+	"a participant's key":              {"cluster TestThreatParticipantKey", "api/server TestParticipantReadsNoEntries"},
+	"an operator's key":                {"cluster TestThreatOperatorKey", "cluster TestThreatNoCallRewrites"},
 	"the root key":                     {"cluster TestThreatForgedCheckpoints"},
 	"a node's disk":                    {"ledger TestEveryReadIsProved", "ledger TestTilesOfEveryLevelAreProved", "api/client TestHostileServer"},
 	"a node's disk, with write access": {"ledger TestBadgerCorruption", "ledger TestStoredCheckpointWithAnotherRoot", "api/client TestLies", "raftnode TestDamagedLogStopsTheNode"},
@@ -269,8 +272,8 @@ func TestThreatIdentityKey(t *testing.T) {
 	}
 }
 
-// dialAs connects as a writer with a name of its own, which the cluster's authority certifies.
-func dialAs(t *testing.T, c *local.Cluster, name string) *client.Client {
+// dialAs connects under a name of its own, which the cluster's authority certifies with these roles.
+func dialAs(t *testing.T, c *local.Cluster, name string, roles pki.Role) *client.Client {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -283,7 +286,7 @@ func dialAs(t *testing.T, c *local.Cluster, name string) *client.Client {
 	key, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA65)
 	must(err)
 	cert, err := authority.IssueIdentity(pki.IssueRequest{
-		ID: pki.ServiceID(local.TrustDomain, name), Roles: pki.RoleWriter, PublicKey: key.Public(), Validity: time.Hour})
+		ID: pki.ServiceID(local.TrustDomain, name), Roles: roles, PublicKey: key.Public(), Validity: time.Hour})
 	must(err)
 	p, err := client.LoadProfile(c.Profile("writer"))
 	must(err)
@@ -327,7 +330,7 @@ func TestThreatClientKeys(t *testing.T) {
 		}
 	}
 	// Names of one length are different names.
-	third, err := append(dialAs(t, c, "writes"), "another writer's")
+	third, err := append(dialAs(t, c, "writes", pki.RoleWriter), "another writer's")
 	if err != nil || third.Index == second.Index || third.Duplicate {
 		t.Errorf("the append of a writer whose name is as long: %+v, %v; want an entry of its own", third, err)
 	}
@@ -342,6 +345,66 @@ func TestThreatClientKeys(t *testing.T) {
 			t.Errorf("a %s moves leadership: %v, want a refusal that names the role", name, err)
 		}
 	}
+}
+
+// denials tries calls and wants each to be refused, definitely, because of the role.
+func denials(t *testing.T, who string, calls map[string]error) {
+	t.Helper()
+	for call, err := range calls {
+		if err == nil || !client.IsDefinite(err) || !strings.Contains(err.Error(), "needs the role") {
+			t.Errorf("%s: %s: %v, want a definite refusal that names the role", who, call, err)
+		}
+	}
+}
+
+// TestThreatParticipantKey: a participant's key reads no entry of a ledger but the genesis, and
+// appends, creates and moves nothing.
+func TestThreatParticipantKey(t *testing.T) {
+	c := startCluster(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	secret, err := dial(t, c, "writer").Append(ctx, client.Entry{Payload: []byte("secret")}, client.Sealed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := dial(t, c, "participant")
+	_, got := p.Get(ctx, secret.Index)
+	_, receipt := p.Receipt(ctx, secret.Index)
+	_, ranged := p.Range(ctx, 0, 0, func(client.StoredEntry) error { return errors.New("an entry") })
+	_, proof := p.InclusionProof(ctx, secret.Index, 0)
+	_, append := p.Append(ctx, client.Entry{Payload: []byte("x")})
+	_, _, create := p.CreateLedger(ctx, "example.org/thief", "log")
+	_, list := p.Ledgers(ctx)
+	_, move := p.TransferLeadership(ctx, "")
+	denials(t, "a participant", map[string]error{
+		"get": got, "receipt": receipt, "range": ranged, "proof": proof, "append": append, "create": create, "list": list, "move": move,
+		"watch": p.Watch(ctx, 0, func(client.StoredEntry) error { return errors.New("an entry") }),
+	})
+	if g, err := p.Get(ctx, 0); err != nil || g.Kind != ledger.KindRecord {
+		t.Errorf("the genesis: %+v, %v", g, err)
+	}
+	if cp, err := p.Checkpoint(ctx); err != nil || cp.Size <= secret.Index {
+		t.Errorf("the checkpoint: %+v, %v", cp, err)
+	}
+}
+
+// TestThreatOperatorKey: an operator's key reads, and appends no payload, creates no ledger and
+// moves no leadership.
+func TestThreatOperatorKey(t *testing.T) {
+	c := startCluster(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := dial(t, c, "writer").Append(ctx, client.Entry{Payload: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	o := dialAs(t, c, "operator", pki.RoleOperator)
+	if e, err := o.Get(ctx, 1); err != nil || string(e.Payload) != "x" {
+		t.Errorf("an operator reads %+v, %v", e, err)
+	}
+	_, append := o.Append(ctx, client.Entry{Payload: []byte("x")})
+	_, _, create := o.CreateLedger(ctx, "example.org/thief", "log")
+	_, move := o.TransferLeadership(ctx, "")
+	denials(t, "an operator", map[string]error{"append": append, "create": create, "move": move})
 }
 
 // TestThreatNoCallRewrites: the API has no call that changes or removes what is there. A new call

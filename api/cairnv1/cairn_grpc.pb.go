@@ -52,6 +52,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Ledger appends to one ledger and reads from it. Every node serves every read; only the leader takes appends.
+//
+// A role may imply others: admin implies writer and operator, operator implies participant and reader, writer implies reader.
+// A participant reads its own accounts, where the ledger's program keeps accounts, and of the entries the genesis alone.
 type LedgerClient interface {
 	// Append adds a batch of entries atomically: all of them, next to one another, or none. Role: writer.
 	Append(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error)
@@ -60,26 +63,28 @@ type LedgerClient interface {
 	// while it sends: a stream whose answers it leaves unread ends, and a sender that gRPC's flow control holds up learns of that
 	// only by reading. Role: writer.
 	AppendStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AppendStreamRequest, AppendStreamResponse], error)
-	// Get returns one entry. Role: reader.
+	// Get returns one entry. Role: reader; participant for entry 0.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Range returns consecutive entries. Role: reader.
 	Range(ctx context.Context, in *RangeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RangeResponse], error)
 	// Watch returns entries from an index on and then every new one as it is committed. A client that was disconnected resumes
 	// with the index after the last entry it saw. Role: reader.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// Head returns the size and root of the ledger. Role: reader.
+	// Head returns the size and root of the ledger. Role: reader or participant.
 	Head(ctx context.Context, in *HeadRequest, opts ...grpc.CallOption) (*HeadResponse, error)
-	// Checkpoint returns the newest sealed checkpoint of the node. Role: reader.
+	// Checkpoint returns the newest sealed checkpoint of the node. Role: reader or participant.
 	Checkpoint(ctx context.Context, in *CheckpointRequest, opts ...grpc.CallOption) (*CheckpointResponse, error)
-	// InclusionProof proves that a leaf is part of the ledger at a size. Role: reader.
+	// InclusionProof proves that a leaf is part of the ledger at a size. Role: reader; participant for entry 0.
 	InclusionProof(ctx context.Context, in *InclusionProofRequest, opts ...grpc.CallOption) (*InclusionProofResponse, error)
-	// ConsistencyProof proves that the ledger at one size is a prefix of the ledger at another. Role: reader.
+	// ConsistencyProof proves that the ledger at one size is a prefix of the ledger at another. Role: reader or participant.
 	ConsistencyProof(ctx context.Context, in *ConsistencyProofRequest, opts ...grpc.CallOption) (*ConsistencyProofResponse, error)
-	// Receipt returns what an auditor needs about one entry: leaf, inclusion proof, sealed checkpoint. Role: reader.
+	// Receipt returns what an auditor needs about one entry: leaf, inclusion proof, sealed checkpoint. Role: reader; participant for
+	// entry 0.
 	Receipt(ctx context.Context, in *ReceiptRequest, opts ...grpc.CallOption) (*ReceiptResponse, error)
-	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader.
+	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader or
+	// participant.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
-	// Status describes the node. Role: reader.
+	// Status describes the node. Role: reader or participant.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 }
 
@@ -237,6 +242,9 @@ func (c *ledgerClient) Status(ctx context.Context, in *StatusRequest, opts ...gr
 // for forward compatibility.
 //
 // Ledger appends to one ledger and reads from it. Every node serves every read; only the leader takes appends.
+//
+// A role may imply others: admin implies writer and operator, operator implies participant and reader, writer implies reader.
+// A participant reads its own accounts, where the ledger's program keeps accounts, and of the entries the genesis alone.
 type LedgerServer interface {
 	// Append adds a batch of entries atomically: all of them, next to one another, or none. Role: writer.
 	Append(context.Context, *AppendRequest) (*AppendResponse, error)
@@ -245,26 +253,28 @@ type LedgerServer interface {
 	// while it sends: a stream whose answers it leaves unread ends, and a sender that gRPC's flow control holds up learns of that
 	// only by reading. Role: writer.
 	AppendStream(grpc.BidiStreamingServer[AppendStreamRequest, AppendStreamResponse]) error
-	// Get returns one entry. Role: reader.
+	// Get returns one entry. Role: reader; participant for entry 0.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Range returns consecutive entries. Role: reader.
 	Range(*RangeRequest, grpc.ServerStreamingServer[RangeResponse]) error
 	// Watch returns entries from an index on and then every new one as it is committed. A client that was disconnected resumes
 	// with the index after the last entry it saw. Role: reader.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// Head returns the size and root of the ledger. Role: reader.
+	// Head returns the size and root of the ledger. Role: reader or participant.
 	Head(context.Context, *HeadRequest) (*HeadResponse, error)
-	// Checkpoint returns the newest sealed checkpoint of the node. Role: reader.
+	// Checkpoint returns the newest sealed checkpoint of the node. Role: reader or participant.
 	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)
-	// InclusionProof proves that a leaf is part of the ledger at a size. Role: reader.
+	// InclusionProof proves that a leaf is part of the ledger at a size. Role: reader; participant for entry 0.
 	InclusionProof(context.Context, *InclusionProofRequest) (*InclusionProofResponse, error)
-	// ConsistencyProof proves that the ledger at one size is a prefix of the ledger at another. Role: reader.
+	// ConsistencyProof proves that the ledger at one size is a prefix of the ledger at another. Role: reader or participant.
 	ConsistencyProof(context.Context, *ConsistencyProofRequest) (*ConsistencyProofResponse, error)
-	// Receipt returns what an auditor needs about one entry: leaf, inclusion proof, sealed checkpoint. Role: reader.
+	// Receipt returns what an auditor needs about one entry: leaf, inclusion proof, sealed checkpoint. Role: reader; participant for
+	// entry 0.
 	Receipt(context.Context, *ReceiptRequest) (*ReceiptResponse, error)
-	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader.
+	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader or
+	// participant.
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
-	// Status describes the node. Role: reader.
+	// Status describes the node. Role: reader or participant.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	mustEmbedUnimplementedLedgerServer()
 }

@@ -16,7 +16,7 @@ type Call struct {
 	Method  string // full name
 	Peer    Peer   // zero if the connection carries no identity
 	Remote  net.Addr
-	Refused bool // not admitted: identity, role, ledger, limits
+	Refused bool // not admitted: identity, role, ledger, limits; or denied by the handler
 	Code    codes.Code
 	Reason  string // one of the Reason words if the call failed
 	Detail  string // the error's text
@@ -26,7 +26,7 @@ type Call struct {
 // done counts and notes a call that was admitted and has ended.
 func (s *Server) done(ctx context.Context, method string, err error, took time.Duration) {
 	s.metrics.done(method, err, took)
-	s.note(ctx, method, false, err, took)
+	s.note(ctx, method, status.Code(err) == codes.PermissionDenied, err, took)
 }
 
 func (s *Server) note(ctx context.Context, method string, refused bool, err error, took time.Duration) {

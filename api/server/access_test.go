@@ -25,16 +25,17 @@ func TestAccess(t *testing.T) {
 		index           uint64
 		code            codes.Code
 		reason          string
-		refused         bool
+		refused, began  bool
 	}{
-		{reader, "reader", 0, codes.OK, "", false},
-		{reader, "reader", 1, codes.NotFound, server.ReasonNotFound, false},
-		{peer, "peer", 0, codes.PermissionDenied, server.ReasonPermissionDenied, true},
+		{reader, "reader", 0, codes.OK, "", false, true},
+		{reader, "reader", 1, codes.NotFound, server.ReasonNotFound, false, true},
+		{peer, "peer", 0, codes.PermissionDenied, server.ReasonPermissionDenied, true, false},
+		{reader, "participant", 1, codes.PermissionDenied, server.ReasonPermissionDenied, true, true}, // only the handler knows the index
 	} {
 		_, err := a.Get(as(within(t), tc.principal, tc.role), &cairnv1.GetRequest{Index: tc.index})
 		got := <-calls
 		if got.Method != cairnv1.Ledger_Get_FullMethodName || got.Peer.Principal != tc.principal || got.Code != tc.code ||
-			got.Reason != tc.reason || got.Refused != tc.refused || (got.Detail != "") != (err != nil) || (got.Took > 0) == tc.refused {
+			got.Reason != tc.reason || got.Refused != tc.refused || (got.Detail != "") != (err != nil) || (got.Took > 0) != tc.began {
 			t.Errorf("index %d as %s: heard %+v", tc.index, tc.role, got)
 		}
 		if from, ok := got.Remote.(*net.TCPAddr); !ok || !from.IP.IsLoopback() {

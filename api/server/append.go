@@ -52,9 +52,11 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 				limit("key bytes", ledger.MaxKeySize, uint64(len(e.GetKey())), i)
 		}
 		most := ledger.MaxBody(b.Principal, len(e.GetKey()))
-		if outcome, err := program.MaxOutcome(ledger.KindPayload, e.GetPayload()); err == nil {
-			most -= outcome // the leaf holds it, too
+		outcome, err := program.MaxOutcome(ledger.KindPayload, e.GetPayload())
+		if err != nil {
+			return b, refuse(codes.InvalidArgument, ReasonRefused, fmt.Sprintf("entry %d: the ledger %s takes no such payload: %v", i, backend(ctx).Origin(), err))
 		}
+		most -= outcome // the leaf holds it, too
 		if len(e.GetPayload()) > most {
 			return b, refuse(codes.InvalidArgument, ReasonEntryTooLarge, fmt.Sprintf("entry %d: a payload of %d bytes, at most %d with this key and principal", i, len(e.GetPayload()), most)).
 				limit("entry bytes", uint64(max(most, 0)), uint64(len(e.GetPayload())), i)

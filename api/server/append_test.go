@@ -213,7 +213,7 @@ func TestAppendLeavesRoomForTheOutcome(t *testing.T) {
 	_, err = a.Append(within(t), batch(make([]string, 99)...))
 	demand(t, err, codes.InvalidArgument, server.ReasonBatchTooLarge, sure)
 	_, err = a.Append(within(t), batch("no"))
-	demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
+	demand(t, err, codes.InvalidArgument, server.ReasonRefused, sure)
 }
 
 // TestAppendNotSealedInTime: the batch is committed, so the answer is success with indexes, never

@@ -6,4 +6,4 @@ import (
 )
 
 // Methods returns every method that is served.
-func Methods() []string { return slices.Sorted(maps.Keys(roles)) }
+func Methods() []string { return slices.Sorted(maps.Keys(grants)) }

@@ -53,7 +53,7 @@ func (m *metrics) refused(method string, err error) {
 }
 
 func methodLabel(method string) string {
-	if _, ok := roles[method]; !ok {
+	if _, ok := grants[method]; !ok {
 		return "unknown"
 	}
 	return method[strings.LastIndexByte(method, '/')+1:]

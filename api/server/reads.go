@@ -75,6 +75,9 @@ func outOfRange(format string, args ...any) error {
 func (s *Server) Get(ctx context.Context, req *cairnv1.GetRequest) (*cairnv1.GetResponse, error) {
 	l := backend(ctx).Ledger()
 	index := req.GetIndex()
+	if err := mayRead(ctx, cairnv1.Ledger_Get_FullMethodName, index); err != nil {
+		return nil, err
+	}
 	// An entry that is here is final: only its absence needs an up-to-date node.
 	if index >= l.Head().Size {
 		if err := s.freshen(ctx, req.GetConsistency(), req.GetMinSize()); err != nil {
@@ -124,6 +127,9 @@ func sealedSize(l Ledger) (uint64, error) {
 // InclusionProof implements cairnv1.LedgerServer.
 func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProofRequest) (*cairnv1.InclusionProofResponse, error) {
 	l, index, size := backend(ctx).Ledger(), req.GetIndex(), req.GetSize()
+	if err := mayRead(ctx, cairnv1.Ledger_InclusionProof_FullMethodName, index); err != nil {
+		return nil, err
+	}
 	if index >= merkle.MaxSize {
 		return nil, outOfRange("index %d: no ledger is that large", index)
 	}
@@ -198,6 +204,9 @@ func (s *Server) ConsistencyProof(ctx context.Context, req *cairnv1.ConsistencyP
 // Receipt implements cairnv1.LedgerServer.
 func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cairnv1.ReceiptResponse, error) {
 	index := req.GetIndex()
+	if err := mayRead(ctx, cairnv1.Ledger_Receipt_FullMethodName, index); err != nil {
+		return nil, err
+	}
 	if index >= merkle.MaxSize {
 		return nil, outOfRange("index %d: no ledger is that large", index)
 	}

@@ -10,35 +10,43 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// roles says which role a caller needs, for every method there is. A method without a row is
-// refused. admin implies writer, writer implies reader; a peer that is nothing else may do nothing
-// here, and a node may only read, whatever its certificate says.
-var roles = map[string]pki.Role{
-	"/cairn.v1.Ledger/Append":           pki.RoleWriter,
-	"/cairn.v1.Ledger/AppendStream":     pki.RoleWriter,
-	"/cairn.v1.Ledger/Get":              pki.RoleReader,
-	"/cairn.v1.Ledger/Range":            pki.RoleReader,
-	"/cairn.v1.Ledger/Watch":            pki.RoleReader,
-	"/cairn.v1.Ledger/Head":             pki.RoleReader,
-	"/cairn.v1.Ledger/Checkpoint":       pki.RoleReader,
-	"/cairn.v1.Ledger/InclusionProof":   pki.RoleReader,
-	"/cairn.v1.Ledger/ConsistencyProof": pki.RoleReader,
-	"/cairn.v1.Ledger/Receipt":          pki.RoleReader,
-	"/cairn.v1.Ledger/Verify":           pki.RoleReader,
-	"/cairn.v1.Ledger/Status":           pki.RoleReader,
+// grant says who may call a method: whoever has one of roles. Whoever has one of genesis may call it
+// about entry 0 alone: the genesis says who keeps the ledger and whose keys seal it, which everybody
+// who is to believe the ledger has to know.
+type grant struct{ roles, genesis pki.Role }
 
-	"/cairn.v1.Admin/TransferLeadership": pki.RoleAdmin,
+// anyone is every client: participants, who read no entries but the genesis, and readers.
+const anyone = pki.RoleReader | pki.RoleParticipant
 
-	"/cairn.v1.Directory/CreateLedger": pki.RoleAdmin,
-	"/cairn.v1.Directory/ListLedgers":  pki.RoleReader,
-	"/cairn.v1.Directory/GetLedger":    pki.RoleReader,
+// grants has every method there is. A method without a row is refused. admin implies writer and
+// operator, operator implies participant and reader, writer implies reader; a peer that is nothing
+// else may do nothing here, and a node may only read, whatever its certificate says.
+var grants = map[string]grant{
+	"/cairn.v1.Ledger/Append":           {roles: pki.RoleWriter},
+	"/cairn.v1.Ledger/AppendStream":     {roles: pki.RoleWriter},
+	"/cairn.v1.Ledger/Get":              {roles: pki.RoleReader, genesis: pki.RoleParticipant},
+	"/cairn.v1.Ledger/Range":            {roles: pki.RoleReader},
+	"/cairn.v1.Ledger/Watch":            {roles: pki.RoleReader},
+	"/cairn.v1.Ledger/Head":             {roles: anyone},
+	"/cairn.v1.Ledger/Checkpoint":       {roles: anyone},
+	"/cairn.v1.Ledger/InclusionProof":   {roles: pki.RoleReader, genesis: pki.RoleParticipant},
+	"/cairn.v1.Ledger/ConsistencyProof": {roles: anyone},
+	"/cairn.v1.Ledger/Receipt":          {roles: pki.RoleReader, genesis: pki.RoleParticipant},
+	"/cairn.v1.Ledger/Verify":           {roles: anyone},
+	"/cairn.v1.Ledger/Status":           {roles: anyone},
 
-	"/grpc.health.v1.Health/Check": pki.RoleReader,
-	"/grpc.health.v1.Health/List":  pki.RoleReader,
-	"/grpc.health.v1.Health/Watch": pki.RoleReader,
+	"/cairn.v1.Admin/TransferLeadership": {roles: pki.RoleAdmin},
 
-	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      pki.RoleReader,
-	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": pki.RoleReader,
+	"/cairn.v1.Directory/CreateLedger": {roles: pki.RoleAdmin},
+	"/cairn.v1.Directory/ListLedgers":  {roles: pki.RoleReader},
+	"/cairn.v1.Directory/GetLedger":    {roles: pki.RoleReader},
+
+	"/grpc.health.v1.Health/Check": {roles: anyone},
+	"/grpc.health.v1.Health/List":  {roles: anyone},
+	"/grpc.health.v1.Health/Watch": {roles: anyone},
+
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {roles: anyone},
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {roles: anyone},
 }
 
 // Peer is the authenticated other end of a call.
@@ -63,29 +71,47 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 	if !ok {
 		return Peer{}, refuse(codes.Unauthenticated, ReasonUnauthenticated, "the connection carries no identity")
 	}
-	needs, known := roles[method]
-	if known && needs != pki.RoleReader && pki.ID(peer.Principal).IsNode() {
+	g, known := grants[method]
+	switch {
+	case !known:
+		// The name of a method that does not exist is the client's own bytes: it is not repeated.
+		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, "there is no such method: nobody may call it")
+	case !peer.Roles.HasAny(g.roles | g.genesis):
+		return Peer{}, denied(method, "", g.roles, peer)
+	case g.roles&pki.RoleReader == 0 && pki.ID(peer.Principal).IsNode():
 		// What a ledger holds in the name of a node, its leader proposed by itself:
 		// ledger.Input.ByNode.
 		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, peer.Principal+" is a node: nodes only read here. Use a client's certificate")
 	}
-	if known && peer.Roles.Has(needs) {
-		return peer, nil
+	return peer, nil
+}
+
+// mayRead refuses a call about an entry that the caller may not read. Every handler of a method whose
+// grant has genesis calls it.
+func mayRead(ctx context.Context, method string, index uint64) error {
+	g, peer := grants[method], caller(ctx)
+	if peer.Roles.HasAny(g.roles) || index == 0 && peer.Roles.HasAny(g.genesis) {
+		return nil
 	}
-	if !known {
-		// The name of a method that does not exist is the client's own bytes: it is not repeated.
-		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, "there is no such method: nobody may call it")
-	}
+	return denied(method, " of another entry than 0, the genesis,", g.roles, peer)
+}
+
+// denied is the refusal of a call that needs one of these roles.
+func denied(method, about string, needs pki.Role, peer Peer) error {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	r := refuse(codes.PermissionDenied, ReasonPermissionDenied, name+" needs the role "+needs.String()+"; "+peer.Principal+" has "+peer.Roles.String())
+	list := strings.ReplaceAll(needs.String(), ",", " or ")
+	r := refuse(codes.PermissionDenied, ReasonPermissionDenied, name+about+" needs the role "+list+"; "+peer.Principal+" has "+peer.Roles.String())
 	r.metadata = map[string]string{"method": name, "needs": needs.String(), "has": peer.Roles.String()}
-	return Peer{}, r
+	return r
 }
 
 type peerKey struct{}
 
-// principal returns who calls, as the interceptors found out.
-func principal(ctx context.Context) string {
+// caller returns who calls, as admit found out.
+func caller(ctx context.Context) Peer {
 	p, _ := ctx.Value(peerKey{}).(Peer)
-	return p.Principal
+	return p
 }
+
+// principal returns the caller's SPIFFE ID.
+func principal(ctx context.Context) string { return caller(ctx).Principal }

@@ -27,50 +27,69 @@ func TestEveryMethodHasARole(t *testing.T) {
 		for _, m := range info.Methods {
 			method := "/" + service + "/" + m.Name
 			served[method] = true
-			if _, ok := roles[method]; !ok {
+			if _, ok := grants[method]; !ok {
 				t.Errorf("%s has no row in the table of roles", method)
 			}
 		}
 	}
-	for method := range roles {
+	for method := range grants {
 		if !served[method] {
 			t.Errorf("the table of roles has a row for %s, which is not served", method)
 		}
 	}
 }
 
-// TestRolesAreThoseOfTheProto: a method needs the role that its comment in cairn.proto names.
+// TestRolesAreThoseOfTheProto: a method needs the roles that its comment in cairn.proto names.
 func TestRolesAreThoseOfTheProto(t *testing.T) {
 	raw, err := os.ReadFile("../proto/cairn/v1/cairn.proto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented, role, service := 0, "", ""
+	documented, comment, service := 0, "", ""
 	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimSpace(line)
 		if m := regexp.MustCompile(`^service (\w+) `).FindStringSubmatch(line); m != nil {
 			service = m[1]
 		}
-		if m := regexp.MustCompile(`^  // .*\bRole: (\w+)\.$`).FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
-			role = m[1]
-		}
-		m := regexp.MustCompile(`^  rpc (\w+)\(`).FindStringSubmatch(line)
+		m := regexp.MustCompile(`^rpc (\w+)\(`).FindStringSubmatch(line)
 		if m == nil {
+			text, more := strings.CutPrefix(line, "//")
+			if !more {
+				comment = ""
+			} else {
+				comment += text
+			}
 			continue
 		}
 		method := "/cairn.v1." + service + "/" + m[1]
-		if got := roles[method].String(); got != role {
-			t.Errorf("%s needs the role %s, want %q as its comment says", method, got, role)
+		said := regexp.MustCompile(`\bRole: (\w+(?: or \w+)*)(?:; (\w+) for entry 0)?\.$`).FindStringSubmatch(comment)
+		if said == nil {
+			t.Errorf("the comment of %s does not end with its roles: %s", method, comment)
+			continue
 		}
-		documented, role = documented+1, ""
+		want := grant{}
+		if want.roles, err = pki.ParseRoles(strings.ReplaceAll(said[1], " or ", ",")); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+		if said[2] != "" {
+			if want.genesis, err = pki.ParseRoles(said[2]); err != nil {
+				t.Errorf("%s: %v", method, err)
+			}
+		}
+		if got := grants[method]; got != want {
+			t.Errorf("%s needs %s, and %q for entry 0; want %q as its comment says", method, got.roles, got.genesis, said[0])
+		}
+		documented, comment = documented+1, ""
 	}
-	if documented < 13 {
+	if documented < 16 {
 		t.Errorf("found %d methods in cairn.proto, want all", documented)
 	}
 }
 
 func TestAuthorise(t *testing.T) {
 	const (
-		read, write, admin = "/cairn.v1.Ledger/Get", "/cairn.v1.Ledger/Append", "/cairn.v1.Admin/TransferLeadership"
+		read, write, admin = "/cairn.v1.Ledger/Range", "/cairn.v1.Ledger/Append", "/cairn.v1.Admin/TransferLeadership"
+		head, get          = "/cairn.v1.Ledger/Head", "/cairn.v1.Ledger/Get"
 	)
 	cases := []struct {
 		has     pki.Role
@@ -78,14 +97,16 @@ func TestAuthorise(t *testing.T) {
 	}{
 		{0, map[string]bool{}},
 		{pki.RolePeer, map[string]bool{}},
-		{pki.RoleReader, map[string]bool{read: true}},
-		{pki.RoleWriter, map[string]bool{read: true, write: true}},
-		{pki.RoleAdmin, map[string]bool{read: true, write: true, admin: true}},
-		{pki.RolePeer | pki.RoleReader, map[string]bool{read: true}},
+		{pki.RoleParticipant, map[string]bool{head: true, get: true}}, // what Get answers is for mayRead
+		{pki.RoleReader, map[string]bool{head: true, get: true, read: true}},
+		{pki.RoleOperator, map[string]bool{head: true, get: true, read: true}},
+		{pki.RoleWriter, map[string]bool{head: true, get: true, read: true, write: true}},
+		{pki.RoleAdmin, map[string]bool{head: true, get: true, read: true, write: true, admin: true}},
+		{pki.RolePeer | pki.RoleReader, map[string]bool{head: true, get: true, read: true}},
 	}
 	for _, c := range cases {
 		s := &Server{cfg: Config{Peer: func(context.Context) (Peer, bool) { return Peer{Principal: "p", Roles: c.has}, true }}}
-		for _, method := range []string{read, write, admin, "/cairn.v1.Ledger/NoSuchMethod", ""} {
+		for _, method := range []string{head, get, read, write, admin, "/cairn.v1.Ledger/NoSuchMethod", ""} {
 			_, err := s.authorise(t.Context(), method)
 			if (err == nil) != c.allowed[method] {
 				t.Errorf("role %q calls %q: got error %v, want allowed = %v", c.has, method, err, c.allowed[method])

@@ -195,8 +195,8 @@ func (b *bootstrap) steps() []func() error {
 			return errors.Wrapf(b.config(n), "write configuration of %s", n.Name)
 		})
 	}
-	for _, role := range []pki.Role{pki.RoleWriter, pki.RoleReader, pki.RoleAdmin} {
-		steps = append(steps, func() error { return errors.Wrapf(b.profile(role), "make %s's profile", role) })
+	for _, p := range profiles {
+		steps = append(steps, func() error { return errors.Wrapf(b.profile(p.name, p.roles), "make %s's profile", p.name) })
 	}
 	return append(steps, b.description, b.environment, func() error {
 		return errors.Wrap(os.Remove(filepath.Join(b.dir, creatingMarker)), "finish cluster directory")
@@ -363,13 +363,25 @@ func (b *bootstrap) config(n NodeInfo) error {
 	return node.Init(context.Background(), written)
 }
 
+// profiles are the clients that a cluster is made with. The writer is who the environment means: it
+// is an operator, too, so that it can be used with every ledger of the cluster.
+var profiles = []struct {
+	name  string
+	roles pki.Role
+}{
+	{"writer", pki.RoleWriter | pki.RoleOperator},
+	{"reader", pki.RoleReader},
+	{"admin", pki.RoleAdmin},
+	{"participant", pki.RoleParticipant},
+}
+
 // profile makes a client's certificate, key and profile.
-func (b *bootstrap) profile(role pki.Role) error {
-	name, dir := role.String(), filepath.Join(b.dir, "profiles")
+func (b *bootstrap) profile(name string, roles pki.Role) error {
+	dir := filepath.Join(b.dir, "profiles")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return errors.Wrap(err, "create directory")
 	}
-	_, err := b.identity(pki.ServiceID(TrustDomain, name), role, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+	_, err := b.identity(pki.ServiceID(TrustDomain, name), roles, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
 	if err != nil {
 		return err
 	}

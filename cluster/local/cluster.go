@@ -146,9 +146,9 @@ func (c *Cluster) Node(name string) (NodeInfo, error) {
 	return NodeInfo{}, errors.Newf("no node %q in this cluster: it has %s", name, strings.Join(c.Names(), ", "))
 }
 
-// Profile returns the path of a client profile: writer, reader or admin.
-func (c *Cluster) Profile(role string) string {
-	return filepath.Join(c.dir, "profiles", role+".yaml")
+// Profile returns the path of a client profile: writer, reader, admin or participant.
+func (c *Cluster) Profile(name string) string {
+	return filepath.Join(c.dir, "profiles", name+".yaml")
 }
 
 // PolicyPath returns the path of the tlog-policy file.

@@ -96,8 +96,10 @@ func TestCreate(t *testing.T) {
 		if len(ports) != 9 {
 			t.Errorf("%d different addresses, want 9", len(ports))
 		}
-		for role, want := range map[string]pki.Role{"writer": pki.RoleWriter, "reader": pki.RoleReader, "admin": pki.RoleAdmin} {
-			p, err := client.LoadProfile(c.Profile(role))
+		for name, want := range map[string]pki.Role{
+			"writer": pki.RoleWriter | pki.RoleOperator, "reader": pki.RoleReader, "admin": pki.RoleAdmin, "participant": pki.RoleParticipant,
+		} {
+			p, err := client.LoadProfile(c.Profile(name))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +108,7 @@ func TestCreate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if id.Leaf().Roles != want || len(p.Endpoints) != 3 {
-				t.Errorf("profile %s: roles %s, %d endpoints", role, id.Leaf().Roles, len(p.Endpoints))
+				t.Errorf("profile %s: roles %s, %d endpoints", name, id.Leaf().Roles, len(p.Endpoints))
 			}
 		}
 		checkModes(t, c.Dir())
@@ -127,8 +129,8 @@ func checkModes(t *testing.T, dir string) {
 		}
 		return nil
 	})
-	if err != nil || keys != 1+3*4+3 {
-		t.Errorf("%d key files (%v), want 16", keys, err)
+	if err != nil || keys != 1+3*4+4 {
+		t.Errorf("%d key files (%v), want 17", keys, err)
 	}
 }
 

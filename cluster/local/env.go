@@ -7,7 +7,7 @@ import (
 
 // Environment is what DIR/env exports for the shell and the CLI.
 type Environment struct {
-	Profile string   // CAIRN_PROFILE: the writer's profile
+	Profile string   // CAIRN_PROFILE: the writer's profile, which is also an operator's
 	Policy  string   // CAIRN_POLICY: the tlog-policy file
 	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
 	Ledger  string   // CAIRN_LEDGER: the origin of the ledger that commands mean

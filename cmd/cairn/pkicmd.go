@@ -106,6 +106,11 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 		Short: "Make a key and issue its certificate; for a node two of each",
 		Long: `Make a key and issue its certificate; a node gets a second pair, for ML-KEM.
 
+A client is a reader (reads every entry), a writer (appends payloads, and reads),
+a participant (moves and reads what it owns, where a ledger keeps accounts, and
+reads no entries), an operator (keeps such a ledger's assets and accounts, and
+reads) or an admin (all of that, and operates the cluster).
+
 With --renew OLD.crt the new certificate has the name, the roles, the algorithms
 and the validity of the old one; what --validity changes is printed.`,
 		Example: `  cairn pki issue --ca ca --node n1 --cluster 9f2c11d05e7ab364 --dir n1
@@ -156,7 +161,7 @@ and the validity of the old one; what --validity changes is printed.`,
 					return usagef("--cluster is for --node: a client belongs to no cluster")
 				}
 				if roles == "" {
-					return usagef("--roles is required with --service: reader, writer, admin")
+					return usagef("--roles is required with --service: reader, writer, admin, participant, operator")
 				}
 				if role, err = pki.ParseRoles(roles); err != nil {
 					return fail(exitUsage, "", err)
@@ -201,7 +206,7 @@ and the validity of the old one; what --validity changes is printed.`,
 	f.StringVar(&nodeName, "node", "", "`name` of a node")
 	f.StringVar(&cluster, "cluster", "", "`id` of the node's cluster, the cluster_id of its configuration")
 	f.StringVar(&service, "service", "", "`name` of a client")
-	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin; separated by commas")
+	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin, participant, operator; separated by commas")
 	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")
 	f.StringVar(&renew, "renew", "", "take name, roles, algorithms and validity from this old certificate `file`")
 	numberFlag(f, &validity, "validity", "", local.LeafValidity, time.Second, maxValidity, "validity")

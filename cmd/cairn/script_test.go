@@ -87,7 +87,7 @@ func runScripts(t *testing.T, p testscript.Params, c *local.Cluster) {
 		for i, url := range e.HTTP {
 			env.Setenv(fmt.Sprintf("HTTP%d", i+1), url)
 		}
-		for _, role := range []string{"reader", "admin"} {
+		for _, role := range []string{"reader", "admin", "participant"} {
 			env.Setenv(strings.ToUpper(role), c.Profile(role))
 		}
 		return nil

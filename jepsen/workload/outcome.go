@@ -77,7 +77,7 @@ func (r *refusal) blames() bool { return r.word == "INTERNAL" || r.word == "CORR
 // hears of it keeps the cluster from coming to rest.
 func (r *refusal) accuses() bool {
 	switch r.word {
-	case "INVALID_ARGUMENT", "OUT_OF_RANGE", "KEY_TOO_LONG", "UNAUTHENTICATED", "PERMISSION_DENIED":
+	case "INVALID_ARGUMENT", "OUT_OF_RANGE", "KEY_TOO_LONG", "UNAUTHENTICATED", "PERMISSION_DENIED", "REFUSED":
 		return true
 	}
 	return false

@@ -336,3 +336,26 @@ func FuzzCertificateExtensions(f *testing.F) {
 		}
 	})
 }
+
+// TestRolesInCertificates: every role has an identifier of its own under the arc that
+// docs/operations.md gives, and a certificate has the roles that it was issued with and no others.
+func TestRolesInCertificates(t *testing.T) {
+	t.Parallel()
+	const under = "1.2.840.113556.1.8000.2554.27826.29994.8722.17591.43862.6710635.2991645.1."
+	p := getPKI(t)
+	for role, number := range map[Role]string{RolePeer: "1", RoleWriter: "2", RoleReader: "3", RoleAdmin: "4", RoleParticipant: "6", RoleOperator: "7"} {
+		if got := role.OID().String(); got != under+number {
+			t.Errorf("%s is %s, want %s", role, got, under+number)
+		}
+	}
+	for roles := Role(1); roles <= allRoles; roles++ {
+		c, err := p.root.IssueIdentity(IssueRequest{ID: p.svid.ID, Roles: roles, PublicKey: p.key.Public(), Validity: time.Hour, Now: testNow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseCertificate(c.Raw)
+		if err != nil || back.Roles != roles {
+			t.Errorf("issued with %q: %v, %v", roles, back, err)
+		}
+	}
+}

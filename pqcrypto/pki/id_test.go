@@ -84,9 +84,20 @@ func TestRoles(t *testing.T) {
 		{RoleAdmin, RoleWriter, true}, {RoleAdmin, RoleReader, true}, {RoleAdmin, RolePeer, false}, {RoleWriter, RoleReader, true},
 		{RoleWriter, RoleAdmin, false}, {RoleReader, RoleWriter, false}, {RolePeer, RoleReader, false}, {RolePeer | RoleReader, RolePeer | RoleReader, true},
 		{RolePeer, RolePeer | RoleReader, false}, {0, RoleReader, false},
+		{RoleAdmin, RoleOperator, true}, {RoleAdmin, RoleParticipant, true}, {RoleOperator, RoleParticipant, true}, {RoleOperator, RoleReader, true},
+		{RoleOperator, RoleWriter, false}, {RoleOperator, RoleAdmin, false}, {RoleParticipant, RoleReader, false}, {RoleParticipant, RoleOperator, false},
+		{RoleWriter, RoleParticipant, false}, {RoleWriter, RoleOperator, false}, {RoleReader, RoleParticipant, false}, {RolePeer, RoleParticipant, false},
 	} {
 		if got := c.has.Has(c.want); got != c.ok {
 			t.Errorf("%q has %q: %v, want %v", c.has, c.want, got, c.ok)
+		}
+		if got := c.has.HasAny(c.want); c.want&(c.want-1) == 0 && got != c.ok {
+			t.Errorf("%q has any of %q: %v, want %v", c.has, c.want, got, c.ok)
+		}
+	}
+	for want, ok := range map[Role]bool{RoleReader | RoleParticipant: true, RoleParticipant | RoleAdmin: true, RoleReader | RoleAdmin: false, 0: false} {
+		if got := RoleParticipant.HasAny(want); got != ok {
+			t.Errorf("a participant has any of %q: %v, want %v", want, got, ok)
 		}
 	}
 	for r := Role(1); r <= allRoles; r++ {

@@ -11,32 +11,46 @@ import (
 // usage.
 type Role uint8
 
-// The roles. Admin implies writer, writer implies reader; see [Role.Has].
+// The roles. Some imply others; see [Role.Has].
 const (
-	RolePeer   Role = 1 << iota // takes part in Raft and sealing
-	RoleWriter                  // appends entries
-	RoleReader                  // reads entries, proofs, checkpoints
-	RoleAdmin                   // operates the cluster
+	RolePeer        Role = 1 << iota // takes part in Raft and sealing
+	RoleWriter                       // appends payloads; implies reader
+	RoleReader                       // reads entries, proofs, checkpoints
+	RoleAdmin                        // operates the cluster; implies writer and operator
+	RoleParticipant                  // moves and reads what it owns, where a program keeps accounts
+	RoleOperator                     // keeps a program's assets and accounts; implies participant and reader
 
-	allRoles = RolePeer | RoleWriter | RoleReader | RoleAdmin
+	allRoles = RolePeer | RoleWriter | RoleReader | RoleAdmin | RoleParticipant | RoleOperator
 )
 
 // roleNames is in bit order.
 var roleNames = []struct {
 	role Role
 	name string
-}{{RolePeer, "peer"}, {RoleWriter, "writer"}, {RoleReader, "reader"}, {RoleAdmin, "admin"}}
+}{
+	{RolePeer, "peer"}, {RoleWriter, "writer"}, {RoleReader, "reader"}, {RoleAdmin, "admin"},
+	{RoleParticipant, "participant"}, {RoleOperator, "operator"},
+}
 
-// Has reports whether r includes all roles of want, given or implied.
-func (r Role) Has(want Role) bool {
+// implied returns r with what its roles imply.
+func (r Role) implied() Role {
 	if r&RoleAdmin != 0 {
-		r |= RoleWriter
+		r |= RoleWriter | RoleOperator
+	}
+	if r&RoleOperator != 0 {
+		r |= RoleParticipant | RoleReader
 	}
 	if r&RoleWriter != 0 {
 		r |= RoleReader
 	}
-	return r&want == want
+	return r
 }
+
+// Has reports whether r includes all roles of want, given or implied.
+func (r Role) Has(want Role) bool { return r.implied()&want == want }
+
+// HasAny reports whether r includes at least one role of want, given or implied.
+func (r Role) HasAny(want Role) bool { return r.implied()&want != 0 }
 
 // String lists the roles as given, such as "writer,reader"; the empty set is "".
 func (r Role) String() string {
@@ -60,7 +74,7 @@ next:
 				continue next
 			}
 		}
-		return 0, errors.Newf("unknown role %q, want a list of peer, writer, reader, admin", name)
+		return 0, errors.Newf("unknown role %q, want a list of %s", name, strings.ReplaceAll(allRoles.String(), ",", ", "))
 	}
 	return r, nil
 }
@@ -76,15 +90,18 @@ func arcOID(n int) asn1.ObjectIdentifier {
 }
 
 var (
-	oidRolePeer   = arcOID(1)
-	oidRoleWriter = arcOID(2)
-	oidRoleReader = arcOID(3)
-	oidRoleAdmin  = arcOID(4)
-	oidKEMAuth    = arcOID(5) // marks a KEM certificate: its owner proves itself by decapsulating
+	oidRolePeer        = arcOID(1)
+	oidRoleWriter      = arcOID(2)
+	oidRoleReader      = arcOID(3)
+	oidRoleAdmin       = arcOID(4)
+	oidKEMAuth         = arcOID(5) // marks a KEM certificate: its owner proves itself by decapsulating
+	oidRoleParticipant = arcOID(6)
+	oidRoleOperator    = arcOID(7)
 )
 
 var roleOIDs = map[Role]asn1.ObjectIdentifier{
 	RolePeer: oidRolePeer, RoleWriter: oidRoleWriter, RoleReader: oidRoleReader, RoleAdmin: oidRoleAdmin,
+	RoleParticipant: oidRoleParticipant, RoleOperator: oidRoleOperator,
 }
 
 // OID returns the extended key usage of a single role, for the documentation; nil for a set.

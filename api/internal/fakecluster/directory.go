@@ -20,7 +20,23 @@ type directory struct{ n *Node }
 var _ server.Directory = directory{}
 
 // programs are those that a ledger of Host or of the directory may run.
-var programs = map[string]ledger.Program{ledger.Log{}.Name(): ledger.Log{}, accounts.Program{}.Name(): accounts.Program{}}
+var programs = map[string]ledger.Program{
+	ledger.Log{}.Name(): ledger.Log{}, accounts.Program{}.Name(): accounts.Program{}, Commands{}.Name(): Commands{},
+}
+
+// Commands is the program accounts, but that it takes no payloads.
+type Commands struct{ accounts.Program }
+
+// Name implements ledger.Program.
+func (Commands) Name() string { return "commands" }
+
+// MaxOutcome implements ledger.Program.
+func (c Commands) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+	if kind != ledger.KindCommand {
+		return 0, errors.Newf("the program commands takes commands alone, not a %s", kind)
+	}
+	return c.Program.MaxOutcome(kind, body)
+}
 
 // genesis is what the first entry of a ledger on the nodes of c says.
 func (c *Cluster) genesis(l server.NewLedger) (*ledger.Genesis, error) {
