@@ -55,7 +55,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 	h.sealer = n.workers.Runner(h.seal)
 	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
 	if _, timed := l.Program().(ledger.Timed); timed {
-		h.worker = raftnode.NewRunner(h.work)
+		h.worker = n.workers.Runner(h.work)
 		h.workAgain = time.AfterFunc(time.Hour, h.worker.Wake)
 	}
 	quorum, err := n.cfg.sealQuorum()

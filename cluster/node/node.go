@@ -63,7 +63,7 @@ type node struct {
 	peers     *peerChannel
 	transport *transport.Transport
 	host      *raftnode.Host
-	workers   raftnode.Workers // of host and of the ledgers' sealers
+	workers   raftnode.Workers // of host, and of what the ledgers do themselves
 	hosting   *hosting
 	// storeBytes is what the ledgers' directory occupies, measured now and then.
 	storeBytes atomic.Int64
