@@ -2,6 +2,8 @@ package settlement
 
 import (
 	"encoding/binary"
+	"slices"
+	"strings"
 
 	"github.com/cockroachdb/errors"
 
@@ -135,6 +137,15 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		o.Root.Accounts, o.Root.Previous = r.u64(), r.u64()
 	}
 	return o, r.end("outcome of settlement")
+}
+
+// Line returns what an account has after the entry, and whether the entry touched it.
+func (o *Outcome) Line(account string) (Line, bool) {
+	i, found := slices.BinarySearchFunc(o.Lines, account, func(l Line, id string) int { return strings.Compare(l.Account, id) })
+	if !found {
+		return Line{}, false
+	}
+	return o.Lines[i], true
 }
 
 // withRoot returns the encoding of an outcome that has no root, with this one.

@@ -6,16 +6,72 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// Movement is an entry that touched an account, and what the account had before and after it.
-type Movement struct {
+// Decided is an entry of a settlement ledger: a command and what came of it.
+type Decided struct {
 	Index   uint64
+	Leaf    []byte
 	Entry   ledger.Entry // its time, principal and body; its kind is KindCommand
 	Command *Command
 	Outcome *Outcome
-	// Line is that of the account in the outcome.
-	Line   Line
+}
+
+// ParseLeaf parses the leaf of a command. The genesis and other records of the ledger are no
+// commands.
+func ParseLeaf(index uint64, leaf []byte) (*Decided, error) {
+	d := &Decided{Index: index, Leaf: leaf}
+	var err error
+	if d.Entry, err = ledger.ParseLeaf(leaf); err != nil {
+		return nil, errors.Wrapf(err, "entry %d", index)
+	}
+	if d.Entry.Kind != ledger.KindCommand {
+		return nil, errors.Newf("entry %d is a %s, not a command", index, d.Entry.Kind)
+	}
+	if d.Command, err = ParseCommand(d.Entry.Body); err != nil {
+		return nil, errors.Wrapf(err, "entry %d", index)
+	}
+	if d.Outcome, err = ParseOutcome(d.Entry.Outcome); err != nil {
+		return nil, errors.Wrapf(err, "entry %d", index)
+	}
+	want := 1
+	switch a := d.Command.Action.(type) {
+	case *Submit:
+		if a.Set == "" {
+			want = len(a.Transfers)
+		}
+	case *Advance:
+		want = len(d.Outcome.Results)
+	}
+	if len(d.Outcome.Results) != want {
+		return nil, errors.Newf("entry %d: %d results of a command for %d things", index, len(d.Outcome.Results), want)
+	}
+	return d, nil
+}
+
+// Digest is what the heads of the accounts that the entry touched take of it.
+func (d *Decided) Digest() [32]byte {
+	return EntryDigest(d.Leaf[:len(d.Leaf)-len(d.Entry.Outcome)], d.Entry.Outcome)
+}
+
+// Repeats returns the entry that decided before what this one asks for, and whether there is one:
+// all its results say so, of one entry.
+func (d *Decided) Repeats() (first uint64, repeats bool) {
+	if _, ok := d.Command.Action.(*Submit); !ok {
+		return 0, false
+	}
+	for i, r := range d.Outcome.Results {
+		if r.Status != Exists || r.Index == d.Index || i > 0 && r.Index != first {
+			return 0, false
+		}
+		first = r.Index
+	}
+	return first, true
+}
+
+// Movement is an entry that touched an account, and what the account had before and after it.
+type Movement struct {
+	Decided
 	Before Balances
-	Leaf   []byte
+	Line   Line // of the account, in the outcome
 }
 
 // LeafReader returns the leaf of an entry.
@@ -27,53 +83,67 @@ func ReadMovement(read LeafReader, index uint64, account string) (*Movement, err
 	if err != nil {
 		return nil, err
 	}
-	return ParseMovement(index, leaf, account)
-}
-
-// ParseMovement returns what a leaf did to an account. It does not say what the account had before.
-func ParseMovement(index uint64, leaf []byte, account string) (*Movement, error) {
-	m := &Movement{Index: index, Leaf: leaf}
-	entry, err := ledger.ParseLeaf(leaf)
+	d, err := ParseLeaf(index, leaf)
 	if err != nil {
-		return nil, errors.Wrapf(err, "entry %d", index)
+		return nil, err
 	}
-	m.Entry = entry
-	if m.Command, err = ParseCommand(entry.Body); err != nil {
-		return nil, errors.Wrapf(err, "entry %d", index)
-	}
-	if m.Outcome, err = ParseOutcome(entry.Outcome); err != nil {
-		return nil, errors.Wrapf(err, "entry %d", index)
-	}
-	for _, line := range m.Outcome.Lines {
-		if line.Account == account {
-			m.Line = line
-			return m, nil
-		}
+	if line, ok := d.Outcome.Line(account); ok {
+		return &Movement{Decided: *d, Line: line}, nil
 	}
 	return nil, errors.Newf("entry %d did not touch the account %s", index, account)
 }
 
-// History calls each with the movements of an account, the newest first, from the account's record
-// on, down to the index from, as long as each returns true.
-func History(read LeafReader, a *Account, from uint64, each func(*Movement) bool) error {
-	if a.Last < from {
-		return nil
-	}
-	m, err := ReadMovement(read, a.Last, a.ID)
-	for err == nil {
-		if m.Line.Sequence == 1 || m.Line.Previous >= m.Index {
-			each(m)
-			return nil
+// History calls each with the movements of an account, the newest first: from the entry start on,
+// which touched the account, down to the index from, as long as each returns true.
+func History(read LeafReader, account string, start, from uint64, each func(*Movement) bool) error {
+	m, err := ReadMovement(read, start, account)
+	for err == nil && m.Index >= from {
+		first := m.Line.Sequence == 1
+		if !first && m.Line.Previous >= m.Index {
+			return errors.Newf("entry %d names %d as the one before it", m.Index, m.Line.Previous)
 		}
 		var before *Movement
-		if before, err = ReadMovement(read, m.Line.Previous, a.ID); err != nil {
-			break
+		if !first {
+			if before, err = ReadMovement(read, m.Line.Previous, account); err != nil {
+				break
+			}
+			m.Before = before.Line.Balances
 		}
-		m.Before = before.Line.Balances
-		if !each(m) || before.Index < from {
+		if !each(m) || first {
 			return nil
 		}
 		m = before
 	}
 	return err
 }
+
+// Transfers returns the ids of the transfers and sets that the entry made, posted, voided or let
+// expire.
+func (d *Decided) Transfers() []string {
+	var ids []string
+	switch a := d.Command.Action.(type) {
+	case *Submit:
+		if a.Set != "" && d.Outcome.Results[0].Status.moves() {
+			return []string{a.Set}
+		}
+		for i, r := range d.Outcome.Results {
+			if a.Set == "" && r.Status.moves() {
+				ids = append(ids, a.Transfers[i].ID)
+			}
+		}
+	case *Resolve:
+		if d.Outcome.Results[0].Status.moves() {
+			ids = append(ids, a.ID)
+		}
+	case *Advance:
+		for _, r := range d.Outcome.Results {
+			if r.Status.moves() {
+				ids = append(ids, r.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// moves reports whether a result with this status changed balances.
+func (s Status) moves() bool { return s == Posted || s == Pending || s == Voided || s == Expired }

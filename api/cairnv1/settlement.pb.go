@@ -1737,17 +1737,11 @@ func (*ExecuteStreamResponse_Response) isExecuteStreamResponse_Result() {}
 
 func (*ExecuteStreamResponse_Error) isExecuteStreamResponse_Result() {}
 
-// At says which state a read is about. Without at_size and at_time it is the newest.
+// At says which state a read is about.
 type At struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Past:
-	//
-	//	*At_AtSize
-	//	*At_AtTime
-	Past isAt_Past `protobuf_oneof:"past"`
-	// Of a read of the newest state.
-	Consistency   Consistency `protobuf:"varint,3,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
-	MinSize       uint64      `protobuf:"varint,4,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consistency   Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize       uint64                 `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1782,31 +1776,6 @@ func (*At) Descriptor() ([]byte, []int) {
 	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{23}
 }
 
-func (x *At) GetPast() isAt_Past {
-	if x != nil {
-		return x.Past
-	}
-	return nil
-}
-
-func (x *At) GetAtSize() uint64 {
-	if x != nil {
-		if x, ok := x.Past.(*At_AtSize); ok {
-			return x.AtSize
-		}
-	}
-	return 0
-}
-
-func (x *At) GetAtTime() int64 {
-	if x != nil {
-		if x, ok := x.Past.(*At_AtTime); ok {
-			return x.AtTime
-		}
-	}
-	return 0
-}
-
 func (x *At) GetConsistency() Consistency {
 	if x != nil {
 		return x.Consistency
@@ -1820,24 +1789,6 @@ func (x *At) GetMinSize() uint64 {
 	}
 	return 0
 }
-
-type isAt_Past interface {
-	isAt_Past()
-}
-
-type At_AtSize struct {
-	// The state as the entries below this size left it.
-	AtSize uint64 `protobuf:"varint,1,opt,name=at_size,json=atSize,proto3,oneof"`
-}
-
-type At_AtTime struct {
-	// As the entries up to this ledger time left it.
-	AtTime int64 `protobuf:"varint,2,opt,name=at_time,json=atTime,proto3,oneof"`
-}
-
-func (*At_AtSize) isAt_Past() {}
-
-func (*At_AtTime) isAt_Past() {}
 
 type GetAccountRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2841,8 +2792,10 @@ type StatementRequest struct {
 	// Entries below this size; 0 is the newest.
 	ToSize uint64 `protobuf:"varint,2,opt,name=to_size,json=toSize,proto3" json:"to_size,omitempty"`
 	// Entries from this index on.
-	FromIndex     uint64 `protobuf:"varint,3,opt,name=from_index,json=fromIndex,proto3" json:"from_index,omitempty"`
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	FromIndex uint64 `protobuf:"varint,3,opt,name=from_index,json=fromIndex,proto3" json:"from_index,omitempty"`
+	Limit     uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From StatementResponse.next; 0 for the first page.
+	Page          uint64 `protobuf:"varint,5,opt,name=page,proto3" json:"page,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2905,15 +2858,22 @@ func (x *StatementRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *StatementRequest) GetPage() uint64 {
+	if x != nil {
+		return x.Page
+	}
+	return 0
+}
+
 type StatementResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The newest first.
 	Entries []*StatementEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	// The account as of the size `size`: what it had after entries[0].
+	// The account as of size.
 	Account *SettlementAccount `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	Size    uint64             `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
-	// to_size of the next page; 0 after the last one.
-	NextToSize    uint64 `protobuf:"varint,4,opt,name=next_to_size,json=nextToSize,proto3" json:"next_to_size,omitempty"`
+	// Where the next page begins; 0 after the last one. A page may be empty and not the last one.
+	Next          uint64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2969,9 +2929,9 @@ func (x *StatementResponse) GetSize() uint64 {
 	return 0
 }
 
-func (x *StatementResponse) GetNextToSize() uint64 {
+func (x *StatementResponse) GetNext() uint64 {
 	if x != nil {
-		return x.NextToSize
+		return x.Next
 	}
 	return 0
 }
@@ -3402,13 +3362,10 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x127\n" +
 	"\bresponse\x18\x02 \x01(\v2\x19.cairn.v1.ExecuteResponseH\x00R\bresponse\x12-\n" +
 	"\x05error\x18\x03 \x01(\v2\x15.cairn.v1.StreamErrorH\x00R\x05errorB\b\n" +
-	"\x06result\"\x96\x01\n" +
-	"\x02At\x12\x19\n" +
-	"\aat_size\x18\x01 \x01(\x04H\x00R\x06atSize\x12\x19\n" +
-	"\aat_time\x18\x02 \x01(\x03H\x00R\x06atTime\x127\n" +
-	"\vconsistency\x18\x03 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
-	"\bmin_size\x18\x04 \x01(\x04R\aminSizeB\x06\n" +
-	"\x04past\"A\n" +
+	"\x06result\"X\n" +
+	"\x02At\x127\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
+	"\bmin_size\x18\x02 \x01(\x04R\aminSize\"A\n" +
 	"\x11GetAccountRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\x02at\x18\x02 \x01(\v2\f.cairn.v1.AtR\x02at\"_\n" +
@@ -3490,19 +3447,19 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x11ListHoldsResponse\x122\n" +
 	"\x05holds\x18\x01 \x03(\v2\x1c.cairn.v1.SettlementTransferR\x05holds\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"z\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\x8e\x01\n" +
 	"\x10StatementRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
 	"\ato_size\x18\x02 \x01(\x04R\x06toSize\x12\x1d\n" +
 	"\n" +
 	"from_index\x18\x03 \x01(\x04R\tfromIndex\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"\xb4\x01\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04page\x18\x05 \x01(\x04R\x04page\"\xa6\x01\n" +
 	"\x11StatementResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.cairn.v1.StatementEntryR\aentries\x125\n" +
 	"\aaccount\x18\x02 \x01(\v2\x1b.cairn.v1.SettlementAccountR\aaccount\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x04R\x04size\x12 \n" +
-	"\fnext_to_size\x18\x04 \x01(\x04R\n" +
-	"nextToSize\"\xa2\x02\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\x04R\x04next\"\xa2\x02\n" +
 	"\x0eStatementEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x121\n" +
@@ -3695,10 +3652,6 @@ func file_cairn_v1_settlement_proto_init() {
 	file_cairn_v1_settlement_proto_msgTypes[22].OneofWrappers = []any{
 		(*ExecuteStreamResponse_Response)(nil),
 		(*ExecuteStreamResponse_Error)(nil),
-	}
-	file_cairn_v1_settlement_proto_msgTypes[23].OneofWrappers = []any{
-		(*At_AtSize)(nil),
-		(*At_AtTime)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -39,10 +39,8 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 		return b, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch has at most %d entries", s.limits.BatchEntries)).
 			limit("batch entries", uint64(s.limits.BatchEntries), uint64(len(entries)), 0)
 	}
-	switch req.GetWait() {
-	case cairnv1.Wait_WAIT_UNSPECIFIED, cairnv1.Wait_WAIT_COMMITTED, cairnv1.Wait_WAIT_SEALED:
-	default:
-		return b, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("wait has no value %d", req.GetWait()))
+	if err := checkWait(req.GetWait()); err != nil {
+		return b, err
 	}
 	program := backend(ctx).Ledger().Program()
 	b.Entries = make([]ledger.NewEntry, len(entries))
@@ -70,6 +68,14 @@ func (s *Server) batch(ctx context.Context, req *cairnv1.AppendRequest) (ledger.
 		return b, err
 	}
 	return b, s.fits(&b) // now with room for the outcomes
+}
+
+func checkWait(w cairnv1.Wait) error {
+	switch w {
+	case cairnv1.Wait_WAIT_UNSPECIFIED, cairnv1.Wait_WAIT_COMMITTED, cairnv1.Wait_WAIT_SEALED:
+		return nil
+	}
+	return refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("wait has no value %d", w))
 }
 
 // fits says whether the batch is within the limit of its bytes.

@@ -58,6 +58,7 @@ type Backend interface {
 // Ledger is what the services read of a replica; *ledger.Ledger has it.
 type Ledger interface {
 	Program() ledger.Program
+	State() ledger.State
 	Head() ledger.Head
 	Leaf(index uint64) ([]byte, error)
 	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)

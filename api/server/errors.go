@@ -39,6 +39,8 @@ const (
 	ReasonSizeMismatch = "SIZE_MISMATCH"
 	ReasonRefused      = "REFUSED" // the ledger's program cannot decide an entry of the batch
 	ReasonNotFound     = "NOT_FOUND"
+	ReasonUnknownID    = "UNKNOWN_ID"    // no account, asset or transfer has this id, as of the size that the answer names
+	ReasonWrongProgram = "WRONG_PROGRAM" // the ledger runs another program than the call is for
 	ReasonNotSealed    = "NOT_SEALED"
 	ReasonCorrupt      = "CORRUPT" // this node's copy is damaged; another one's may not be
 

@@ -41,6 +41,17 @@ var grants = map[string]grant{
 	"/cairn.v1.Directory/ListLedgers":  {roles: pki.RoleReader},
 	"/cairn.v1.Directory/GetLedger":    {roles: pki.RoleReader},
 
+	"/cairn.v1.Settlement/Execute":       {roles: pki.RoleParticipant},
+	"/cairn.v1.Settlement/ExecuteStream": {roles: pki.RoleParticipant},
+	"/cairn.v1.Settlement/GetAccount":    {roles: anyone},
+	"/cairn.v1.Settlement/ListAccounts":  {roles: anyone},
+	"/cairn.v1.Settlement/ListAssets":    {roles: anyone},
+	"/cairn.v1.Settlement/GetTransfer":   {roles: anyone},
+	"/cairn.v1.Settlement/ListHolds":     {roles: anyone},
+	"/cairn.v1.Settlement/Statement":     {roles: anyone},
+	"/cairn.v1.Settlement/ProveAccount":  {roles: anyone},
+	"/cairn.v1.Settlement/ProveTransfer": {roles: anyone},
+
 	"/grpc.health.v1.Health/Check": {roles: anyone},
 	"/grpc.health.v1.Health/List":  {roles: anyone},
 	"/grpc.health.v1.Health/Watch": {roles: anyone},

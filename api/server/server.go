@@ -45,6 +45,7 @@ type Server struct {
 	cairnv1.UnimplementedLedgerServer
 	cairnv1.UnimplementedAdminServer
 	cairnv1.UnimplementedDirectoryServer
+	cairnv1.UnimplementedSettlementServer
 
 	cfg     Config
 	limits  Limits
@@ -118,6 +119,7 @@ func New(cfg Config) (*Server, error) {
 	cairnv1.RegisterLedgerServer(s.grpc, s)
 	cairnv1.RegisterAdminServer(s.grpc, s)
 	cairnv1.RegisterDirectoryServer(s.grpc, s)
+	cairnv1.RegisterSettlementServer(s.grpc, s)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)

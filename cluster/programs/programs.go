@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // PublicReads is the parameter of a genesis that says whether nodes serve the ledger on the HTTP
@@ -38,6 +39,7 @@ func All() map[string]Kind {
 	for _, k := range []Kind{
 		{Program: ledger.Log{}, PublicReads: true},
 		{Program: directory.Program{}, PublicReads: true, Internal: true},
+		{Program: settlement.Program{}},
 	} {
 		all[k.Program.Name()] = k
 	}

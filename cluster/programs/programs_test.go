@@ -33,7 +33,7 @@ func TestAll(t *testing.T) {
 		}
 	}
 	slices.Sort(free)
-	if want := []string{"log"}; !slices.Equal(free, want) {
+	if want := []string{"log", "settlement"}; !slices.Equal(free, want) {
 		t.Errorf("a ledger can be created with %v, want %v", free, want)
 	}
 }

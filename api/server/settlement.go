@@ -1,0 +1,243 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/internal/settlepb"
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
+	"github.com/cairnledger/cairn/settlement"
+)
+
+// settles says whether the ledger that the caller names runs the program settlement.
+func settles(ctx context.Context) error {
+	if p := backend(ctx).Ledger().Program(); p.Name() != settlement.ProgramName {
+		return refuse(codes.FailedPrecondition, ReasonWrongProgram, fmt.Sprintf("the ledger %s runs the program %s, not settlement", backend(ctx).Origin(), p.Name()))
+	}
+	return nil
+}
+
+// execution is one request to Execute.
+type execution struct {
+	req *cairnv1.ExecuteRequest
+	// known has the entries that decided commands before; a command that is not in it is in batch.
+	known map[int]uint64
+	batch ledger.Batch
+}
+
+// Execute implements cairnv1.SettlementServer.
+func (s *Server) Execute(ctx context.Context, req *cairnv1.ExecuteRequest) (*cairnv1.ExecuteResponse, error) {
+	e, err := s.execution(ctx, req)
+	if err != nil {
+		return nil, definite(err)
+	}
+	var result ledger.Result
+	if len(e.batch.Entries) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err // nothing has happened yet
+		}
+		if result, err = backend(ctx).Append(ctx, e.batch); err != nil {
+			return nil, err
+		}
+	}
+	return s.executed(ctx, e, result)
+}
+
+// execution turns a request into a batch of the caller's commands, without those that are decided
+// already, or says what is wrong with it.
+func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*execution, error) {
+	if err := settles(ctx); err != nil {
+		return nil, err
+	}
+	n := len(req.GetCommands())
+	if n == 0 {
+		return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, "a request needs at least one command")
+	}
+	if n > s.limits.BatchEntries {
+		return nil, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a request has at most %d commands", s.limits.BatchEntries)).
+			limit("batch entries", uint64(s.limits.BatchEntries), uint64(n), 0)
+	}
+	if err := checkWait(req.GetWait()); err != nil {
+		return nil, err
+	}
+	peer, program := caller(ctx), backend(ctx).Ledger().Program()
+	e := &execution{req: req, batch: ledger.Batch{Principal: peer.Principal}}
+	state := backend(ctx).Ledger().State()
+	for i, m := range req.GetCommands() {
+		action, err := settlepb.Action(m)
+		if err != nil {
+			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("command %d: %v", i, err))
+		}
+		index, known, err := settlement.Known(state, []byte(peer.Principal), action)
+		if err != nil && !errors.Is(err, ledger.ErrStateGone) {
+			return nil, err
+		}
+		if known {
+			if e.known == nil {
+				e.known = make(map[int]uint64)
+			}
+			e.known[i] = index
+			continue
+		}
+		body, err := command(program, peer, action)
+		if err != nil {
+			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("command %d: %v", i, err))
+		}
+		e.batch.Entries = append(e.batch.Entries, ledger.NewEntry{Kind: ledger.KindCommand, Body: body})
+	}
+	if len(e.batch.Entries) == 0 {
+		return e, nil
+	}
+	if err := s.fits(&e.batch); err != nil {
+		return nil, err
+	}
+	if err := e.batch.Validate(program); err != nil {
+		return nil, err
+	}
+	return e, s.fits(&e.batch)
+}
+
+// command encodes an action. Of a message that does not fit into the entry, the digest stands for
+// it.
+func command(program ledger.Program, peer Peer, action settlement.Action) ([]byte, error) {
+	c := settlement.Command{Operator: peer.Roles.Has(pki.RoleOperator), Action: action}
+	body, err := c.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	most, err := program.MaxOutcome(ledger.KindCommand, body)
+	if err != nil {
+		return nil, err
+	}
+	room := ledger.MaxBody(peer.Principal, 0) - most
+	if submit, ok := action.(*settlement.Submit); ok && len(body) > room && submit.Source.Form == settlement.RawSource {
+		submit.Source = settlement.NewSource(submit.Source.Type, submit.Source.Raw, 0)
+		if body, err = c.Marshal(); err != nil {
+			return nil, err
+		}
+	}
+	if len(body) > room {
+		return nil, errors.Newf("it has %d bytes, and an entry has room for %d beside its outcome: split it into several", len(body), max(room, 0))
+	}
+	return body, nil
+}
+
+// executed turns the ledger's decisions into a response, and waits for the seal if that was asked
+// for.
+func (s *Server) executed(ctx context.Context, e *execution, result ledger.Result) (*cairnv1.ExecuteResponse, error) {
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	l := backend(ctx).Ledger()
+	indexes := make([]uint64, len(e.req.GetCommands()))
+	appended := result.Indexes
+	for i := range indexes {
+		if index, known := e.known[i]; known {
+			indexes[i] = index
+			continue
+		}
+		indexes[i], appended = appended[0], appended[1:]
+	}
+	resp := &cairnv1.ExecuteResponse{Size: max(result.Size, l.Head().Size), Outcomes: make([]*cairnv1.CommandOutcome, len(indexes))}
+	s.metrics.entries.Add(float64(len(result.Indexes)))
+	scales := newScales(l.State())
+	leaves, err := leavesOf(ctx, l, indexes)
+	for i := 0; i < len(leaves) && err == nil; i++ {
+		_, existed := e.known[i]
+		resp.Outcomes[i], err = decided(l, scales, indexes[i], leaves[i], existed)
+		if err == nil {
+			indexes[i] = resp.Outcomes[i].Index
+		}
+	}
+	if err != nil {
+		return nil, errors.Wrapf(ErrIndefinite, "the commands are decided, but their outcomes cannot be read here: %v", err)
+	}
+	if e.req.GetWait() != cairnv1.Wait_WAIT_SEALED {
+		return resp, nil
+	}
+	// From here on the batch is committed: whatever fails, the outcomes are the answer.
+	sealed, err := s.waitSealed(ctx, indexes)
+	if err == nil {
+		proved := &cairnv1.AppendResponse{Indexes: indexes}
+		if err = s.prove(ctx, proved, e.req.GetKnownSize(), sealed); err == nil {
+			resp.Leaves, resp.Sealed = proved.Leaves, proved.Sealed
+		}
+	}
+	if err != nil {
+		s.cfg.Logf("commands are decided, but there is no receipt: %v", err)
+	}
+	return resp, nil
+}
+
+// decided returns what came of a command. An entry that only found that another one had decided the
+// same is replaced by that one.
+func decided(l Ledger, scales *scales, index uint64, leaf []byte, existed bool) (*cairnv1.CommandOutcome, error) {
+	d, err := settlement.ParseLeaf(index, leaf)
+	if err != nil {
+		return nil, err
+	}
+	if first, repeats := d.Repeats(); repeats {
+		if leaf, err = l.Leaf(first); err != nil {
+			return nil, err
+		}
+		if d, err = settlement.ParseLeaf(first, leaf); err != nil {
+			return nil, err
+		}
+		existed = true
+	}
+	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
+	for i := range d.Outcome.Lines {
+		line := &d.Outcome.Lines[i]
+		_, scale, err := scales.account(line.Account)
+		if err != nil {
+			return nil, err
+		}
+		out.Lines = append(out.Lines, settlepb.Line(line, scale))
+	}
+	return out, nil
+}
+
+// scales knows the scales of accounts, which never change.
+type scales struct {
+	state    settlement.Reader
+	accounts map[string]string // asset of an account
+	assets   map[string]uint8  // scale of an asset
+}
+
+func newScales(state settlement.Reader) *scales {
+	return &scales{state, make(map[string]string), make(map[string]uint8)}
+}
+
+// asset returns the scale of an asset.
+func (s *scales) asset(id string) (uint8, error) {
+	scale, ok := s.assets[id]
+	if ok {
+		return scale, nil
+	}
+	asset, err := settlement.ReadAsset(s.state, id)
+	if err != nil {
+		return 0, err
+	}
+	s.assets[id] = asset.Scale
+	return asset.Scale, nil
+}
+
+// account returns the asset of an account and its scale.
+func (s *scales) account(id string) (asset string, scale uint8, err error) {
+	asset, ok := s.accounts[id]
+	if !ok {
+		a, _, err := settlement.ReadAccount(s.state, id)
+		if err != nil {
+			return "", 0, err
+		}
+		asset = a.Asset
+		s.accounts[id] = asset
+	}
+	scale, err = s.asset(asset)
+	return asset, scale, err
+}
