@@ -19,6 +19,18 @@ func (s *step) createAsset(a *CreateAsset) {
 	}
 }
 
+// minor returns a limit in minor units of the asset, or why it cannot be.
+func (a asset) minor(limit Decimal) (Amount, Reason) {
+	amount, ok := limit.Minor(a.scale)
+	switch {
+	case limit.Scale > a.scale:
+		return Amount{}, AmountScale
+	case !ok:
+		return Amount{}, AmountOverflow
+	}
+	return amount, NoReason
+}
+
 // openAccount opens an account. The account exists when one with this id, asset, flags, limit and
 // owners is open; its balances are not compared.
 func (s *step) openAccount(a *OpenAccount) {
@@ -31,9 +43,9 @@ func (s *step) openAccount(a *OpenAccount) {
 		s.reject(AssetUnknown)
 		return
 	}
-	limit, ok := a.Limit.Minor(asset.scale)
-	if !ok {
-		s.reject(AmountScale)
+	limit, reason := asset.minor(a.Limit)
+	if reason != NoReason {
+		s.reject(reason)
 		return
 	}
 	owners := marshalOwners(a.Owners)
@@ -68,9 +80,9 @@ func (s *step) changeAccount(a *ChangeAccount) {
 	limit := account.Limit
 	if a.Limit != nil {
 		asset, _ := s.asset(account.Asset)
-		var ok bool
-		if limit, ok = a.Limit.Minor(asset.scale); !ok {
-			s.reject(AmountScale)
+		var reason Reason
+		if limit, reason = asset.minor(*a.Limit); reason != NoReason {
+			s.reject(reason)
 			return
 		}
 	}

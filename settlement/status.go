@@ -144,7 +144,7 @@ var reasons = [endOfReasons]reasonInfo{
 	NotTheLeader:        {"not_the_leader", "AG01", "this command is made by the nodes of the ledger alone"},
 	SetMemberRejected:   {"set_member_rejected", "NARR", "a transfer of the set cannot be made, so none is; the outcome says which and why"},
 	TimeOverflow:        {"time_overflow", "DT01", "the timeout ends beyond the last representable time"},
-	IDTwice:             {"id_twice", "AM05", "two transfers of the set have one id"},
+	IDTwice:             {"id_twice", "AM05", "two transfers of the set have one id, or one has the id of the set"},
 }
 
 // String returns the reason's name, "" for none.

@@ -48,7 +48,8 @@ type Transfer struct {
 	References []Reference // ascending by kind, each kind once
 }
 
-// Reference is something that the ledger records with a transfer and gives back: it decides nothing.
+// Reference is something that the ledger records with a transfer and gives back: it decides
+// nothing.
 type Reference struct {
 	Kind  ReferenceKind
 	Value string // 1 to MaxReference bytes of UTF-8 without control characters
@@ -216,9 +217,13 @@ func (a *Submit) check() error {
 }
 
 // digest is what a repetition of transfer i must repeat, its principal included. The source does
-// not belong to it: a message may be written again in another way.
+// not belong to it: a message may be written again in another way. A transfer of a set is another
+// one than the same transfer by itself: it is made, posted and voided with the set alone.
 func (a *Submit) digest(principal []byte, i int) Digest {
 	b := a.digestHead(principal, 1)
+	if a.Set != "" {
+		b = appendID(a.digestHead(principal, 3), a.Set)
+	}
 	return sha256.Sum256(a.Transfers[i].encode(b))
 }
 

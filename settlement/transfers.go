@@ -62,7 +62,7 @@ func (s *step) submitSet(a *Submit) Result {
 		member := &State{kind: kindMember, Index: s.in.Index, Position: uint16(i), Resolved: s.in.Index, Digest: a.digest(s.in.Principal, i), Set: a.Set}
 		reason := NoReason
 		switch known := s.state(t.ID); {
-		case known != nil && known.changed:
+		case known != nil && known.value.Index == s.in.Index: // by this set
 			reason = IDTwice
 		case known != nil:
 			reason = IDUsed
