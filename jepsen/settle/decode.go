@@ -1,0 +1,433 @@
+package settle
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/cockroachdb/errors"
+)
+
+// entry is a leaf, taken apart.
+type entry struct {
+	kind      byte
+	time      int64
+	principal string
+	body      []byte
+	encoded   []byte // the leaf without the outcome
+	outcome   []byte
+}
+
+const (
+	kindPayload = 1
+	kindCommand = 2
+	kindRecord  = 3
+)
+
+func decodeLeaf(leaf []byte) (e entry, err error) {
+	d := decoder{b: leaf}
+	version, kind, flags, at := d.u8(), d.u8(), d.u8(), d.u64()
+	p, k, b := d.u16(), d.u8(), d.u16()
+	e = entry{kind: kind, time: int64(at), principal: string(d.take(p))}
+	d.take(int(k))
+	e.body = d.take(b)
+	switch {
+	case d.bad != nil:
+		return e, errors.Wrap(d.bad, "a leaf")
+	case version != 2 || flags != 0 || kind < kindPayload || kind > kindRecord:
+		return e, errors.Newf("a leaf of version %d, kind %d, flags %d", version, kind, flags)
+	}
+	e.outcome = d.b
+	e.encoded = leaf[:len(leaf)-len(d.b)]
+	return e, nil
+}
+
+var nodePattern = regexp.MustCompile(`^spiffe://[^/]+/cluster/[0-9a-f]{16}/node/[^/]+$`)
+
+// decoder takes fields off a byte string. After the first thing that is wrong it returns zeros.
+type decoder struct {
+	b   []byte
+	bad error
+}
+
+func (d *decoder) wrong(format string, args ...any) {
+	if d.bad == nil {
+		d.bad = errors.Newf(format, args...)
+	}
+}
+
+func (d *decoder) take(n int) []byte {
+	if d.bad != nil || n > len(d.b) {
+		d.wrong("it ends too early")
+		return make([]byte, n)
+	}
+	b := d.b[:n]
+	d.b = d.b[n:]
+	return b
+}
+
+func (d *decoder) u8() byte    { return d.take(1)[0] }
+func (d *decoder) u16() int    { return int(binary.BigEndian.Uint16(d.take(2))) }
+func (d *decoder) u64() uint64 { return binary.BigEndian.Uint64(d.take(8)) }
+
+func (d *decoder) bit() bool {
+	n := d.u8()
+	if n > 1 {
+		d.wrong("%d where 0 or 1 is wanted", n)
+	}
+	return n == 1
+}
+
+// time is a time or an interval in µs.
+func (d *decoder) time() int64 {
+	n := d.u64()
+	if n > math.MaxInt64 {
+		d.wrong("a time below zero")
+	}
+	return int64(n)
+}
+
+func (d *decoder) amount() *big.Int {
+	b := d.take(int(min(17, d.u8())))
+	if len(b) > 16 || len(b) > 0 && b[0] == 0 && d.bad == nil {
+		d.wrong("an amount %x", b)
+	}
+	return new(big.Int).SetBytes(b)
+}
+
+// decimal is coefficient / 10^scale.
+type decimal struct {
+	coefficient *big.Int
+	scale       int
+}
+
+var ten = big.NewInt(10)
+
+func (d *decoder) decimal() decimal {
+	n := decimal{scale: int(d.u8())}
+	n.coefficient = d.amount()
+	last := new(big.Int).Mod(n.coefficient, ten)
+	if n.scale > 18 || n.scale > 0 && last.Sign() == 0 {
+		d.wrong("the decimal %s with scale %d", n.coefficient, n.scale)
+	}
+	return n
+}
+
+func (d *decoder) optionalID() string {
+	n := d.u8()
+	id := string(d.take(int(n)))
+	if n > 200 {
+		d.wrong("an id of %d bytes", n)
+	}
+	for _, c := range []byte(id) {
+		if d.bad == nil && (c <= ' ' || c > '~') {
+			d.wrong("the id %q", id)
+		}
+	}
+	return id
+}
+
+func (d *decoder) id() string {
+	id := d.optionalID()
+	if id == "" {
+		d.wrong("an id of no bytes")
+	}
+	return id
+}
+
+func (d *decoder) text(least, most int) string {
+	s := string(d.take(d.u16()))
+	if d.bad == nil && (len(s) < least || len(s) > most || !utf8.ValidString(s)) {
+		d.wrong("the text %q, want %d to %d bytes of UTF-8", s, least, most)
+	}
+	for _, c := range s {
+		if d.bad == nil && (c < 0x20 || c >= 0x7f && c <= 0x9f) {
+			d.wrong("the text %q with a control character", s)
+		}
+	}
+	return s
+}
+
+func (d *decoder) owners() (owners []string) {
+	n := d.u8()
+	if n > 16 {
+		d.wrong("%d owners", n)
+	}
+	for i := range int(n) {
+		owners = append(owners, d.text(1, 1024))
+		if i > 0 && owners[i] <= owners[i-1] {
+			d.wrong("owners that do not ascend")
+		}
+	}
+	return owners
+}
+
+// command is a command of any operation; what belongs to other operations is zero.
+type command struct {
+	op       byte
+	operator bool
+
+	id string // of the asset, the account, the set, or what is resolved
+
+	scale int // create asset
+
+	asset  string // open account
+	flags  byte
+	limit  *decimal // open account; change account, nil: stays
+	owners []string
+	change byte // change account
+
+	pending    bool // submit
+	timeout    int64
+	conditions []condition
+	rawConds   []byte // as they are encoded
+	transfers  []transfer
+
+	void    bool // resolve
+	amounts []partial
+}
+
+type condition struct {
+	kind   byte
+	id     string
+	least  decimal
+	number uint64
+	status byte
+}
+
+type transfer struct {
+	id, debit, credit, asset, original string
+	amount                             decimal
+	raw                                []byte // as it is encoded
+}
+
+type partial struct {
+	id     string
+	amount decimal
+}
+
+const (
+	opCreateAsset   = 1
+	opOpenAccount   = 2
+	opChangeAccount = 3
+	opSubmit        = 4
+	opResolve       = 5
+	opAdvance       = 8
+)
+
+func decodeCommand(b []byte) (*command, error) {
+	d := &decoder{b: b}
+	version := d.u8()
+	c := &command{op: d.u8(), operator: d.bit()}
+	if version != 1 {
+		d.wrong("version %d", version)
+	}
+	switch c.op {
+	case opCreateAsset:
+		c.id, c.scale = d.id(), int(d.u8())
+		if c.scale > 18 {
+			d.wrong("scale %d", c.scale)
+		}
+	case opOpenAccount:
+		c.id, c.asset, c.flags = d.id(), d.id(), d.u8()
+		limit := d.decimal()
+		c.limit, c.owners = &limit, d.owners()
+		if c.flags > 7 || c.flags&3 == 3 || c.flags&3 == 0 && limit.coefficient.Sign() > 0 {
+			d.wrong("flags %d with the limit %s", c.flags, limit.coefficient)
+		}
+	case opChangeAccount:
+		c.id, c.change = d.id(), d.u8()
+		if c.change == 0 || c.change > 31 || c.change&3 == 3 {
+			d.wrong("change %d", c.change)
+		}
+		if c.change&8 != 0 {
+			limit := d.decimal()
+			c.limit = &limit
+		}
+		if c.change&16 != 0 {
+			c.owners = d.owners()
+		}
+	case opSubmit:
+		c.decodeSubmit(d)
+	case opResolve:
+		c.id, c.void = d.id(), d.bit()
+		n := int(d.u8())
+		if n > 64 || c.void && n > 0 {
+			d.wrong("%d amounts, void: %t", n, c.void)
+		}
+		for i := range n {
+			c.amounts = append(c.amounts, partial{d.optionalID(), d.decimal()})
+			if i > 0 && c.amounts[i].id <= c.amounts[i-1].id {
+				d.wrong("amounts whose ids do not ascend")
+			}
+		}
+	case opAdvance:
+	default:
+		d.wrong("operation %d", c.op)
+	}
+	if len(d.b) > 0 {
+		d.wrong("%d bytes too many", len(d.b))
+	}
+	return c, errors.Wrap(d.bad, "a command")
+}
+
+func (c *command) decodeSubmit(d *decoder) {
+	c.id, c.pending, c.timeout = d.optionalID(), d.bit(), d.time()
+	if c.timeout > 0 && !c.pending {
+		d.wrong("a timeout of what is not pending")
+	}
+	at := d.b
+	n := int(d.u8())
+	if n > 16 {
+		d.wrong("%d conditions", n)
+	}
+	for range n {
+		x := condition{kind: d.u8()}
+		switch x.kind {
+		case 1:
+			x.id, x.least = d.id(), d.decimal()
+		case 2:
+			x.id, x.number = d.id(), d.u64()
+		case 3:
+			if x.id, x.status = d.id(), d.u8(); x.status == 0 || x.status > 8 {
+				d.wrong("a condition on the status %d", x.status)
+			}
+		case 4, 5:
+			x.number = uint64(d.time())
+		default:
+			d.wrong("a condition of kind %d", x.kind)
+		}
+		c.conditions = append(c.conditions, x)
+	}
+	c.rawConds = at[:len(at)-len(d.b)]
+	n = d.u16()
+	if most := 256; n == 0 || n > most || c.id != "" && n > 64 {
+		d.wrong("%d transfers", n)
+	}
+	for i := 0; i < n && d.bad == nil; i++ {
+		at := d.b
+		t := transfer{id: d.id(), debit: d.id(), credit: d.id(), asset: d.optionalID(), amount: d.decimal(), original: d.optionalID()}
+		refs, before := int(d.u8()), byte(0)
+		if refs > 16 {
+			d.wrong("%d references", refs)
+		}
+		for range refs {
+			kind := d.u8()
+			if kind == 0 || kind > 15 || kind <= before {
+				d.wrong("a reference of kind %d behind %d", kind, before)
+			}
+			before = kind
+			d.text(1, 1000)
+		}
+		t.raw = at[:len(at)-len(d.b)]
+		c.transfers = append(c.transfers, t)
+	}
+	switch form := d.u8(); form {
+	case 0:
+	case 1:
+		d.text(1, 64)
+		if n := d.u16(); n > 49152 {
+			d.wrong("a message of %d bytes", n)
+		} else {
+			d.take(n)
+		}
+	case 2:
+		d.text(1, 64)
+		d.take(8 + 32)
+	default:
+		d.wrong("a source of form %d", form)
+	}
+}
+
+// outcome is what the leaf says.
+type outcome struct {
+	results []result
+	lines   []line
+	root    *mapRoot
+}
+
+// result is one result of an outcome, with the fields of the documented table.
+type result struct {
+	status, reason byte
+	id             string
+	index          uint64
+	member         int
+	cause          byte
+}
+
+type line struct {
+	account        string
+	dp, db, cp, cb *big.Int // debits pending and posted, credits pending and posted
+	seq, previous  uint64
+}
+
+type mapRoot struct {
+	root               [32]byte
+	accounts, previous uint64
+}
+
+func decodeOutcome(b []byte) (*outcome, error) {
+	d := &decoder{b: b}
+	version, flags := d.u8(), d.u8()
+	if version != 1 || flags > 1 {
+		d.wrong("version %d with flags %d", version, flags)
+	}
+	o := &outcome{}
+	for range d.u16() {
+		if d.bad != nil {
+			break
+		}
+		o.results = append(o.results, result{d.u8(), d.u8(), d.optionalID(), d.u64(), d.u16(), d.u8()})
+	}
+	for range d.u16() {
+		if d.bad != nil {
+			break
+		}
+		o.lines = append(o.lines, line{d.id(), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()})
+	}
+	if flags == 1 {
+		o.root = &mapRoot{root: [32]byte(d.take(32)), accounts: d.u64(), previous: d.u64()}
+	}
+	if len(d.b) > 0 {
+		d.wrong("%d bytes too many", len(d.b))
+	}
+	return o, errors.Wrap(d.bad, "an outcome")
+}
+
+// rootSize is what the root of the map takes at the end of an outcome.
+const rootSize = 32 + 8 + 8
+
+// withoutRoot returns the encoded outcome as it was before the root of the map was added.
+func withoutRoot(b []byte) []byte {
+	if len(b) < 2+rootSize || b[1]&1 == 0 {
+		return b
+	}
+	cut := append([]byte(nil), b[:len(b)-rootSize]...)
+	cut[1] &^= 1
+	return cut
+}
+
+// encode returns the outcome without a root.
+func (o *outcome) encode() []byte {
+	b := []byte{1, 0}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(o.results)))
+	for _, r := range o.results {
+		b = append(b, r.status, r.reason, byte(len(r.id)))
+		b = append(b, r.id...)
+		b = binary.BigEndian.AppendUint64(b, r.index)
+		b = binary.BigEndian.AppendUint16(b, uint16(r.member))
+		b = append(b, r.cause)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(o.lines)))
+	for _, l := range o.lines {
+		b = append(b, byte(len(l.account)))
+		b = append(b, l.account...)
+		for _, n := range []*big.Int{l.dp, l.db, l.cp, l.cb} {
+			b = append(append(b, byte(len(n.Bytes()))), n.Bytes()...)
+		}
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, l.seq), l.previous)
+	}
+	return b
+}

@@ -1,0 +1,295 @@
+package settle
+
+import (
+	"bytes"
+	"fmt"
+	"math/big"
+	"slices"
+	"sort"
+
+	"github.com/cockroachdb/errors"
+)
+
+// Model is what a settlement ledger is, by the documents.
+type Model struct {
+	origin string
+	size   uint64
+	time   int64
+
+	assets   map[string]asset
+	accounts map[string]*account
+	ids      map[string]*thing // transfers and sets
+
+	// The map of accounts: whether an account was touched since the newest root, in entries of the
+	// newest time and before; and the index of the leaf with that root, size when there is none.
+	roots     bool // the ledger has map roots
+	rootAt    uint64
+	hasRoot   bool
+	uncovered uint64 // index of the first entry that touched an account since the newest root
+	stale     bool   // there is such an entry
+
+	counts Counts
+}
+
+// Counts say what a ledger held, so that a run in which nothing happened does not pass for one.
+type Counts struct {
+	Commands, Results, Roots int
+	// Statuses has how many results had each status.
+	Statuses [9]int
+	// Reasons has how many rejections had each reason, or as the cause of a set's rejection.
+	Reasons [64]int
+}
+
+type asset struct {
+	scale int
+	index uint64
+}
+
+// account is an account. Its numbers are never changed in place, so a copy is a snapshot.
+type account struct {
+	id, asset      string
+	scale          int
+	flags          byte
+	limit          *big.Int
+	owners         []string
+	dp, db, cp, cb *big.Int
+	seq, last      uint64
+	head           [32]byte
+}
+
+const (
+	debitsLimited  = 1
+	creditsLimited = 2
+	frozen         = 4
+	closed         = 8
+)
+
+// thing is a transfer, a set, or a transfer of a set.
+type thing struct {
+	set     bool
+	of      string // the set that a transfer belongs to
+	content string // what a repetition repeats
+	status  byte
+	index   uint64 // of the entry that used the id
+	ended   uint64 // of the entry that posted, voided or expired what was pending; else index
+	waited  bool   // it was pending once
+	expires int64  // 0: never
+
+	debit, credit    string
+	amount           *big.Int
+	posted, returned *big.Int
+	original         string
+	members          []string
+}
+
+const (
+	done     = 1
+	posted   = 2
+	pending  = 3
+	voided   = 4
+	expired  = 5
+	rejected = 6
+	exists   = 7
+	conflict = 8
+)
+
+// New returns the model of a ledger before its first entry. roots says that the ledger publishes
+// roots of its map of accounts.
+func New(origin string, roots bool) *Model {
+	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}}
+}
+
+// Size is the number of leaves that the model has read.
+func (m *Model) Size() uint64 { return m.size }
+
+// Counts returns what the ledger held so far.
+func (m *Model) Counts() Counts { return m.counts }
+
+// Leaf takes the next leaf and says what about it is not as documented.
+func (m *Model) Leaf(leaf []byte) (problems []error) {
+	index := m.size
+	m.size++
+	say := func(format string, args ...any) {
+		problems = append(problems, errors.Newf("entry %d: "+format, append([]any{index}, args...)...))
+	}
+	e, err := decodeLeaf(leaf)
+	if err != nil {
+		say("%v", err)
+		return problems
+	}
+	if e.time != m.time {
+		if err := m.covered(); err != nil {
+			say("%v", err)
+		}
+	}
+	if e.time < m.time {
+		say("its time %d is before that of the entry before, %d", e.time, m.time)
+	}
+	m.time = e.time
+	switch {
+	case e.kind == kindRecord && len(e.outcome) == 0:
+		return problems
+	case e.kind != kindCommand:
+		say("an entry of kind %d with an outcome of %d bytes; a settlement ledger has commands, and records without an outcome", e.kind, len(e.outcome))
+		return problems
+	}
+	c, err := decodeCommand(e.body)
+	if err != nil {
+		say("%v in the ledger", err)
+		return problems
+	}
+	got, err := decodeOutcome(e.outcome)
+	if err != nil {
+		say("%v", err)
+		return problems
+	}
+	s := &step{m: m, e: &e, c: c, index: index, before: map[string]*account{}, given: got}
+	want := s.decide()
+	plain := withoutRoot(e.outcome)
+	if b := want.encode(); !bytes.Equal(b, plain) {
+		say("%s has the outcome %s, by the rules it is %s", c, got, want)
+	}
+	m.extend(s, &e, plain)
+	m.count(want)
+	if err := m.checkRoot(index, got.root); err != nil {
+		say("%v", err)
+	}
+	if err := m.balanced(s); err != nil {
+		say("%v", err)
+	}
+	return problems
+}
+
+// End says what is missing at the end of a ledger.
+func (m *Model) End() error { return m.covered() }
+
+func (m *Model) count(o *outcome) {
+	m.counts.Commands++
+	m.counts.Results += len(o.results)
+	for _, r := range o.results {
+		m.counts.Statuses[r.status]++
+		m.counts.Reasons[r.reason]++
+		m.counts.Reasons[r.cause]++
+	}
+}
+
+// balanced checks, for the assets that an entry touched, that debits are credits, and for every
+// account that it touched that nothing is negative or too large.
+func (m *Model) balanced(s *step) error {
+	touched := map[string]bool{}
+	for id := range s.before {
+		a := m.accounts[id]
+		touched[a.asset] = true
+		for _, n := range []*big.Int{a.dp, a.db, a.cp, a.cb, sum(a.dp, a.db), sum(a.cp, a.cb)} {
+			if n.Sign() < 0 || n.BitLen() > 128 {
+				return errors.Newf("the account %s has the impossible sum %s", id, n)
+			}
+		}
+	}
+	net := map[string]*big.Int{}
+	for _, a := range m.accounts {
+		if touched[a.asset] {
+			for kind, d := range map[string]*big.Int{" pending": difference(a.cp, a.dp), " posted": difference(a.cb, a.db)} {
+				if net[a.asset+kind] == nil {
+					net[a.asset+kind] = new(big.Int)
+				}
+				net[a.asset+kind].Add(net[a.asset+kind], d)
+			}
+		}
+	}
+	for what, n := range net {
+		if n.Sign() != 0 {
+			return errors.Newf("the credits of %s are %s more than the debits", what, n)
+		}
+	}
+	return nil
+}
+
+// Balance is what an account has, in minor units.
+type Balance struct {
+	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted *big.Int
+	Sequence                                                   uint64
+}
+
+// Balances returns all accounts.
+func (m *Model) Balances() map[string]Balance {
+	all := map[string]Balance{}
+	for id, a := range m.accounts {
+		all[id] = Balance{a.dp, a.db, a.cp, a.cb, a.seq}
+	}
+	return all
+}
+
+// Overdue returns the reservation that has been due for longest at a ledger time, "" when none is.
+func (m *Model) Overdue(now int64) string {
+	if due := m.due(now); len(due) > 0 {
+		return due[0]
+	}
+	return ""
+}
+
+// due returns the reservations that end at or before a time, in the order of their times and ids.
+func (m *Model) due(now int64) []string {
+	var due []string
+	for id, t := range m.ids {
+		if t.status == pending && t.of == "" && t.expires > 0 && t.expires <= now {
+			due = append(due, id)
+		}
+	}
+	sort.Slice(due, func(i, j int) bool {
+		a, b := m.ids[due[i]], m.ids[due[j]]
+		return a.expires < b.expires || a.expires == b.expires && due[i] < due[j]
+	})
+	return due
+}
+
+// owns reports whether a principal may debit an account; an operator may debit all.
+func (s *step) owns(account string) bool {
+	if s.c.operator {
+		return true
+	}
+	a := s.m.accounts[account]
+	return a != nil && slices.Contains(a.owners, s.e.principal)
+}
+
+func sum(a, b *big.Int) *big.Int        { return new(big.Int).Add(a, b) }
+func difference(a, b *big.Int) *big.Int { return new(big.Int).Sub(a, b) }
+
+var largest = difference(new(big.Int).Lsh(big.NewInt(1), 128), big.NewInt(1))
+
+// minor returns a number in minor units of an asset. digits: it has more than the asset; fits: it
+// is at most 2^128 - 1.
+func (n decimal) minor(scale int) (amount *big.Int, digits, fits bool) {
+	if n.scale > scale {
+		return new(big.Int), true, true
+	}
+	amount = new(big.Int).Mul(n.coefficient, new(big.Int).Exp(ten, big.NewInt(int64(scale-n.scale)), nil))
+	return amount, false, amount.Cmp(largest) <= 0
+}
+
+func (c *command) String() string {
+	names := map[byte]string{opCreateAsset: "create asset", opOpenAccount: "open account", opChangeAccount: "change account", opSubmit: "submit", opResolve: "resolve", opAdvance: "advance"}
+	who := ""
+	if c.operator {
+		who = " by an operator"
+	}
+	text := fmt.Sprintf("%s %q%s", names[c.op], c.id, who)
+	for _, x := range c.conditions {
+		text += fmt.Sprintf(" if (kind %d %s, %se-%d, status %d, %d)", x.kind, x.id, x.least.coefficient, x.least.scale, x.status, x.number)
+	}
+	for _, t := range c.transfers {
+		text += fmt.Sprintf(" [%s: %s to %s, %se-%d]", t.id, t.debit, t.credit, t.amount.coefficient, t.amount.scale)
+	}
+	return text
+}
+
+func (o *outcome) String() string {
+	text := ""
+	for _, r := range o.results {
+		text += fmt.Sprintf("{status %d reason %d id %q index %d member %d cause %d}", r.status, r.reason, r.id, r.index, r.member, r.cause)
+	}
+	for _, l := range o.lines {
+		text += fmt.Sprintf("(%s dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.dp, l.db, l.cp, l.cb, l.seq, l.previous)
+	}
+	return text
+}
