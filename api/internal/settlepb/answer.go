@@ -1,8 +1,6 @@
 package settlepb
 
 import (
-	"github.com/cockroachdb/errors"
-
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/settlement"
 )
@@ -68,45 +66,23 @@ func Transfer(id string, s *settlement.State, asset string, scale uint8) *cairnv
 	return m
 }
 
-// Outcome is what came of a command, as a client sees it.
-type Outcome struct {
-	Index   uint64
-	Time    int64 // ledger time in µs
-	Existed bool  // it had been decided before
-	Results []settlement.Result
-	Lines   []AccountLine
-}
-
-// AccountLine is what an account had after an entry, in units of its asset.
-type AccountLine struct {
-	Account                                                    string
-	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted string
-	Sequence, Previous                                         uint64
-}
-
-// ParseOutcome returns what a message says came of a command.
-func ParseOutcome(m *cairnv1.CommandOutcome) (*Outcome, error) {
-	o := &Outcome{Index: m.GetIndex(), Time: m.GetTime(), Existed: m.GetExisted()}
-	for _, r := range m.GetResults() {
+// ParseResults returns what messages say came of a command, the opposite of Results.
+func ParseResults(list []*cairnv1.SettlementResult) ([]settlement.Result, error) {
+	results := make([]settlement.Result, len(list))
+	for i, r := range list {
 		status, err := settlement.ParseStatus(r.GetStatus())
 		if err != nil {
-			return nil, errors.Wrap(err, "the node's answer")
+			return nil, err
 		}
 		reason, err := settlement.ParseReason(r.GetReason())
 		if err != nil {
-			return nil, errors.Wrap(err, "the node's answer")
+			return nil, err
 		}
 		cause, err := settlement.ParseReason(r.GetCause())
 		if err != nil {
-			return nil, errors.Wrap(err, "the node's answer")
+			return nil, err
 		}
-		o.Results = append(o.Results, settlement.Result{Status: status, Reason: reason, ID: r.GetId(), Index: r.GetIndex(), Member: uint16(r.GetMember()), Cause: cause})
+		results[i] = settlement.Result{Status: status, Reason: reason, ID: r.GetId(), Index: r.GetIndex(), Member: uint16(r.GetMember()), Cause: cause}
 	}
-	for _, l := range m.GetLines() {
-		b := l.GetBalances()
-		o.Lines = append(o.Lines, AccountLine{
-			l.GetAccount(), b.GetDebitsPending(), b.GetDebitsPosted(), b.GetCreditsPending(), b.GetCreditsPosted(), l.GetSequence(), l.GetPrevious(),
-		})
-	}
-	return o, nil
+	return results, nil
 }

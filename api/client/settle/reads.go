@@ -1,0 +1,128 @@
+package settle
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/api/client"
+)
+
+// What a node says about accounts and transfers. It is the word of an authenticated node; package
+// settlement/proof has what proves the same.
+type (
+	Account        = cairnv1.SettlementAccount
+	Asset          = cairnv1.SettlementAsset
+	Transfer       = cairnv1.SettlementTransfer
+	StatementEntry = cairnv1.StatementEntry
+)
+
+// ask sends a read to some node.
+func ask[Req, Resp any](ctx context.Context, s *Client, req Req, call func(cairnv1.SettlementClient, context.Context, Req, ...grpc.CallOption) (Resp, error)) (Resp, error) {
+	resp, _, err := client.OnAny(ctx, s.c, func(ctx context.Context, conn grpc.ClientConnInterface) (Resp, error) {
+		return call(cairnv1.NewSettlementClient(conn), ctx, req)
+	})
+	return resp, err
+}
+
+// Account returns an account, and the size of the ledger that it is as of. The reason of the error
+// is UNKNOWN_ID if there is no such account.
+func (s *Client) Account(ctx context.Context, id string) (*Account, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetAccountRequest{Id: id}, cairnv1.SettlementClient.GetAccount)
+	return resp.GetAccount(), resp.GetSize(), err
+}
+
+// Accounts calls each with the accounts that the caller may read, ascending by id.
+func (s *Client) Accounts(ctx context.Context, each func(*Account) error) error {
+	req := &cairnv1.ListAccountsRequest{}
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListAccounts)
+		if err != nil {
+			return err
+		}
+		for _, a := range resp.GetAccounts() {
+			if err := each(a); err != nil {
+				return err
+			}
+		}
+		if !resp.GetMore() || resp.GetNext() <= req.After {
+			return nil
+		}
+		req.After = resp.GetNext()
+	}
+}
+
+// Assets calls each with the assets, ascending by id.
+func (s *Client) Assets(ctx context.Context, each func(*Asset) error) error {
+	req := &cairnv1.ListAssetsRequest{}
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListAssets)
+		if err != nil {
+			return err
+		}
+		for _, a := range resp.GetAssets() {
+			if err := each(a); err != nil {
+				return err
+			}
+			req.After = a.GetId()
+		}
+		if !resp.GetMore() || len(resp.GetAssets()) == 0 {
+			return nil
+		}
+	}
+}
+
+// Transfer returns what became of a transfer or a set, and the size of the ledger that it is as of.
+// The reason of the error is UNKNOWN_ID if there is none, or none that the caller may read.
+func (s *Client) Transfer(ctx context.Context, id string) (*Transfer, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetTransferRequest{Id: id}, cairnv1.SettlementClient.GetTransfer)
+	return resp.GetTransfer(), resp.GetSize(), err
+}
+
+// Holds calls each with the reservations that are pending, or with those that expired, in the order
+// of their times: those that end before until, in µs of ledger time; 0 is all.
+func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func(*Transfer) error) error {
+	req := &cairnv1.ListHoldsRequest{Expired: expired, Until: until}
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListHolds)
+		if err != nil {
+			return err
+		}
+		for _, t := range resp.GetHolds() {
+			if err := each(t); err != nil {
+				return err
+			}
+		}
+		if resp.GetNext() == "" || resp.GetNext() == req.Page {
+			return nil
+		}
+		req.Page = resp.GetNext()
+	}
+}
+
+// Statement calls each with the entries that touched an account, the newest first: those below
+// toSize (0: the newest) and from fromIndex on. It returns the account and the size that it is as
+// of.
+func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSize uint64, each func(*StatementEntry) error) (*Account, uint64, error) {
+	req := &cairnv1.StatementRequest{Account: account, FromIndex: fromIndex, ToSize: toSize}
+	var first *cairnv1.StatementResponse
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.Statement)
+		if err != nil {
+			return nil, 0, err
+		}
+		if first == nil {
+			first = resp
+		}
+		for _, e := range resp.GetEntries() {
+			if err := each(e); err != nil {
+				return nil, 0, err
+			}
+		}
+		if next := resp.GetNext(); next == 0 || req.Page != 0 && next >= req.Page {
+			return first.GetAccount(), first.GetSize(), nil
+		}
+		req.Page = resp.GetNext()
+	}
+}
