@@ -272,7 +272,8 @@ func TestThreatIdentityKey(t *testing.T) {
 	}
 }
 
-// dialAs connects under a name of its own, which the cluster's authority certifies with these roles.
+// dialAs connects under a name of its own, which the cluster's authority certifies with these
+// roles.
 func dialAs(t *testing.T, c *local.Cluster, name string, roles pki.Role) *client.Client {
 	t.Helper()
 	must := func(err error) {

@@ -323,6 +323,7 @@ func TestAppendOutcomes(t *testing.T) {
 		{"deadline after submit", errors.Mark(errors.Wrap(context.DeadlineExceeded, "wait"), server.ErrIndefinite), codes.DeadlineExceeded, server.ReasonOutcomeUnknown, unsure},
 		{"unknown outcome hides its cause", errors.Mark(&server.NotLeaderError{LeaderName: "n2"}, server.ErrIndefinite), codes.Unavailable, server.ReasonOutcomeUnknown, unsure},
 		{"bad batch", errors.Wrap(ledger.ErrBadBatch, "no"), codes.InvalidArgument, server.ReasonInvalidArgument, sure},
+		{"the state is gone", ledger.ErrStateGone, codes.Aborted, server.ReasonStateGone, sure},
 		{"refused by the program", &ledger.RefusedError{Reason: ledger.RefusedNotUnderstood, Err: errors.New("no")}, codes.InvalidArgument, server.ReasonRefused, sure},
 		{"anything else", errors.New("the disk is on fire"), codes.Internal, server.ReasonInternal, unsure},
 	}

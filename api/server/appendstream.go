@@ -17,30 +17,74 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// appendStream is one AppendStream. Three kinds of goroutines: the handler receives and submits;
-// the backend's callbacks hand results over, for which there is always room; the writer alone
-// sends. A batch holds its token and its bytes from the moment it is received until its answer is
-// sent, receipts included, so that a client that does not read stops being read from.
-type appendStream struct {
+// duplex is a stream of requests, each a batch, that are answered as they complete. Three kinds of
+// goroutines: the handler receives and submits; the backend's callbacks hand results over, for
+// which there is always room; the writer alone sends. A batch holds its token and its bytes from
+// the moment it is received until its answer is sent, receipts included, so that a client that does
+// not read stops being read from.
+type duplex[Req, Resp any] struct {
 	s      *Server
-	stream grpc.BidiStreamingServer[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]
+	method string // full name
+	stream grpc.BidiStreamingServer[Req, Resp]
 	ctx    context.Context // of the stream; ends when the writer fails
+	// id is the number that the client gave a request.
+	id func(*Req) uint64
+	// job makes a batch of a request, or says what is wrong with it.
+	job func(context.Context, *Req) (job[Resp], error)
+	// failed is the answer to a request that failed.
+	failed func(id uint64, e *cairnv1.StreamError) *Resp
 
-	answers chan answer // capacity: as many as batches may be unanswered
+	answers chan answer[Resp] // capacity: as many as batches may be unanswered
 	window  window
 }
 
+// job is a request of a stream.
+type job[Resp any] struct {
+	batch ledger.Batch // without entries: there is nothing to decide
+	// receipts is how many the answer has.
+	receipts int
+	// answer makes the answer of the ledger's decision. If waits is set it gets a goroutine of its
+	// own; otherwise it must not block.
+	answer func(context.Context, ledger.Result) (*Resp, error)
+	waits  bool
+}
+
 // answer is a response and what its batch holds of the window, in bytes.
-type answer struct {
-	resp *cairnv1.AppendStreamResponse
+type answer[Resp any] struct {
+	resp *Resp
 	cost int
 }
 
 // AppendStream implements cairnv1.LedgerServer.
 func (s *Server) AppendStream(stream grpc.BidiStreamingServer[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
+	d := &duplex[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]{
+		s: s, method: cairnv1.Ledger_AppendStream_FullMethodName, stream: stream,
+		id: (*cairnv1.AppendStreamRequest).GetRequestId,
+		failed: func(id uint64, e *cairnv1.StreamError) *cairnv1.AppendStreamResponse {
+			return &cairnv1.AppendStreamResponse{RequestId: id, Result: &cairnv1.AppendStreamResponse_Error{Error: e}}
+		},
+	}
+	d.job = func(ctx context.Context, req *cairnv1.AppendStreamRequest) (job[cairnv1.AppendStreamResponse], error) {
+		batch, err := s.batch(ctx, req.GetAppend())
+		j := job[cairnv1.AppendStreamResponse]{batch: batch}
+		if req.GetAppend().GetWait() == cairnv1.Wait_WAIT_SEALED {
+			j.receipts, j.waits = len(batch.Entries), true
+		}
+		j.answer = func(ctx context.Context, r ledger.Result) (*cairnv1.AppendStreamResponse, error) {
+			resp, err := s.appended(ctx, req.GetAppend(), r)
+			return &cairnv1.AppendStreamResponse{RequestId: req.GetRequestId(), Result: &cairnv1.AppendStreamResponse_Response{Response: resp}}, err
+		}
+		return j, err
+	}
+	return d.serve()
+}
+
+// serve runs the stream to its end.
+func (a *duplex[Req, Resp]) serve() error {
+	s := a.s
+	ctx, cancel := context.WithCancelCause(a.stream.Context())
 	defer cancel(nil)
-	a := &appendStream{s: s, stream: stream, ctx: ctx, answers: make(chan answer, s.limits.StreamBatches)}
+	a.ctx, a.answers = ctx, make(chan answer[Resp], s.limits.StreamBatches)
 	a.window.init(s.limits.StreamBatches, s.limits.StreamBytes)
 	defer context.AfterFunc(ctx, a.window.close)()
 
@@ -78,9 +122,9 @@ func (s *Server) AppendStream(stream grpc.BidiStreamingServer[cairnv1.AppendStre
 
 // receive takes batches until the client has no more. A stopping node refuses each batch: the
 // client learns from that.
-func (a *appendStream) receive() error {
+func (a *duplex[Req, Resp]) receive() error {
 	type message struct {
-		req *cairnv1.AppendStreamRequest
+		req *Req
 		err error
 	}
 	incoming := make(chan message)
@@ -118,45 +162,48 @@ func (a *appendStream) receive() error {
 }
 
 // take submits one batch.
-func (a *appendStream) take(req *cairnv1.AppendStreamRequest) error {
-	cost, sealed := 0, req.GetAppend().GetWait() == cairnv1.Wait_WAIT_SEALED
-	batch, err := a.s.batch(a.ctx, req.GetAppend())
+func (a *duplex[Req, Resp]) take(req *Req) error {
+	id, cost := a.id(req), 0
+	j, err := a.job(a.ctx, req)
 	if err == nil {
-		if cost = batch.Size(); sealed {
-			cost += receiptBytes(len(batch.Entries), backend(a.ctx).Ledger().Head().Size)
+		if cost = j.batch.Size(); j.receipts > 0 {
+			cost += receiptBytes(j.receipts, backend(a.ctx).Ledger().Head().Size)
 		}
 	}
 	if !a.window.acquire(cost) {
 		return context.Cause(a.ctx)
 	}
-	id := req.GetRequestId()
 	if err != nil {
 		a.answer(id, cost, nil, err)
 		return nil
 	}
+	if len(j.batch.Entries) == 0 {
+		go a.decided(id, cost, &j, ledger.Result{})
+		return nil
+	}
 	var once sync.Once
-	backend(a.ctx).Submit(a.ctx, batch, func(result ledger.Result, err error) {
+	backend(a.ctx).Submit(a.ctx, j.batch, func(result ledger.Result, err error) {
 		once.Do(func() {
-			if err == nil && result.Err == nil && sealed {
-				go a.seal(id, cost, req.GetAppend(), result) // waits, which a callback must not
-				return
+			switch {
+			case err != nil:
+				a.answer(id, cost, nil, err)
+			case j.waits && result.Err == nil:
+				go a.decided(id, cost, &j, result)
+			default:
+				a.decided(id, cost, &j, result)
 			}
-			var resp *cairnv1.AppendResponse
-			if err == nil {
-				resp, err = a.s.appended(a.ctx, req.GetAppend(), result)
-			}
-			a.answer(id, cost, resp, err)
 		})
 	})
 	return nil
 }
 
-func (a *appendStream) seal(id uint64, cost int, req *cairnv1.AppendRequest, result ledger.Result) {
-	var resp *cairnv1.AppendResponse
+// decided answers a batch that the ledger has decided.
+func (a *duplex[Req, Resp]) decided(id uint64, cost int, j *job[Resp], result ledger.Result) {
+	var resp *Resp
 	var err error
 	func() {
-		defer a.s.recover(cairnv1.Ledger_AppendStream_FullMethodName, &err)
-		resp, err = a.s.appended(a.ctx, req, result)
+		defer a.s.recover(a.method, &err)
+		resp, err = j.answer(a.ctx, result)
 	}()
 	a.answer(id, cost, resp, err)
 }
@@ -169,24 +216,21 @@ func receiptBytes(n int, size uint64) int {
 
 // answer hands an answer to the writer. It never blocks: the window has room for as many answers as
 // batches.
-func (a *appendStream) answer(id uint64, cost int, resp *cairnv1.AppendResponse, err error) {
-	out := &cairnv1.AppendStreamResponse{RequestId: id}
+func (a *duplex[Req, Resp]) answer(id uint64, cost int, resp *Resp, err error) {
 	if err != nil {
 		var r *refusal
-		if !errors.As(a.s.finish(cairnv1.Ledger_AppendStream_FullMethodName, err), &r) {
+		if !errors.As(a.s.finish(a.method, err), &r) {
 			r = refuse(codes.Internal, ReasonInternal, err.Error())
 			r.indefinite = true
 		}
-		out.Result = &cairnv1.AppendStreamResponse_Error{Error: r.streamError()}
-	} else {
-		out.Result = &cairnv1.AppendStreamResponse_Response{Response: resp}
+		resp = a.failed(id, r.streamError())
 	}
-	a.answers <- answer{out, cost}
+	a.answers <- answer[Resp]{resp, cost}
 }
 
 // write sends answers until the stream is over. If one send takes longer than SendStall because the
 // client does not read, it calls stalled.
-func (a *appendStream) write(stalled func()) error {
+func (a *duplex[Req, Resp]) write(stalled func()) error {
 	for {
 		select {
 		case out := <-a.answers:

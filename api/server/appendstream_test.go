@@ -24,9 +24,11 @@ func (s *lateStream) Send(*cairnv1.AppendStreamResponse) error {
 // end the stream for another reason than the guard's.
 func TestStallHasOneReason(t *testing.T) {
 	s := &lateStream{stalled: make(chan struct{})}
-	a := &appendStream{s: &Server{limits: Limits{SendStall: time.Millisecond}}, stream: s, ctx: t.Context(), answers: make(chan answer, 1)}
+	a := &duplex[cairnv1.AppendStreamRequest, cairnv1.AppendStreamResponse]{
+		s: &Server{limits: Limits{SendStall: time.Millisecond}}, stream: s, ctx: t.Context(), answers: make(chan answer[cairnv1.AppendStreamResponse], 1),
+	}
 	a.window.init(1, 1)
-	a.answers <- answer{}
+	a.answers <- answer[cairnv1.AppendStreamResponse]{}
 	if err := a.write(func() { close(s.stalled) }); err != nil {
 		t.Errorf("the writer ends the stream: %v, want that to be left to the guard", err)
 	}

@@ -4,7 +4,8 @@
 // # What it guarantees
 //
 // Who may call what is decided for every RPC from the peer's certificate, by the table in roles.go:
-// a participant reads of a ledger's entries the genesis alone. The principal of an append is the certificate's SPIFFE ID and nothing that the client says.
+// a participant reads of a ledger's entries the genesis alone. The principal of an append is the
+// certificate's SPIFFE ID and nothing that the client says.
 //
 // Every call of cairn.v1 names a ledger by its origin, and touches that one only. A call for a
 // ledger that this node does not host is refused before anything of it is read.

@@ -42,7 +42,8 @@ const (
 	ReasonUnknownID    = "UNKNOWN_ID"    // no account, asset or transfer has this id, as of the size that the answer names
 	ReasonWrongProgram = "WRONG_PROGRAM" // the ledger runs another program than the call is for
 	ReasonNotSealed    = "NOT_SEALED"
-	ReasonCorrupt      = "CORRUPT" // this node's copy is damaged; another one's may not be
+	ReasonCorrupt      = "CORRUPT"    // this node's copy is damaged; another one's may not be
+	ReasonStateGone    = "STATE_GONE" // the read took so long that the rows of its size are gone; ask again
 
 	// The directory's answer.
 	ReasonLedgerExists  = "LEDGER_EXISTS"  // with another program or other parameters
@@ -187,6 +188,8 @@ func explain(err error) *refusal {
 		return refuse(codes.FailedPrecondition, ReasonNotSealed, "no sealed checkpoint covers this yet")
 	case errors.As(err, &corrupt):
 		return refuse(codes.DataLoss, ReasonCorrupt, "this node's copy is damaged: "+err.Error())
+	case errors.Is(err, ledger.ErrStateGone):
+		return refuse(codes.Aborted, ReasonStateGone, err.Error()+": ask again")
 	case errors.Is(err, ErrNotTransferred):
 		r := refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error())
 		r.indefinite = true

@@ -220,7 +220,7 @@ func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cai
 			return nil, ledger.ErrNotSealed
 		}
 		var err error
-		if sealed, err = s.waitSealed(ctx, []uint64{index}); err != nil {
+		if sealed, err = s.waitSealed(ctx, backend(ctx), []uint64{index}); err != nil {
 			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				return nil, refuse(codes.Unavailable, ReasonNotSealed, fmt.Sprintf("entry %d is committed, but no checkpoint covers it yet", index))
 			}

@@ -10,9 +10,9 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-// grant says who may call a method: whoever has one of roles. Whoever has one of genesis may call it
-// about entry 0 alone: the genesis says who keeps the ledger and whose keys seal it, which everybody
-// who is to believe the ledger has to know.
+// grant says who may call a method: whoever has one of roles. Whoever has one of genesis may call
+// it about entry 0 alone: the genesis says who keeps the ledger and whose keys seal it, which
+// everybody who is to believe the ledger has to know.
 type grant struct{ roles, genesis pki.Role }
 
 // anyone is every client: participants, who read no entries but the genesis, and readers.
@@ -97,8 +97,8 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 	return peer, nil
 }
 
-// mayRead refuses a call about an entry that the caller may not read. Every handler of a method whose
-// grant has genesis calls it.
+// mayRead refuses a call about an entry that the caller may not read. Every handler of a method
+// whose grant has genesis calls it.
 func mayRead(ctx context.Context, method string, index uint64) error {
 	g, peer := grants[method], caller(ctx)
 	if peer.Roles.HasAny(g.roles) || index == 0 && peer.Roles.HasAny(g.genesis) {

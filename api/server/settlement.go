@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/errors"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
@@ -46,6 +47,33 @@ func (s *Server) Execute(ctx context.Context, req *cairnv1.ExecuteRequest) (*cai
 		}
 	}
 	return s.executed(ctx, e, result)
+}
+
+// ExecuteStream implements cairnv1.SettlementServer.
+func (s *Server) ExecuteStream(stream grpc.BidiStreamingServer[cairnv1.ExecuteStreamRequest, cairnv1.ExecuteStreamResponse]) error {
+	d := &duplex[cairnv1.ExecuteStreamRequest, cairnv1.ExecuteStreamResponse]{
+		s: s, method: cairnv1.Settlement_ExecuteStream_FullMethodName, stream: stream,
+		id: (*cairnv1.ExecuteStreamRequest).GetRequestId,
+		failed: func(id uint64, e *cairnv1.StreamError) *cairnv1.ExecuteStreamResponse {
+			return &cairnv1.ExecuteStreamResponse{RequestId: id, Result: &cairnv1.ExecuteStreamResponse_Error{Error: e}}
+		},
+	}
+	d.job = func(ctx context.Context, req *cairnv1.ExecuteStreamRequest) (job[cairnv1.ExecuteStreamResponse], error) {
+		j := job[cairnv1.ExecuteStreamResponse]{waits: true} // an answer reads what came of the commands
+		e, err := s.execution(ctx, req.GetExecute())
+		if err != nil {
+			return j, definite(err)
+		}
+		if j.batch = e.batch; req.GetExecute().GetWait() == cairnv1.Wait_WAIT_SEALED {
+			j.receipts = len(req.GetExecute().GetCommands())
+		}
+		j.answer = func(ctx context.Context, r ledger.Result) (*cairnv1.ExecuteStreamResponse, error) {
+			resp, err := s.executed(ctx, e, r)
+			return &cairnv1.ExecuteStreamResponse{RequestId: req.GetRequestId(), Result: &cairnv1.ExecuteStreamResponse_Response{Response: resp}}, err
+		}
+		return j, nil
+	}
+	return d.serve()
 }
 
 // execution turns a request into a batch of the caller's commands, without those that are decided
@@ -93,13 +121,7 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 	if len(e.batch.Entries) == 0 {
 		return e, nil
 	}
-	if err := s.fits(&e.batch); err != nil {
-		return nil, err
-	}
-	if err := e.batch.Validate(program); err != nil {
-		return nil, err
-	}
-	return e, s.fits(&e.batch)
+	return e, s.admissible(backend(ctx), &e.batch)
 }
 
 // command encodes an action. Of a message that does not fit into the entry, the digest stands for
@@ -157,19 +179,8 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	if err != nil {
 		return nil, errors.Wrapf(ErrIndefinite, "the commands are decided, but their outcomes cannot be read here: %v", err)
 	}
-	if e.req.GetWait() != cairnv1.Wait_WAIT_SEALED {
-		return resp, nil
-	}
-	// From here on the batch is committed: whatever fails, the outcomes are the answer.
-	sealed, err := s.waitSealed(ctx, indexes)
-	if err == nil {
-		proved := &cairnv1.AppendResponse{Indexes: indexes}
-		if err = s.prove(ctx, proved, e.req.GetKnownSize(), sealed); err == nil {
-			resp.Leaves, resp.Sealed = proved.Leaves, proved.Sealed
-		}
-	}
-	if err != nil {
-		s.cfg.Logf("commands are decided, but there is no receipt: %v", err)
+	if e.req.GetWait() == cairnv1.Wait_WAIT_SEALED {
+		resp.Leaves, resp.Sealed = s.receipts(ctx, backend(ctx), indexes, e.req.GetKnownSize())
 	}
 	return resp, nil
 }

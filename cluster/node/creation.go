@@ -43,23 +43,19 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	if err != nil {
 		return none, false, errors.Mark(err, server.ErrBadLedger)
 	}
-	b := ledger.Batch{Principal: creator, Entries: []ledger.NewEntry{{Kind: ledger.KindCommand, Body: command}}}
-	if err := b.Validate(directory.Program{}); err != nil {
+	decided, err := server.Propose(ctx, h.directory, server.CommandBatch(creator, command))
+	if errors.Is(err, ledger.ErrBadBatch) {
 		return none, false, errors.Mark(err, server.ErrBadLedger)
-	}
-	result, err := h.directory.Append(ctx, b)
-	if err == nil {
-		err = result.Err
 	}
 	if err != nil {
 		return none, false, err
 	}
 	// From here on the directory has decided.
-	outcome, err := h.outcome(result.Indexes[0])
+	outcome, err := directory.ParseOutcome(decided[0].Entry.Outcome)
 	if err != nil {
 		return none, false, errors.Mark(err, server.ErrIndefinite)
 	}
-	info, err := h.info(l.Origin)
+	info, err := h.info(h.directory.Ledger().State(), l.Origin)
 	if err != nil {
 		return none, false, errors.Mark(err, server.ErrIndefinite)
 	}
@@ -68,19 +64,6 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	}
 	h.awaitLeader(ctx, l.Origin)
 	return info, outcome.Status == directory.Created, nil
-}
-
-// outcome reads what the directory made of a command.
-func (h *hosting) outcome(index uint64) (directory.Outcome, error) {
-	leaf, err := h.directory.Replica.Ledger().Leaf(index)
-	if err != nil {
-		return directory.Outcome{}, errors.Wrap(err, "read the directory's decision")
-	}
-	e, err := ledger.ParseLeaf(leaf)
-	if err != nil {
-		return directory.Outcome{}, errors.Wrap(err, "read the directory's decision")
-	}
-	return directory.ParseOutcome(e.Outcome)
 }
 
 // awaitLeader waits a little until this node's replica of a ledger knows a leader.
@@ -101,13 +84,12 @@ func (h *hosting) awaitLeader(ctx context.Context, origin string) {
 	}
 }
 
-// info describes a ledger as the directory knows it, the directory itself included.
-func (h *hosting) info(origin string) (server.LedgerInfo, error) {
-	l := h.directory.Replica.Ledger()
-	if origin == l.Origin() {
+// info describes a ledger as a state of the directory has it, the directory itself included.
+func (h *hosting) info(state ledger.State, origin string) (server.LedgerInfo, error) {
+	if origin == h.directory.origin {
 		return h.ownInfo()
 	}
-	d, err := directory.Find(l.State(), origin)
+	d, err := directory.Find(state, origin)
 	if err != nil {
 		return server.LedgerInfo{}, errors.Wrap(err, "read the directory")
 	}
@@ -140,7 +122,8 @@ func infoOf(d *directory.Ledger) server.LedgerInfo {
 
 // List implements server.Directory.
 func (h *hosting) List(ctx context.Context) ([]server.LedgerInfo, error) {
-	if err := h.directory.ReadBarrier(ctx); err != nil {
+	state, err := server.Newest(ctx, h.directory)
+	if err != nil {
 		return nil, err
 	}
 	own, err := h.ownInfo()
@@ -148,7 +131,7 @@ func (h *hosting) List(ctx context.Context) ([]server.LedgerInfo, error) {
 		return nil, err
 	}
 	all := []server.LedgerInfo{own}
-	listed, err := directory.List(h.directory.Replica.Ledger().State())
+	listed, err := directory.List(state)
 	if err != nil {
 		return nil, errors.Wrap(err, "read the directory")
 	}
@@ -160,8 +143,9 @@ func (h *hosting) List(ctx context.Context) ([]server.LedgerInfo, error) {
 
 // Show implements server.Directory.
 func (h *hosting) Show(ctx context.Context, origin string) (server.LedgerInfo, error) {
-	if err := h.directory.ReadBarrier(ctx); err != nil {
+	state, err := server.Newest(ctx, h.directory)
+	if err != nil {
 		return server.LedgerInfo{}, err
 	}
-	return h.info(origin)
+	return h.info(state, origin)
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// verifier is the policy that receipts and checkpoints have to meet, and how the command came to it.
+// verifier is the policy that receipts and checkpoints have to meet, and how the command came to
+// it.
 type verifier struct {
 	*tlog.Policy
 	origin string // of the ledger that is meant; "" where no command line and no environment names one
-	// from is the origin of the ledger whose policy file the policy is derived from; "" where the file
-	// lists a log of the ledger itself.
+	// from is the origin of the ledger whose policy file the policy is derived from; "" where the
+	// file lists a log of the ledger itself.
 	from string
 	// confirmed: the ledger's genesis says what a derived policy demands.
 	confirmed bool
@@ -57,7 +58,8 @@ func (a *app) policy() (*verifier, error) {
 const otherPolicyNext = "do not rely on what verifies with the derived policy: `cairn policy export` writes that of the genesis, for somebody who trusts the ledger's nodes"
 
 // confirm compares a derived policy with the ledger's genesis, which stands in the leaf of entry 0.
-// The leaf is proved under a checkpoint that the policy accepts. The error has the code for refusal.
+// The leaf is proved under a checkpoint that the policy accepts. The error has the code for
+// refusal.
 func (v *verifier) confirm(leaf []byte) error {
 	if v.from == "" {
 		return nil
@@ -88,7 +90,8 @@ func (v *verifier) confirmOnline(ctx context.Context, c *client.Client) error {
 // derivation is where a policy comes from, in a result. It is absent for a policy that was given as
 // it is.
 type derivation struct {
-	// PolicyFrom is the origin of the ledger whose policy was given, and the policy derived from it.
+	// PolicyFrom is the origin of the ledger whose policy was given, and the policy derived from
+	// it.
 	PolicyFrom string `json:"policy_derived_from,omitempty"`
 	// Confirmed says whether the genesis of the ledger says what the derived policy demands.
 	Confirmed *bool `json:"policy_confirmed_by_genesis,omitempty"`

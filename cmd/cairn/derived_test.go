@@ -54,8 +54,9 @@ func (w *auditWorld) receiptOf(index uint64) string {
 	return file
 }
 
-// TestDerivedPolicyIsNamed: what verifies with a policy that was derived from that of another ledger
-// says so, and says whether the ledger's genesis agrees. A policy that was given says nothing.
+// TestDerivedPolicyIsNamed: what verifies with a policy that was derived from that of another
+// ledger says so, and says whether the ledger's genesis agrees. A policy that was given says
+// nothing.
 func TestDerivedPolicyIsNamed(t *testing.T) {
 	t.Parallel()
 	w := newAuditWorldOf(t, ofKeys(1, 1))

@@ -139,8 +139,8 @@ func (r entryResult) contents(indent string) []string {
 	return pairs
 }
 
-// summary says what the entry holds and what came of it, in one line. What is no payload begins with
-// its kind: printable quotes a payload that does, too.
+// summary says what the entry holds and what came of it, in one line. What is no payload begins
+// with its kind: printable quotes a payload that does, too.
 func (r entryResult) summary() string {
 	switch {
 	case r.Kind == "":

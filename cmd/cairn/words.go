@@ -34,8 +34,8 @@ func (t told) pairs(name string) []string {
 	return append([]string{name, head}, t.more...)
 }
 
-// interpreter reads what the entries of one program say. Its functions refuse bytes that the program
-// did not write. Strings from the entry pass through printable.
+// interpreter reads what the entries of one program say. Its functions refuse bytes that the
+// program did not write. Strings from the entry pass through printable.
 type interpreter struct {
 	command func(body []byte) (told, error)
 	// outcome reads the outcome of a command with this body.

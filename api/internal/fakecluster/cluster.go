@@ -158,8 +158,8 @@ func New(t testing.TB, n int, o Options) *Cluster {
 
 // Host creates another ledger on the nodes of c, which begins with its genesis, and has a history
 // and a leader of its own, the first node. The nodes of the result answer at the addresses of those
-// of c, which start and stop them. edit may change the genesis, also to one of another program; nil:
-// it is that of a log.
+// of c, which start and stop them. edit may change the genesis, also to one of another program;
+// nil: it is that of a log.
 func (c *Cluster) Host(origin string, edit func(*ledger.Genesis)) *Cluster {
 	c.t.Helper()
 	g, err := c.genesis(server.NewLedger{Origin: origin, Program: "log"})

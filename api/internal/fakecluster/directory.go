@@ -12,6 +12,7 @@ import (
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // directory is the directory of a node: a list that its cluster keeps.
@@ -22,6 +23,7 @@ var _ server.Directory = directory{}
 // programs are those that a ledger of Host or of the directory may run.
 var programs = map[string]ledger.Program{
 	ledger.Log{}.Name(): ledger.Log{}, accounts.Program{}.Name(): accounts.Program{}, Commands{}.Name(): Commands{},
+	settlement.Program{}.Name(): settlement.Program{},
 }
 
 // Commands is the program accounts, but that it takes no payloads.
