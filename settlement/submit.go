@@ -101,6 +101,17 @@ func ParseReferenceKind(name string) (ReferenceKind, error) {
 	return 0, errors.Newf("no reference is called %q; one is end_to_end_id, another note", name)
 }
 
+// References returns references in the order that a transfer has them in.
+func References(values map[ReferenceKind]string) []Reference {
+	var refs []Reference
+	for k := range referenceNames {
+		if v, ok := values[ReferenceKind(k)]; ok {
+			refs = append(refs, Reference{ReferenceKind(k), v})
+		}
+	}
+	return refs
+}
+
 // SourceForm says what a command holds of the message that it was decoded from.
 type SourceForm uint8
 

@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 // addCommands builds the tree of commands.
 func (a *app) addCommands(add func(group string, commands ...*cobra.Command)) {
-	add(groupLedger, a.appendCommand(), a.getCommand(), a.logCommand(), a.headCommand(), a.receiptCommand())
+	add(groupLedger, a.appendCommand(), a.getCommand(), a.logCommand(), a.headCommand(), a.receiptCommand(), a.settleCommand())
 	add(groupVerify, a.verifyCommand(), a.auditCommand(), a.consistencyCommand(), a.evidenceCommand(), a.policyCommand())
 	add(groupOperate, a.demoCommand(), a.clusterCommand(), a.nodeCommand(), a.statusCommand(), a.moveLeaderCommand(), a.pkiCommand(),
 		a.ledgerCommand(), a.inspectCommand(), a.benchCommand())

@@ -27,6 +27,7 @@ const (
 	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
 	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
 	exitLost        = 11  // done, but the output about it was lost: standard error says what was done
+	exitRejected    = 12  // the ledger's program decided against it: the outcome is in the ledger
 	exitInterrupted = 130 // SIGINT or SIGTERM
 	exitPipe        = 141 // nobody reads standard output any more: as after SIGPIPE, nothing is said
 )
@@ -56,6 +57,8 @@ meaning.
    11  done, but the output was lost: standard output, the file of --out or the
        state file could not be written. Standard error says what was done (of
        an append: index, key, and that it is in the ledger). Do not repeat it
+   12  rejected: the ledger's program decided against the command, for the reason
+       that is printed. The command and its outcome are in the ledger
   130  interrupted (an append that was on its way ends with 7 instead)
   141  nobody reads standard output any more (cairn log | head), and nothing was
        changed
@@ -113,6 +116,8 @@ func exitReason(code int) string {
 		return client.ReasonNotSealed
 	case exitLost:
 		return "OUTPUT_LOST"
+	case exitRejected:
+		return "REJECTED"
 	case exitInterrupted:
 		return "INTERRUPTED"
 	default:
