@@ -22,7 +22,8 @@ type damage struct {
 // refuses damage to them itself.
 const damagedKinds = "bphcam"
 
-// damageStore chooses a bit to flip in what the store holds of the groups; nil when that is nothing.
+// damageStore chooses a bit to flip in what the store holds of the groups; nil when that is
+// nothing.
 func damageStore(rng *rand.Rand, s ledger.Store, groups []*group) *damage {
 	var keys []ledger.Pair
 	for _, g := range groups {

@@ -8,28 +8,26 @@ import (
 
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 	"github.com/cairnledger/cairn/raftnode"
 )
 
-// group is one ledger of the cluster: what its clients and its checkers know. Every node hosts it, as
-// a member of a Raft group of its own. The ledgers of a run share the nodes, their disks and their
-// network, so every fault hits all of them; each is checked on its own.
+// group is one ledger of the cluster: what its clients and its checkers know. Every node hosts it,
+// as a member of a Raft group of its own. The ledgers of a run share the nodes, their disks and
+// their network, so every fault hits all of them; each is checked on its own.
 type group struct {
-	w       *world
-	id      uint64         // of the Raft group, from 1, and of the ledger's keys in the store
-	program ledger.Program // nil: the log
-	genesis []byte         // the block that the ledger begins with
-	raft    *check.Raft
-	seals   *sealCheck
-	load    *workload
+	w        *world
+	id       uint64         // of the Raft group, from 1, and of the ledger's keys in the store
+	program  ledger.Program // nil: the log
+	business business       // nil: payloads
+	genesis  []byte         // the block that the ledger begins with
+	raft     *check.Raft
+	seals    *sealCheck
+	load     *workload
 }
 
 func newGroup(w *world, id uint64) (*group, error) {
 	g := &group{w: w, id: id}
-	if g.stream("program", 0).IntN(3) == 0 {
-		g.program = accounts.WithHolds{}
-	}
+	g.program, g.business = programs(g.stream("program", 0))
 	genesis := simKeys().genesis(id, w.opt.Nodes, g.program)
 	var err error
 	if g.genesis, err = ledger.EncodeGenesis(genesis, "spiffe://sim.example/operator", 0); err != nil {

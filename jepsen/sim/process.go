@@ -12,8 +12,9 @@ import (
 
 const clusterID = 0x51
 
-// process is one life of a node's process: the members of all ledgers, and what they share, which is
-// the log, the store and its cache, the connections and the clock. Events are in the place of goroutines.
+// process is one life of a node's process: the members of all ledgers, and what they share, which
+// is the log, the store and its cache, the connections and the clock. Events are in the place of
+// goroutines.
 type process struct {
 	w *world
 	n *node

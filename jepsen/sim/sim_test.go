@@ -61,7 +61,7 @@ func TestSeeds(t *testing.T) {
 		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
-		sum.Works += s.Works
+		sum.Works, sum.Posted, sum.Expired, sum.Rejected = sum.Works+s.Works, sum.Posted+s.Posted, sum.Expired+s.Expired, sum.Rejected+s.Rejected
 		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
 		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
 		several += min(1, len(res.Ledgers)-1)
@@ -84,6 +84,7 @@ func TestSeeds(t *testing.T) {
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
 		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed, "entries of leaders": sum.Works,
+		"results posted": sum.Posted, "results rejected": sum.Rejected,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {
@@ -255,7 +256,7 @@ func TestSessionsHold(t *testing.T) {
 			ask("more than it will ever have", size+1000)
 			ask("more than it has", size+1)
 			final := &client{l: l, rng: stream(1, "test", 0), process: l.newProcess(), node: 1}
-			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: l.payload(final.rng)}}})
+			a := final.append(ledger.Batch{Principal: principals[0], Entries: []ledger.NewEntry{l.entry(final.rng)}})
 			a.then = func() {}
 			a.start()
 		})

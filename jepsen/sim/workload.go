@@ -20,7 +20,6 @@ type workload struct {
 	sent        []ledger.Batch
 	nextProcess uint32
 	nextPayload uint64
-	holds       uint64 // the newest hold that somebody asked for; those before have lower numbers
 	clients     []*client
 }
 
@@ -111,7 +110,9 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 			break
 		}
 		b.Principal = old.Principal
-		b.Entries = []ledger.NewEntry{{Kind: ledger.KindPayload, Key: old.Entries[0].Key, Body: l.payload(r)}}
+		e := l.entry(r)
+		e.Key = old.Entries[0].Key
+		b.Entries = []ledger.NewEntry{e}
 	default:
 		n := 1
 		if k < 9 {
@@ -120,12 +121,12 @@ func (l *workload) batch(r *rand.Rand, known uint64) ledger.Batch {
 		keyed := r.IntN(4) > 0
 		for range n {
 			e := l.entry(r)
-			if keyed {
+			if keyed && len(e.Key) == 0 {
 				e.Key = []byte(fmt.Sprintf("key-%d", l.nextPayload))
 			}
 			b.Entries = append(b.Entries, e)
 		}
-		if keyed {
+		if len(b.Entries[0].Key) > 0 {
 			l.sent = append(l.sent, b)
 		}
 	}

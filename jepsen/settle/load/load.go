@@ -19,18 +19,18 @@ type Load struct {
 	// Timeout is the longest timeout of a reservation, µs.
 	Timeout int64
 
-	begun int // commands of the beginning that were made
-	ids   uint64
-	held  []string              // ids of what may be pending
-	made  []settlement.Transfer // that were asked for
-	sent  []settlement.Command  // lately
+	begun, random int // commands of the beginning that were made, and others
+	ids           uint64
+	held          []string              // ids of what may be pending
+	made          []settlement.Transfer // that were asked for
+	sent          []settlement.Command  // lately
 }
 
 // The assets are a currency with cents, another one, and a security that is counted in pieces. The
 // accounts hold them in turns.
 var assets = []settlement.CreateAsset{{ID: "EUR", Scale: 2}, {ID: "USD", Scale: 2}, {ID: "CH0012345678", Scale: 0}}
 
-const accounts = 12
+const accounts = 9
 
 // vault is an account without a limit: where money comes from.
 func vault(asset int) string { return "vault-" + assets[asset].ID }
@@ -51,13 +51,18 @@ func holders(rng *rand.Rand, asset int) (debit, credit string) {
 // Next returns the next command: first those that create assets, vaults and accounts, then random
 // ones.
 func (l *Load) Next(rng *rand.Rand) settlement.Command {
-	if c, ok := l.beginning(); ok {
-		return c
+	if l.begun < beginnings {
+		l.begun++
+		return l.beginning(l.begun - 1)
 	}
-	if len(l.sent) > 0 && rng.IntN(12) == 0 {
+	l.random++
+	switch k := rng.IntN(24); {
+	case k == 0, k < 8 && l.random < 100:
+		return l.beginning(rng.IntN(beginnings)) // which may not have arrived the first time
+	case k >= 22 && len(l.sent) > 0:
 		return l.again(rng)
 	}
-	c := settlement.Command{Operator: rng.IntN(3) > 0}
+	c := settlement.Command{Operator: rng.IntN(4) > 0}
 	switch rng.IntN(30) {
 	case 0, 1, 2:
 		c.Action = l.resolve(rng)
@@ -67,7 +72,9 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 	case 3, 4, 5, 6:
 		c.Action = l.resolve(rng)
 	case 7:
-		c.Action = l.change(rng)
+		if c.Action = l.change(rng); rng.IntN(2) == 0 {
+			c.Operator = true
+		}
 	case 8:
 		c.Action = l.open(rng, rng.IntN(accounts+4))
 	case 9:
@@ -90,10 +97,11 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 	return c
 }
 
-func (l *Load) beginning() (c settlement.Command, ok bool) {
-	n := l.begun
-	l.begun++
-	c.Operator = true
+// beginnings is how many commands create what all others need. Repeating one changes nothing.
+const beginnings = 3 + 3 + accounts + 1
+
+func (l *Load) beginning(n int) settlement.Command {
+	c := settlement.Command{Operator: true}
 	switch {
 	case n < len(assets):
 		a := assets[n]
@@ -102,13 +110,14 @@ func (l *Load) beginning() (c settlement.Command, ok bool) {
 		c.Action = &settlement.OpenAccount{ID: vault(n - len(assets)), Asset: assets[n-len(assets)].ID}
 	case n < 2*len(assets)+accounts:
 		c.Action = l.open(nil, n-2*len(assets))
-	case n < 2*len(assets)+2*accounts:
-		i := n - 2*len(assets) - accounts
-		c.Action = &settlement.Submit{Transfers: []settlement.Transfer{{ID: fmt.Sprintf("fund-%d", i), Debit: vault(i % len(assets)), Credit: account(i), Amount: units(100)}}}
 	default:
-		return c, false
+		a := &settlement.Submit{}
+		for i := range accounts {
+			a.Transfers = append(a.Transfers, settlement.Transfer{ID: fmt.Sprintf("fund-%d", i), Debit: vault(i % len(assets)), Credit: account(i), Amount: units(100)})
+		}
+		c.Action = a
 	}
-	return c, true
+	return c
 }
 
 // again repeats a command of late, as it was or with something else in it.
@@ -172,7 +181,7 @@ func (l *Load) change(rng *rand.Rand) *settlement.ChangeAccount {
 		limit := amount(rng)
 		a.Limit = &limit
 	default:
-		frozen := rng.IntN(4) == 0
+		frozen := rng.IntN(6) == 0
 		a.Frozen = &frozen
 	}
 	return a
@@ -316,10 +325,10 @@ func pick(rng *rand.Rand, of ...string) string { return of[rng.IntN(len(of))] }
 
 func units(n uint64) settlement.Decimal { return settlement.NewDecimal(settlement.AmountOf(n), 0) }
 
-// amount is up to 40 units, most of them with cents.
+// amount is up to 20 units, half of them with cents.
 func amount(rng *rand.Rand) settlement.Decimal {
-	if rng.IntN(4) == 0 {
-		return units(rng.Uint64N(40))
+	if rng.IntN(2) == 0 {
+		return units(rng.Uint64N(20))
 	}
-	return settlement.NewDecimal(settlement.AmountOf(rng.Uint64N(4000)), 2)
+	return settlement.NewDecimal(settlement.AmountOf(rng.Uint64N(2000)), 2)
 }

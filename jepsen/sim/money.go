@@ -1,0 +1,74 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/cairnledger/cairn/jepsen/settle"
+	"github.com/cairnledger/cairn/jepsen/settle/load"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// money is the business of a settlement ledger: a bank, and deliveries against payment.
+type money struct{ load load.Load }
+
+func newMoney() *money {
+	return &money{load.Load{Owners: principals, Timeout: longestHold}}
+}
+
+// entry makes a command. Commands repeat one another on purpose, so each entry has a key of its
+// own.
+func (m *money) entry(l *workload, r *rand.Rand) ledger.NewEntry {
+	c := m.load.Next(r)
+	body, err := c.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	l.nextPayload++
+	return ledger.NewEntry{Kind: ledger.KindCommand, Key: fmt.Appendf(nil, "command-%d-%d", l.g.id, l.nextPayload), Body: body}
+}
+
+// moneyJudge compares a ledger with the model of settlement.
+type moneyJudge struct {
+	g     *group
+	model *settle.Model
+	wrong bool // later differences may follow from the first one
+}
+
+func (m *money) judge(g *group) judge {
+	return &moneyJudge{g: g, model: settle.New(originOf(g.id), false)}
+}
+
+func (j *moneyJudge) leaf(index uint64, _ *ledger.Entry, leaf []byte) {
+	for _, problem := range j.model.Leaf(leaf) {
+		if !j.wrong {
+			j.wrong = true
+			j.g.fail("outcome", index, "%v", problem)
+		}
+	}
+}
+
+func (j *moneyJudge) end(m *member) {
+	g, head := m.g, m.ledger.Head()
+	if err := j.model.End(); err != nil {
+		g.fail("outcome", head.Size, "%v", err)
+	}
+	if id := j.model.Overdue(head.Time); id != "" {
+		g.fail("work", head.Size, "the reservation %s was due at the time of the last entry, %d, and has not expired", id, head.Time)
+	}
+	left := j.model.Records()
+	err := m.ledger.State().Range([]byte{'a'}, []byte{'b'}, func(key, record []byte) bool {
+		id := string(key[1:])
+		if want := left[id]; !bytes.Equal(record, want) {
+			g.fail("outcome", head.Size, "node %d has the account %s with the record %x, the model says %x", m.n.id, id, record, want)
+		}
+		delete(left, id)
+		return true
+	})
+	if err != nil || len(left) > 0 {
+		g.fail("outcome", head.Size, "node %d lacks %d accounts, %v", m.n.id, len(left), err)
+	}
+	c, s := j.model.Counts(), &g.w.stats
+	s.Posted, s.Expired, s.Rejected = s.Posted+c.Statuses[2], s.Expired+c.Statuses[5], s.Rejected+c.Statuses[6]
+}
