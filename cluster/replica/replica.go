@@ -197,11 +197,13 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 		r.contradicted = c
 		r.post(seal.Contradicted{})
 	}
+	// Before the answers: whoever asks for a seal then gets one that covers the answer.
+	if r.mail.applied(r.ledger.Head()) {
+		r.shell.WakeSealer()
+	}
 	for i := range run {
 		answer(&run[i], results[i])
 	}
-	r.mail.applied(r.ledger.Head())
-	r.shell.WakeSealer()
 	if r.worker.wanted() {
 		r.shell.WakeWorker()
 	}

@@ -160,6 +160,60 @@ func TestAppliesAndSeals(t *testing.T) {
 	}
 }
 
+// TestGrowthWakesTheSealerOnce: a leader's sealer that is going to seal anyway, or is sealing, is not
+// woken for every block. The next seal covers all of them.
+func TestGrowthWakesTheSealerOnce(t *testing.T) {
+	r := newTestReplica(t, newLog(t), memstore.New(memstore.Options{}))
+	b := benchOf(r)
+	now := time.Unix(1_900_000_000, 0)
+	r.clocks.Now = func() time.Time { return now }
+	r.Bind(b)
+	r.StateChanged(raftnode.State{Role: raftnode.RoleLeader, Leader: 1, Term: 1, Serving: true})
+	r.Seal()
+	index := uint64(0)
+	grow := func(wakes int) {
+		t.Helper()
+		index++
+		block, err := ledger.EncodeBlock(r.ledger.Anchor(), int64(index), []ledger.Batch{testBatch("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.wakes = 0
+		if err := r.Apply([]raftnode.Committed{{Index: index, Term: 1, Data: block}}); err != nil {
+			t.Fatal(err)
+		}
+		if b.wakes != wakes {
+			t.Errorf("block %d wakes the sealer %d times, want %d", index, b.wakes, wakes)
+		}
+	}
+	grow(1)
+	r.Seal() // begins to seal size 1
+	grow(0)
+	b.notes[0](nil)
+	due, ok := r.Seal()
+	if len(b.sealed) != 1 || b.sealed[0].Size != 1 || !ok {
+		t.Fatalf("sealed are %+v, the sealer has a deadline: %t", b.sealed, ok)
+	}
+	grow(0) // size 2 will be sealed at the deadline
+	missed := true
+	r.clocks.Now = func() time.Time { // the sealer is being stepped
+		missed = !r.mail.applied(r.ledger.Head())
+		return now
+	}
+	r.Seal()
+	if missed {
+		t.Error("a block that is applied while the sealer is stepped does not wake it")
+	}
+	now = due
+	r.Seal()
+	b.notes[1](nil)
+	r.Seal()
+	if len(b.sealed) != 2 || b.sealed[1].Size != 3 {
+		t.Fatalf("sealed are %+v", b.sealed)
+	}
+	grow(1)
+}
+
 func (r *Replica) mustSize(q raftnode.Request) int { b := q.(*request).batch; return b.Size() }
 
 // TestFailedApplyAnswersOnce: when blocks cannot be applied, Raft fails their requests. An answer

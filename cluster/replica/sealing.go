@@ -27,6 +27,9 @@ type mailbox struct {
 	// position is told once for many blocks, told is what the sealer knows of it; wanted likewise.
 	position, told seal.Applied
 	wanted         bool
+	// awaited: a new position is to wake the sealer. Otherwise the sealer hears of it with the next
+	// event, or at its deadline. Invariant: true while the sealer is being stepped.
+	awaited bool
 }
 
 type share struct{ messages, bytes int }
@@ -34,12 +37,23 @@ type share struct{ messages, bytes int }
 func (m *mailbox) init(h ledger.Head) {
 	m.taken = map[uint64]share{}
 	m.applied(h)
+	m.awaited = true
 }
 
-func (m *mailbox) applied(h ledger.Head) {
+// applied reports whether the sealer is to be woken for the position.
+func (m *mailbox) applied(h ledger.Head) (wake bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.position = seal.Applied{Size: h.Size, Index: h.RaftIndex}
+	return m.awaited
+}
+
+// settle says whether the sealer awaits another position, after it has been stepped with what take
+// returned.
+func (m *mailbox) settle(awaited bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.awaited = awaited
 }
 
 func (m *mailbox) want() {
@@ -80,7 +94,7 @@ func (m *mailbox) take() (events []seal.Event) {
 		events = append(events, seal.Wanted{})
 	}
 	events = append(events, m.events...)
-	m.events = nil
+	m.events, m.awaited = nil, true
 	clear(m.taken)
 	return events
 }
@@ -105,6 +119,7 @@ func (r *Replica) Seal() (due time.Time, ok bool) {
 			return time.Time{}, false
 		}
 	}
+	r.mail.settle(s.machine.AwaitsGrowth())
 	return s.machine.Deadline()
 }
 

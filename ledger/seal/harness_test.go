@@ -164,7 +164,14 @@ func (c *cluster) start(id uint64) {
 
 func (c *cluster) step(id uint64, ev Event) {
 	nd := c.nodes[id]
-	for _, e := range nd.Step(c.now, ev) {
+	due, ok := nd.Deadline()
+	_, grows := ev.(Applied)
+	indifferent := grows && !nd.AwaitsGrowth() && (!ok || c.now.Before(due))
+	effects := nd.Step(c.now, ev)
+	if after, still := nd.Deadline(); indifferent && (len(effects) > 0 || still != ok || !after.Equal(due)) {
+		c.t.Errorf("node %d does not await growth, but at size %d it does %v; its deadline was %v, %t and is %v, %t", id, nd.size, effects, due, ok, after, still)
+	}
+	for _, e := range effects {
 		switch e := e.(type) {
 		case Send:
 			c.checkSent(id, e)

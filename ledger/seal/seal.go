@@ -367,6 +367,13 @@ func (s *Sealer) Deadline() (time.Time, bool) {
 	return due, !due.IsZero()
 }
 
+// AwaitsGrowth reports whether a larger ledger would give this Sealer something to do, or an earlier
+// Deadline. If not, Applied can wait until there is another event, or until the Deadline.
+func (s *Sealer) AwaitsGrowth() bool {
+	return !s.halted && (len(s.replica.requests) > 0 || len(s.seen.pending) > 0 || s.doubts.answers != nil ||
+		s.leader.is && s.leader.round == nil && !s.canStart())
+}
+
 func (s *Sealer) membersChanged(e Members) {
 	if err := s.setMembers(e.Voters, e.Learners); err != nil {
 		s.problem(errors.Wrap(err, "change the sealer's members"))

@@ -86,6 +86,28 @@ func TestLaggingVoterSignsWhenItHasApplied(t *testing.T) {
 	c.wantSealed(5)
 }
 
+// TestBehindLearnerWaitsForGrowth: a learner that has not applied a sealed size takes the checkpoint
+// over when it has, and awaits nothing else.
+func TestBehindLearnerWaitsForGrowth(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 4)
+	c.step(1, Leader{true})
+	for id := uint64(1); id <= 3; id++ {
+		c.grow(id, 5)
+	}
+	if c.nodes[4].AwaitsGrowth() {
+		t.Error("the learner awaits growth without a checkpoint")
+	}
+	c.settle()
+	if !c.nodes[4].AwaitsGrowth() {
+		t.Error("the learner does not await the growth that its checkpoint needs")
+	}
+	c.grow(4, 5)
+	if n := len(c.nodes[4].sealed); n != 1 || c.nodes[4].AwaitsGrowth() {
+		t.Errorf("the learner has %d sealed checkpoints, awaits growth: %t", n, c.nodes[4].AwaitsGrowth())
+	}
+}
+
 func TestTimeoutTriesAgainWithTheSizeOfThen(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
