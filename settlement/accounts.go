@@ -19,11 +19,11 @@ func (s *step) createAsset(a *CreateAsset) {
 	}
 }
 
-// minor returns a limit in minor units of the asset, or why it cannot be.
-func (a asset) minor(limit Decimal) (Amount, Reason) {
-	amount, ok := limit.Minor(a.scale)
+// limitOf returns a limit in minor units of an asset of this scale, or why it cannot be.
+func limitOf(limit Decimal, scale uint8) (Amount, Reason) {
+	amount, ok := limit.Minor(scale)
 	switch {
-	case limit.Scale > a.scale:
+	case limit.Scale > scale:
 		return Amount{}, AmountScale
 	case !ok:
 		return Amount{}, AmountOverflow
@@ -43,7 +43,7 @@ func (s *step) openAccount(a *OpenAccount) {
 		s.reject(AssetUnknown)
 		return
 	}
-	limit, reason := asset.minor(a.Limit)
+	limit, reason := limitOf(a.Limit, asset.scale)
 	if reason != NoReason {
 		s.reject(reason)
 		return
@@ -59,7 +59,7 @@ func (s *step) openAccount(a *OpenAccount) {
 		s.result(Result{Status: status, Index: k.Last})
 		return
 	}
-	s.addAccount(&Account{ID: a.ID, Asset: a.Asset, Flags: a.Flags, Limit: limit})
+	s.addAccount(&Account{ID: a.ID, Asset: a.Asset, Scale: asset.scale, Flags: a.Flags, Limit: limit})
 	if owners != nil {
 		s.view.Put(rowKey(rowOwners, a.ID), owners)
 	}
@@ -79,9 +79,8 @@ func (s *step) changeAccount(a *ChangeAccount) {
 	account := row.value
 	limit := account.Limit
 	if a.Limit != nil {
-		asset, _ := s.asset(account.Asset)
 		var reason Reason
-		if limit, reason = asset.minor(*a.Limit); reason != NoReason {
+		if limit, reason = limitOf(*a.Limit, account.Scale); reason != NoReason {
 			s.reject(reason)
 			return
 		}

@@ -41,6 +41,7 @@ type Result struct {
 // Line is what an account has after an entry.
 type Line struct {
 	Account  string
+	Scale    uint8 // of the account's asset
 	Balances Balances
 	Sequence uint64 // how many entries have touched the account, this one included
 	Previous uint64 // index of the one before this one; of the first: its own index
@@ -66,7 +67,7 @@ const (
 
 	maxAmountSize = 1 + 16
 	resultSize    = 1 + 1 + 1 + 8 + 2 + 1 // without the id
-	lineSize      = 1 + 4*maxAmountSize + 8 + 8
+	lineSize      = 1 + 1 + 4*maxAmountSize + 8 + 8
 )
 
 // Marshal returns the outcome's encoding.
@@ -82,7 +83,7 @@ func (o *Outcome) Marshal() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Lines)))
 	for i := range o.Lines {
 		l := &o.Lines[i]
-		b = l.Balances.encode(appendID(b, l.Account))
+		b = l.Balances.encode(append(appendID(b, l.Account), l.Scale))
 		b = appendU64(appendU64(b, l.Sequence), l.Previous)
 	}
 	if o.Root != nil {
@@ -123,7 +124,10 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		if r.err != nil {
 			break
 		}
-		l := Line{Account: r.id()}
+		l := Line{Account: r.id(), Scale: r.u8()}
+		if l.Scale > MaxScale {
+			r.fail("a scale of %d", l.Scale)
+		}
 		l.Balances.decode(&r)
 		l.Sequence, l.Previous = r.u64(), r.u64()
 		if n := len(o.Lines); n > 0 && o.Lines[n-1].Account >= l.Account {

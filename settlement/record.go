@@ -30,6 +30,7 @@ func rowKey(kind byte, id string) []byte {
 type Account struct {
 	ID       string
 	Asset    string
+	Scale    uint8 // of the asset
 	Flags    Flags
 	Limit    Amount
 	Balances Balances
@@ -48,8 +49,8 @@ const accountVersion = 1
 
 // Marshal returns the record's encoding.
 func (a *Account) Marshal() []byte {
-	b := make([]byte, 0, 2+len(a.ID)+1+len(a.Asset)+1+5*16+8+8+merkle.HashSize)
-	b = append(appendID(appendID(append(b, accountVersion), a.ID), a.Asset), byte(a.Flags))
+	b := make([]byte, 0, 2+len(a.ID)+1+len(a.Asset)+2+5*16+8+8+merkle.HashSize)
+	b = append(appendID(appendID(append(b, accountVersion), a.ID), a.Asset), a.Scale, byte(a.Flags))
 	for _, n := range []Amount{a.Limit, a.Balances.DebitsPending, a.Balances.DebitsPosted, a.Balances.CreditsPending, a.Balances.CreditsPosted} {
 		b = appendFixedAmount(b, n)
 	}
@@ -63,12 +64,12 @@ func ParseAccount(b []byte) (*Account, error) {
 	if v := r.u8(); r.err == nil && v != accountVersion {
 		return nil, errors.Newf("an account of version %d, this program knows version %d", v, accountVersion)
 	}
-	a := &Account{ID: r.id(), Asset: r.id(), Flags: Flags(r.u8()), Limit: r.fixedAmount()}
+	a := &Account{ID: r.id(), Asset: r.id(), Scale: r.u8(), Flags: Flags(r.u8()), Limit: r.fixedAmount()}
 	a.Balances = Balances{r.fixedAmount(), r.fixedAmount(), r.fixedAmount(), r.fixedAmount()}
 	a.Sequence, a.Last = r.u64(), r.u64()
 	copy(a.Head[:], r.take(merkle.HashSize))
-	if r.err == nil && a.Flags&^allFlags != 0 {
-		r.fail("the flags %#x", uint8(a.Flags))
+	if r.err == nil && (a.Flags&^allFlags != 0 || a.Scale > MaxScale) {
+		r.fail("the flags %#x and the scale %d", uint8(a.Flags), a.Scale)
 	}
 	return a, r.end("record of an account")
 }

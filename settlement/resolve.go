@@ -101,12 +101,12 @@ func (s *step) amounts(a *Resolve, state *State, members []*item[State]) ([]Amou
 		if i == len(members) {
 			return nil, NotInSet
 		}
-		asset, _ := s.asset(s.account(members[i].value.Debit).value.Asset)
-		amount, ok := p.Amount.Minor(asset.scale)
+		scale := s.account(members[i].value.Debit).value.Scale
+		amount, ok := p.Amount.Minor(scale)
 		switch {
 		case amount.IsZero() && p.Amount.Coefficient.IsZero():
 			return nil, AmountZero
-		case p.Amount.Scale > asset.scale:
+		case p.Amount.Scale > scale:
 			return nil, AmountScale
 		case !ok || amount.Cmp(members[i].value.Amount) > 0:
 			return nil, ExceedsPending

@@ -97,7 +97,7 @@ func (s *step) finish() []byte {
 		if a.Sequence == 0 {
 			previous = s.in.Index
 		}
-		s.out.Lines = append(s.out.Lines, Line{a.ID, a.Balances, a.Sequence + 1, previous})
+		s.out.Lines = append(s.out.Lines, Line{a.ID, a.Scale, a.Balances, a.Sequence + 1, previous})
 	}
 	outcome := s.out.Marshal()
 	if len(accounts) > 0 {

@@ -106,10 +106,9 @@ func (s *step) transfer(a *Submit, t *Transfer, state *State) Reason {
 	case t.Asset != "" && t.Asset != debit.value.Asset:
 		return AssetMismatch
 	}
-	asset, _ := s.asset(debit.value.Asset)
-	amount, ok := t.Amount.Minor(asset.scale)
+	amount, ok := t.Amount.Minor(debit.value.Scale)
 	switch {
-	case t.Amount.Scale > asset.scale:
+	case t.Amount.Scale > debit.value.Scale:
 		return AmountScale
 	case !ok:
 		return AmountOverflow
@@ -240,8 +239,7 @@ func (s *step) holds(c *Condition) bool {
 	if c.Kind == AccountVersion {
 		return account.value.Sequence == c.Number
 	}
-	asset, _ := s.asset(account.value.Asset)
-	least, ok := c.Amount.Minor(asset.scale)
+	least, ok := c.Amount.Minor(account.value.Scale)
 	available, negative := account.value.Available()
 	return ok && !negative && available.Cmp(least) >= 0
 }

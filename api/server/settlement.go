@@ -167,11 +167,10 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	}
 	resp := &cairnv1.ExecuteResponse{Size: max(result.Size, l.Head().Size), Outcomes: make([]*cairnv1.CommandOutcome, len(indexes))}
 	s.metrics.entries.Add(float64(len(result.Indexes)))
-	scales := newScales(l.State())
 	leaves, err := leavesOf(ctx, l, indexes)
 	for i := 0; i < len(leaves) && err == nil; i++ {
 		_, existed := e.known[i]
-		resp.Outcomes[i], err = decided(l, scales, indexes[i], leaves[i], existed)
+		resp.Outcomes[i], err = decided(l, indexes[i], leaves[i], existed)
 		if err == nil {
 			indexes[i] = resp.Outcomes[i].Index
 		}
@@ -187,7 +186,7 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 
 // decided returns what came of a command. An entry that only found that another one had decided the
 // same is replaced by that one.
-func decided(l Ledger, scales *scales, index uint64, leaf []byte, existed bool) (*cairnv1.CommandOutcome, error) {
+func decided(l Ledger, index uint64, leaf []byte, existed bool) (*cairnv1.CommandOutcome, error) {
 	d, err := settlement.ParseLeaf(index, leaf)
 	if err != nil {
 		return nil, err
@@ -203,52 +202,7 @@ func decided(l Ledger, scales *scales, index uint64, leaf []byte, existed bool) 
 	}
 	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
 	for i := range d.Outcome.Lines {
-		line := &d.Outcome.Lines[i]
-		_, scale, err := scales.account(line.Account)
-		if err != nil {
-			return nil, err
-		}
-		out.Lines = append(out.Lines, settlepb.Line(line, scale))
+		out.Lines = append(out.Lines, settlepb.Line(&d.Outcome.Lines[i]))
 	}
 	return out, nil
-}
-
-// scales knows the scales of accounts, which never change.
-type scales struct {
-	state    settlement.Reader
-	accounts map[string]string // asset of an account
-	assets   map[string]uint8  // scale of an asset
-}
-
-func newScales(state settlement.Reader) *scales {
-	return &scales{state, make(map[string]string), make(map[string]uint8)}
-}
-
-// asset returns the scale of an asset.
-func (s *scales) asset(id string) (uint8, error) {
-	scale, ok := s.assets[id]
-	if ok {
-		return scale, nil
-	}
-	asset, err := settlement.ReadAsset(s.state, id)
-	if err != nil {
-		return 0, err
-	}
-	s.assets[id] = asset.Scale
-	return asset.Scale, nil
-}
-
-// account returns the asset of an account and its scale.
-func (s *scales) account(id string) (asset string, scale uint8, err error) {
-	asset, ok := s.accounts[id]
-	if !ok {
-		a, _, err := settlement.ReadAccount(s.state, id)
-		if err != nil {
-			return "", 0, err
-		}
-		asset = a.Asset
-		s.accounts[id] = asset
-	}
-	scale, err = s.asset(asset)
-	return asset, scale, err
 }

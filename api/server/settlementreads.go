@@ -31,9 +31,8 @@ type bookkeeping struct {
 	ctx   context.Context
 	l     Ledger
 	state settlement.Reader
-	*scales
-	all bool // the caller may read everything
-	who string
+	all   bool // the caller may read everything
+	who   string
 }
 
 // books returns the state that a read is about.
@@ -47,7 +46,7 @@ func (s *Server) books(ctx context.Context, at *cairnv1.At) (*bookkeeping, error
 	peer := caller(ctx)
 	b := &bookkeeping{ctx: ctx, l: backend(ctx).Ledger(), all: peer.Roles.HasAny(pki.RoleReader), who: peer.Principal}
 	state := b.l.State()
-	b.state, b.scales = state, newScales(state)
+	b.state = state
 	return b, nil
 }
 
@@ -104,19 +103,7 @@ func (s *Server) GetAccount(ctx context.Context, req *cairnv1.GetAccountRequest)
 	if err != nil {
 		return nil, definite(err)
 	}
-	m, err := b.accountMessage(a, owners)
-	if err != nil {
-		return nil, definite(err)
-	}
-	return &cairnv1.GetAccountResponse{Account: m, Size: b.state.Size()}, nil
-}
-
-func (b *bookkeeping) accountMessage(a *settlement.Account, owners []string) (*cairnv1.SettlementAccount, error) {
-	scale, err := b.asset(a.Asset)
-	if err != nil {
-		return nil, err
-	}
-	return settlepb.Account(a, owners, scale), nil
+	return &cairnv1.GetAccountResponse{Account: settlepb.Account(a, owners), Size: b.state.Size()}, nil
 }
 
 // ListAccounts implements cairnv1.SettlementServer.
@@ -143,10 +130,8 @@ func (s *Server) ListAccounts(ctx context.Context, req *cairnv1.ListAccountsRequ
 			failed = err
 			return err == nil
 		}
-		var m *cairnv1.SettlementAccount
-		m, failed = b.accountMessage(a, owners)
-		resp.Accounts = append(resp.Accounts, m)
-		return failed == nil
+		resp.Accounts = append(resp.Accounts, settlepb.Account(a, owners))
+		return true
 	})
 	if err = errors.CombineErrors(err, failed); err != nil {
 		return nil, definite(err)
@@ -240,9 +225,11 @@ func (b *bookkeeping) transferMessage(id string, state *settlement.State, refere
 	}
 	asset, scale := "", uint8(0)
 	if state.Debit != "" {
-		if asset, scale, err = b.account(state.Debit); err != nil {
+		debit, _, err := settlement.ReadAccount(b.state, state.Debit)
+		if err != nil {
 			return nil, err
 		}
+		asset, scale = debit.Asset, debit.Scale
 	}
 	m := settlepb.Transfer(id, state, asset, scale)
 	if references {
@@ -326,11 +313,7 @@ func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (
 	if err != nil {
 		return nil, definite(err)
 	}
-	scale, err := b.asset(a.Asset)
-	if err != nil {
-		return nil, definite(err)
-	}
-	resp := &cairnv1.StatementResponse{Size: b.state.Size(), Account: settlepb.Account(a, owners, scale)}
+	resp := &cairnv1.StatementResponse{Size: b.state.Size(), Account: settlepb.Account(a, owners)}
 	to, start := req.GetToSize(), req.GetPage()
 	if to == 0 {
 		to = math.MaxUint64
@@ -357,7 +340,7 @@ func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (
 			return true
 		}
 		var e *cairnv1.StatementEntry
-		e, failed = b.statementEntry(m, a.ID, scale)
+		e, failed = b.statementEntry(m, a.ID, a.Scale)
 		resp.Entries = append(resp.Entries, e)
 		return failed == nil
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/settlement/proof"
 )
 
 func (a *app) receiptCommand() *cobra.Command {
@@ -168,10 +169,13 @@ func (a *app) verifyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Verify receipts offline: only the policy and the file are needed",
+		Short: "Verify receipts and proofs offline: only the policy and the file are needed",
 		Long: `Verify receipts (.tlog-proof; - is standard input) against the policy, offline:
 the log's signature, the quorum of cosignatures, and that the entry is in the
 Merkle tree that they sign. Exits with 3 if one is refused, and says why.
+
+The files of cairn settle proof are verified in the same way: what an account
+had, what became of a transfer, a statement.
 
 With --payload FILE the entry's payload must also be exactly that file, or the
 digest of it (see cairn append --digest).
@@ -197,12 +201,29 @@ right one: it is compared when the receipt is that of entry 0, and with --online
 			refused := 0
 			var last error
 			for _, name := range args {
-				raw, err := a.readInput(cmd.Context(), name, tlog.MaxReceiptSize)
+				raw, err := a.readInput(cmd.Context(), name, proof.MaxSize)
+				if err == nil && len(raw) > tlog.MaxReceiptSize && !proof.Is(raw) {
+					err = errTooLong
+				}
 				if errors.Is(err, errTooLong) {
 					return fail(exitRefused, "no receipt is that long", errors.Wrap(err, "read receipt"))
 				}
 				if err != nil {
 					return errors.Wrap(err, "read receipt")
+				}
+				if proof.Is(raw) {
+					if payload != "" || online {
+						return usagef("--payload and --online are for receipts of entries, and %s is a proof about an account or a transfer", printable(name))
+					}
+					v, err := verifyProof(policy.Policy, name, raw)
+					if v.derivation = policy.derivation(); err != nil {
+						v, last = proofVerdict{File: name, Reason: err.Error()}, err
+						refused++
+					}
+					if err := a.emit(v, v.text); err != nil {
+						return err
+					}
+					continue
 				}
 				v, err := verifyReceipt(policy.Policy, name, raw)
 				if err == nil && payload != "" {

@@ -359,6 +359,7 @@ type result struct {
 
 type line struct {
 	account        string
+	scale          int
 	dp, db, cp, cb *big.Int // debits pending and posted, credits pending and posted
 	seq, previous  uint64
 }
@@ -385,7 +386,7 @@ func decodeOutcome(b []byte) (*outcome, error) {
 		if d.bad != nil {
 			break
 		}
-		o.lines = append(o.lines, line{d.id(), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()})
+		o.lines = append(o.lines, line{d.id(), int(d.u8()), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()})
 	}
 	if flags == 1 {
 		o.root = &mapRoot{root: [32]byte(d.take(32)), accounts: d.u64(), previous: d.u64()}
@@ -423,7 +424,7 @@ func (o *outcome) encode() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.lines)))
 	for _, l := range o.lines {
 		b = append(b, byte(len(l.account)))
-		b = append(b, l.account...)
+		b = append(append(b, l.account...), byte(l.scale))
 		for _, n := range []*big.Int{l.dp, l.db, l.cp, l.cb} {
 			b = append(append(b, byte(len(n.Bytes()))), n.Bytes()...)
 		}

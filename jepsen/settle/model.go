@@ -289,7 +289,7 @@ func (o *outcome) String() string {
 		text += fmt.Sprintf("{status %d reason %d id %q index %d member %d cause %d}", r.status, r.reason, r.id, r.index, r.member, r.cause)
 	}
 	for _, l := range o.lines {
-		text += fmt.Sprintf("(%s dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.dp, l.db, l.cp, l.cb, l.seq, l.previous)
+		text += fmt.Sprintf("(%s scale %d dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.scale, l.dp, l.db, l.cp, l.cb, l.seq, l.previous)
 	}
 	return text
 }

@@ -27,7 +27,7 @@ func (m *Model) extend(s *step, e *entry, plain []byte) {
 func (a *account) record() []byte {
 	b := append([]byte{1, byte(len(a.id))}, a.id...)
 	b = append(append(b, byte(len(a.asset))), a.asset...)
-	b = append(b, a.flags)
+	b = append(b, byte(a.scale), a.flags)
 	for _, n := range []*big.Int{a.limit, a.dp, a.db, a.cp, a.cb} {
 		b = append(b, n.FillBytes(make([]byte, 16))...)
 	}

@@ -86,7 +86,7 @@ func (s *step) decide() *outcome {
 			previous = s.index
 		}
 		a.last = s.index
-		o.lines = append(o.lines, line{id, a.dp, a.db, a.cp, a.cb, a.seq, previous})
+		o.lines = append(o.lines, line{id, a.scale, a.dp, a.db, a.cp, a.cb, a.seq, previous})
 	}
 	slices.SortFunc(o.lines, func(a, b line) int { return strings.Compare(a.account, b.account) })
 	return o

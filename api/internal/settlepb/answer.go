@@ -17,9 +17,9 @@ func Results(results []settlement.Result) []*cairnv1.SettlementResult {
 	return list
 }
 
-// Line returns a line as a message; scale is that of the account's asset.
-func Line(l *settlement.Line, scale uint8) *cairnv1.AccountLine {
-	return &cairnv1.AccountLine{Account: l.Account, Balances: Balances(&l.Balances, scale), Sequence: l.Sequence, Previous: l.Previous}
+// Line returns a line as a message.
+func Line(l *settlement.Line) *cairnv1.AccountLine {
+	return &cairnv1.AccountLine{Account: l.Account, Balances: Balances(&l.Balances, l.Scale), Sequence: l.Sequence, Previous: l.Previous}
 }
 
 // Balances returns the sums of an account as a message.
@@ -31,7 +31,8 @@ func Balances(b *settlement.Balances, scale uint8) *cairnv1.AccountBalances {
 }
 
 // Account returns an account as a message.
-func Account(a *settlement.Account, owners []string, scale uint8) *cairnv1.SettlementAccount {
+func Account(a *settlement.Account, owners []string) *cairnv1.SettlementAccount {
+	scale := a.Scale
 	return &cairnv1.SettlementAccount{
 		Id: a.ID, Asset: a.Asset, Scale: uint32(scale),
 		DebitsLimited: a.Flags.Has(settlement.DebitsLimited), CreditsLimited: a.Flags.Has(settlement.CreditsLimited),
