@@ -68,6 +68,10 @@ type applierState struct {
 	pending map[[32]byte]keyRef // idempotency keys that are in pairs
 	records []*record
 	full    []merkle.Tile
+
+	// accounts is the map of a Mapped program. It has the rows of every block that was decided, so
+	// it is ahead of what is committed.
+	accounts mapState
 }
 
 func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
@@ -251,10 +255,11 @@ func (a *applierState) findRoot(size uint64) int {
 func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	a := &l.applier.applierState
 	first := a.pos.Size
-	results, accepted, outcomes, err := l.decide(block)
-	if err != nil || len(accepted) == 0 {
+	results, d, err := l.decide(block)
+	if err != nil || len(d.accepted) == 0 {
 		return results, err
 	}
+	accepted, outcomes := d.accepted, d.outcomes
 	if a.pos.Size > merkle.MaxSize-uint64(len(accepted)) {
 		return nil, errors.Newf("apply raft index %d: the ledger is full", e.RaftIndex)
 	}
@@ -277,6 +282,9 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	for _, tile := range full {
 		b := merkle.AppendTile(make([]byte, 0, len(tile.Hashes)*merkle.HashSize), tile.Hashes)
 		a.pairs = append(a.pairs, Pair{l.keys.tile(tile.Level, tile.Index), b})
+	}
+	if d.root != nil {
+		a.pairs = append(a.pairs, d.root.pair(l.keys))
 	}
 	for _, p := range a.pairs[before:] {
 		a.bytes += len(p.Key) + len(p.Value)
@@ -426,6 +434,8 @@ func kindName(key []byte) string {
 		return "idempotency record"
 	case kindState:
 		return "row of the program's state"
+	case kindMapRoot:
+		return "map root"
 	default:
 		return "record"
 	}

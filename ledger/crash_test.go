@@ -107,7 +107,10 @@ func TestMemoryCrashes(t *testing.T) {
 	marks := 0
 	for seed := range uint64(12) {
 		h, payload := newHistory(1000+seed), 1500
-		if seed >= 6 {
+		switch {
+		case seed >= 9:
+			h, payload = newMapped(1000+seed), 700
+		case seed >= 6:
 			h, payload = newAccounts(1000+seed), 700
 		}
 		h.grow(t, 400, payload)
@@ -244,14 +247,17 @@ func TestBadgerCrashes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testBadgerCrashes(t, o)
+			testBadgerCrashes(t, o, name == "tree")
 		})
 	}
 }
 
-func testBadgerCrashes(t *testing.T, o badgerstore.Options) {
+func testBadgerCrashes(t *testing.T, o badgerstore.Options, mapped bool) {
 	const seed = 0
 	h := newAccounts(2000 + seed)
+	if mapped {
+		h = newMapped(2000 + seed)
+	}
 	h.grow(t, 700, 1500)
 	r := &replica{t: t, h: h, group: 3, rng: rand.New(rand.NewPCG(seed, 4))}
 	o.Dir = t.TempDir()

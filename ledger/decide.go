@@ -6,43 +6,52 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// decide gives every batch its result and returns the entries to append, in order, and their
-// outcomes, nil when none has one. It reads the idempotency index as it is after everything staged
-// so far and stages the new keys.
-func (l *Ledger) decide(block *Block) (results []Result, accepted []*BlockEntry, outcomes [][]byte, err error) {
+// decide gives every batch its result and returns what is to be appended. It reads the idempotency
+// index as it is after everything staged so far and stages the new keys.
+func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error) {
 	entries := 0
 	for i := range block.Batches {
 		entries += len(block.Batches[i].Entries)
 	}
-	d := decision{
+	d = &decision{
 		l:         l,
 		accepted:  make([]*BlockEntry, 0, entries),
 		indexes:   make([]uint64, entries),
 		duplicate: make([]bool, entries),
 	}
 	results = make([]Result, len(block.Batches))
-	size := l.applier.pos.Size
+	first := l.applier.pos.Size
+	size := first
 	l.applier.state.block = 0
+	l.applier.accounts.begin()
 	for i := range block.Batches {
 		if err := d.batch(block.Time, &block.Batches[i], size, &results[i]); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 		size = results[i].Size
 		results[i].Time = block.Time
 	}
+	if err := d.publishRoot(first); err != nil {
+		return nil, nil, err
+	}
 	if d.outcomes != nil {
 		d.outcomes = d.outcomes[:len(d.accepted)]
 	}
-	return results, d.accepted, d.outcomes, nil
+	return results, d, nil
 }
 
 // decision is the work on one block.
 type decision struct {
-	l        *Ledger
+	l *Ledger
+	// accepted has the entries to append, in order.
 	accepted []*BlockEntry
 	// outcomes has those of accepted, and is nil while none has one; outcomeBytes is their sum.
 	outcomes     [][]byte
 	outcomeBytes int
+	// rootRoom is by how many bytes the map root may lengthen the outcome of the last command in
+	// accepted.
+	rootRoom int
+	root     *mapRoot // nil: the block has not changed the map
 	// room for the results of the batches to come
 	indexes   []uint64
 	duplicate []bool
@@ -65,7 +74,7 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 	d.indexes, d.duplicate = d.indexes[n:], d.duplicate[n:]
 
 	mark, staged := len(d.accepted), len(a.pairs)
-	outcomeBytes := d.outcomeBytes
+	outcomeBytes, rootRoom := d.outcomeBytes, d.rootRoom
 	next := size
 	refuse := func(err error) {
 		for _, p := range a.pairs[staged:] {
@@ -74,7 +83,10 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 		clear(a.pairs[staged:])
 		a.pairs, d.accepted = a.pairs[:staged], d.accepted[:mark]
 		a.state.undo()
-		d.outcomeBytes = outcomeBytes
+		if d.outcomes != nil {
+			clear(d.outcomes[mark:])
+		}
+		d.outcomeBytes, d.rootRoom = outcomeBytes, rootRoom
 		res.Err, res.Size = err, size
 	}
 	atExpected := false

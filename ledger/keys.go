@@ -17,6 +17,7 @@ const (
 	kindSealed  = 'c'
 	kindState   = 's'
 	kindLevel   = 'l'
+	kindMapRoot = 'r'
 )
 
 // keyspace makes the keys of one group.
@@ -56,6 +57,11 @@ func (s keyspace) sealed(size uint64) []byte {
 // level is keyed by the index of the entry that raised the feature level.
 func (s keyspace) level(index uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindLevel, 8), index)
+}
+
+// mapRoot is keyed by the index of the last command of a block that changed the map of accounts.
+func (s keyspace) mapRoot(index uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.prefix(kindMapRoot, 8), index)
 }
 
 // keyDigest names an idempotency key: SHA-256(u16 length of principal ‖ principal ‖ key).

@@ -135,6 +135,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if err := l.loadLevel(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
+	if err := l.loadMap(); err != nil {
+		return nil, errors.Wrap(err, "open ledger")
+	}
 	if err := l.loadSealed(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
@@ -233,7 +236,7 @@ func (l *Ledger) restore() error {
 	}
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
-	l.applier.state.init(l.store, l.keys, l.cache, start.Size, stored.Size)
+	l.applier.state.init(l.store, l.keys, l.cache, &l.applier.accounts, start.Size, stored.Size)
 	l.durable.init(start)
 	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
 	for level := range v.partial {

@@ -59,7 +59,10 @@ func TestDifferential(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		h := newHistory(seed)
-		if seed >= 4 {
+		switch {
+		case seed >= 6:
+			h = newMapped(seed)
+		case seed >= 4:
 			h = newAccounts(seed)
 		}
 		h.grow(t, 400, 50)

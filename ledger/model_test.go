@@ -24,6 +24,10 @@ type model struct {
 	time   int64
 	// accounts is what the program accounts knows; nil when the program is log.
 	accounts accounts.Model
+	// mapped says that the program is accounts.Mapped; previous is the index of the newest entry
+	// that carries a map root, changed that the block has put rows of the map.
+	mapped, changed bool
+	previous        uint64
 }
 
 type modelKey struct {
@@ -40,10 +44,33 @@ func (m *model) size() uint64 { return uint64(len(m.leaves)) }
 
 func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
 	var results []ledger.Result
+	first := m.size()
+	m.changed = false
 	for _, b := range batches {
 		results = append(results, m.applyBatch(time, b))
 	}
+	if m.mapped && m.changed {
+		m.publishRoot()
+	}
+	for _, leaf := range m.leaves[first:] {
+		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
+		m.roots = append(m.roots, m.tree.Root())
+	}
 	return results
+}
+
+// publishRoot puts the map root behind the outcome of the last command.
+func (m *model) publishRoot() {
+	at := m.size() - 1
+	for m.leaves[at][1] != byte(ledger.KindCommand) {
+		at--
+	}
+	tree := m.accounts.Map(origin)
+	root := tree.Root()
+	leaf := append(bytes.Clone(m.leaves[at]), root[:]...)
+	leaf = binary.BigEndian.AppendUint64(leaf, uint64(tree.Len()))
+	m.leaves[at] = binary.BigEndian.AppendUint64(leaf, m.previous)
+	m.previous = at
 }
 
 func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
@@ -76,24 +103,27 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
 		return ledger.Result{Size: m.size(), Time: time, Err: &ledger.SizeMismatchError{Expected: *b.ExpectedSize, Actual: m.size()}}
 	}
-	after := maps.Clone(m.accounts)
+	after, changed := maps.Clone(m.accounts), false
 	for i := range add {
 		e := &add[i]
 		if e.Kind == ledger.KindPayload {
 			continue
 		}
-		if _, err := (accounts.Program{}).MaxOutcome(e.Kind, e.Body); err != nil {
+		var p ledger.Program = accounts.Program{}
+		if m.mapped {
+			p = accounts.Mapped{}
+		}
+		if _, err := p.MaxOutcome(e.Kind, e.Body); err != nil {
 			return ledger.Result{Size: m.size(), Time: time, Err: &ledger.RefusedError{Reason: ledger.RefusedNotUnderstood, Entry: at[i], Err: err}}
 		}
 		e.Outcome = after.Decide(e.Body)
+		changed = changed || accounts.Puts(e.Body, e.Outcome)
 	}
-	m.accounts = after
+	m.accounts, m.changed = after, m.changed || changed
 	maps.Copy(m.keys, fresh)
 	for _, e := range add {
 		leaf := e.AppendLeaf(nil)
 		m.leaves = append(m.leaves, leaf)
-		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
-		m.roots = append(m.roots, m.tree.Root())
 		m.time = time
 	}
 	r.Size = m.size()
@@ -120,9 +150,19 @@ func newAccounts(seed uint64) *history {
 	return h
 }
 
+// newMapped is a history of a ledger whose program is accounts.Mapped.
+func newMapped(seed uint64) *history {
+	h := newAccounts(seed)
+	h.model.mapped, h.model.previous = true, accounts.NoRoot
+	return h
+}
+
 func (h *history) program() ledger.Program {
-	if h.accounts == nil {
+	switch {
+	case h.accounts == nil:
 		return nil
+	case h.model.mapped:
+		return accounts.Mapped{}
 	}
 	return accounts.Program{}
 }
@@ -287,7 +327,7 @@ func (h *history) checkAccounts(t testing.TB, l *ledger.Ledger, n int) {
 	}
 	state := l.State()
 	got, last := accounts.Model{}, uint64(0)
-	err := state.Range(nil, nil, func(key, value []byte) bool {
+	err := state.Range([]byte{'a'}, []byte{'b'}, func(key, value []byte) bool {
 		account := binary.BigEndian.Uint64(key[1:])
 		if len(got) > 0 && account <= last {
 			t.Fatalf("%v: account %d comes after %d", h, account, last)

@@ -3,7 +3,7 @@ package ledger
 import (
 	"fmt"
 	"iter"
-	"runtime/debug"
+
 	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
@@ -179,76 +179,3 @@ func (l *Ledger) ProgramPanic() string {
 
 // Program returns the ledger's program.
 func (l *Ledger) Program() Program { return l.program }
-
-// run has the program decide accepted[from:], the new entries of a batch, whose first index is
-// given. An error is the store's. RefusedError.Entry counts the new entries alone.
-func (d *decision) run(time int64, from int, first uint64) (refused *RefusedError, err error) {
-	l := d.l
-	at := 0
-	refuse := func(reason RefuseReason, err error) (*RefusedError, error) {
-		l.refused.counter(reason).Add(1)
-		return &RefusedError{Reason: reason, Entry: at, Err: err}, nil
-	}
-	if entries := d.accepted[from:]; len(entries) > 0 && entries[0].Kind == KindRecord {
-		err, stop := l.acceptRecord(entries, first)
-		if err != nil {
-			return refuse(RefusedNotUnderstood, err)
-		}
-		return nil, stop
-	}
-	if l.isLog {
-		for i, e := range d.accepted[from:] {
-			if e.Kind != KindPayload {
-				at = i
-				_, err := maxOutcome(l.program, e.Kind, e.Body)
-				return refuse(RefusedNotUnderstood, err)
-			}
-		}
-		return nil, nil
-	}
-	s := &l.applier.state
-	defer func() {
-		r := recover()
-		s.end()
-		switch {
-		case s.err != nil:
-			refused, err = nil, s.err
-		case s.violation != nil:
-			refused, err = refuse(RefusedWrites, s.violation)
-		case r != nil:
-			stack := fmt.Sprintf("%v\n%s", r, debug.Stack())
-			l.refused.stack.Store(&stack)
-			refused, err = refuse(RefusedPanic, errors.Newf("the program panicked: %v", r))
-		}
-	}()
-	for i, e := range d.accepted[from:] {
-		at = i
-		most, err := maxOutcome(l.program, e.Kind, e.Body)
-		if err != nil {
-			return refuse(RefusedNotUnderstood, err)
-		}
-		if most < 0 || len(e.Encoded)+most > MaxLeafSize {
-			return refuse(RefusedTooLarge, errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize))
-		}
-		in := Input{Genesis: l.applier.genesis, Level: l.Level(), Index: first + uint64(i), Kind: e.Kind, Time: time, Principal: e.Principal, Key: e.Key, Body: e.Body, Encoded: e.Encoded}
-		s.begin(in.Index)
-		outcome := l.program.Decide(s, &in)
-		s.end()
-		if s.err != nil || s.violation != nil {
-			return nil, nil // the deferred function tells which; the program did not let it pass
-		}
-		if len(outcome) > most {
-			return refuse(RefusedOutcome, errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most))
-		}
-		if d.outcomeBytes += len(outcome); d.outcomeBytes > MaxBlockOutcomes {
-			return refuse(RefusedTooLarge, errors.Newf("the outcomes of the block have %d bytes, at most %d", d.outcomeBytes, MaxBlockOutcomes))
-		}
-		if len(outcome) > 0 && d.outcomes == nil {
-			d.outcomes = make([][]byte, cap(d.accepted))
-		}
-		if d.outcomes != nil {
-			d.outcomes[from+i] = outcome
-		}
-	}
-	return nil, nil
-}

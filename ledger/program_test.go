@@ -236,6 +236,32 @@ func TestOutcomesOfABlockAreBounded(t *testing.T) {
 	}
 }
 
+// TestRecordBehindARefusedBatch: the outcomes that a refused batch had so far are not those of what
+// comes in its place; a record has none.
+func TestRecordBehindARefusedBatch(t *testing.T) {
+	t.Parallel()
+	p := rogue()
+	g := testGenesis()
+	g.Program, g.ProgramVersion = p.Name(), p.Version()
+	raw, err := ledger.EncodeGenesis(g, "creator", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: genesisOrigin, Program: p, KnownLevel: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustApply(t, l, raw)
+	results := mustApply(t, l, single(t, l, 2, commands("limit", "panic"), ledger.LevelBatch("n1", 2)))
+	leaf, err := l.Leaf(1)
+	if err != nil || results[0].Err == nil || results[1].Err != nil {
+		t.Fatalf("%v, %v, %v", results[0].Err, results[1].Err, err)
+	}
+	if e, err := ledger.ParseLeaf(leaf); err != nil || e.Kind != ledger.KindRecord || len(e.Outcome) > 0 {
+		t.Errorf("entry 1 is a %s with the outcome %x, %v", e.Kind, e.Outcome, err)
+	}
+}
+
 // TestStoreOfAnotherProgram is refused by name.
 func TestStoreOfAnotherProgram(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,8 @@
 package ledger
 
 import (
-	"bytes"
-	"encoding/binary"
 	"iter"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
@@ -35,9 +32,10 @@ type row struct {
 
 // programState is a program's View, and what the applier knows of the program's rows.
 type programState struct {
-	store Store
-	keys  keyspace
-	cache ledgerCache // rows, and absences, as of size
+	store    Store
+	keys     keyspace
+	cache    ledgerCache // rows, and absences, as of size
+	accounts *mapState   // is told of rows of the map
 	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
 	// in fresh, and those that the store may hold are of the future.
 	size uint64
@@ -57,6 +55,8 @@ type programState struct {
 
 	// of the entry that is being decided
 	deciding  bool
+	rooting   bool // RootOutcome is called
+	kind      Kind
 	index     uint64
 	ranging   int
 	err       error // of the store; the program's decision does not count
@@ -80,18 +80,26 @@ type superseded struct {
 	older bool   // the store may hold older rows of the key, left from before the last stop
 }
 
-func (s *programState) init(store Store, keys keyspace, cache ledgerCache, size, stored uint64) {
-	s.store, s.keys, s.cache, s.size, s.opened = store, keys, cache, size, stored
+func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accounts *mapState, size, stored uint64) {
+	s.store, s.keys, s.cache, s.accounts, s.size, s.opened = store, keys, cache, accounts, size, stored
 	s.fresh, s.below = make(map[string]*row), make(map[string]*row)
 	s.floor.Store(size)
 }
 
-func (s *programState) begin(index uint64) { s.index, s.deciding = index, true }
+// begin lets the program decide an entry, or write the map root into its outcome.
+func (s *programState) begin(index uint64, kind Kind, root bool) {
+	s.index, s.kind, s.deciding, s.rooting = index, kind, true, root
+}
 
 func (s *programState) end() { s.deciding, s.ranging = false, 0 }
 
 // keep keeps what the batch put, and reports whether it put a row.
 func (s *programState) keep() (wrote bool) {
+	if s.accounts.program != nil {
+		for i := range s.undone {
+			s.accounts.put(s.undone[i].key)
+		}
+	}
 	wrote = len(s.undone) > 0
 	s.undone = s.undone[:0]
 	return wrote
@@ -183,6 +191,14 @@ func (s *programState) Put(key, value []byte) {
 	}
 	k := string(key)
 	before := s.fresh[k]
+	switch inMap := s.accounts.holds(k); {
+	case inMap && s.rooting:
+		s.violate("a row of the map was put together with the map root")
+	case inMap && s.kind != KindCommand:
+		s.violate("a row of the map was put for a %s", s.kind)
+	case before != nil && before.index > s.index:
+		s.violate("a row was put that the later entry %d has put", before.index)
+	}
 	if before == nil {
 		s.below[k] = s.committed(key)
 		s.written, s.sorted = append(s.written, k), false
@@ -304,153 +320,4 @@ func (l *Ledger) Marked(s Summary) {
 			return
 		}
 	}
-}
-
-// readRow returns the newest row of a key below an index.
-func readRow(store Store, keys keyspace, key []byte, below uint64) (*row, error) {
-	if below == 0 {
-		return &row{absent: true}, nil
-	}
-	prefix := keys.rows(key)
-	p, err := store.Seek(keys.row(key, below-1), prefix)
-	switch {
-	case errors.Is(err, ErrKeyNotFound):
-		return &row{absent: true}, nil
-	case err != nil:
-		return nil, errors.Wrap(err, "read a row of the program's state")
-	case len(p.Key) != len(prefix)+8:
-		return nil, &CorruptError{What: "row of the program's state", Index: below, Err: errors.Newf("its key has %d bytes", len(p.Key))}
-	}
-	return &row{index: rowIndex(p.Key), value: p.Value}, nil
-}
-
-// newestRow returns the index of the newest row of a key below an index.
-func newestRow(store Store, keys keyspace, key []byte, below uint64) (index uint64, found bool, err error) {
-	r, err := readRow(store, keys, key, below)
-	if err != nil || r.absent {
-		return 0, false, err
-	}
-	return r.index, true, nil
-}
-
-// rangeRows yields the newest rows below an index whose keys lie in [from, to).
-func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield func(key, value []byte) bool) error {
-	if below == 0 {
-		return nil
-	}
-	for at, all := keys.rows(from), keys.prefix(kindState, 0); ; {
-		p, err := store.Seek(at, all)
-		if errors.Is(err, ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return errors.Wrap(err, "read rows of the program's state")
-		}
-		key, index, ok := parseRow(p.Key)
-		if !ok {
-			return &CorruptError{What: "row of the program's state", Index: below, Err: errors.Newf("its key is %x", p.Key)}
-		}
-		if len(to) > 0 && bytes.Compare(key, to) >= 0 {
-			return nil
-		}
-		r := &row{value: p.Value}
-		if index >= below {
-			if r, err = readRow(store, keys, key, below); err != nil {
-				return err
-			}
-		}
-		if !r.absent && !yield(key, r.value) {
-			return nil
-		}
-		at = append(keys.row(key, 0), 0) // behind the oldest row of the key
-	}
-}
-
-// The key of a row is prefix ‖ escaped program key ‖ 0x00 0x01 ‖ inverted index, where escaping
-// turns 0x00 into 0x00 0xff. Escaped keys are ordered as the keys are, and none is the beginning of
-// another one with its end mark, so the rows of one key are neighbours, the newest first.
-const stateEscape = "\x00\xff"
-
-// rows returns what the keys of all rows of a program's key begin with.
-func (s keyspace) rows(key []byte) []byte {
-	b := s.prefix(kindState, len(key)+2+8+1)
-	if bytes.IndexByte(key, 0) < 0 {
-		b = append(b, key...)
-	} else {
-		b = append(b, strings.ReplaceAll(string(key), "\x00", stateEscape)...)
-	}
-	return append(b, 0, 1)
-}
-
-func (s keyspace) row(key []byte, index uint64) []byte {
-	return binary.BigEndian.AppendUint64(s.rows(key), ^index)
-}
-
-func rowIndex(rowKey []byte) uint64 { return ^binary.BigEndian.Uint64(rowKey[len(rowKey)-8:]) }
-
-// parseRow returns the program's key and the index of a row.
-func parseRow(b []byte) (key []byte, index uint64, ok bool) {
-	const prefix = 9
-	if len(b) < prefix+2+8 {
-		return nil, 0, false
-	}
-	framed := b[prefix : len(b)-8]
-	end := len(framed) - 2
-	if framed[end] != 0 || framed[end+1] != 1 {
-		return nil, 0, false
-	}
-	return []byte(strings.ReplaceAll(string(framed[:end]), stateEscape, "\x00")), rowIndex(b), true
-}
-
-// State is a program's state as the entries below Size left it, for readers. It is for reading at
-// once: rows that a newer state has replaced are deleted after a while.
-type State struct {
-	l    *Ledger
-	size uint64
-}
-
-// ErrStateGone says that the state of a State's size is not kept any more. A new State has the
-// newest.
-var ErrStateGone = errors.New("the program's state of this size is not kept any more")
-
-// State returns the program's newest state. It never waits.
-func (l *Ledger) State() State { return State{l, l.Head().Size} }
-
-// Size is the ledger's size that the state is of.
-func (s State) Size() uint64 { return s.size }
-
-// Get returns the value of a row and whether there is such a row. Its errors: ErrStateGone,
-// *CorruptError, the store's.
-func (s State) Get(key []byte) (value []byte, found bool, err error) {
-	r, err := readRow(s.l.store, s.l.keys, key, s.size)
-	if err == nil {
-		err = s.kept()
-	}
-	if err != nil || r.absent {
-		return nil, false, err
-	}
-	return r.value, true, nil
-}
-
-// Range calls each with the rows with from <= key < to in ascending order of keys, as long as it
-// returns true; an empty to means to the end. Its errors are those of Get.
-func (s State) Range(from, to []byte, each func(key, value []byte) bool) error {
-	var gone error
-	err := rangeRows(s.l.store, s.l.keys, from, to, s.size, func(key, value []byte) bool {
-		gone = s.kept()
-		return gone == nil && each(key, value)
-	})
-	if err == nil && gone == nil {
-		err = s.kept()
-	}
-	return errors.CombineErrors(gone, err)
-}
-
-// kept reports whether every row of this size is still there: rows are deleted for the sake of
-// newer ones below the floor alone.
-func (s State) kept() error {
-	if s.l.applier.state.floor.Load() > s.size {
-		return ErrStateGone
-	}
-	return nil
 }

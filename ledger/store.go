@@ -16,8 +16,8 @@ type Pair struct{ Key, Value []byte }
 type Token uint64
 
 // Store is the ordered key-value store under a Ledger: badgerstore in production, memstore in tests
-// and in the simulator. Get and Seek are safe for concurrent use with everything; Commit has one
-// caller at a time for ApplyMany and possibly another one for sealed checkpoints.
+// and in the simulator. Get, Seek and Scan are safe for concurrent use with everything; Commit has
+// one caller at a time for ApplyMany and possibly another one for sealed checkpoints.
 //
 // A store promises no more than this about a power failure: everything before a flushed token
 // survives, and of the rest any part may be missing, including the middle. Of a commit all keys
@@ -33,6 +33,11 @@ type Store interface {
 	// SeekLast returns copies of the last pair whose key is <= key and begins with prefix, or
 	// ErrKeyNotFound. For key and prefix see Seek.
 	SeekLast(key, prefix []byte) (Pair, error)
+	// Scan returns copies of pairs whose keys are >= key and begin with prefix, ascending, at most
+	// limit of them. For key and prefix see Seek. visit is asked about every key: whether its pair
+	// is taken, and where to go on. nil is the next key, and a key without the prefix ends the
+	// scan. visit must not use the store, nor keep or change the key. A nil visit takes every pair.
+	Scan(key, prefix []byte, limit int, visit func(key []byte) (take bool, next []byte)) ([]Pair, error)
 	// Commit writes the pairs atomically and makes them visible, without waiting for the disk.
 	// Versions (at least 1) order the writes to one key: a lower version never hides a higher one.
 	// One key is never written with two different values at one version. The store may keep Key and

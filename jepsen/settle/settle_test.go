@@ -46,6 +46,9 @@ func TestAgrees(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", all)
+	if all.Roots == 0 {
+		t.Error("no leaf has a root of the map")
+	}
 	for status := 1; status <= 8; status++ {
 		if all.Statuses[status] == 0 {
 			t.Errorf("no result has the status %s", settlement.Status(status))
@@ -66,7 +69,7 @@ func agrees(t *testing.T, seed uint64, entries int) (*settle.Model, bool) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	m := settle.New(origin, false)
+	m := settle.New(origin, true)
 	commands := &load.Load{Owners: owners, Timeout: 2000}
 	now := int64(1_700_000_000_000_000)
 	apply := func(b ledger.Batch) {

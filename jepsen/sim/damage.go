@@ -80,6 +80,14 @@ func (s *damagedStore) SeekLast(key, prefix []byte) (ledger.Pair, error) {
 	return p, err
 }
 
+func (s *damagedStore) Scan(key, prefix []byte, limit int, visit func(key []byte) (take bool, next []byte)) ([]ledger.Pair, error) {
+	pairs, err := s.Store.Scan(key, prefix, limit, visit)
+	for i := range pairs {
+		pairs[i].Value = s.d.apply(pairs[i].Key, pairs[i].Value)
+	}
+	return pairs, err
+}
+
 func (s *damagedStore) Commit(version uint64, pairs []ledger.Pair) error {
 	for i := range pairs {
 		s.d.gone = s.d.gone || string(pairs[i].Key) == s.d.key

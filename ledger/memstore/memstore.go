@@ -108,6 +108,16 @@ func (s *Store) SeekLast(key, prefix []byte) (ledger.Pair, error) {
 	return s.mu.live.seekLast(key, prefix)
 }
 
+// Scan implements ledger.Store.
+func (s *Store) Scan(key, prefix []byte, limit int, visit func(key []byte) (take bool, next []byte)) ([]ledger.Pair, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return nil, ErrClosed
+	}
+	return s.mu.live.scan(key, prefix, limit, visit), nil
+}
+
 // Commit implements ledger.Store.
 func (s *Store) Commit(version uint64, pairs []ledger.Pair) error {
 	s.mu.Lock()

@@ -106,3 +106,31 @@ func (t *table) seekLast(key, prefix []byte) (ledger.Pair, error) {
 	}
 	return ledger.Pair{}, ledger.ErrKeyNotFound
 }
+
+func (t *table) scan(key, prefix []byte, limit int, visit func(key []byte) (take bool, next []byte)) (pairs []ledger.Pair) {
+	keys := t.sorted(prefix)
+	for i, _ := slices.BinarySearch(keys, string(key)); i < len(keys) && len(pairs) < limit && strings.HasPrefix(keys[i], string(prefix)); {
+		k := keys[i]
+		i++
+		v := t.values[k]
+		if v.value == nil {
+			continue
+		}
+		take, next := true, []byte(nil)
+		if visit != nil {
+			take, next = visit([]byte(k))
+		}
+		if take {
+			pairs = append(pairs, ledger.Pair{Key: []byte(k), Value: bytes.Clone(v.value)})
+		}
+		if next == nil {
+			continue
+		}
+		if !bytes.HasPrefix(next, prefix) {
+			break
+		}
+		at, _ := slices.BinarySearch(keys[i:], string(next))
+		i += at
+	}
+	return pairs
+}

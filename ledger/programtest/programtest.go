@@ -5,6 +5,9 @@
 //     lose power anywhere have the same results, leaves, roots and rows.
 //   - A program knows nothing but the entry and its View: what it was asked before, for this ledger
 //     or another one, does not show.
+//   - Where the entries are cut into blocks says which of them carry a map root (ledger.Mapped),
+//     and nothing else: what Decide returns, and the rows that RootOutcome has not put, are the
+//     same. Replicas that apply the same blocks are the same to the last byte.
 //   - It changes nothing that it was given, and keeps no View.
 //   - No outcome is longer than MaxOutcome says, which does not depend on the state.
 //   - No bytes make it panic, stop a replica or pass a limit of its writes.
@@ -23,7 +26,6 @@ package programtest
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"testing"
 
@@ -80,6 +82,10 @@ type state struct {
 	size    uint64
 	rows    string
 	work    string // of a ledger.Timed
+	// decided and common are for replicas that cut the entries into other blocks. decided has what
+	// Decide returned for each entry; common has the rows that RootOutcome has not put.
+	mapped          bool
+	decided, common string
 }
 
 func newHistory(t testing.TB, o Options, seed uint64) *history {
@@ -154,7 +160,7 @@ func nonsense(rng *rand.Rand, command []byte) []byte {
 
 // blocks cuts the batches from first on into blocks and groups of blocks. Batches of one block have
 // one time. Cuts, and nothing else, are random.
-func (h *history) blocks(t testing.TB, l *ledger.Ledger, first int, rng *rand.Rand) (group []ledger.Committed, sizes []int) {
+func (h *history) blocks(t testing.TB, l replica, first int, rng *rand.Rand) (group []ledger.Committed, sizes []int) {
 	t.Helper()
 	raft := l.Head().RaftIndex
 	for range 1 + rng.IntN(6) {
@@ -176,17 +182,23 @@ func (h *history) blocks(t testing.TB, l *ledger.Ledger, first int, rng *rand.Ra
 	return group, sizes
 }
 
-func open(t testing.TB, store ledger.Store, p ledger.Program, start ledger.Summary) *ledger.Ledger {
-	t.Helper()
-	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: p, Start: start})
+// replica is a ledger whose program is watched.
+type replica struct {
+	*ledger.Ledger
+	w *watch
+}
+
+func (w *watch) open(store ledger.Store, p ledger.Program, start ledger.Summary) replica {
+	w.t.Helper()
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: w.program(p), Start: start})
 	if err != nil {
-		t.Fatalf("open a replica: %v", err)
+		w.t.Fatalf("open a replica: %v", err)
 	}
-	return l
+	return replica{l, w}
 }
 
 // apply applies what comes next and returns the results as texts, one for each batch.
-func apply(t testing.TB, l *ledger.Ledger, group []ledger.Committed) (results []string) {
+func apply(t testing.TB, l replica, group []ledger.Committed) (results []string) {
 	t.Helper()
 	all, err := l.ApplyMany(group)
 	if err != nil {
@@ -201,16 +213,19 @@ func apply(t testing.TB, l *ledger.Ledger, group []ledger.Committed) (results []
 }
 
 // finish returns the state of a replica, and complains of what no program may do.
-func finish(t testing.TB, l *ledger.Ledger, results []string) *state {
+func finish(t testing.TB, l replica, results []string) *state {
 	t.Helper()
 	for _, reason := range []ledger.RefuseReason{ledger.RefusedOutcome, ledger.RefusedWrites, ledger.RefusedPanic} {
 		if n := l.Refused(reason); n > 0 {
 			t.Errorf("%d batches were refused because of a bug of the program: %s\n%s", n, reason, l.ProgramPanic())
 		}
 	}
-	var rows bytes.Buffer
+	var rows, common bytes.Buffer
 	if err := l.State().Range(nil, nil, func(k, v []byte) bool {
 		fmt.Fprintf(&rows, "%x = %x\n", k, v)
+		if !l.w.rooted[string(k)] {
+			fmt.Fprintf(&common, "%x = %x\n", k, v)
+		}
 		return true
 	}); err != nil {
 		t.Fatalf("read the rows: %v", err)
@@ -220,16 +235,39 @@ func finish(t testing.TB, l *ledger.Ledger, results []string) *state {
 	if err != nil {
 		t.Errorf("ask for work: %v", err)
 	}
-	return &state{results, head.Root, head.Size, rows.String(), fmt.Sprintf("%d %x %t", work.At, work.Command, due)}
+	return &state{results: results, root: head.Root, size: head.Size, rows: rows.String(), work: fmt.Sprintf("%d %x %t", work.At, work.Command, due),
+		mapped: l.w.mapped, decided: l.w.decisions(), common: common.String()}
 }
 
+// compare compares replicas that may have cut the entries into other blocks.
 func (s *state) compare(t testing.TB, want *state) {
+	t.Helper()
+	if !s.mapped {
+		s.identical(t, want)
+		return
+	}
+	s.compareResults(t, want)
+	if s.decided != want.decided || s.size != want.size {
+		t.Fatalf("two replicas have decided differently, map roots apart: size %d, and %d", s.size, want.size)
+	}
+	if s.common != want.common {
+		t.Fatalf("two replicas have other rows, those of RootOutcome apart:\n%s\n%s", s.common, want.common)
+	}
+}
+
+func (s *state) compareResults(t testing.TB, want *state) {
 	t.Helper()
 	for i := range want.results {
 		if s.results != nil && s.results[i] != want.results[i] {
 			t.Fatalf("batch %d: %s on one replica, %s on another", i, s.results[i], want.results[i])
 		}
 	}
+}
+
+// identical compares replicas that have applied the same blocks.
+func (s *state) identical(t testing.TB, want *state) {
+	t.Helper()
+	s.compareResults(t, want)
 	if s.root != want.root || s.size != want.size {
 		t.Fatalf("two replicas have decided differently: size %d with root %s, and %d with %s", s.size, s.root, want.size, want.root)
 	}
@@ -251,7 +289,7 @@ func (h *history) determinism(t testing.TB, o Options) {
 		if replica%2 == 1 {
 			p = o.New()
 		}
-		l := open(t, memstore.New(memstore.Options{}), check(t, p), ledger.Summary{})
+		l := newWatch(t).open(memstore.New(memstore.Options{}), p, ledger.Summary{})
 		var results []string
 		for n := 0; n < len(h.batches); {
 			group, sizes := h.blocks(t, l, n, rng)
@@ -283,7 +321,8 @@ func (h *history) crashes(t testing.TB, o Options) {
 	store := memstore.New(memstore.Options{MemtableSize: 20 << 10, MaxUnflushed: 1 + int(h.seed%3)})
 	var mark ledger.Summary
 	var log []ledger.Committed // every block ever made, by Raft index
-	l := open(t, store, o.New(), mark)
+	w := newWatch(t)
+	l := w.open(store, o.New(), mark)
 	for made, crashes := 0, 0; ; {
 		at := int(l.Head().RaftIndex)
 		if at == len(log) {
@@ -312,10 +351,14 @@ func (h *history) crashes(t testing.TB, o Options) {
 				}
 				return rng.IntN(n + 1)
 			})
-			l = open(t, store, o.New(), mark)
+			l = w.open(store, o.New(), mark)
 		}
 	}
-	finish(t, l, nil).compare(t, h.want)
+	got := finish(t, l, nil)
+	got.compare(t, h.want)
+	calm := newWatch(t).open(memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
+	apply(t, calm, log)
+	got.identical(t, finish(t, calm, nil))
 }
 
 // twoLedgers has one program decide two ledgers in turns.
@@ -324,11 +367,11 @@ func twoLedgers(t testing.TB, o Options) {
 	var histories [2]*history
 	var want [2]*state
 	run := func(p ledger.Program, which ...int) (got [2]*state) {
-		var ledgers [2]*ledger.Ledger
+		var ledgers [2]replica
 		var next [2]int
 		var results [2][]string
 		for _, i := range which {
-			ledgers[i] = open(t, memstore.New(memstore.Options{}), p, ledger.Summary{})
+			ledgers[i] = newWatch(t).open(memstore.New(memstore.Options{}), p, ledger.Summary{})
 		}
 		for more := true; more; {
 			more = false
@@ -355,81 +398,7 @@ func twoLedgers(t testing.TB, o Options) {
 		want[i] = run(o.New(), i)[i]
 	}
 	for i, got := range run(shared, 0, 1) {
-		got.compare(t, want[i])
-	}
-}
-
-// checked is a program whose slices are watched.
-type checked struct {
-	ledger.Program
-	t testing.TB
-}
-
-// checkedTimed is checked with the work of the program.
-type checkedTimed struct {
-	*checked
-	timed ledger.Timed
-}
-
-func (c checkedTimed) Work(s ledger.State) (at int64, command []byte, ok bool, err error) {
-	return c.timed.Work(s)
-}
-
-func check(t testing.TB, p ledger.Program) ledger.Program {
-	c := &checked{Program: p, t: t}
-	if timed, ok := p.(ledger.Timed); ok {
-		return checkedTimed{c, timed}
-	}
-	return c
-}
-
-func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
-	before := *in
-	genesis, _ := in.Genesis.Marshal()
-	before.Principal, before.Key, before.Body = bytes.Clone(in.Principal), bytes.Clone(in.Key), bytes.Clone(in.Body)
-	most, err := c.Program.MaxOutcome(in.Kind, in.Body)
-	w := &watched{View: v}
-	outcome := c.Program.Decide(w, in)
-	if !bytes.Equal(in.Principal, before.Principal) || !bytes.Equal(in.Key, before.Key) || !bytes.Equal(in.Body, before.Body) {
-		c.t.Errorf("entry %d: the program changes the entry", in.Index)
-	}
-	if after, err := in.Genesis.Marshal(); err != nil || !bytes.Equal(after, genesis) {
-		c.t.Errorf("entry %d: the program changes the genesis", in.Index)
-	}
-	for i := range w.given {
-		if !bytes.Equal(w.given[i], w.copies[i]) {
-			c.t.Errorf("entry %d: the program changes a slice that the view gave it", in.Index)
-		}
-	}
-	if again, err2 := c.Program.MaxOutcome(before.Kind, before.Body); again != most || (err == nil) != (err2 == nil) {
-		c.t.Errorf("entry %d: MaxOutcome says %d (%v), and after the decision %d (%v)", in.Index, most, err, again, err2)
-	}
-	return outcome
-}
-
-// watched is a view that keeps copies of what it has given.
-type watched struct {
-	ledger.View
-	given, copies [][]byte
-}
-
-func (w *watched) note(b []byte) []byte {
-	w.given, w.copies = append(w.given, b), append(w.copies, bytes.Clone(b))
-	return b
-}
-
-func (w *watched) Get(key []byte) ([]byte, bool) {
-	value, found := w.View.Get(key)
-	return w.note(value), found
-}
-
-func (w *watched) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		for k, v := range w.View.Range(from, to) {
-			if !yield(w.note(k), w.note(v)) {
-				return
-			}
-		}
+		got.identical(t, want[i])
 	}
 }
 
@@ -442,7 +411,7 @@ func Fuzz(t testing.TB, o Options, command []byte) {
 		return
 	}
 	h := newHistory(t, Options{New: o.New, Command: o.Command, Parameters: o.Parameters, Batches: 20}, 1)
-	l := open(t, memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
+	l := newWatch(t).open(memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
 	for n := 0; n < len(h.batches); {
 		group, sizes := h.blocks(t, l, n, rand.New(rand.NewPCG(1, uint64(n))))
 		apply(t, l, group)

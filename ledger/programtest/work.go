@@ -20,7 +20,7 @@ type workTest struct {
 	t       testing.TB
 	rng     *rand.Rand
 	h       *history
-	l       *ledger.Ledger
+	l       replica
 	applied int // batches of the history
 }
 
@@ -31,7 +31,7 @@ func newWorkTest(t testing.TB, o Options, rng *rand.Rand, h *history) *workTest 
 	if _, timed := p.(ledger.Timed); !timed {
 		return nil
 	}
-	return &workTest{t: t, rng: rng, h: h, l: open(t, memstore.New(memstore.Options{}), p, ledger.Summary{})}
+	return &workTest{t: t, rng: rng, h: h, l: newWatch(t).open(memstore.New(memstore.Options{}), p, ledger.Summary{})}
 }
 
 // maxSteps bounds how many commands the work that is due at one moment may take.

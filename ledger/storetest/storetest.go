@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -24,6 +25,7 @@ func Run(t *testing.T, open Opener) {
 	t.Run("CloseIsDurable", func(t *testing.T) { closeIsDurable(t, open) })
 	t.Run("Tokens", func(t *testing.T) { tokens(t, open) })
 	t.Run("Random", func(t *testing.T) { random(t, open) })
+	t.Run("Scan", func(t *testing.T) { scan(t, open) })
 }
 
 func key(kind byte, n uint64) []byte {
@@ -264,6 +266,64 @@ func checkSeek(t *testing.T, s ledger.Store, model map[uint64]string, at, seed, 
 	p, err = s.SeekLast(key('b', at), prefix('b'))
 	if last == "" && !errors.Is(err, ledger.ErrKeyNotFound) || last != "" && string(p.Value) != last {
 		t.Fatalf("seed %d, version %d: seek last %d: got %q, %v; want %q", seed, version, at, p.Value, err, last)
+	}
+}
+
+// scan compares Scan with a map: every limit, every prefix, and visits that leave pairs out, go far
+// ahead, or end the scan.
+func scan(t *testing.T, open Opener) {
+	s, _ := open(t)
+	defer s.Close()
+	rng := rand.New(rand.NewPCG(20261130, 1))
+	model := map[uint64]string{}
+	for version := uint64(1); version <= 60; version++ {
+		k := rng.Uint64N(100)
+		if rng.IntN(3) == 0 {
+			commit(t, s, version, ledger.Pair{Key: key('b', k)})
+			delete(model, k)
+		} else {
+			commit(t, s, version, pair(key('b', k), fmt.Sprint("value ", version)), pair(key('a', k), ""), pair(key('c', k), ""))
+			model[k] = fmt.Sprint("value ", version)
+		}
+	}
+	for range 400 {
+		from, limit, step, modulus, end := rng.Uint64N(110), 1+rng.IntN(40), rng.Uint64N(20), 1+rng.Uint64N(3), rng.Uint64N(400)
+		number := func(k []byte) uint64 { return binary.BigEndian.Uint64(k[9:]) }
+		visit := func(k []byte) (bool, []byte) {
+			if number(k) >= end {
+				return false, key('c', 0)
+			}
+			if step == 0 {
+				return number(k)%modulus == 0, nil
+			}
+			return number(k)%modulus == 0, key('b', number(k)+step)
+		}
+		if modulus == 1 && step == 0 && end > 200 {
+			visit = nil
+		}
+		var want []string
+		for k := from; k < min(end, 110) && len(want) < limit; {
+			v, ok := model[k]
+			if ok && (visit == nil || k%modulus == 0) {
+				want = append(want, fmt.Sprint(k, " ", v))
+			}
+			if ok && step > 0 && visit != nil {
+				k += step
+			} else {
+				k++
+			}
+		}
+		pairs, err := s.Scan(key('b', from), prefix('b'), limit, visit)
+		var got []string
+		for _, p := range pairs {
+			got = append(got, fmt.Sprint(number(p.Key), " ", string(p.Value)))
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("scan from %d, at most %d, every %d, one in %d, below %d: %q, %v; want %q", from, limit, step, modulus, end, got, err, want)
+		}
+	}
+	if pairs, err := s.Scan(key('d', 0), prefix('d'), 10, nil); err != nil || len(pairs) > 0 {
+		t.Errorf("scan of nothing: %v, %v", pairs, err)
 	}
 }
 

@@ -21,9 +21,9 @@
 //
 // The owner of a ledger's state keeps a [Tree]:
 //
-//	tree.Update([]accountmap.Leaf{{Key: accountmap.KeyOf(origin, id), Record: sha256.Sum256(record)}})
-//	root := tree.Root()
-//	proof := tree.Prove(accountmap.KeyOf(origin, id))
+//	key := accountmap.KeyOf(origin, id)
+//	tree.Update([]accountmap.Leaf{{Key: key, Record: sha256.Sum256(record)}})
+//	root, proof := tree.Root(), tree.Prove(key)
 //
 // A verifier holds a root that it has from elsewhere:
 //

@@ -134,8 +134,8 @@ const (
 	proofHeaderSize = 4
 	stepSize        = 1 + merkle.HashSize
 
-	// MaxProofSize is the size of the largest encoded proof, in bytes. A map with a million accounts
-	// has proofs of about 710 bytes.
+	// MaxProofSize is the size of the largest encoded proof, in bytes. A map with a million
+	// accounts has proofs of about 710 bytes.
 	MaxProofSize = proofHeaderSize + 256*stepSize + merkle.HashSize + KeySize
 )
 

@@ -61,8 +61,8 @@ func mutations(p accountmap.Proof, stranger accountmap.Leaf, rng *rand.Rand) map
 	return out
 }
 
-// TestMutatedProofs: of the proofs of 10,000 accounts, and of 2,000 that do not exist, none verifies
-// once it is changed in any way, nor for another key or another root.
+// TestMutatedProofs: of the proofs of 10,000 accounts, and of 2,000 that do not exist, none
+// verifies once it is changed in any way, nor for another key or another root.
 func TestMutatedProofs(t *testing.T) {
 	t.Parallel()
 	const n = 10_000

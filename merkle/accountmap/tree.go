@@ -94,8 +94,8 @@ func (t *Tree) find(key *Key) ref {
 // Update inserts accounts, or gives them other records. Of several leaves with one key the last
 // one counts. The leaves are the caller's again afterwards.
 //
-// First every leaf finds its place, and new ones get their nodes. Then all nodes above the batch are
-// hashed once, from the leaves up. To find out which keys are new while hashing would mean to
+// First every leaf finds its place, and new ones get their nodes. Then all nodes above the batch
+// are hashed once, from the leaves up. To find out which keys are new while hashing would mean to
 // compare a key at every node, which costs more than walking down twice.
 func (t *Tree) Update(leaves []Leaf) {
 	if len(leaves) == 0 {

@@ -47,12 +47,23 @@ func TestConformance(t *testing.T) {
 	t.Run("WithHolds", func(t *testing.T) { programtest.Run(t, holds) })
 }
 
+func mapped() programtest.Options {
+	o := holds
+	o.New = func() ledger.Program { return accounts.Mapped{} }
+	return o
+}
+
+func TestConformanceOfMapped(t *testing.T) { programtest.Run(t, mapped()) }
+
 func FuzzCommand(f *testing.F) {
 	f.Add(accounts.Open(1, 2))
 	f.Add(accounts.Transfer(1, 2, 3))
 	f.Add(accounts.Sum(0, 1<<63))
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, command []byte) { programtest.Fuzz(t, options, command) })
+	f.Fuzz(func(t *testing.T, command []byte) {
+		programtest.Fuzz(t, options, command)
+		programtest.Fuzz(t, mapped(), command)
+	})
 }
 
 func FuzzHolds(f *testing.F) {

@@ -1,0 +1,243 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/accountmap"
+)
+
+// Mapped is a Program that commits to its state: the ledger keeps an authenticated map of the
+// program's accounts, and the program writes the map root into outcomes. docs/format-map.md
+// specifies the map.
+//
+// The rows whose keys begin with MapPrefix are the records of the map; the rest of such a key is
+// the id of the account. An account is in the map from its first row on. Rows of the map are put by
+// commands alone (RefusedWrites).
+//
+// When a block has changed rows of the map, the ledger brings the map up to date once, after the
+// last batch of the block, and calls RootOutcome for the last command that the block appended. So
+// the entry with the index i that carries a map root commits to the records as of size i+1.
+type Mapped interface {
+	Program
+	// MapPrefix returns what the keys of the map's rows begin with, 1 to MaxStateKey bytes. It
+	// always returns the same.
+	MapPrefix() []byte
+	// RootOutcome returns the outcome of the entry with this index, which is to carry the map root,
+	// given the outcome that Decide returned. It has at most MaxOutcome bytes. The view is the state
+	// after the whole block. What RootOutcome puts counts for the entry; it puts no rows of the map,
+	// and none that a later entry of the block has put. root is the map root and accounts the number
+	// of accounts.
+	//
+	// If RootOutcome breaks a rule or panics, the entry keeps the outcome of Decide. What RootOutcome
+	// put is dropped, the block carries no map root, and Refused counts it.
+	RootOutcome(view View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte
+}
+
+// mapState is the map of a Mapped program's accounts, as of the last block that was decided. The
+// applier owns it.
+type mapState struct {
+	program Mapped // nil: the ledger keeps no map
+	origin  string
+	prefix  []byte
+	tree    *accountmap.Tree
+
+	// changed has the keys of the map's rows that the batches of this block have put, each once. A
+	// batch that is refused is not in it.
+	changed []string
+	known   map[string]struct{} // those in changed
+	leaves  []accountmap.Leaf   // room for them
+}
+
+// begin forgets the block before.
+func (m *mapState) begin() {
+	clear(m.changed)
+	clear(m.known)
+	m.changed = m.changed[:0]
+}
+
+// holds reports whether the row with this key is a record of the map.
+func (m *mapState) holds(key string) bool {
+	return m.program != nil && len(key) >= len(m.prefix) && key[:len(m.prefix)] == string(m.prefix)
+}
+
+// put notes that a batch which is kept has put a row.
+func (m *mapState) put(key string) {
+	if _, ok := m.known[key]; ok || !m.holds(key) {
+		return
+	}
+	m.known[key] = struct{}{}
+	m.changed = append(m.changed, key)
+}
+
+func (m *mapState) leaf(account, record []byte) accountmap.Leaf {
+	return accountmap.Leaf{Key: accountmap.KeyOf(m.origin, account), Record: sha256.Sum256(record)}
+}
+
+// update brings the tree up to date. fresh has the rows that were put since the last commit.
+func (m *mapState) update(fresh map[string]*row) {
+	m.leaves = m.leaves[:0]
+	for _, key := range m.changed {
+		m.leaves = append(m.leaves, m.leaf([]byte(key[len(m.prefix):]), fresh[key].value))
+	}
+	m.tree.Update(m.leaves)
+}
+
+// publishRoot brings the map up to date when the block has changed it, and has the program write
+// the root into the outcome of the block's last command. first is the index of the block's first
+// entry.
+func (d *decision) publishRoot(first uint64) error {
+	l := d.l
+	m, s := &l.applier.accounts, &l.applier.state
+	if len(m.changed) == 0 {
+		return nil
+	}
+	m.update(s.fresh)
+	at := len(d.accepted) - 1
+	for d.accepted[at].Kind != KindCommand {
+		at-- // a command has changed the map, so there is one
+	}
+	e := d.accepted[at]
+	most, _ := maxOutcome(m.program, e.Kind, e.Body) // understood: it was decided
+	index := first + uint64(at)
+	root := mapRoot{index: index, root: m.tree.Root(), accounts: uint64(m.tree.Len())}
+	var before, outcome []byte
+	if d.outcomes != nil {
+		before = d.outcomes[at]
+	}
+	refused, err := l.guard(func() *RefusedError {
+		s.begin(index, e.Kind, true)
+		outcome = m.program.RootOutcome(s, index, before, root.root, root.accounts)
+		if len(outcome) > most {
+			return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes with the map root, the program said at most %d", len(outcome), most)}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if refused != nil {
+		s.undo()
+	} else {
+		s.keep()
+		root.published = true
+		d.setOutcome(at, outcome)
+	}
+	d.root = &root
+	return nil
+}
+
+// mapRoot is the map as of the end of a block that changed it.
+type mapRoot struct {
+	index     uint64 // of the block's last command
+	published bool   // the outcome of that command carries the root
+	root      merkle.Hash
+	accounts  uint64
+}
+
+// The first byte of a stored map root.
+const (
+	rootPublished   = 1
+	rootUnpublished = 2
+	mapRootSize     = 1 + merkle.HashSize + 8
+)
+
+func (r *mapRoot) pair(keys keyspace) Pair {
+	b := make([]byte, 0, mapRootSize)
+	if r.published {
+		b = append(b, rootPublished)
+	} else {
+		b = append(b, rootUnpublished)
+	}
+	b = append(b, r.root[:]...)
+	return Pair{keys.mapRoot(r.index), binary.BigEndian.AppendUint64(b, r.accounts)}
+}
+
+func parseMapRoot(p Pair) (r mapRoot, err error) {
+	if len(p.Key) != 9+8 || len(p.Value) != mapRootSize || p.Value[0] != rootPublished && p.Value[0] != rootUnpublished {
+		return r, errors.Newf("a key of %d bytes with a value of %d", len(p.Key), len(p.Value))
+	}
+	r.index, r.published = binary.BigEndian.Uint64(p.Key[9:]), p.Value[0] == rootPublished
+	r.root = merkle.Hash(p.Value[1:])
+	r.accounts = binary.BigEndian.Uint64(p.Value[1+merkle.HashSize:])
+	return r, nil
+}
+
+// newestMapRoot returns the newest map root of an entry below an index.
+func (l *Ledger) newestMapRoot(below uint64) (r mapRoot, found bool, err error) {
+	if below == 0 {
+		return r, false, nil
+	}
+	p, err := l.store.SeekLast(l.keys.mapRoot(below-1), l.keys.prefix(kindMapRoot, 0))
+	if errors.Is(err, ErrKeyNotFound) {
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, errors.Wrap(err, "read the newest map root")
+	}
+	if r, err = parseMapRoot(p); err != nil {
+		return r, false, &CorruptError{What: "map root", Index: below, Err: err}
+	}
+	return r, true, nil
+}
+
+// loadMap builds the map as of Start from the rows and compares it with the root that was stored.
+func (l *Ledger) loadMap() error {
+	p, ok := l.program.(Mapped)
+	if !ok || l.cfg.ReadOnly {
+		return nil
+	}
+	m := &l.applier.accounts
+	m.program, m.origin, m.prefix, m.known = p, l.cfg.Origin, bytes.Clone(p.MapPrefix()), make(map[string]struct{})
+	if len(m.prefix) == 0 || len(m.prefix) > MaxStateKey {
+		return errors.Newf("a program whose map prefix has %d bytes, want 1 to %d", len(m.prefix), MaxStateKey)
+	}
+	size := l.Head().Size
+	tree, err := l.buildMap(size)
+	if err != nil {
+		return err
+	}
+	root, found, err := l.newestMapRoot(size)
+	if err != nil {
+		return err
+	}
+	if !found {
+		root.root = accountmap.EmptyRoot()
+	}
+	if tree.Root() != root.root || uint64(tree.Len()) != root.accounts {
+		return &CorruptError{What: "rows of the map", Index: size, Err: errors.Newf("%d accounts with root %s, want %d with %s: rows of the program's state are lost or damaged",
+			tree.Len(), tree.Root(), root.accounts, root.root)}
+	}
+	m.tree = tree
+	return nil
+}
+
+// buildMap returns the map of the rows as of a size.
+func (l *Ledger) buildMap(size uint64) (*accountmap.Tree, error) {
+	m := &l.applier.accounts
+	var leaves []accountmap.Leaf
+	err := rangeRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key, value []byte) bool {
+		leaves = append(leaves, m.leaf(key[len(m.prefix):], value))
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return accountmap.Build(leaves), nil
+}
+
+// behindPrefix returns the first key behind all that begin with the prefix; nil when there is none.
+func behindPrefix(prefix []byte) []byte {
+	b := bytes.Clone(prefix)
+	for len(b) > 0 {
+		if b[len(b)-1]++; b[len(b)-1] != 0 {
+			return b
+		}
+		b = b[:len(b)-1]
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+
+	"github.com/cockroachdb/errors"
+)
+
+// readRow returns the newest row of a key below an index.
+func readRow(store Store, keys keyspace, key []byte, below uint64) (*row, error) {
+	if below == 0 {
+		return &row{absent: true}, nil
+	}
+	prefix := keys.rows(key)
+	p, err := store.Seek(keys.row(key, below-1), prefix)
+	switch {
+	case errors.Is(err, ErrKeyNotFound):
+		return &row{absent: true}, nil
+	case err != nil:
+		return nil, errors.Wrap(err, "read a row of the program's state")
+	case len(p.Key) != len(prefix)+8:
+		return nil, &CorruptError{What: "row of the program's state", Index: below, Err: errors.Newf("its key has %d bytes", len(p.Key))}
+	}
+	return &row{index: rowIndex(p.Key), value: p.Value}, nil
+}
+
+// newestRow returns the index of the newest row of a key below an index.
+func newestRow(store Store, keys keyspace, key []byte, below uint64) (index uint64, found bool, err error) {
+	r, err := readRow(store, keys, key, below)
+	if err != nil || r.absent {
+		return 0, false, err
+	}
+	return r.index, true, nil
+}
+
+// rangeRows yields the newest rows below an index whose keys lie in [from, to).
+func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield func(key, value []byte) bool) error {
+	if below == 0 {
+		return nil
+	}
+	var end []byte
+	if len(to) > 0 {
+		end = keys.rows(to)
+	}
+	visit := newestBelow(keys, below, end)
+	all := keys.prefix(kindState, 0)
+	at, limit := keys.rows(from), 8
+	for {
+		pairs, err := store.Scan(at, all, limit, visit)
+		if err != nil {
+			return errors.Wrap(err, "read rows of the program's state")
+		}
+		for _, p := range pairs {
+			key, _, ok := parseRow(p.Key)
+			if !ok {
+				return &CorruptError{What: "row of the program's state", Index: below, Err: errors.Newf("its key is %x", p.Key)}
+			}
+			if !yield(key, p.Value) {
+				return nil
+			}
+		}
+		if len(pairs) < limit {
+			return nil
+		}
+		last := pairs[limit-1].Key
+		at = appendBehind(nil, last[:len(last)-8])
+		limit = min(8*limit, scanRows)
+	}
+}
+
+// scanRows is how many rows are read from the store at once, a few when a range begins.
+const scanRows = 256
+
+// newestBelow tells Store.Scan to take the newest row below an index of each key, up to the key at
+// end; nil is the last one.
+func newestBelow(keys keyspace, below uint64, end []byte) func(key []byte) (take bool, next []byte) {
+	behind := keys.prefix(kindState+1, 0)
+	var room []byte
+	return func(key []byte) (take bool, next []byte) {
+		if end != nil && bytes.Compare(key, end) >= 0 {
+			return false, behind
+		}
+		if len(key) < minRowKey {
+			return true, nil // rangeRows complains of it
+		}
+		rows := key[:len(key)-8]
+		if rowIndex(key) >= below {
+			room = binary.BigEndian.AppendUint64(append(room[:0], rows...), ^(below - 1))
+			return false, room
+		}
+		room = appendBehind(room[:0], rows)
+		return true, room
+	}
+}
+
+// appendBehind appends the first key behind all rows whose keys begin like this.
+func appendBehind(b, rows []byte) []byte {
+	return append(append(b, rows...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0)
+}
+
+// The key of a row is prefix ‖ escaped program key ‖ 0x00 0x01 ‖ inverted index, where escaping
+// turns 0x00 into 0x00 0xff. Escaped keys are ordered as the keys are, and none is the beginning of
+// another one with its end mark, so the rows of one key are neighbours, the newest first.
+const stateEscape = "\x00\xff"
+
+// minRowKey is the size of a row's key without the program's key: group and kind, end mark, index.
+const minRowKey = 9 + 2 + 8
+
+// rows returns what the keys of all rows of a program's key begin with.
+func (s keyspace) rows(key []byte) []byte {
+	b := s.prefix(kindState, len(key)+2+8+1)
+	if bytes.IndexByte(key, 0) < 0 {
+		b = append(b, key...)
+	} else {
+		b = append(b, strings.ReplaceAll(string(key), "\x00", stateEscape)...)
+	}
+	return append(b, 0, 1)
+}
+
+func (s keyspace) row(key []byte, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.rows(key), ^index)
+}
+
+func rowIndex(rowKey []byte) uint64 { return ^binary.BigEndian.Uint64(rowKey[len(rowKey)-8:]) }
+
+// parseRow returns the program's key and the index of a row.
+func parseRow(b []byte) (key []byte, index uint64, ok bool) {
+	const prefix = 9
+	if len(b) < minRowKey {
+		return nil, 0, false
+	}
+	framed := b[prefix : len(b)-8]
+	end := len(framed) - 2
+	if framed[end] != 0 || framed[end+1] != 1 {
+		return nil, 0, false
+	}
+	return []byte(strings.ReplaceAll(string(framed[:end]), stateEscape, "\x00")), rowIndex(b), true
+}

@@ -1,0 +1,118 @@
+package ledger
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/cockroachdb/errors"
+)
+
+// run has the program decide accepted[from:], the new entries of a batch, whose first index is
+// given. An error is the store's. RefusedError.Entry counts the new entries alone.
+func (d *decision) run(time int64, from int, first uint64) (refused *RefusedError, err error) {
+	l := d.l
+	entries := d.accepted[from:]
+	if len(entries) > 0 && entries[0].Kind == KindRecord {
+		err, stop := l.acceptRecord(entries, first)
+		if err != nil {
+			return l.refuse(&RefusedError{Reason: RefusedNotUnderstood, Err: err}), nil
+		}
+		return nil, stop
+	}
+	if l.isLog {
+		for i, e := range entries {
+			if e.Kind != KindPayload {
+				_, err := maxOutcome(l.program, e.Kind, e.Body)
+				return l.refuse(&RefusedError{Reason: RefusedNotUnderstood, Entry: i, Err: err}), nil
+			}
+		}
+		return nil, nil
+	}
+	for i, e := range entries {
+		refused, err := l.guard(func() *RefusedError { return d.decideEntry(e, from+i, time, first+uint64(i)) })
+		if refused != nil {
+			refused.Entry = i
+		}
+		if refused != nil || err != nil {
+			return refused, err
+		}
+	}
+	return nil, nil
+}
+
+// decideEntry has the program decide accepted[at].
+func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) *RefusedError {
+	l := d.l
+	s := &l.applier.state
+	most, err := maxOutcome(l.program, e.Kind, e.Body)
+	if err != nil {
+		return &RefusedError{Reason: RefusedNotUnderstood, Err: err}
+	}
+	if most < 0 || len(e.Encoded)+most > MaxLeafSize {
+		return &RefusedError{Reason: RefusedTooLarge,
+			Err: errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize)}
+	}
+	in := l.input(e, time, index)
+	s.begin(index, e.Kind, false)
+	outcome := l.program.Decide(s, &in)
+	if len(outcome) > most {
+		return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most)}
+	}
+	d.outcomeBytes += len(outcome)
+	if l.applier.accounts.program != nil && e.Kind == KindCommand {
+		d.rootRoom = most - len(outcome)
+	}
+	if d.outcomeBytes+d.rootRoom > MaxBlockOutcomes {
+		return &RefusedError{Reason: RefusedTooLarge,
+			Err: errors.Newf("the outcomes of the block have up to %d bytes, at most %d are allowed", d.outcomeBytes+d.rootRoom, MaxBlockOutcomes)}
+	}
+	d.setOutcome(at, outcome)
+	return nil
+}
+
+// setOutcome gives accepted[at] its outcome.
+func (d *decision) setOutcome(at int, outcome []byte) {
+	if len(outcome) > 0 && d.outcomes == nil {
+		d.outcomes = make([][]byte, cap(d.accepted))
+	}
+	if d.outcomes != nil {
+		d.outcomes[at] = outcome
+	}
+}
+
+// input is what the program is told about an entry.
+func (l *Ledger) input(e *BlockEntry, time int64, index uint64) Input {
+	return Input{Genesis: l.applier.genesis, Level: l.Level(), Index: index, Kind: e.Kind, Time: time,
+		Principal: e.Principal, Key: e.Key, Body: e.Body, Encoded: e.Encoded}
+}
+
+// guard runs a part of the program. What the program did wrong refuses its doing, which is counted;
+// an error is the store's.
+func (l *Ledger) guard(program func() *RefusedError) (refused *RefusedError, err error) {
+	s := &l.applier.state
+	defer func() {
+		r := recover()
+		s.end()
+		switch {
+		case s.err != nil:
+			refused, err = nil, s.err
+			return
+		case s.violation != nil:
+			refused = &RefusedError{Reason: RefusedWrites, Err: s.violation}
+		case r != nil:
+			stack := fmt.Sprintf("%v\n%s", r, debug.Stack())
+			l.refused.stack.Store(&stack)
+			refused = &RefusedError{Reason: RefusedPanic, Err: errors.Newf("the program panicked: %v", r)}
+		}
+		if refused != nil {
+			l.refuse(refused)
+		}
+	}()
+	return program(), nil
+}
+
+// refuse counts what is refused.
+func (l *Ledger) refuse(r *RefusedError) *RefusedError {
+	l.refused.counter(r.Reason).Add(1)
+	return r
+}

@@ -1,0 +1,56 @@
+package ledger
+
+import "github.com/cockroachdb/errors"
+
+// State is a program's state as the entries below Size left it, for readers. It is for reading at
+// once: rows that a newer state has replaced are deleted after a while.
+type State struct {
+	l    *Ledger
+	size uint64
+}
+
+// ErrStateGone says that the state of a State's size is not kept any more. A new State has the
+// newest.
+var ErrStateGone = errors.New("the program's state of this size is not kept any more")
+
+// State returns the program's newest state. It never waits.
+func (l *Ledger) State() State { return State{l, l.Head().Size} }
+
+// Size is the ledger's size that the state is of.
+func (s State) Size() uint64 { return s.size }
+
+// Get returns the value of a row and whether there is such a row. Its errors: ErrStateGone,
+// *CorruptError, the store's.
+func (s State) Get(key []byte) (value []byte, found bool, err error) {
+	r, err := readRow(s.l.store, s.l.keys, key, s.size)
+	if err == nil {
+		err = s.kept()
+	}
+	if err != nil || r.absent {
+		return nil, false, err
+	}
+	return r.value, true, nil
+}
+
+// Range calls each with the rows with from <= key < to in ascending order of keys, as long as it
+// returns true; an empty to means to the end. Its errors are those of Get.
+func (s State) Range(from, to []byte, each func(key, value []byte) bool) error {
+	var gone error
+	err := rangeRows(s.l.store, s.l.keys, from, to, s.size, func(key, value []byte) bool {
+		gone = s.kept()
+		return gone == nil && each(key, value)
+	})
+	if err == nil && gone == nil {
+		err = s.kept()
+	}
+	return errors.CombineErrors(gone, err)
+}
+
+// kept reports whether every row of this size is still there: rows are deleted for the sake of
+// newer ones below the floor alone.
+func (s State) kept() error {
+	if s.l.applier.state.floor.Load() > s.size {
+		return ErrStateGone
+	}
+	return nil
+}
