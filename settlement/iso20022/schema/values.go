@@ -70,7 +70,7 @@ func (v *value) decimalProblem(s string) string {
 	case v.unsigned && d.Sign() < 0:
 		return fmt.Sprintf("is %s, which is negative: write an amount of zero or more", s)
 	case d.Scale() > v.fraction:
-		return fmt.Sprintf("is %s, with %d decimals; at most %d are allowed: round it", s, d.Scale(), v.fraction)
+		return fmt.Sprintf("is %s, with %d decimals; at most %d are allowed: write no more", s, d.Scale(), v.fraction)
 	case d.Digits() > v.digits:
 		return fmt.Sprintf("is %s, with %d digits; at most %d are allowed: correct it", s, d.Digits(), v.digits)
 	}

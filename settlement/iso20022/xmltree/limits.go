@@ -2,7 +2,7 @@ package xmltree
 
 // Limits bound what a document may cost. A field that is zero or less means the default.
 //
-// A tree takes as much memory as its document, 140 bytes for each element and 64 for each
+// A tree takes as much memory as its document, 150 bytes for each element and 64 for each
 // attribute. While it is read, Parse allocates at most 20 times Bytes.
 type Limits struct {
 	Bytes      int // size of the document, 10 MiB by default

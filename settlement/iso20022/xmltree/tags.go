@@ -271,6 +271,7 @@ func (p *parser) endTag() error {
 	}
 	p.pos = len(p.src) - len(after) + 1
 	o.setText()
+	o.element.number()
 	p.bindings = p.bindings[:o.bound]
 	p.open = p.open[:len(p.open)-1]
 	return nil

@@ -20,6 +20,10 @@ type Element struct {
 	Offset int // of the "<", in bytes from the start of the document
 	Line   int // of the "<", from 1
 	Column int // of the "<", in bytes from the start of the line, from 1
+
+	// ordinal is the place among the siblings with the same name, from 1, and same their number. Both
+	// are 0 in a tree that Parse did not make.
+	ordinal, same int32
 }
 
 // Attr is an attribute with its value, references resolved.
@@ -91,7 +95,7 @@ func (e *Element) Attr(name string) (value string, found bool) {
 
 // Path returns the place of e in the document as local names from the root, as in
 // "/Document/FIToFICstmrCdtTrf/CdtTrfTxInf[2]/PmtId". A name that its parent has several times is
-// followed by the ordinal among them, from 1. Its cost grows with the number of siblings.
+// followed by the ordinal among them, from 1.
 func (e *Element) Path() string {
 	if e == nil {
 		return ""
@@ -110,20 +114,53 @@ func (e *Element) Path() string {
 
 // step is the name of e with its ordinal when siblings share it.
 func (e *Element) step() string {
-	if e.Parent == nil {
-		return e.Name
-	}
-	ordinal, same := 0, 0
-	for _, s := range e.Parent.Children {
-		if s.Name == e.Name && s.Space == e.Space {
-			same++
+	ordinal, same := int(e.ordinal), int(e.same)
+	if same == 0 && e.Parent != nil {
+		for _, s := range e.Parent.Children {
+			if s.Name == e.Name && s.Space == e.Space {
+				same++
+			}
+			if s == e {
+				ordinal = same
+			}
 		}
-		if s == e {
-			ordinal = same
-		}
 	}
-	if same == 1 {
+	if same <= 1 {
 		return e.Name
 	}
 	return e.Name + "[" + strconv.Itoa(ordinal) + "]"
+}
+
+// number gives the children of an element that is complete their ordinals, in time proportional to
+// their number.
+func (e *Element) number() {
+	if len(e.Children) <= 8 {
+		for i, c := range e.Children {
+			if c.same > 0 {
+				continue
+			}
+			for _, s := range e.Children[i:] {
+				if s.Name == c.Name && s.Space == c.Space {
+					c.same++
+					s.ordinal = c.same
+				}
+			}
+			for _, s := range e.Children[i:] {
+				if s.Name == c.Name && s.Space == c.Space {
+					s.same = c.same
+				}
+			}
+		}
+		return
+	}
+	type name struct{ space, name string }
+	counts := make(map[name]int32)
+	for _, c := range e.Children {
+		n := name{c.Space, c.Name}
+		counts[n]++
+		c.ordinal = counts[n]
+	}
+	for _, c := range e.Children {
+		c.same = counts[name{c.Space, c.Name}]
+	}
 }

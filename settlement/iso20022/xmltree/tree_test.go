@@ -1,6 +1,7 @@
 package xmltree
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -53,5 +54,32 @@ func TestNilElement(t *testing.T) {
 	}
 	if _, found := e.Attr("a"); found {
 		t.Error("a nil element has an attribute")
+	}
+}
+
+// TestPathOfMany: ordinals do not depend on the number of siblings, nor on who made the tree.
+func TestPathOfMany(t *testing.T) {
+	for _, n := range []int{1, 3, 20} {
+		root, err := Parse([]byte("<a xmlns:v='v'>"+strings.Repeat("<b/><c/><v:b/>", n)+"<d/></a>"), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := New("", "a")
+		for _, c := range root.Children {
+			m := made.Add(c.Name)
+			m.Space = c.Space
+		}
+		for i, c := range root.Children {
+			want := "/a/" + c.Name
+			if n > 1 && c.Name != "d" {
+				want += "[" + strconv.Itoa(i/3+1) + "]"
+			}
+			if got := c.Path(); got != want {
+				t.Errorf("of %d the path is %s, want %s", n, got, want)
+			}
+			if got := made.Children[i].Path(); got != want {
+				t.Errorf("of %d in a made tree the path is %s, want %s", n, got, want)
+			}
+		}
 	}
 }
