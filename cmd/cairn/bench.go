@@ -15,6 +15,7 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 func (a *app) benchCommand() *cobra.Command {
@@ -81,7 +82,12 @@ its origin: they stay in that ledger for ever.`,
 				if err := t.Start(ctx); err != nil {
 					return err
 				}
-				if profiles, err = t.ledgers(ctx, o.Ledgers); err != nil {
+				if profiles, err = t.ledgers(ctx, o.Ledgers, o.Program); err != nil {
+					return err
+				}
+			}
+			if o.Program == settlement.ProgramName {
+				if err := a.prepareBench(cmd.Context(), profiles, o); err != nil {
 					return err
 				}
 			}
@@ -106,6 +112,9 @@ its origin: they stay in that ledger for ever.`,
 	numberFlag(f, &o.Connections, "connections", "", 0, 0, 10000, "they share `n` connections (0: one each, at most 8, or one a ledger)")
 	numberFlag(f, &o.Batch, "batch", "", 1, 1, 8192, "`n` entries a request")
 	numberFlag(f, &o.Size, "size", "", 256, 0, ledger.MaxLeafSize-200, "`bytes` an entry")
+	f.StringVar(&o.Program, "program", ledger.Log{}.Name(), "`program` of the ledgers: log, or settlement: the entries are transfers then")
+	numberFlag(f, &o.Accounts, "accounts", "", 10_000, 2, 10_000_000, "with --program settlement: between `n` accounts, at random")
+	numberFlag(f, &o.Pack, "pack", "", 1, 1, 128, "with --program settlement: `n` transfers an entry")
 	f.StringVar(&o.Mode, "mode", "unary", "unary, or stream (pipelined)")
 	numberFlag(f, &o.InFlight, "in-flight", "", 16, 1, 64, "with --mode stream: `n` requests of each client on their way")
 	f.BoolVar(&o.Sealed, "sealed", false, "wait for the cosigned checkpoint and receipts")
@@ -137,6 +146,9 @@ func (a *app) mayFill(origin string) error {
 
 // benchOptions are part of the result, so that a number never stands alone.
 type benchOptions struct {
+	Program     string        `json:"program"`
+	Accounts    int           `json:"accounts,omitempty"`
+	Pack        int           `json:"pack,omitempty"`
 	Clients     int           `json:"clients"`
 	Ledgers     int           `json:"ledgers"`
 	Connections int           `json:"connections"`
@@ -160,6 +172,17 @@ func (o *benchOptions) validate() error {
 		return usagef("--mode must be unary or stream, not %q", o.Mode)
 	case o.Duration <= 0 && o.Count <= 0:
 		return usagef("--duration or --count must be positive")
+	}
+	switch o.Program {
+	case ledger.Log{}.Name():
+		o.Accounts, o.Pack = 0, 0
+	case settlement.ProgramName:
+		if o.Mode != "unary" || o.Keys || o.Ledgers > 1 {
+			return usagef("--program settlement measures unary requests to one ledger; the ids of transfers are their keys")
+		}
+		o.Size = 0
+	default:
+		return usagef("--program must be log or settlement, not %q", o.Program)
 	}
 	if o.Mode != "stream" {
 		o.InFlight = 0
@@ -242,6 +265,21 @@ func (a *app) bench(ctx context.Context, profiles []client.Profile, o benchOptio
 	return r, err
 }
 
+// prepareBench opens the accounts between which transfers are measured.
+func (a *app) prepareBench(ctx context.Context, profiles []client.Profile, o benchOptions) error {
+	for _, p := range profiles {
+		c, err := a.dialBench(ctx, p, o)
+		if err != nil {
+			return err
+		}
+		err = openBenchAccounts(ctx, c, o.Accounts)
+		if err = errors.CombineErrors(err, c.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dialBench connects without a state file: the clients of a measurement share
 // one profile and would only race to write it.
 func (a *app) dialBench(ctx context.Context, p client.Profile, o benchOptions) (*client.Client, error) {
@@ -256,6 +294,9 @@ func (a *app) dialBench(ctx context.Context, p client.Profile, o benchOptions) (
 func (r *benchResult) text(w *page) {
 	o := r.Options
 	what := []string{fmt.Sprintf("%s of %d × %d bytes", o.Mode, o.Batch, o.Size), "committed", "without keys"}
+	if o.Program == settlement.ProgramName {
+		what = []string{fmt.Sprintf("%s of %d transfers between %d accounts", o.Mode, o.Batch, o.Accounts), "committed", fmt.Sprintf("%d an entry", o.Pack)}
+	}
 	if o.Sealed {
 		what[1] = "sealed"
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // bench is one measurement. Each worker owns its numbers until it has ended.
@@ -62,9 +63,12 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if o.Mode == "stream" {
+			switch {
+			case o.Program == settlement.ProgramName:
+				w.transfers(ctx)
+			case o.Mode == "stream":
 				w.stream(ctx)
-			} else {
+			default:
 				w.unary(ctx)
 			}
 		}()
@@ -96,24 +100,32 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	return r, nil
 }
 
-// next makes a batch, or returns nil when the measurement is over.
-func (w *worker) next(ctx context.Context) []client.Entry {
+// batch returns how many entries the next request has, 0 when the measurement is over.
+func (w *worker) batch(ctx context.Context) int {
 	o := w.b.opts
 	n := int64(o.Batch)
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return 0
 	case o.Count > 0:
-		if n = min(n, w.b.left.Add(-n)+n); n <= 0 {
-			return nil
-		}
+		return int(max(0, min(n, w.b.left.Add(-n)+n)))
 	case time.Now().After(w.b.end):
+		return 0
+	}
+	return o.Batch
+}
+
+// next makes a batch, or returns nil when the measurement is over.
+func (w *worker) next(ctx context.Context) []client.Entry {
+	o := w.b.opts
+	n := w.batch(ctx)
+	if n == 0 {
 		return nil
 	}
 	// One array for the payloads of a batch. Eight random bytes in each make
 	// entries differ; what they hold beyond that does not matter to a ledger
 	// that neither compresses nor looks at it.
-	payloads := make([]byte, int(n)*o.Size)
+	payloads := make([]byte, n*o.Size)
 	entries := make([]client.Entry, n)
 	for i := range entries {
 		p := payloads[i*o.Size : (i+1)*o.Size : (i+1)*o.Size]

@@ -62,8 +62,8 @@ func newThrowaway(dir string, nodes int) (_ *throwaway, err error) {
 }
 
 // ledgers returns the writer's profiles for n ledgers of the running cluster: the one that it was
-// created with, and others that are created now.
-func (t *throwaway) ledgers(ctx context.Context, n int) ([]client.Profile, error) {
+// created with, and others that are created now; all of them are new if the program is not log.
+func (t *throwaway) ledgers(ctx context.Context, n int, program string) ([]client.Profile, error) {
 	p, err := client.LoadProfile(t.Profile("writer"))
 	if err != nil {
 		return nil, err
@@ -73,14 +73,17 @@ func (t *throwaway) ledgers(ctx context.Context, n int) ([]client.Profile, error
 		return nil, err
 	}
 	defer admin.Close()
-	all := []client.Profile{p}
+	var all []client.Profile
+	if program == (ledger.Log{}).Name() {
+		all = append(all, p)
+	}
 	var g errgroup.Group
 	g.SetLimit(createAtATime)
-	for i := 1; i < n; i++ {
+	for i := len(all); i < n; i++ {
 		origin := fmt.Sprintf("%s/%d", t.Origin(), i+1)
 		all = append(all, p.ForLedger(origin))
 		g.Go(func() error {
-			_, _, err := admin.CreateLedger(ctx, origin, ledger.Log{}.Name())
+			_, _, err := admin.CreateLedger(ctx, origin, program)
 			return errors.Wrapf(err, "create the ledger %s", origin)
 		})
 	}
