@@ -14,12 +14,14 @@ const (
 	OpChangeAccount Op = 3
 	OpSubmit        Op = 4
 	OpResolve       Op = 5
+	OpInstruct      Op = 6
+	OpManage        Op = 7
 	OpAdvance       Op = 8
 )
 
 var opNames = [...]string{
 	OpCreateAsset: "create_asset", OpOpenAccount: "open_account", OpChangeAccount: "change_account", OpSubmit: "submit",
-	OpResolve: "resolve", OpAdvance: "advance",
+	OpResolve: "resolve", OpInstruct: "instruct", OpManage: "manage", OpAdvance: "advance",
 }
 
 // String returns the name of the kind.
@@ -38,8 +40,8 @@ type Command struct {
 	Action   Action
 }
 
-// Action is what a command asks for: *CreateAsset, *OpenAccount, *ChangeAccount, *Submit, *Resolve
-// or *Advance.
+// Action is what a command asks for: *CreateAsset, *OpenAccount, *ChangeAccount, *Submit, *Resolve,
+// *Instruct, *Manage or *Advance.
 type Action interface {
 	Op() Op
 	encode(b []byte) []byte
@@ -89,6 +91,10 @@ func ParseCommand(b []byte) (*Command, error) {
 		c.Action = new(Submit)
 	case OpResolve:
 		c.Action = new(Resolve)
+	case OpInstruct:
+		c.Action = new(Instruct)
+	case OpManage:
+		c.Action = new(Manage)
 	case OpAdvance:
 		c.Action = new(Advance)
 	default:

@@ -16,12 +16,21 @@ var options = programtest.Options{
 	Command: randomCommand,
 }
 
+// instructionOptions has commands most of which are about instructions.
+var instructionOptions = programtest.Options{
+	New:     func() ledger.Program { return settlement.Program{} },
+	Command: randomInstructionCommand,
+}
+
 func TestConformance(t *testing.T) { programtest.Run(t, options) }
+
+func TestInstructionConformance(t *testing.T) { programtest.Run(t, instructionOptions) }
 
 func FuzzConformance(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
 		f.Add(randomCommand(rng))
+		f.Add(randomInstructionCommand(rng))
 	}
 	f.Fuzz(func(t *testing.T, command []byte) { programtest.Fuzz(t, options, command) })
 }
@@ -29,7 +38,11 @@ func FuzzConformance(f *testing.F) {
 // randomCommand returns a command about few accounts and ids, so that commands meet.
 func randomCommand(rng *rand.Rand) []byte {
 	c := settlement.Command{Operator: rng.IntN(4) > 0}
-	switch rng.IntN(16) {
+	switch rng.IntN(18) {
+	case 16:
+		c.Action = randomInstruct(rng)
+	case 17:
+		c.Action = randomManage(rng)
 	case 0:
 		c.Action = &settlement.CreateAsset{ID: randomAsset(rng), Scale: uint8(rng.IntN(20) / 10 * 2)}
 	case 1, 2, 3:

@@ -24,7 +24,9 @@ type Outcome struct {
 // Result is what came of one thing that a command asked for.
 type Result struct {
 	Status Status
-	Reason Reason // of Rejected
+	// Reason is of Rejected; of Queued and PartlySettled it says what stands against the rest, and of
+	// an instruction that the ledger itself ended why it did.
+	Reason Reason
 	// ID is what the result speaks of where the command does not say it: in the outcome of an
 	// Advance, of an Instruct and of a Manage.
 	ID string
@@ -36,6 +38,9 @@ type Result struct {
 	Member uint16
 	// Cause is the reason of the member, when Reason is SetMemberRejected.
 	Cause Reason
+	// Delivered and Received are what this entry moved for the instruction ID, in minor units; of
+	// Settled and PartlySettled alone.
+	Delivered, Received Amount
 }
 
 // Line is what an account has after an entry.
@@ -70,6 +75,9 @@ const (
 	lineSize      = 1 + 1 + 4*maxAmountSize + 8 + 8
 )
 
+// settles reports whether a result of the status says what the entry settled of an instruction.
+func (s Status) settles() bool { return s == Settled || s == PartlySettled }
+
 // Marshal returns the outcome's encoding.
 func (o *Outcome) Marshal() []byte {
 	b := make([]byte, 0, o.size())
@@ -79,6 +87,9 @@ func (o *Outcome) Marshal() []byte {
 		r := &o.Results[i]
 		b = appendID(append(b, byte(r.Status), byte(r.Reason)), r.ID)
 		b = append(binary.BigEndian.AppendUint16(appendU64(b, r.Index), r.Member), byte(r.Cause))
+		if r.Status.settles() {
+			b = appendAmount(appendAmount(b, r.Delivered), r.Received)
+		}
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Lines)))
 	for i := range o.Lines {
@@ -95,7 +106,9 @@ func (o *Outcome) Marshal() []byte {
 func (o *Outcome) size() int {
 	n := outcomeHeader + mapRootSize + len(o.Results)*resultSize + len(o.Lines)*lineSize
 	for i := range o.Results {
-		n += len(o.Results[i].ID)
+		if n += len(o.Results[i].ID); o.Results[i].Status.settles() {
+			n += 2 * maxAmountSize
+		}
 	}
 	for i := range o.Lines {
 		n += len(o.Lines[i].Account)
@@ -118,7 +131,11 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		if r.err != nil {
 			break
 		}
-		o.Results = append(o.Results, Result{Status(r.u8()), Reason(r.u8()), r.optionalID(), r.u64(), uint16(r.u16()), Reason(r.u8())})
+		result := Result{Status: Status(r.u8()), Reason: Reason(r.u8()), ID: r.optionalID(), Index: r.u64(), Member: uint16(r.u16()), Cause: Reason(r.u8())}
+		if result.Status.settles() {
+			result.Delivered, result.Received = r.amount(), r.amount()
+		}
+		o.Results = append(o.Results, result)
 	}
 	for range r.u16() {
 		if r.err != nil {

@@ -69,6 +69,10 @@ type step struct {
 	states   list[State]
 	timers   []timer // to be set
 	out      Outcome
+
+	// advancing says that the entry is an Advance, and tries how many instructions it may still try.
+	advancing bool
+	tries     int
 }
 
 // Decide implements ledger.Program.
@@ -89,6 +93,10 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 		s.submit(a)
 	case *Resolve:
 		s.resolve(a)
+	case *Instruct:
+		s.instruct(a)
+	case *Manage:
+		s.manage(a)
 	case *Advance:
 		s.advance()
 	}

@@ -77,6 +77,14 @@ func ReadAsset(r Reader, id string) (Asset, error) {
 // ReadTransfer returns what became of a transfer or a set: one record, whether or not it was pending
 // once. Its errors: ErrUnknown, the reader's.
 func ReadTransfer(r Reader, id string) (*State, error) {
+	state, err := readState(r, id)
+	if err == nil && !state.kind.transfers() {
+		return nil, ErrUnknown
+	}
+	return state, err
+}
+
+func readState(r Reader, id string) (*State, error) {
 	b, err := get(r, rowTransfer, id)
 	if err != nil {
 		return nil, err
@@ -130,13 +138,13 @@ type Hold struct {
 // of their times and ids, as long as it returns true: those behind after, up to the time until; 0 is
 // for ever. Those that never expire come last.
 func Holds(r Reader, expired bool, after *Hold, until int64, each func(Hold) bool) error {
-	from := firstTimer
+	from := reservations.first()
 	if after != nil {
 		from = append(holdTimer(after.Expires, after.ID).key(), 0)
 	}
-	to := endTimers
+	to := reservations.end()
 	if until > 0 {
-		to = timer{until, ""}.key()
+		to = timer{reservations, until, ""}.key()
 	}
 	want := Pending
 	if expired {
@@ -147,7 +155,7 @@ func Holds(r Reader, expired bool, after *Hold, until int64, each func(Hold) boo
 		if len(value) == 0 {
 			return true
 		}
-		t := parseTimer(key)
+		t := reservations.parse(key)
 		state, err := ReadTransfer(r, t.id)
 		if err != nil {
 			failed = errors.Wrapf(err, "the reservation %s", t.id)

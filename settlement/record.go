@@ -17,6 +17,14 @@ const (
 	rowTimer    = 'x' // time, id: what is due then; an empty value: nothing any more
 	rowCursor   = 'X' // the first timer that may be live
 	rowRoot     = 'r' // index of the newest leaf with a root of the map
+
+	rowOpen       = 'i' // chain of the instructions that are not final
+	rowList       = 'm' // name of a list: chain of instructions that wait for their match
+	rowQueue      = 'q' // id of an account: its queue
+	rowWaiting    = 'w' // id of an account, 0, rank: chain of those in its queue
+	rowAllWaiting = 'W' // how many pairs wait in queues
+	rowDue        = 'y' // time, kind, id: what is due about instructions; an empty value: nothing
+	rowDueCursor  = 'Y' // the first of them that may be live
 )
 
 // MapPrefix is what the keys of the rows that the map commits to begin with.
@@ -151,17 +159,29 @@ const (
 	kindTransfer rowKind = 1
 	kindSet      rowKind = 2
 	kindMember   rowKind = 3 // a transfer of a set
+
+	kindInstruction rowKind = 4
+	kindRequest     rowKind = 5 // to manage an instruction
 )
 
-// State is what the ledger knows of an id: of a transfer or a set.
+// transfers reports whether the row is of a transfer or a set.
+func (k rowKind) transfers() bool { return k == kindTransfer || k == kindSet || k == kindMember }
+
+// State is what the ledger knows of an id: of a transfer, a set, an instruction or a request to
+// manage one.
 type State struct {
-	kind     rowKind
-	Status   Status // Posted, Pending, Voided, Expired or Rejected
-	Reason   Reason // of Rejected
+	kind rowKind
+	// Status is Posted, Pending, Voided, Expired or Rejected; of an instruction Unmatched, Matched,
+	// Held, Queued, PartlySettled, Settled, Cancelled, Expired or Rejected; of a request Done or
+	// Rejected.
+	Status   Status
+	Reason   Reason // of Rejected; of an instruction also why it waits, or why the ledger ended it
 	Index    uint64 // of the entry that used the id first
 	Position uint16 // which transfer of that entry it is
-	Resolved uint64 // index of the entry that posted, voided or let expire what was pending; else Index
-	Expires  int64  // ledger time in µs; 0: never
+	// Resolved is the index of the entry that posted, voided or let expire what was pending, or that
+	// gave an instruction its last status; else Index.
+	Resolved uint64
+	Expires  int64 // ledger time in µs; 0: never
 	Digest   Digest
 
 	// Of a transfer that was not rejected.
@@ -174,6 +194,9 @@ type State struct {
 
 	// Of a set: the ids of its transfers, in their order.
 	Members []string
+
+	// Of an instruction that was not rejected.
+	Instruction *Instruction
 }
 
 const stateVersion = 1
@@ -200,6 +223,8 @@ func (s *State) marshal() []byte {
 		for _, id := range s.Members {
 			b = appendID(b, id)
 		}
+	case kindInstruction:
+		b = s.Instruction.encode(b)
 	}
 	return b
 }
@@ -226,6 +251,10 @@ func parseState(b []byte) (*State, error) {
 		for range r.u8() {
 			s.Members = append(s.Members, r.id())
 		}
+	case kindInstruction:
+		s.Instruction = new(Instruction)
+		s.Instruction.decode(&r)
+	case kindRequest:
 	default:
 		r.fail("a row of kind %d", s.kind)
 	}

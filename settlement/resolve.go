@@ -3,6 +3,9 @@ package settlement
 // resolve posts or voids what is pending.
 func (s *step) resolve(a *Resolve) {
 	row := s.state(a.ID)
+	if row != nil && !row.value.kind.transfers() {
+		row = nil
+	}
 	switch {
 	case row == nil && !s.command.Operator:
 		s.reject(NotPermitted)
@@ -50,12 +53,16 @@ func (s *step) resolve(a *Resolve) {
 	s.clearTimer(holdTimer(state.Expires, a.ID))
 }
 
-// ownsDebits reports whether the caller may debit all accounts that a transfer or set debits.
+// ownsDebits reports whether the caller may debit all accounts that a transfer or set debits, or that
+// an instruction names.
 func (s *step) ownsDebits(state *State) bool {
 	if s.command.Operator {
 		return true
 	}
-	if state.Status == Rejected {
+	switch {
+	case state.kind == kindInstruction:
+		return s.ownsInstruction(state)
+	case state.Status == Rejected:
 		return false // it debits nothing
 	}
 	if state.kind != kindSet {

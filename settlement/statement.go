@@ -32,17 +32,19 @@ func ParseLeaf(index uint64, leaf []byte) (*Decided, error) {
 	if d.Outcome, err = ParseOutcome(d.Entry.Outcome); err != nil {
 		return nil, errors.Wrapf(err, "entry %d", index)
 	}
-	want := 1
+	least, most := 1, 1
 	switch a := d.Command.Action.(type) {
 	case *Submit:
 		if a.Set == "" {
-			want = len(a.Transfers)
+			least, most = len(a.Transfers), len(a.Transfers)
 		}
+	case *Instruct, *Manage:
+		most = 2 // the counterparty's instruction has the second one
 	case *Advance:
-		want = len(d.Outcome.Results)
+		least, most = 0, len(d.Outcome.Results)
 	}
-	if len(d.Outcome.Results) != want {
-		return nil, errors.Newf("entry %d: %d results of a command for %d things", index, len(d.Outcome.Results), want)
+	if n := len(d.Outcome.Results); n < least || n > most {
+		return nil, errors.Newf("entry %d: %d results of a command that has %d to %d", index, n, least, most)
 	}
 	return d, nil
 }
@@ -55,7 +57,9 @@ func (d *Decided) Digest() [32]byte {
 // Repeats returns the entry that decided before what this one asks for, and whether there is one:
 // all its results say so, of one entry.
 func (d *Decided) Repeats() (first uint64, repeats bool) {
-	if _, ok := d.Command.Action.(*Submit); !ok {
+	switch d.Command.Action.(type) {
+	case *Submit, *Instruct:
+	default:
 		return 0, false
 	}
 	for i, r := range d.Outcome.Results {
@@ -137,7 +141,7 @@ func (d *Decided) Transfers() []string {
 		}
 	case *Advance:
 		for _, r := range d.Outcome.Results {
-			if r.Status.moves() {
+			if r.Status.moves() && r.Reason != InstructionExpired {
 				ids = append(ids, r.ID)
 			}
 		}

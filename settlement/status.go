@@ -23,11 +23,29 @@ const (
 	Exists Status = 7
 	// Conflict: something else was asked for under this id before, by the entry named.
 	Conflict Status = 8
+
+	// Unmatched: the instruction waits for the counterparty's.
+	Unmatched Status = 9
+	// Matched: the instruction waits for its settlement date.
+	Matched Status = 10
+	// Queued: the instruction waits for an account. The reason says what stands against it.
+	Queued Status = 11
+	// Settled: all legs are booked. Nothing reverses that.
+	Settled Status = 12
+	// PartlySettled: a part of the legs is booked, and the rest waits for an account.
+	PartlySettled Status = 13
+	// Cancelled: the instruction does not settle any more. What was settled before stays.
+	Cancelled Status = 14
+	// CancelRequested: one side has asked to cancel an instruction that has a match.
+	CancelRequested Status = 15
+	// Held: the instruction has a match, and one of the two is on hold.
+	Held Status = 16
 )
 
 var statusNames = [...]string{
 	Done: "done", Posted: "posted", Pending: "pending", Voided: "voided", Expired: "expired", Rejected: "rejected", Exists: "exists",
-	Conflict: "conflict",
+	Conflict: "conflict", Unmatched: "unmatched", Matched: "matched", Queued: "queued", Settled: "settled", PartlySettled: "partly_settled",
+	Cancelled: "cancelled", CancelRequested: "cancel_requested", Held: "held",
 }
 
 // String returns the status in one word.
@@ -94,7 +112,16 @@ const (
 	SetMemberRejected   Reason = 38
 	TimeOverflow        Reason = 39
 	IDTwice             Reason = 40
-	endOfReasons               = 41
+	InstructionUnknown  Reason = 41
+	InstructionFinal    Reason = 42
+	InstructionHeld     Reason = 43
+	InstructionNotHeld  Reason = 44
+	InstructionLegs     Reason = 45
+	InstructionLate     Reason = 46
+	PartyNotOwner       Reason = 47
+	BehindQueue         Reason = 48
+	InstructionExpired  Reason = 49
+	endOfReasons               = 50
 )
 
 // reasonInfo is what the documents and the messages say about a reason.
@@ -145,6 +172,15 @@ var reasons = [endOfReasons]reasonInfo{
 	SetMemberRejected:   {"set_member_rejected", "NARR", "a transfer of the set cannot be made, so none is; the outcome says which and why"},
 	TimeOverflow:        {"time_overflow", "DT01", "the timeout ends beyond the last representable time"},
 	IDTwice:             {"id_twice", "AM05", "two transfers of the set have one id, or one has the id of the set"},
+	InstructionUnknown:  {"instruction_unknown", "RF01", "no instruction has this id"},
+	InstructionFinal:    {"instruction_final", "AG01", "the instruction is settled, cancelled, expired or rejected; nothing about it changes any more"},
+	InstructionHeld:     {"instruction_held", "AG01", "the instruction is on hold already"},
+	InstructionNotHeld:  {"instruction_not_held", "AG01", "the instruction is not on hold, so there is nothing to release"},
+	InstructionLegs:     {"instruction_legs", "AM03", "the instruction delivers the asset that it receives; name two assets, or one leg alone"},
+	InstructionLate:     {"instruction_late", "DT01", "the instruction expires before it can settle; let it expire later, or never"},
+	PartyNotOwner:       {"party_not_owner", "AG01", "the party is no owner of an account of the instruction; an operator adds its name to the owners"},
+	BehindQueue:         {"behind_queue", "NARR", "instructions that waited for the account before are tried first; this one follows by itself"},
+	InstructionExpired:  {"instruction_expired", "AB03", "the time of the instruction, or of its match, was over before all of it was settled"},
 }
 
 // String returns the reason's name, "" for none.

@@ -91,6 +91,9 @@ func (l *list[T]) changes() []*item[T] {
 // finish writes what the entry changed and returns its outcome.
 func (s *step) finish() []byte {
 	accounts := s.accounts.changes()
+	if !s.advancing { // an Advance has said already where it gave room
+		s.wake(accounts)
+	}
 	for _, r := range accounts {
 		a := r.value
 		previous := a.Last
@@ -110,7 +113,7 @@ func (s *step) finish() []byte {
 	for _, r := range s.states.changes() {
 		s.view.Put(rowKey(rowTransfer, r.id), r.value.marshal())
 	}
-	s.setTimers()
+	s.writeTimers()
 	return outcome
 }
 
@@ -186,13 +189,18 @@ func (s *step) owns(account string) bool {
 	if s.command.Operator {
 		return true
 	}
+	return s.isOwner(string(s.in.Principal), account)
+}
+
+// isOwner reports whether a name is among the owners of an account.
+func (s *step) isOwner(name, account string) bool {
 	b, _ := s.view.Get(rowKey(rowOwners, account))
 	owners, err := parseOwners(b)
 	if err != nil {
 		panic(err)
 	}
-	_, owns := slices.BinarySearch(owners, string(s.in.Principal))
-	return owns
+	_, found := slices.BinarySearch(owners, name)
+	return found
 }
 
 // repeated answers a command whose id is used: with what came of it when it is the same one, else

@@ -33,7 +33,7 @@ func (s *step) submitSingle(a *Submit, i int) Result {
 	}
 	s.addState(t.ID, state)
 	if state.Status == Pending {
-		s.timers = append(s.timers, holdTimer(state.Expires, t.ID))
+		s.setTimer(holdTimer(state.Expires, t.ID))
 	}
 	result.Status = state.Status
 	return result
@@ -80,7 +80,7 @@ func (s *step) submitSet(a *Submit) Result {
 		set.Status, set.Expires = member.Status, member.Expires
 	}
 	if set.Status == Pending {
-		s.timers = append(s.timers, holdTimer(set.Expires, a.Set))
+		s.setTimer(holdTimer(set.Expires, a.Set))
 	}
 	return Result{Status: set.Status}
 }

@@ -10,7 +10,7 @@ import (
 // The encodings of commands, outcomes and rows. Each is strict: a byte string is either refused or
 // encodes back to itself. Integers are big-endian.
 //
-//	u8, u16, u64   fixed size
+//	u8 to u64      fixed size
 //	amount         1: length n, 0 to 16; n: the number, its first byte not 0
 //	decimal        1: scale; amount: the coefficient
 //	text           2: length; the bytes
@@ -58,6 +58,8 @@ func appendText(b []byte, s string) []byte {
 
 func appendID(b []byte, id string) []byte { return append(append(b, byte(len(id))), id...) }
 
+func appendU32(b []byte, n uint32) []byte { return binary.BigEndian.AppendUint32(b, n) }
+
 func appendU64(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }
 
 // reader parses an encoding. After the first error every method returns zero values.
@@ -93,6 +95,13 @@ func (r *reader) u8() uint8 {
 func (r *reader) u16() int {
 	if b := r.take(2); b != nil {
 		return int(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }
