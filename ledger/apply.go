@@ -55,8 +55,10 @@ type applierState struct {
 	stored      Summary
 	overlapping bool // invariant: pos.RaftIndex <= stored.RaftIndex, the root at stored is not compared yet
 
-	roots    []Anchor // the newest past states, ascending, from the one last anchored on
-	anchored Anchor   // the last one that was compared: blocks repeat it until the next seal
+	// roots are the newest past states, ascending, from the one last anchored on. Views share the
+	// array, so states are only appended to it, and cut off at the front.
+	roots    []Anchor
+	anchored Anchor // the last one that was compared: blocks repeat it until the next seal
 
 	genesis *Genesis // of entry 0, for the program; nil when there is none, or the program is Log
 
@@ -228,14 +230,14 @@ func (l *Ledger) checkAnchor(block *Block) (right bool, err error) {
 		return false, err
 	}
 	a.anchored = anchor
-	a.roots = a.roots[a.findRoot(anchor.Size):] // later blocks name later anchors
+	a.roots = a.roots[findRoot(a.roots, anchor.Size):] // later blocks name later anchors
 	return true, nil
 }
 
 func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 	a := &l.applier.applierState
-	if i := a.findRoot(size); i < len(a.roots) && a.roots[i].Size == size {
-		return a.roots[i].Root, nil
+	if root, ok := recentRoot(a.roots, size); ok {
+		return root, nil
 	}
 	if size > l.Head().Size {
 		if err := l.flush(); err != nil { // no proposer's head, but within what is staged
@@ -246,9 +248,17 @@ func (l *Ledger) pastRoot(size uint64) (merkle.Hash, error) {
 }
 
 // findRoot returns where the first of the roots with at least this size is.
-func (a *applierState) findRoot(size uint64) int {
-	i, _ := slices.BinarySearchFunc(a.roots, size, func(r Anchor, size uint64) int { return cmp.Compare(r.Size, size) })
+func findRoot(roots []Anchor, size uint64) int {
+	i, _ := slices.BinarySearchFunc(roots, size, func(r Anchor, size uint64) int { return cmp.Compare(r.Size, size) })
 	return i
+}
+
+// recentRoot returns the root of a size that is among roots.
+func recentRoot(roots []Anchor, size uint64) (root merkle.Hash, ok bool) {
+	if i := findRoot(roots, size); i < len(roots) && roots[i].Size == size {
+		return roots[i].Root, true
+	}
+	return root, false
 }
 
 // stageBlock decides the batches and stages entries, tiles and keys.
@@ -448,6 +458,7 @@ func (l *Ledger) publish() {
 	v := &view{
 		head:    Head{Size: a.pos.Size, Root: a.pos.Root, RaftIndex: a.pos.RaftIndex, RaftTerm: a.pos.RaftTerm, Time: a.pos.Time},
 		partial: old.partial,
+		roots:   a.roots,
 	}
 	if a.pos.Size != old.head.Size {
 		changed := uint8(0)

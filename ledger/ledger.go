@@ -88,6 +88,8 @@ type view struct {
 	head Head
 	// partial has, for each level, the hashes of the rightmost tile that is not full.
 	partial [tileLevels][]merkle.Hash
+	// roots are some past states up to head, ascending: those that sealing asks for, as a rule.
+	roots []Anchor
 }
 
 type tileID struct {

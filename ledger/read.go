@@ -147,6 +147,9 @@ func (l *Ledger) RootAt(size uint64) (merkle.Hash, error) {
 	if size > v.head.Size {
 		return merkle.Hash{}, &NotFoundError{Index: size, Size: v.head.Size}
 	}
+	if root, ok := recentRoot(v.roots, size); ok {
+		return root, nil
+	}
 	return merkle.RootAt(provedTiles{l, v}, size)
 }
 
