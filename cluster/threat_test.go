@@ -416,8 +416,13 @@ func TestThreatNoCallRewrites(t *testing.T) {
 		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership",
 		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
 		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Status": "reads",
+		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",
+		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads",
+		"ListHolds": "reads", "Statement": "reads", "ProveAccount": "reads", "ProveTransfer": "reads",
 	}
-	for _, service := range []grpc.ServiceDesc{cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc} {
+	for _, service := range []grpc.ServiceDesc{
+		cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc, cairnv1.Directory_ServiceDesc, cairnv1.Settlement_ServiceDesc,
+	} {
 		var names []string
 		for _, m := range service.Methods {
 			names = append(names, m.MethodName)

@@ -14,7 +14,8 @@ import (
 // codec is gRPC's protobuf codec, except that a small message cannot become a large one in memory:
 // an empty entry takes two bytes on the wire and fifty times as many when decoded. Entries beyond
 // the limit are dropped, but for one, so that the handler sees that there are too many; so are
-// parameters of a new ledger. Unknown fields are dropped.
+// parameters of a new ledger. A request of commands with too many parts is refused as a whole: no
+// part of a command is ever dropped. Unknown fields are dropped.
 type codec struct {
 	encoding.CodecV2
 	maxEntries int
@@ -43,6 +44,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	case *cairnv1.CreateLedgerRequest:
 		left := maxParameters + 1
 		raw, err = trim(raw, parametersField, &left)
+	case *cairnv1.ExecuteRequest:
+		raw, err = c.bounded(raw, message.ProtoReflect().Descriptor())
+	case *cairnv1.ExecuteStreamRequest:
+		raw, err = c.boundedNested(raw, message.ProtoReflect().Descriptor())
 	}
 	if err != nil {
 		return err

@@ -187,3 +187,45 @@ func TestStreamDoesNotWaitInACallback(t *testing.T) {
 		t.Errorf("the second answer is %v, %v; want that of the batch with its receipt", got, err)
 	}
 }
+
+// TestExecuteIsBounded: a small request with very many parts is refused by name, alone and on a
+// stream, which goes on.
+func TestExecuteIsBounded(t *testing.T) {
+	t.Parallel()
+	hosted, a := bank(t)
+	before := len(hosted.Nodes[0].Requests())
+	ctx := as(within(t), asker, "participant")
+	many := &cairnv1.ExecuteRequest{Commands: make([]*cairnv1.SettlementCommand, 200_000)}
+	for i := range many.Commands {
+		many.Commands[i] = &cairnv1.SettlementCommand{}
+	}
+	deep := &cairnv1.ExecuteRequest{Commands: []*cairnv1.SettlementCommand{pay("t-1", "1")}}
+	submit := deep.Commands[0].GetSubmit()
+	for range 200_000 {
+		submit.Transfers = append(submit.Transfers, &cairnv1.Transfer{})
+	}
+	stream, err := a.ExecuteStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, req := range []*cairnv1.ExecuteRequest{many, deep} {
+		_, err := a.Execute(ctx, req)
+		demand(t, err, codes.InvalidArgument, server.ReasonBatchTooLarge, sure)
+		if err := stream.Send(&cairnv1.ExecuteStreamRequest{RequestId: uint64(i + 1), Execute: req}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := stream.Recv()
+		if err != nil || got.GetRequestId() != uint64(i+1) || got.GetError().GetReason() != server.ReasonBatchTooLarge {
+			t.Fatalf("on a stream: %v, %v", got, err)
+		}
+	}
+	if err := stream.Send(&cairnv1.ExecuteStreamRequest{RequestId: 3, Execute: &cairnv1.ExecuteRequest{Commands: []*cairnv1.SettlementCommand{pay("t-1", "1")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := stream.Recv(); err != nil || got.GetResponse().GetOutcomes()[0].GetResults()[0].GetStatus() != "posted" {
+		t.Errorf("afterwards: %v, %v", got, err)
+	}
+	if now := len(hosted.Nodes[0].Requests()); now != before+1 {
+		t.Errorf("%d requests reached the ledger, want one", now-before)
+	}
+}

@@ -87,7 +87,7 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 		return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, "a request needs at least one command")
 	}
 	if n > s.limits.BatchEntries {
-		return nil, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a request has at most %d commands", s.limits.BatchEntries)).
+		return nil, refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a request has at most %d commands, and %d times as many parts", s.limits.BatchEntries, partsPerEntry)).
 			limit("batch entries", uint64(s.limits.BatchEntries), uint64(n), 0)
 	}
 	if err := checkWait(req.GetWait()); err != nil {
