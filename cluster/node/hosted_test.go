@@ -94,7 +94,7 @@ func lonely(t *testing.T) (*node, *ledger.Ledger) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{cfg: Config{Name: "n1", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, metrics: newMetrics(), fatal: make(chan error, 1)}
+	n := &node{cfg: Config{Name: "n1", TrustDomain: "example.org", ClusterID: "0000000000000001", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, metrics: newMetrics(), fatal: make(chan error, 1)}
 	n.cfg.setDefaults()
 	n.log = slog.New(slog.DiscardHandler)
 	n.keys = &keyring{log: key, cosigner: cosigner, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}}
