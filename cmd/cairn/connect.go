@@ -136,6 +136,10 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitConflict, "somebody else appended: look at `cairn log`, then repeat with the new size"
 	}
 	switch e.Reason {
+	case "WRONG_PROGRAM":
+		return exitUsage, "name a ledger of that program with --ledger; `cairn ledger list` shows the programs"
+	case "UNKNOWN_ID":
+		return exitNotFound, ""
 	case client.ReasonLedgerExists:
 		return exitConflict, ""
 	case client.ReasonOtherLedger:

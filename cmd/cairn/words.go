@@ -12,6 +12,7 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // told is what a part of an entry says: a record, a command or an outcome.
@@ -45,6 +46,7 @@ type interpreter struct {
 // interpreters are those of the programs whose entries this binary can read, by the program's name.
 var interpreters = map[string]interpreter{
 	directory.Program{}.Name(): {createTold, createdTold},
+	settlement.ProgramName:     {settlementTold, settledTold},
 }
 
 // interpretation is what a command and its outcome say, and to which program.

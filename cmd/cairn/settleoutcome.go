@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/cairnledger/cairn/settlement"
+)
+
+// outcomeInfo is what came of a command of a settlement ledger.
+type outcomeInfo struct {
+	Results []resultWord `json:"results"`
+	Lines   []lineWord   `json:"accounts,omitempty"`
+	Root    *rootWord    `json:"map_root,omitempty"`
+}
+
+type resultWord struct {
+	ID     string `json:"id,omitempty"` // of the transfer, where the command has several
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+	ISO    string `json:"iso_code,omitempty"`
+	Text   string `json:"text,omitempty"`
+	Index  uint64 `json:"index,omitempty"` // the other entry that the status speaks of
+	Member uint16 `json:"member,omitempty"`
+	Cause  string `json:"cause,omitempty"`
+}
+
+// lineWord is what an account has after the entry, in units of its asset.
+type lineWord struct {
+	Account        string `json:"account"`
+	DebitsPending  string `json:"debits_pending"`
+	DebitsPosted   string `json:"debits_posted"`
+	CreditsPending string `json:"credits_pending"`
+	CreditsPosted  string `json:"credits_posted"`
+	Sequence       uint64 `json:"sequence"`
+	Previous       uint64 `json:"previous"`
+}
+
+type rootWord struct {
+	Root     string `json:"root"`
+	Accounts uint64 `json:"accounts"`
+	Previous uint64 `json:"previous"`
+}
+
+// settledTold is what came of a command of a settlement ledger.
+func settledTold(body, outcome []byte) (told, error) {
+	c, err := settlement.ParseCommand(body)
+	if err != nil {
+		return told{}, err
+	}
+	o, err := settlement.ParseOutcome(outcome)
+	if err != nil {
+		return told{}, err
+	}
+	var ids []string // of the results, where the command names them
+	if s, ok := c.Action.(*settlement.Submit); ok && len(o.Results) == len(s.Transfers) && len(s.Transfers) > 1 {
+		for i := range s.Transfers {
+			ids = append(ids, s.Transfers[i].ID)
+		}
+	}
+	info := outcomeInfo{Results: []resultWord{}}
+	times := map[string]int{}
+	var kinds, more []string
+	for i := range o.Results {
+		r := newResultWord(&o.Results[i])
+		if r.ID == "" && ids != nil {
+			r.ID = ids[i]
+		}
+		info.Results = append(info.Results, r)
+		words := r.words()
+		if times[words]++; times[words] == 1 {
+			kinds = append(kinds, words)
+		}
+		if len(o.Results) > 1 {
+			named := words
+			if r.ID != "" {
+				named = r.ID + ": " + words
+			}
+			more = append(more, "  result", named)
+		}
+		if r.Text != "" {
+			more = append(more, "  reason", r.Text)
+		}
+	}
+	var line []string
+	for _, k := range kinds {
+		if len(o.Results) > 1 {
+			k = fmt.Sprintf("%d %s", times[k], k)
+		}
+		line = append(line, k)
+	}
+	if len(line) == 0 {
+		line = []string{"nothing to do"}
+	}
+	for i := range o.Lines {
+		w := newLineWord(&o.Lines[i])
+		info.Lines = append(info.Lines, w)
+		more = append(more, "  account", fmt.Sprintf("%s: debits %s and %s pending, credits %s and %s pending; entry %d of the account",
+			w.Account, w.DebitsPosted, w.DebitsPending, w.CreditsPosted, w.CreditsPending, w.Sequence))
+	}
+	if o.Root != nil {
+		info.Root = &rootWord{o.Root.Root.String(), o.Root.Accounts, o.Root.Previous}
+		more = append(more, "  map root", fmt.Sprintf("%s of %s", info.Root.Root, plural(o.Root.Accounts, "account", "accounts")))
+	}
+	return told{line: strings.Join(line, "; "), more: more, object: info}, nil
+}
+
+func newResultWord(r *settlement.Result) resultWord {
+	return resultWord{
+		ID: r.ID, Status: r.Status.String(), Reason: r.Reason.String(), ISO: r.Reason.ISO(), Text: r.Reason.Text(),
+		Index: r.Index, Member: r.Member, Cause: r.Cause.String(),
+	}
+}
+
+// words says the result in a few words.
+func (r resultWord) words() string {
+	s := r.Status
+	if r.Reason != "" {
+		s += " (" + r.Reason
+		if r.Cause != "" {
+			s += fmt.Sprintf(": transfer %d, %s", r.Member, r.Cause)
+		}
+		s += ")"
+	}
+	switch r.Status {
+	case settlement.Exists.String(), settlement.Conflict.String():
+		s += fmt.Sprintf(", see entry %d", r.Index)
+	}
+	return s
+}
+
+func newLineWord(l *settlement.Line) lineWord {
+	b := &l.Balances
+	return lineWord{
+		l.Account, b.DebitsPending.Decimal(l.Scale), b.DebitsPosted.Decimal(l.Scale), b.CreditsPending.Decimal(l.Scale),
+		b.CreditsPosted.Decimal(l.Scale), l.Sequence, l.Previous,
+	}
+}
+
+// microseconds writes a duration of ledger time.
+func microseconds(n int64) string {
+	if n > math.MaxInt64/int64(time.Microsecond) {
+		return fmt.Sprintf("%d µs", n)
+	}
+	return (time.Duration(n) * time.Microsecond).String()
+}

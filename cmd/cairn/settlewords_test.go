@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/settlement"
+)
+
+func decimal(t *testing.T, s string) settlement.Decimal {
+	t.Helper()
+	d, err := settlement.ParseDecimal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// decidedBy is an entry of a settlement ledger.
+func decidedBy(t *testing.T, operator bool, action settlement.Action, o settlement.Outcome) *ledger.Entry {
+	t.Helper()
+	body, err := (&settlement.Command{Operator: operator, Action: action}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ledger.Entry{Kind: ledger.KindCommand, Time: 7, Principal: "spiffe://example.org/svc/bank", Body: body, Outcome: o.Marshal()}
+}
+
+func results(all ...settlement.Result) settlement.Outcome { return settlement.Outcome{Results: all} }
+
+// TestSettlementInWords: every command of a settlement ledger and what came of it are printed in
+// words and as objects, whether or not the ledger's program is known.
+func TestSettlementInWords(t *testing.T) {
+	t.Parallel()
+	yes, limit := true, decimal(t, "7.5")
+	transfer := func(id, amount string) settlement.Transfer {
+		return settlement.Transfer{ID: id, Debit: "alice", Credit: "bob", Amount: decimal(t, amount), Asset: "EUR"}
+	}
+	rich := transfer("t-1", "12.34")
+	rich.Original, rich.References = "t-0", settlement.References(map[settlement.ReferenceKind]string{settlement.EndToEndID: "E2E 7", settlement.Note: "x\u202e"})
+	posted, done := settlement.Result{Status: settlement.Posted}, settlement.Result{Status: settlement.Done}
+	for name, c := range map[string]struct {
+		e      *ledger.Entry
+		line   string
+		text   []string
+		object []string
+	}{
+		"create asset": {decidedBy(t, true, &settlement.CreateAsset{ID: "EUR", Scale: 2}, results(done)),
+			"create the asset EUR with 2 digits behind the point -> done", []string{"as operator"},
+			[]string{`"command":{"by_operator":true,"create_asset":{"id":"EUR","scale":2}}`, `"outcome":{"results":[{"status":"done"}]}`}},
+		"open account": {decidedBy(t, true, &settlement.OpenAccount{ID: "alice", Asset: "EUR", Flags: settlement.DebitsLimited | settlement.Frozen, Limit: limit, Owners: []string{"spiffe://example.org/svc/a"}}, results(done)),
+			"open the account alice in EUR -> done", []string{"limit debits exceed credits by at most 7.5", "frozen yes", "owner spiffe://example.org/svc/a"},
+			[]string{`"open_account":{"id":"alice","asset":"EUR","debits_limited":true,"frozen":true,"limit":"7.5","owners":["spiffe://example.org/svc/a"]}`}},
+		"change account": {decidedBy(t, true, &settlement.ChangeAccount{ID: "alice", Frozen: &yes, Limit: &limit, SetOwners: true}, results(done)),
+			"change the account alice: freeze, limit 7.5, 0 owners -> done", nil, []string{`"change_account":{"id":"alice","frozen":true,"limit":"7.5","owners":[]}`}},
+		"transfer": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{rich}, Source: settlement.NewSource("pacs.008.001.08", []byte("<x/>"), 0),
+			Conditions: []settlement.Condition{{Kind: settlement.BalanceAtLeast, ID: "alice", Amount: limit}, {Kind: settlement.AccountVersion, ID: "bob", Number: 3},
+				{Kind: settlement.EntryState, ID: "t-0", State: settlement.Posted}, {Kind: settlement.NotBefore, Number: 1e15}, {Kind: settlement.Deadline, Number: 2e15}}}, results(posted)),
+			"transfer t-1: 12.34 EUR from alice to bob, a return of t-0 -> posted",
+			[]string{"command transfer 1 amount", "if alice has at least 7.5 available", "if bob was touched by 3 entries", "if t-0 is posted",
+				"if it is 2001-09-09T01:46:40.000000Z or later", "end_to_end_id E2E 7", `note "x\u202e"`},
+			[]string{`"references":{"end_to_end_id":"E2E 7",`, `"source":{"type":"pacs.008.001.08","size":4,"sha256":"`, `{"kind":"deadline","number":2000000000000000}`}},
+		"set": {decidedBy(t, false, &settlement.Submit{Set: "s-1", Pending: true, Timeout: 90_000_000, Transfers: []settlement.Transfer{transfer("t-1", "1"), transfer("t-2", "2")}},
+			results(settlement.Result{Status: settlement.Rejected, Reason: settlement.SetMemberRejected, Member: 1, Cause: settlement.AccountUnknown})),
+			"reserve as the set s-1: t-1: 1 EUR from alice to bob; t-2: 2 EUR from alice to bob -> rejected (set_member_rejected: transfer 1, account_unknown)",
+			[]string{"for 1m30s", "reserve t-2: 2 EUR from alice to bob"}, []string{`"pending":true,"timeout":"1m30s"`, `"reason":"set_member_rejected","iso_code":"NARR"`}},
+		"many": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{transfer("a", "1"), transfer("b", "2"), transfer("c", "3"), transfer("d", "4")}},
+			results(posted, settlement.Result{Status: settlement.Exists, Index: 9}, posted, settlement.Result{Status: settlement.Conflict, Index: 8})),
+			"; c: 3 EUR from alice to bob; and 1 more -> 2 posted; 1 exists, see entry 9; 1 conflict, see entry 8",
+			[]string{"result b: exists, see entry 9"}, []string{`{"id":"d","status":"conflict","index":8}`}},
+		"for ever": {decidedBy(t, false, &settlement.Submit{Pending: true, Timeout: math.MaxInt64, Transfers: []settlement.Transfer{transfer("a", "1")}}, results(settlement.Result{Status: settlement.Pending})),
+			"reserve a: 1 EUR from alice to bob -> pending", []string{"for 9223372036854775807 µs"}, nil},
+		"post":         {decidedBy(t, false, &settlement.Resolve{ID: "t-1"}, results(posted)), "post t-1 -> posted", nil, []string{`"resolve":{"id":"t-1","void":false}`}},
+		"post a part":  {decidedBy(t, false, &settlement.Resolve{ID: "t-1", Amounts: []settlement.Partial{{Amount: limit}}}, results(posted)), "post t-1, 7.5 of it -> posted", nil, []string{`"amounts":[{"amount":"7.5"}]`}},
+		"post of some": {decidedBy(t, false, &settlement.Resolve{ID: "s", Amounts: []settlement.Partial{{ID: "t-1", Amount: limit}}}, results(posted)), "post s, 7.5 of t-1 -> posted", nil, nil},
+		"void":         {decidedBy(t, true, &settlement.Resolve{ID: "t-1", Void: true}, results(settlement.Result{Status: settlement.Voided})), "void t-1 -> voided", nil, []string{`"void":true`}},
+		"advance": {decidedBy(t, false, &settlement.Advance{}, results(settlement.Result{Status: settlement.Expired, ID: "t-1", Index: 4}, settlement.Result{Status: settlement.Expired, ID: "t-2", Index: 5})),
+			"do the work that is due -> 2 expired", []string{"result t-2: expired"}, []string{`"advance":true`, `{"id":"t-1","status":"expired","index":4}`}},
+		"no work": {decidedBy(t, false, &settlement.Advance{}, results()), "do the work that is due -> nothing to do", nil, []string{`"outcome":{"results":[]}`}},
+		"balances": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{transfer("t-1", "1")}}, settlement.Outcome{
+			Results: []settlement.Result{posted}, Root: &settlement.MapRoot{Root: merkle.LeafHash([]byte("m")), Accounts: 2, Previous: 3},
+			Lines: []settlement.Line{{Account: "alice", Scale: 2, Balances: settlement.Balances{DebitsPosted: settlement.AmountOf(1234), DebitsPending: settlement.AmountOf(5)}, Sequence: 6, Previous: 2}},
+		}), "-> posted", []string{"account alice: debits 12.34 and 0.05 pending, credits 0.00 and 0.00 pending; entry 6 of the account"},
+			[]string{`"accounts":[{"account":"alice","debits_pending":"0.05","debits_posted":"12.34",`, `"map_root":{"root":"`, `"accounts":2,"previous":3}`}},
+	} {
+		for _, program := range []string{settlement.ProgramName, ""} {
+			r := newEntry(program, 4, c.e)
+			if line := rendered(0, r.line); !strings.Contains(line, c.line+"\n") || !strings.Contains(line, "  command: ") {
+				t.Errorf("%s: the line is\n%swant\n%s", name, line, c.line)
+			}
+			text := rendered(0, r.text)
+			var lines []string // without the blanks that align them
+			for line := range strings.Lines(text) {
+				lines = append(lines, strings.Join(strings.Fields(line), " "))
+			}
+			for _, want := range c.text {
+				if !slices.Contains(lines, want) {
+					t.Errorf("%s: the text is\n%swithout\n%s", name, text, want)
+				}
+			}
+			object, err := marshalLine(r)
+			if err != nil || !json.Valid(object) || !bytes.Contains(object, []byte(`"program":"settlement"`)) {
+				t.Errorf("%s: the object is %s, %v", name, object, err)
+			}
+			for _, want := range c.object {
+				if !strings.Contains(string(object), want) {
+					t.Errorf("%s: the object is\n%swithout\n%s", name, object, want)
+				}
+			}
+			clean(t, name, []byte(text))
+			clean(t, name, object)
+		}
+	}
+}
