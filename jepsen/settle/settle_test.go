@@ -70,7 +70,7 @@ func agrees(t *testing.T, seed uint64, entries int) (*settle.Model, bool) {
 	}
 	defer l.Close()
 	m := settle.New(origin, true)
-	commands := &load.Load{Owners: owners, Timeout: 2000}
+	commands := &load.Load{Owners: owners, Timeout: 2000, Grain: 20}
 	now := int64(1_700_000_000_000_000)
 	apply := func(b ledger.Batch) {
 		t.Helper()
@@ -93,7 +93,7 @@ func agrees(t *testing.T, seed uint64, entries int) (*settle.Model, bool) {
 			b.Entries = append(b.Entries, ledger.NewEntry{Kind: ledger.KindCommand, Body: body})
 		}
 		apply(b)
-		now += rng.Int64N(100)
+		now += 20 * rng.Int64N(6) // so that commands come at the very end of reservations
 		if w, ok, err := l.Work(); err != nil {
 			t.Fatal(err)
 		} else if ok && w.At <= now && rng.IntN(4) == 0 {

@@ -14,7 +14,7 @@ import (
 type money struct{ load load.Load }
 
 func newMoney() *money {
-	return &money{load.Load{Owners: principals, Timeout: longestHold}}
+	return &money{load.Load{Owners: principals, Timeout: longestHold, Grain: 1}}
 }
 
 // entry makes a command. Commands repeat one another on purpose, so each entry has a key of its

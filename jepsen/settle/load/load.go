@@ -16,8 +16,8 @@ type Load struct {
 	// Owners are the principals that own accounts. Account i belongs to Owners[i % len], and every
 	// fifth account to all.
 	Owners []string
-	// Timeout is the longest timeout of a reservation, µs.
-	Timeout int64
+	// Timeout is the longest timeout of a reservation, and Grain what all are multiples of, µs.
+	Timeout, Grain int64
 
 	begun, random int // commands of the beginning that were made, and others
 	ids           uint64
@@ -32,8 +32,10 @@ var assets = []settlement.CreateAsset{{ID: "EUR", Scale: 2}, {ID: "USD", Scale: 
 
 const accounts = 9
 
-// vault is an account without a limit: where money comes from.
+// vault is an account without a limit: where money comes from. deep is another one, for amounts of
+// 128 bits.
 func vault(asset int) string { return "vault-" + assets[asset].ID }
+func deep(asset int) string  { return "deep-" + assets[asset].ID }
 
 func account(i int) string { return fmt.Sprintf("acct-%d", i) }
 
@@ -98,7 +100,7 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 }
 
 // beginnings is how many commands create what all others need. Repeating one changes nothing.
-const beginnings = 3 + 3 + accounts + 1
+const beginnings = 3 + 3 + 3 + accounts + 1
 
 func (l *Load) beginning(n int) settlement.Command {
 	c := settlement.Command{Operator: true}
@@ -108,8 +110,10 @@ func (l *Load) beginning(n int) settlement.Command {
 		c.Action = &a
 	case n < 2*len(assets):
 		c.Action = &settlement.OpenAccount{ID: vault(n - len(assets)), Asset: assets[n-len(assets)].ID}
-	case n < 2*len(assets)+accounts:
-		c.Action = l.open(nil, n-2*len(assets))
+	case n < 3*len(assets):
+		c.Action = &settlement.OpenAccount{ID: deep(n - 2*len(assets)), Asset: assets[n-2*len(assets)].ID, Owners: l.Owners}
+	case n < 3*len(assets)+accounts:
+		c.Action = l.open(nil, n-3*len(assets))
 	default:
 		a := &settlement.Submit{}
 		for i := range accounts {
@@ -230,7 +234,7 @@ func (l *Load) reserve(rng *rand.Rand, a *settlement.Submit) {
 	if rng.IntN(5) < 2 {
 		a.Pending = true
 		if rng.IntN(3) > 0 {
-			a.Timeout = 1 + rng.Int64N(l.Timeout)
+			a.Timeout = l.Grain * (1 + rng.Int64N(l.Timeout/l.Grain))
 		}
 		if l.held = append(l.held, a.Set); a.Set == "" {
 			l.held[len(l.held)-1] = a.Transfers[0].ID
@@ -255,15 +259,21 @@ func (l *Load) transfer(rng *rand.Rand) settlement.Transfer {
 	t := settlement.Transfer{ID: l.newID(), Amount: amount(rng)}
 	t.Debit, t.Credit = holders(rng, asset)
 	switch rng.IntN(25) {
-	case 0:
+	case 0, 11:
 		t.Credit = account(rng.IntN(accounts + 4))
-		if rng.IntN(3) == 0 {
+		if rng.IntN(2) == 0 {
 			t.Debit, t.Credit = t.Credit, t.Debit
 		}
 	case 1:
 		t.Debit = vault(asset)
 	case 2:
-		t.Amount = settlement.NewDecimal(settlement.Amount{Hi: rng.Uint64(), Lo: rng.Uint64()}, 0)
+		t.Amount = settlement.NewDecimal(settlement.Amount{Hi: rng.Uint64() >> rng.IntN(4), Lo: rng.Uint64()}, assets[asset].Scale)
+		if t.Debit, t.Credit = vault(asset), deep(asset); rng.IntN(2) == 0 {
+			t.Debit, t.Credit = t.Credit, t.Debit
+		}
+		if rng.IntN(4) == 0 {
+			t.Debit, t.Credit = holders(rng, asset)
+		}
 	case 3:
 		t.Amount = settlement.NewDecimal(settlement.AmountOf(rng.Uint64N(1000)), 3)
 	case 4:
