@@ -166,6 +166,7 @@ func (d *reader) agent(e *xmltree.Element) Party {
 		ClearingID:   d.text(member, "MmbId"),
 		ClearingCode: d.codeOr(d.one(member, "ClrSysId")),
 		Other:        d.text(in, "Othr", "Id"),
+		OtherIssuer:  d.text(in, "Othr", "Issr"),
 		Branch:       d.text(e, "BrnchId", "Id"),
 		Country:      d.text(in, "PstlAdr", "Ctry"),
 	}
@@ -178,11 +179,12 @@ func (d *reader) party(e *xmltree.Element) Party {
 	}
 	id := d.choice(d.one(e, "Id"), "OrgId", "PrvtId")
 	return Party{
-		Name:    d.text(e, "Nm"),
-		BIC:     d.leaf(d.choice(id, "AnyBIC", "BICOrBEI")),
-		LEI:     d.text(id, "LEI"),
-		Other:   d.text(id.Child("Othr"), "Id"),
-		Country: or(d.text(e, "CtryOfRes"), d.text(e, "PstlAdr", "Ctry")),
+		Name:        d.text(e, "Nm"),
+		BIC:         d.leaf(d.choice(id, "AnyBIC", "BICOrBEI")),
+		LEI:         d.text(id, "LEI"),
+		Other:       d.text(id.Child("Othr"), "Id"),
+		OtherIssuer: d.text(id.Child("Othr"), "Issr"),
+		Country:     or(d.text(e, "CtryOfRes"), d.text(e, "PstlAdr", "Ctry")),
 	}
 }
 

@@ -90,11 +90,12 @@ func (d *reader) settlementParty(e *xmltree.Element) SettlementParty {
 	d.choice(id, "AnyBIC", "PrtryId", "NmAndAdr", "Ctry", "DgtlLdgrId")
 	return SettlementParty{
 		Party: Party{
-			Name:    d.text(id, "NmAndAdr", "Nm"),
-			BIC:     d.text(id, "AnyBIC"),
-			LEI:     d.text(e, "LEI"),
-			Other:   or(d.text(id, "PrtryId", "Id"), d.text(id, "DgtlLdgrId")),
-			Country: d.text(id, "Ctry"),
+			Name:        d.text(id, "NmAndAdr", "Nm"),
+			BIC:         d.text(id, "AnyBIC"),
+			LEI:         d.text(e, "LEI"),
+			Other:       or(d.text(id, "PrtryId", "Id"), d.text(id, "DgtlLdgrId")),
+			OtherIssuer: d.text(id, "PrtryId", "Issr"),
+			Country:     d.text(id, "Ctry"),
 		},
 		Account:      d.text(e, "SfkpgAcct", "Id"),
 		ProcessingID: d.text(e, "PrcgId"),

@@ -54,6 +54,7 @@ type Party struct {
 	ClearingID   string // MmbId in a clearing system
 	ClearingCode string // the clearing system of ClearingID, its code or proprietary name
 	Other        string // the first other identification
+	OtherIssuer  string // who issued Other
 	Branch       string // identification of a branch
 	Country      string // of residence, else of the address
 }

@@ -28,6 +28,8 @@ var messages = []Message{
 	{"pacs.009.001.08", "FICdtTrf", true, "FinancialInstitutionCreditTransferV08"},
 	{"pacs.028.001.03", "FIToFIPmtStsReq", true, "FIToFIPaymentStatusRequestV03"},
 	{"sese.023.001.12", "SctiesSttlmTxInstr", false, "SecuritiesSettlementTransactionInstructionV12"},
+	{"sese.024.001.13", "SctiesSttlmTxStsAdvc", false, "SecuritiesSettlementTransactionStatusAdviceV13"},
+	{"sese.025.001.12", "SctiesSttlmTxConf", false, "SecuritiesSettlementTransactionConfirmationV12"},
 }
 
 // Messages returns the messages that Check knows, in the order of their definitions.
