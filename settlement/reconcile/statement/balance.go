@@ -1,6 +1,10 @@
 package statement
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/cockroachdb/errors"
+)
 
 // Opening returns the balance before the first entry of the statement, or of the page, in a
 // currency, and whether it is given. A statement with nothing but available balances has them for
@@ -108,6 +112,24 @@ func (s *Statement) Currencies() []string {
 		all = slices.Insert(all, 0, s.Currency)
 	}
 	return all
+}
+
+// maxCurrencies bounds the currencies of one statement.
+const maxCurrencies = 50
+
+// checkCurrencies refuses a statement whose currencies are too many to be an account's.
+func (s *Statement) checkCurrencies() error {
+	seen := map[string]bool{}
+	for _, x := range s.Balances {
+		seen[x.Currency] = true
+	}
+	for i := range s.Entries {
+		seen[s.Entries[i].Currency] = true
+	}
+	if len(seen) > maxCurrencies {
+		return errors.Newf("the statement has %d currencies: at most %d are read; look whether the right element or column was taken for the currency", len(seen), maxCurrencies)
+	}
+	return nil
 }
 
 // BookedSum returns the sum of the booked entries in a currency.

@@ -157,6 +157,12 @@ func (p *parser) statement(e *xmltree.Element, pagination string) {
 	for i, n := range e.All("Ntry") {
 		p.entry(n, fmt.Sprintf("entry %d", i+1))
 	}
+	if err := s.checkCurrencies(); err != nil && p.err == nil {
+		p.err = err
+	}
+	if p.err != nil {
+		return
+	}
 	if s.Currency == "" {
 		s.Currency = s.onlyCurrency()
 	}

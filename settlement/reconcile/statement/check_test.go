@@ -251,6 +251,9 @@ func TestJoinDetails(t *testing.T) {
 	if got := j.Entries[0].Transactions[1].Place; got != "entry 1, transaction 2 of the camt.054" {
 		t.Errorf("place %q", got)
 	}
+	if flipped, err := j.FlipReversals(); err != nil || len(flipped.Entries[0].Transactions) != 2 || flipped.Statements[0].Entries[0].Transactions != nil {
+		t.Errorf("with the other sign of reversals: %+v, %v", flipped, err)
+	}
 	if alone := join(t, *read(t, notification)); len(alone.Entries) != 2 {
 		t.Errorf("a notification alone has %d entries", len(alone.Entries))
 	}

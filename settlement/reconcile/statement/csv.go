@@ -333,6 +333,9 @@ func (t *table) statement(account string) *Statement {
 func (t *table) finish() ([]Statement, error) {
 	var all []Statement
 	for _, s := range t.statements {
+		if err := s.checkCurrencies(); err != nil {
+			return nil, err
+		}
 		if t.m.NewestFirst {
 			slices.Reverse(s.Entries)
 		}

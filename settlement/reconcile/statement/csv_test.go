@@ -154,6 +154,7 @@ func TestReadCSVRefuses(t *testing.T) {
 		{"indicator and sign", "currency: EUR\nsign: indicator\ncolumns: {booked: d, amount: a, indicator: i}", "d,a,i\n2026-11-30,-1,C\n", "is negative although a column says what is a debit"},
 		{"both", "currency: EUR\nsign: columns\ncolumns: {booked: d, credit: c, debit: b}", "d,c,b\n2026-11-30,1,1\n", "both c and b have an amount"},
 		{"neither", "currency: EUR\nsign: columns\ncolumns: {booked: d, credit: c, debit: b}", "d,c,b\n2026-11-30,,\n", "neither c nor b has an amount"},
+		{"currencies", "columns: {booked: d, amount: a, currency: c}", "d,a,c\n" + many(51), "the statement has 51 currencies"},
 		{"currency", "columns: {booked: d, amount: a, currency: c}", "d,a,c\n2026-11-30,1,\n", `the currency is ""`},
 		{"balances of two accounts", "opening: \"1\"\ncurrency: EUR\ncolumns: {booked: d, amount: a, account: k}", "d,a,k\n2026-11-30,1,x\n2026-11-30,1,y\n", "the table has several accounts, and the mapping has balances"},
 	} {
@@ -199,4 +200,13 @@ func TestReadMappingRefuses(t *testing.T) {
 	if m := mapping(t, "currency: EUR\ndates: YYYY-MM-DDThh:mm:ss\ndelimiter: \"\\\\t\"\ncolumns: {booked: d, amount: a}"); m == nil {
 		t.Error("no mapping")
 	}
+}
+
+// many returns rows in as many currencies.
+func many(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "2026-11-30,1,C%d\n", i)
+	}
+	return b.String()
 }

@@ -23,7 +23,8 @@ type Joined struct {
 	// Findings are those of each statement and those between them.
 	Findings []Finding
 
-	titles []string // of Statements, each another
+	titles        []string    // of Statements, each another
+	notifications []Statement // that only add transactions
 }
 
 // Select returns the statements about an account, which is written with or without spaces.
@@ -60,7 +61,7 @@ func Join(statements []Statement) (*Joined, error) {
 		return nil, errors.Newf("the statements are about %d accounts: choose one of %s", len(accounts), strings.Join(accounts, ", "))
 	}
 	statements = slices.Clone(statements)
-	var notifications []Statement
+	j := &Joined{Account: statements[0].Account}
 	kinds := map[Kind]bool{}
 	for _, s := range statements {
 		kinds[s.Kind] = true
@@ -71,12 +72,11 @@ func Join(statements []Statement) (*Joined, error) {
 	if kinds[Notification] && len(kinds) > 1 {
 		for _, s := range statements {
 			if s.Kind == Notification {
-				notifications = append(notifications, s)
+				j.notifications = append(j.notifications, s)
 			}
 		}
 		statements = slices.DeleteFunc(statements, func(s Statement) bool { return s.Kind == Notification })
 	}
-	j := &Joined{Account: statements[0].Account}
 	j.order(statements)
 	j.name()
 	for i := range j.Statements {
@@ -88,8 +88,24 @@ func Join(statements []Statement) (*Joined, error) {
 	}
 	j.chain()
 	j.collect()
-	j.detail(notifications)
+	j.detail()
 	return j, nil
+}
+
+// FlipReversals joins the same statements with the other sign of reversals; see
+// Statement.FlipReversals.
+func (j *Joined) FlipReversals() (*Joined, error) {
+	var flipped []Statement
+	for _, s := range slices.Concat(j.Statements, j.notifications) {
+		s.Entries = slices.Clone(s.Entries)
+		for k := range s.Entries {
+			e := &s.Entries[k]
+			e.Transactions, e.Batches = slices.Clone(e.Transactions), slices.Clone(e.Batches)
+		}
+		s.FlipReversals()
+		flipped = append(flipped, s)
+	}
+	return Join(flipped)
 }
 
 // named adds the statement to the places of its findings where there are several statements.
@@ -311,7 +327,8 @@ func (j *Joined) collect() {
 
 // detail gives entries without transactions of their own those that a camt.054 has for them. The
 // reference of the account's keeper and the amount say which entry it is.
-func (j *Joined) detail(notifications []Statement) {
+func (j *Joined) detail() {
+	notifications := j.notifications
 	type identity struct{ ref, amount, currency string }
 	details := map[identity]*Entry{}
 	ambiguous := map[identity]bool{}
