@@ -17,8 +17,8 @@ var flagValues = map[string][]string{
 	"output":  {"text", "json"},
 	"mode":    {"unary", "stream"},
 	"suite":   {"default", "cat5"},
-	"roles":   {"reader", "writer", "admin", "reader,writer"},
-	"program": {"log"},
+	"roles":   {"reader", "writer", "admin", "participant", "operator", "reader,writer", "writer,operator"},
+	"program": {"log", "settlement"},
 }
 
 // flagFiles are the flags whose value is a file (false) or a directory (true).
@@ -32,6 +32,7 @@ var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "connections": true,
 	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
+	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true,
 }
 
 // argumentValues are what the arguments of a command complete to, by the command's path. A command

@@ -42,7 +42,7 @@ func TestCompletion(t *testing.T) {
 		"head --output ":           "text json :4",
 		"bench --mode ":            "unary stream :4",
 		"cluster up --suite ":      "default cat5 :4",
-		"pki issue --roles ":       "reader writer admin reader,writer :4",
+		"pki issue --roles ":       "reader writer admin participant operator reader,writer writer,operator :4",
 		"get ":                     ":4",
 		"cluster kill --dir none ": ":4",
 		"cluster up ":              "1 3 5 :4",

@@ -125,7 +125,7 @@ func TestReadLinesEnds(t *testing.T) {
 
 func TestBenchOptions(t *testing.T) {
 	t.Parallel()
-	ok := benchOptions{Clients: 20, Batch: 1, Size: 256, Mode: "unary", InFlight: 16, Duration: time.Second}
+	ok := benchOptions{Program: "log", Clients: 20, Batch: 1, Size: 256, Mode: "unary", InFlight: 16, Duration: time.Second}
 	if err := ok.validate(); err != nil || ok.Connections != 8 || ok.InFlight != 0 {
 		t.Errorf("got %+v, %v", ok, err)
 	}

@@ -57,8 +57,8 @@ meaning.
    11  done, but the output was lost: standard output, the file of --out or the
        state file could not be written. Standard error says what was done (of
        an append: index, key, and that it is in the ledger). Do not repeat it
-   12  rejected: the ledger's program decided against the command, for the reason
-       that is printed. The command and its outcome are in the ledger
+   12  rejected: the ledger's program decided against the command, for the
+       reason that is printed. The command and its outcome are in the ledger
   130  interrupted (an append that was on its way ends with 7 instead)
   141  nobody reads standard output any more (cairn log | head), and nothing was
        changed

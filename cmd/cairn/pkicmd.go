@@ -106,10 +106,10 @@ func (a *app) pkiIssueCommand() *cobra.Command {
 		Short: "Make a key and issue its certificate; for a node two of each",
 		Long: `Make a key and issue its certificate; a node gets a second pair, for ML-KEM.
 
-A client is a reader (reads every entry), a writer (appends payloads, and reads),
-a participant (moves and reads what it owns, where a ledger keeps accounts, and
-reads no entries), an operator (keeps such a ledger's assets and accounts, and
-reads) or an admin (all of that, and operates the cluster).
+A client is a reader (reads every entry), a writer (appends payloads, and
+reads), a participant (moves and reads what it owns, where a ledger keeps
+accounts, and reads no entries), an operator (keeps such a ledger's assets and
+accounts, and reads) or an admin (all of that, and operates the cluster).
 
 With --renew OLD.crt the new certificate has the name, the roles, the algorithms
 and the validity of the old one; what --validity changes is printed.`,

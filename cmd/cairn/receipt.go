@@ -169,7 +169,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Verify receipts and proofs offline: only the policy and the file are needed",
+		Short: "Verify receipts and proofs offline, with the policy alone",
 		Long: `Verify receipts (.tlog-proof; - is standard input) against the policy, offline:
 the log's signature, the quorum of cosignatures, and that the entry is in the
 Merkle tree that they sign. Exits with 3 if one is refused, and says why.
@@ -182,8 +182,9 @@ digest of it (see cairn append --digest).
 With --online the ledger is asked as well: does its history of today contain it?
 
 Where --ledger or CAIRN_LEDGER names another ledger than the policy file, the
-policy is derived from the file. Only the ledger's genesis says whether it is the
-right one: it is compared when the receipt is that of entry 0, and with --online.`,
+policy is derived from the file. Only the ledger's genesis says whether it is
+the right one: it is compared when the receipt is that of entry 0, and with
+--online.`,
 		Example: `  cairn verify --policy policy invoice-17.tlog-proof \
       --payload invoice-17.pdf`,
 		Args: cobra.MinimumNArgs(1),

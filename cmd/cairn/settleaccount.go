@@ -38,6 +38,9 @@ Each --owner is a principal that may debit the account, and read it.`,
   cairn settle account open bank-a --asset USD --limit 1000000`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := required(cmd, "asset"); err != nil {
+				return err
+			}
 			limited := cmd.Flags().Changed("limit")
 			open.ID, open.Owners = args[0], slices.Compact(slices.Sorted(slices.Values(owners)))
 			switch {
@@ -61,7 +64,6 @@ Each --owner is a principal that may debit the account, and read it.`,
 	f.BoolVar(&noCredit, "credits-limited", false, "credits must not exceed debits, and the limit")
 	f.BoolVar(&frozen, "frozen", false, "the account takes no transfer until it is unfrozen")
 	f.StringArrayVar(&owners, "owner", nil, "a `principal` (SPIFFE ID) that may debit the account and read it; may be repeated")
-	_ = cmd.MarkFlagRequired("asset")
 	return cmd
 }
 
@@ -72,10 +74,11 @@ func (a *app) accountChangeCommand() *cobra.Command {
 	var owners []string
 	cmd := &cobra.Command{
 		Use:   "change ID",
-		Short: "Change the limit or the owners of an account, freeze it, or close it (role operator)",
-		Long: `Change an account. A frozen account takes no transfer; what was reserved before
-can be posted and voided. A closed account stays closed; nothing may be pending
-on it, and no balance may be left.`,
+		Short: "Change, freeze or close an account (role operator)",
+		Long: `Change the limit or the owners of an account, freeze it, or close it. A frozen
+account takes no transfer; what was reserved before can be posted and voided. A
+closed account stays closed; nothing may be pending on it, and no balance may be
+left.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change.ID = args[0]

@@ -17,8 +17,9 @@ func (a *app) settleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "settle",
 		Short: "Move amounts between accounts, and read and prove balances",
-		Long: `Commands for a ledger of the program settlement: --ledger ORIGIN, or CAIRN_LEDGER,
-names it, and cairn ledger create ORIGIN --program settlement creates one.
+		Long: `Commands for a ledger of the program settlement: --ledger ORIGIN, or
+CAIRN_LEDGER, names it, and cairn ledger create ORIGIN --program settlement
+creates one.
 
 Every command is an entry of the ledger with its outcome, a rejection included.
 A transfer, a set and an instruction have an id that is decided once: the same

@@ -35,6 +35,9 @@ The id is decided once. Giving the command again returns the first outcome.`,
       --pending --timeout 1h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "id", "from", "to", "amount"); err != nil {
+				return err
+			}
 			submit := &settlement.Submit{Pending: pending}
 			var err error
 			if t.References, err = parseReferences(refs); err != nil {
@@ -59,9 +62,6 @@ The id is decided once. Giving the command again returns the first outcome.`,
 	f.BoolVar(&pending, "pending", false, "reserve the amount only")
 	numberFlag(f, &timeout, "timeout", "", 0, 0, maxHold, "with --pending: the reservation expires after this `duration` (0: never); without: as everywhere")
 	f.StringArrayVar(&refs, "ref", nil, "record a reference, `KIND=VALUE`, such as end_to_end_id=E-17 or note=rent; may be repeated")
-	for _, name := range []string{"id", "from", "to", "amount"} {
-		_ = cmd.MarkFlagRequired(name)
-	}
 	return cmd
 }
 
@@ -92,8 +92,8 @@ func (a *app) settlePostCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "post ID",
 		Short: "Book what a pending transfer or set has reserved",
-		Long: `Book what is reserved. With --amount only so much of a transfer is booked, and the
-rest is released. Posting again what was posted returns the first outcome.`,
+		Long: `Book what is reserved. With --amount only so much of a transfer is booked, and
+the rest is released. Posting again what was posted returns the first outcome.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			resolve := &settlement.Resolve{ID: args[0]}
@@ -129,6 +129,9 @@ credited to the one that was debited. All returns together never exceed the
 original. Without --amount all of it is returned that was not returned before.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := required(cmd, "id"); err != nil {
+				return err
+			}
 			var submit *settlement.Submit
 			err := a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
 				original, _, err := s.Transfer(ctx, args[0])
@@ -153,7 +156,6 @@ original. Without --amount all of it is returned that was not returned before.`,
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`id` of the return, which you choose and never use again")
 	cmd.Flags().Var(decimalFlag{&amount}, "amount", "return only so much")
-	_ = cmd.MarkFlagRequired("id")
 	return cmd
 }
 

@@ -79,9 +79,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
 		Long: `Ask every node of the profile for the state of its replica of the ledger, and
-compare their roots at a size that all of them have sealed. An election that goes on is waited for, up to
-three seconds. Exits with 3 if the roots differ, with 6 if no node leads, with 0
-otherwise, even if some nodes are down.`,
+compare their roots at a size that all of them have sealed. An election that
+goes on is waited for, up to three seconds. Exits with 3 if the roots differ,
+with 6 if no node leads, with 0 otherwise, even if some nodes are down.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.profile()

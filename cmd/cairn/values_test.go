@@ -110,24 +110,41 @@ func downProfile(t *testing.T) (profile, dir string) {
 func TestTimeoutIsKept(t *testing.T) {
 	t.Parallel()
 	profile, dir := downProfile(t)
-	entry := filepath.Join(dir, "policy")
+	entry, batch := filepath.Join(dir, "policy"), filepath.Join(dir, "batch")
+	check(t, os.WriteFile(batch, []byte(`{"id":"t-1","from":"a","to":"b","amount":"1"}`), 0o644))
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	check(t, err)
 	defer deaf.Close()
 	network := map[string][]string{
-		"append":         {entry},
-		"get":            {"0"},
-		"log":            nil,
-		"head":           nil,
-		"receipt":        {"0"},
-		"audit":          nil,
-		"consistency":    {"1", "2"},
-		"status":         nil,
-		"move-leader":    {"n1"},
-		"ledger create":  {"example.org/x"},
-		"ledger list":    nil,
-		"ledger show":    {"example.org/x"},
-		"policy export":  nil,
+		"append":        {entry},
+		"get":           {"0"},
+		"log":           nil,
+		"head":          nil,
+		"receipt":       {"0"},
+		"audit":         nil,
+		"consistency":   {"1", "2"},
+		"status":        nil,
+		"move-leader":   {"n1"},
+		"ledger create": {"example.org/x"},
+		"ledger list":   nil,
+		"ledger show":   {"example.org/x"},
+		"policy export": nil,
+
+		"settle account change": {"a", "--freeze"},
+		"settle account list":   nil,
+		"settle account open":   {"a", "--asset", "EUR"},
+		"settle asset create":   {"EUR"},
+		"settle asset list":     nil,
+		"settle balance":        {"a"},
+		"settle batch":          {batch},
+		"settle holds":          nil,
+		"settle post":           {"t-1"},
+		"settle return":         {"t-1", "--id", "t-2"},
+		"settle show":           {"t-1"},
+		"settle statement":      {"a"},
+		"settle transfer":       {"--id", "t-1", "--from", "a", "--to", "b", "--amount", "1"},
+		"settle void":           {"t-1"},
+
 		"cluster status": {"--dir", dir},
 		"cluster logs":   {"leader", "--dir", dir},
 		"cluster kill":   {"leader", "--dir", dir},
@@ -152,7 +169,7 @@ func TestTimeoutIsKept(t *testing.T) {
 	others := []string{ // no ledger, or a limit of their own
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
 		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger list", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
-		"pki inspect", "pki issue", "pki show", "policy", "policy show", "verify", "version",
+		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "verify", "version",
 	}
 	run := func(t *testing.T, words []string) {
 		t.Helper()
