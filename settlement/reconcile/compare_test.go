@@ -14,10 +14,11 @@ import (
 )
 
 // TestCompare runs the scripts of testdata. The commands compare, text, text-all and json compare
-// their input and show the report in short or in one of its forms. Their options are tolerance, window, pattern, rules, from, to, by-value, mirror and flip. Its input has one line for
-// each movement ("here"), entry ("there") and transaction of the entry above it ("tx"); "balance"
-// lines give opening and closing balance of a side. A line is a day, an amount, and fields by name.
-// The output has one line for each line of the report, then the totals that do not agree.
+// their input and show the report in short or in one of its forms. Their options are tolerance,
+// window, pattern, rules, from, to, by-value, mirror and flip. The input has one line for each
+// movement ("here"), entry ("there") and transaction of the entry above it ("tx"); "balance" lines
+// give opening and closing balance of a side. A line is a day, an amount, and fields by name. The
+// output of compare has one line for each line of the report, then the totals that do not agree.
 func TestCompare(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {

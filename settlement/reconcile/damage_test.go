@@ -72,7 +72,8 @@ func (w *world) movement(day Day) Movement {
 		TransferID: fmt.Sprintf("tr%d", n), Counterparty: statement.Party{Name: fmt.Sprintf("Party %d", n)}}
 }
 
-// identify gives a movement and the transaction on the statement a reference in one of the carriers.
+// identify gives a movement and the transaction on the statement a reference in one of the
+// carriers, or none.
 func (w *world) identify(m *Movement, t *statement.Transaction) {
 	id := fmt.Sprintf("ID%d", m.Index)
 	t.EndToEndID = "NOTPROVIDED"

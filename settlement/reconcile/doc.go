@@ -19,8 +19,8 @@
 //  6. batch: a batch that one side booked in one sum.
 //  7. amount_date_counterparty, then amount_date where each side has one candidate only.
 //
-// A match takes both out: nothing is matched twice. Within a rule, equal amounts and near dates come
-// first. A match by a reference may be of different amounts; it is then a break.
+// A match takes both out: nothing is matched twice. Within a rule, equal amounts and near dates
+// come first. A match by a reference may be of different amounts; it is then a break.
 //
 // # Sides and signs
 //
@@ -32,6 +32,6 @@
 //	statements, err := statement.Read(raw, mapping)
 //	joined, err := statement.Join(statements)
 //	report, err := reconcile.Compare(book, joined, reconcile.DefaultOptions())
-//	report.WriteText(os.Stdout)
+//	report.WriteText(os.Stdout, false)
 //	if report.Breaks() > 0 { os.Exit(1) }
 package reconcile

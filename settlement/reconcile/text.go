@@ -55,7 +55,8 @@ func (r *Report) period() string {
 	return "all"
 }
 
-// WriteText writes the report as aligned tables. Matches are counted, not listed, unless all is set.
+// WriteText writes the report as aligned tables. Matches are counted; with all they are listed as
+// well.
 func (r *Report) WriteText(w io.Writer, all bool) error {
 	out := bufio.NewWriter(w)
 	head := &table{}
