@@ -26,9 +26,9 @@ var hostile = []struct{ name, definition, before, unit, after string }{
 		"</IntrBkSttlmAmt></CdtTrfTxInf></FIToFICstmrCdtTrf>"},
 }
 
-// TestHostileCost: whatever a message of 10 MiB holds, Check answers and allocates a bounded multiple
-// of its size. A cost that grows with the square of the size would make the test run into its
-// timeout.
+// TestHostileCost: whatever a message of 10 MiB holds, Check answers and allocates a bounded
+// multiple of its size. A cost that grows with the square of the size would make the test run into
+// its timeout.
 func TestHostileCost(t *testing.T) {
 	const bound = 60 * xmltree.DefaultBytes
 	for _, h := range hostile {

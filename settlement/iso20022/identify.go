@@ -74,9 +74,10 @@ func firstOf(index int, kindsAndValues ...string) string {
 // maxKey is the longest Key in bytes: the longest identifier of the settlement program.
 const maxKey = 200
 
-// Key writes an identity as 1 to 200 bytes of printable ASCII without a space. Different identities
-// have different keys: the parts are joined by "/", with other bytes than letters, digits and "-._#="
-// as "%" and two hexadecimal digits; what would be longer is "sha256:" and the hash of that.
+// Key writes an identity as 1 to 200 bytes of printable ASCII without a space. Different
+// identities have different keys: the parts are joined by "/", with other bytes than letters,
+// digits and "-._#=" as "%" and two hexadecimal digits; what would be longer is "sha256:" and the
+// hash of that.
 func (i Identity) Key() string {
 	var b strings.Builder
 	for n, part := range []string{i.Participant, i.Rail, i.Type, i.Message, i.Transaction} {

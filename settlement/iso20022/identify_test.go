@@ -24,9 +24,9 @@ func decoded(t *testing.T, name string) *Message {
 	return m
 }
 
-// TestSameMessage: a message that comes again has the same identities and fingerprints, whatever its
-// white space and envelope; a conflict has the same identities and another fingerprint; a message
-// that shares nothing but the UETR has other identities.
+// TestSameMessage: a message that comes again has the same identities and fingerprints, whatever
+// its white space and envelope; a conflict has the same identities and another fingerprint; a
+// message that shares nothing but the UETR has other identities.
 func TestSameMessage(t *testing.T) {
 	first := decoded(t, "valid/pacs008-single")
 	id := first.Identify("bank-a", "rail-1")[0]

@@ -81,7 +81,8 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// TestSupportedMessages: every version between the first and the last is read, and none beside them.
+// TestSupportedMessages: every version between the first and the last is read, and none beside
+// them.
 func TestSupportedMessages(t *testing.T) {
 	for _, s := range SupportedMessages() {
 		body := map[string]string{"pacs.008": "FIToFICstmrCdtTrf", "pacs.009": "FICdtTrf", "pacs.004": "PmtRtr", "pacs.002": "FIToFIPmtStsRpt",

@@ -6,8 +6,8 @@
 // # What it guarantees
 //
 //   - Equal values give equal bytes.
-//   - What is written fits its schema: a value that does not, such as a text that is too long, is an
-//     error that names the element. The error is not a message of any kind.
+//   - What is written fits its schema. A value that does not, such as a text that is too long, is
+//     an error that names the element; then nothing is written.
 //   - A statement adds up: opening balance and booked entries give the closing balance, and the
 //     balances are those that its place among the pages wants.
 //   - A rejection has a reason.

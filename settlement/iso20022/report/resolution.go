@@ -36,7 +36,8 @@ type CancellationStatus struct {
 	Reasons  []iso20022.Reason // codes of ExternalPaymentCancellationRejection1Code
 }
 
-// Encode writes the message. An error says which element is wrong, or that a rejection has no reason.
+// Encode writes the message. An error says which element is wrong, or that a rejection has no
+// reason.
 func (r Resolution) Encode() ([]byte, error) {
 	body := newDocument(definitionCamt029)
 	assignment := body.Add("Assgnmt")

@@ -44,8 +44,8 @@ type SecuritiesIDs struct {
 	Common         string // CmonId
 }
 
-// StateReport is a state with its reasons. A state without a reason has the reason NORE; Matched has
-// none.
+// StateReport is a state with its reasons. A state without a reason has the reason NORE; Matched
+// has none.
 type StateReport struct {
 	State   SecuritiesState
 	Reasons []SecuritiesReason

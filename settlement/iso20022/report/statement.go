@@ -34,8 +34,8 @@ const (
 	PendingEntry = "PDNG" // in camt.052 alone
 )
 
-// Statement is what happened on an account: a camt.053 (statement of a day), camt.052 (report within
-// a day) or camt.054 (notification).
+// Statement is what happened on an account: a camt.053 (statement of a day), camt.052 (report
+// within a day) or camt.054 (notification).
 type Statement struct {
 	ID       string // of the statement; its pages share it
 	Created  string
@@ -116,8 +116,8 @@ var (
 
 // EncodeStatement writes a camt.053.001.08 with a message identification and creation time of its
 // own. It refuses a statement that does not add up, or whose balances are not those that its place
-// among the pages wants: OPBD and CLBD; of the first page OPBD and ITBD, of the last OIBD and CLBD, of
-// those between OIBD and ITBD. Entries have to be booked.
+// among the pages wants: OPBD and CLBD; of the first page OPBD and ITBD, of the last OIBD and
+// CLBD, of those between OIBD and ITBD. Entries have to be booked.
 func EncodeStatement(messageID, created string, s Statement) ([]byte, error) {
 	for i, e := range s.Entries {
 		if e.Status != Booked {
@@ -236,9 +236,9 @@ func (e *Entry) signed() (codes.Decimal, error) {
 }
 
 // Pages cuts a statement into pages of at most so many entries, at least one page. The first opens
-// with the statement's own opening balances and the last closes with its closing balances; where one
-// page ends and the next begins, both have the balance between them, ITBD and OIBD, with the date of
-// the closing balance. A statement that does not add up is an error.
+// with the statement's own opening balances and the last closes with its closing balances; where
+// one page ends and the next begins, both have the balance between them, ITBD and OIBD, with the
+// date of the closing balance. A statement that does not add up is an error.
 func (s Statement) Pages(entries int) ([]Statement, error) {
 	if entries < 1 {
 		return nil, errors.Newf("pages of %d entries: allow at least one", entries)

@@ -58,9 +58,9 @@ type TransactionStatus struct {
 	ClearingReference string // ClrSysRef
 }
 
-// GroupStatusOf returns the status of a group from those of its transactions: the one that all have;
-// the least advanced one when all are accepted; PART when some are accepted and others not; PDNG
-// when none is accepted or all rejected. It returns "" for no transaction.
+// GroupStatusOf returns the status of a group from those of its transactions: the one that all
+// have; the least advanced one when all are accepted; PART when some are accepted and others not;
+// PDNG when none is accepted or all rejected. It returns "" for no transaction.
 func GroupStatusOf(statuses ...string) string {
 	if len(statuses) == 0 {
 		return ""
@@ -91,7 +91,8 @@ func GroupStatusOf(statuses ...string) string {
 	return Rejected
 }
 
-// Encode writes the message. An error says which element is wrong, or that a rejection has no reason.
+// Encode writes the message. An error says which element is wrong, or that a rejection has no
+// reason.
 func (r StatusReport) Encode() ([]byte, error) {
 	body := newDocument(definitionPacs2)
 	head := body.Add("GrpHdr")
@@ -170,8 +171,8 @@ func OriginalOf(m *iso20022.Message, t *iso20022.Transaction) iso20022.Original 
 }
 
 // FromFindings answers a message of payments or returns that was judged: it is rejected as a whole
-// when a finding of severity error is about the whole of it; else each transaction is rejected or has
-// the status ACTC, with its findings as reasons. Values that the message had wrong, such as an
+// when a finding of severity error is about the whole of it; else each transaction is rejected or
+// has the status ACTC, with its findings as reasons. Values that the message had wrong, such as an
 // identification that is too long, are cut or left out, so that the answer can be written.
 func FromFindings(id, created string, m *iso20022.Message, findings []iso20022.Finding) StatusReport {
 	r := StatusReport{ID: id, Created: created, Group: &GroupStatus{
