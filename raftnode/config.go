@@ -56,9 +56,13 @@ type Transport interface {
 	Register(group uint64, h transport.Handler)
 	Unregister(group uint64)
 	SendRaft(group uint64, m *raftpb.Message)
+	// SendBeat is SendRaft for a heartbeat without a context, or an answer to one, that may wait for a
+	// Flush of a round.
+	SendBeat(group uint64, to uint64, b transport.Beat)
 	SendApp(group uint64, to uint64, payload []byte)
-	// Flush lets the heartbeats leave that SendRaft may have gathered.
-	Flush()
+	// Flush lets the heartbeats and answers leave that SendRaft may have gathered, and with a round
+	// those of SendBeat.
+	Flush(round bool)
 }
 
 // Config configures a Node or a Driver. Zero values mean the defaults given.
@@ -92,7 +96,8 @@ type Config struct {
 	PeerUp func(id uint64)
 	// Unfit, when not nil, says why this member should not lead, nil when it may. While there is a
 	// reason the member does not stand for election, and a leader hands over. It is called from a
-	// turn, once in HeartbeatTicks ticks, and must be quick. The reason is logged when it begins.
+	// turn, once in HeartbeatTicks ticks, or from Tick, once in ElectionTicks ticks, of a member that
+	// has nothing to do. It must be quick. The reason is logged when it begins.
 	Unfit func() error
 	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is
 	// called from a turn.

@@ -95,7 +95,8 @@ type Core struct {
 	rn      *raft.RawNode
 	storage *guardedStorage
 
-	// now counts ticks since the start.
+	// now counts the ticks that were taken since the start. A core that stood still (quiet) takes
+	// those that matter.
 	now uint64
 	// members are the ids of all members; immutable, because this version proposes and
 	// accepts no configuration change.
@@ -116,7 +117,7 @@ type Core struct {
 	sinceBeat int
 	beatTerm  uint64
 	// heard is the tick at which a message of the leader was stepped last. Raft begins its election
-	// timeout at that tick or later.
+	// timeout at that tick.
 	heard uint64
 	// deafTo is not listened to until tick deafUntil, because Vet refused its entry.
 	deafTo, deafUntil uint64
@@ -244,17 +245,6 @@ func (c *Core) Step(m *raftpb.Message) error {
 		}
 	}
 	return nil
-}
-
-// calm reports whether nothing depends on when, within a heartbeat interval from now, the next ticks
-// are taken: a leader has nothing under way, or a follower has heard its leader so lately that its
-// election timeout is more than two heartbeat intervals away.
-func (c *Core) calm() bool {
-	b := c.rn.BasicStatus()
-	busy := b.LeadTransferee != raft.None || c.failover.active || c.inflight > 0 || len(c.reads.current)+len(c.reads.next) > 0
-	follows := b.RaftState == raft.StateFollower && b.Lead != raft.None &&
-		c.now-c.heard+2*uint64(c.cfg.HeartbeatTicks) < uint64(c.cfg.ElectionTicks)
-	return !busy && (follows || b.RaftState == raft.StateLeader)
 }
 
 // admit says whether a message of another member may be stepped.

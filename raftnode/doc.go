@@ -51,6 +51,10 @@
 // all queues between them are slices behind a mutex, bounded by Raft's own windows (in-flight
 // messages, outstanding apply bytes), so that no cycle of waits can form.
 //
+// A member that has nothing to do is quiet: it takes no turns. It notes the heartbeats and answers
+// that change nothing, and its core gets the time that has passed when there is something to do
+// again. The type quiet says why nobody can tell the difference, and what ends it.
+//
 // The smallest use:
 //
 //	log, err := wal.Open(wal.Options{FS: vfs.Default, Dir: dir, Cluster: 1, Node: 1})

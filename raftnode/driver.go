@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -81,6 +82,9 @@ type Driver struct {
 	// waiting are those who wait for an applied index.
 	waiting waiters
 
+	// beats are the heartbeats that a quiet leader sends with the newest tick. Owned by Tick.
+	beats []contact
+
 	// Written by Turn, read by anybody.
 	state    atomic.Pointer[State]
 	progress struct {
@@ -92,12 +96,6 @@ type Driver struct {
 	// still read the log from there on.
 	applied atomic.Uint64
 	stalled atomic.Bool
-	// calm: as of the last turn, ticks may be owed until the next round. An idle member is left
-	// alone, its memory too, but for a round and for what comes from others.
-	calm atomic.Bool
-	// owed are the ticks since the last turn that it did not have to take. Each round is a turn, so
-	// they are fewer than HeartbeatTicks, and too few to end an election timeout.
-	owed atomic.Int32
 
 	closing atomic.Bool
 	failed  struct {
@@ -219,24 +217,45 @@ func (d *Driver) SetMark(m wal.Mark) bool {
 // Tick says that one tick has passed, and whether it is a round: heartbeats of a leader may leave
 // with it. A shell gives all its groups the same rounds, one in HeartbeatTicks ticks, so that their
 // heartbeats leave together; a shell that has no use for that lets every tick be a round. The shell
-// runs TaskTurn after it when Tick says so. Otherwise the next turn takes the tick, whatever for.
+// runs TaskTurn after it when Tick says so. A quiet member takes no turn for it (quiet).
+//
+// Tick is called for one tick at a time.
 //
 // Ticks that no turn could take meanwhile are lost on purpose: a process that was not scheduled for
 // a second must not believe that it has not heard from its leader for a second.
 func (d *Driver) Tick(round bool) (turn bool) {
-	if !round && d.calm.Load() {
-		d.owed.Add(1)
-		return false
+	b := &d.inbox
+	b.mu.Lock()
+	q := &b.mu.quiet
+	if !q.on || !d.tickQuiet(q, round) {
+		b.mu.ticked, b.mu.round = true, b.mu.round || round
+		b.mu.Unlock()
+		return true
 	}
-	d.inbox.tick(round)
-	return true
+	term := q.term
+	d.beats = q.due(d.beats[:0])
+	b.mu.Unlock()
+	for i := range d.beats {
+		d.cfg.Transport.SendBeat(d.cfg.Group, d.beats[i].id, transport.Beat{Term: term, Commit: d.beats[i].commit})
+	}
+	return false
 }
 
 // HandleRaft implements transport.Handler.
 func (d *Driver) HandleRaft(_, from uint64, m *raftpb.Message) { d.inbox.putMessage(from, m) }
 
-// HandleBeat implements transport.Handler. The shell runs TaskTurn after it.
-func (d *Driver) HandleBeat(_, from uint64, m *raftpb.Message) { d.inbox.addMessage(from, m) }
+// HandleBeat takes a heartbeat without a context, or the answer to one. The shell runs TaskTurn after
+// it when HandleBeat says so. A quiet member takes no turn for it, and answers at once.
+func (d *Driver) HandleBeat(from uint64, b transport.Beat) (turn bool) {
+	if !d.inbox.note(from, b) {
+		d.inbox.addMessage(from, b.Message(from, d.cfg.ID))
+		return true
+	}
+	if !b.Answer {
+		d.cfg.Transport.SendBeat(d.cfg.Group, from, transport.Beat{Term: b.Term, Answer: true})
+	}
+	return false
+}
 
 // HandleApp implements transport.Handler.
 func (d *Driver) HandleApp(_, from uint64, payload []byte) { d.cfg.Machine.HandleApp(from, payload) }

@@ -19,8 +19,9 @@ func (still) Now() time.Duration                             { return 0 }
 func (still) Failed(error)                                   {}
 func (still) Register(uint64, transport.Handler)             {}
 func (still) Unregister(uint64)                              {}
-func (still) Flush()                                         {}
+func (still) Flush(bool)                                     {}
 func (still) SendRaft(uint64, *raftpb.Message)               {}
+func (still) SendBeat(uint64, uint64, transport.Beat)        {}
 func (still) SendApp(uint64, uint64, []byte)                 {}
 func (still) BuildBlock([]Request) (block []byte, err error) { return []byte("block"), nil }
 func (still) Apply([]Committed) error                        { return nil }

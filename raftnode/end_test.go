@@ -170,7 +170,7 @@ func TestRunsAreBounded(t *testing.T) {
 		t.Errorf("%d entries are left, more: %t", len(run), more)
 	}
 	var left mail
-	s.inbox.take(&left)
+	s.inbox.take(&left, &quiet{})
 	if finished := len(left.applied); finished != 4 {
 		t.Errorf("%d works are finished, want 4", finished)
 	}

@@ -27,8 +27,8 @@ type HostConfig struct {
 
 // Host runs the members of all groups of one process. They share one log, and so one write and one
 // sync for everything that waits, one transport, and one ticker. A member that has nothing to do
-// costs a turn for each round of heartbeats, and no goroutine. The heartbeats of all members leave
-// together when all have had the tick.
+// costs no turn and no goroutine. The heartbeats of all members leave together when all have had the
+// tick.
 type Host struct {
 	cfg     HostConfig
 	budgets *budgets
@@ -112,12 +112,15 @@ func (h *Host) ticks() {
 		h.mu.Lock()
 		members := h.mu.members // never changed in place
 		h.mu.Unlock()
+		rounds := false
 		for _, n := range members {
-			if n.driver.Tick(tick%n.cfg.HeartbeatTicks == 0) {
+			round := tick%n.cfg.HeartbeatTicks == 0
+			if n.driver.Tick(round) {
 				n.turns.Run(n.turn) // a turn waits for nothing
 			}
+			rounds = rounds || round
 		}
-		h.cfg.Transport.Flush()
+		h.cfg.Transport.Flush(rounds)
 	}
 }
 

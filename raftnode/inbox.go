@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // maxShareMessages bounds the messages that one sender can have waiting for a turn. Beyond it, and
@@ -22,6 +24,8 @@ type inbox struct {
 		mail
 		ticked bool // at least one tick was due; they do not add up
 		round  bool // one of the ticks that were due was a round
+		// quiet stands in for turns while there is nothing to do.
+		quiet quiet
 		// stopped: the driver has ended and nobody looks any more.
 		stopped bool
 	}
@@ -64,11 +68,11 @@ func (b *inbox) put(f func(m *mail)) bool {
 	return ok
 }
 
-// tick notes that a tick is due, without a wake.
-func (b *inbox) tick(round bool) {
+// note notes a beat if the member is quiet; false when it has to be stepped.
+func (b *inbox) note(from uint64, beat transport.Beat) bool {
 	b.mu.Lock()
-	b.mu.ticked, b.mu.round = true, b.mu.round || round
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	return b.mu.quiet.note(from, beat)
 }
 
 // putMessage is put for the hot path. from is the authenticated sender.
@@ -106,8 +110,9 @@ func (b *inbox) addMessage(from uint64, m *raftpb.Message) {
 }
 
 // take says whether a tick is due, and a round, and exchanges the mail for m, with whose contents the
-// caller has dealt. A tick alone moves nothing.
-func (b *inbox) take(m *mail) (tick, round bool) {
+// caller has dealt. A tick alone moves nothing. The member is not quiet any more; q becomes what it
+// was.
+func (b *inbox) take(m *mail, q *quiet) (tick, round bool) {
 	if m.any {
 		m.empty()
 	}
@@ -115,6 +120,7 @@ func (b *inbox) take(m *mail) (tick, round bool) {
 	defer b.mu.Unlock()
 	tick, round = b.mu.ticked, b.mu.round
 	b.mu.ticked, b.mu.round = false, false
+	b.mu.quiet, *q = quiet{contacts: q.contacts[:0]}, b.mu.quiet
 	if b.mu.any {
 		b.mu.mail, *m = *m, b.mu.mail
 		m.release()
@@ -152,7 +158,7 @@ func (b *inbox) stop() mail {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.mu.mail
-	b.mu.mail, b.mu.stopped = mail{}, true
+	b.mu.mail, b.mu.quiet, b.mu.stopped = mail{}, quiet{}, true
 	out.release()
 	return out
 }

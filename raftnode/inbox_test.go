@@ -34,7 +34,7 @@ func TestInboxShares(t *testing.T) {
 		others := message("MsgHeartbeatResp")
 		b.putMessage(3, others) // bytes are full, the number is not
 		b.putMessage(4, others)
-		b.take(&spare)
+		b.take(&spare, &quiet{})
 		got := count(spare)
 		if got[small] != maxShareMessages || got[large] != most>>20 || got[others] != 2 {
 			t.Errorf("round %d: %d messages of member 2, %d large ones of member 3 and %d others; want %d, %d and 2",

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
-	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -73,20 +73,21 @@ func (n *Node) turn() {
 // turnAlone is a turn that belongs to no pass over the members.
 func (n *Node) turnAlone() {
 	n.turn()
-	n.cfg.Transport.Flush()
+	n.cfg.Transport.Flush(false)
 }
 
-// handler is what the transport knows of a Node. A beat gets its turn at once, on the transport's
-// goroutine, so that the answers to a round of beats are a round, too.
+// handler is what the transport knows of a Node. A beat that needs a turn gets it at once, on the
+// transport's goroutine, so that the answers to a round of beats are a round, too.
 type handler struct {
 	*Driver
 	node *Node
 }
 
 // HandleBeat implements transport.Handler.
-func (h handler) HandleBeat(group, from uint64, m *raftpb.Message) {
-	h.Driver.HandleBeat(group, from, m)
-	h.node.turns.Run(h.node.turn)
+func (h handler) HandleBeat(_, from uint64, b transport.Beat) {
+	if h.Driver.HandleBeat(from, b) {
+		h.node.turns.Run(h.node.turn)
+	}
 }
 
 func (n *Node) apply() {

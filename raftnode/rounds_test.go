@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // TestHeartbeatsKeepTheRounds: whenever a member became leader, its heartbeats leave with rounds,
@@ -17,7 +19,9 @@ func TestHeartbeatsKeepTheRounds(t *testing.T) {
 	tick := func() (beats bool) {
 		clock++
 		s.events = nil
-		s.hear(msg{typ: raftpb.MsgHeartbeatResp, from: 2})
+		if s.HandleBeat(2, transport.Beat{Term: s.core.State().Term, Answer: true}) {
+			s.run()
+		}
 		if s.Tick(clock%int(every) == 0) {
 			s.run()
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -22,6 +23,7 @@ type stage struct {
 	*Driver
 	t     testing.TB
 	now   time.Duration
+	ticks int // of pass
 	woken [tasks]bool
 
 	sent   []*raftpb.Message
@@ -50,6 +52,7 @@ func (s *stage) SendRaft(_ uint64, m *raftpb.Message) {
 	s.sent = append(s.sent, m)
 	s.events = append(s.events, "send "+m.GetType().String())
 }
+func (s *stage) SendBeat(group, to uint64, b transport.Beat) { s.SendRaft(group, b.Message(1, to)) }
 func (s *stage) BuildBlock([]Request) ([]byte, error) {
 	s.events = append(s.events, "build")
 	if s.block != nil {

@@ -7,6 +7,8 @@ type turnState struct {
 	// mail is what the core is stepped with. Its readers and transfers are those that are not yet
 	// among those below.
 	mail mail
+	// quiet is what the newest quiet time of the member was, or room for the next one.
+	quiet quiet
 	// blocks are the proposals that are not committed, by tag.
 	blocks map[uint64]proposed
 	// inflight are the bytes of the proposals that are neither applied nor lost.
@@ -46,16 +48,16 @@ func (d *Driver) Turn() (going bool) {
 		d.end(ErrStopped)
 		return false
 	}
-	for range d.owed.Swap(0) { // they passed before what the inbox has
-		d.core.Tick(false)
+	tick, round := d.inbox.take(&d.turn.mail, &d.turn.quiet)
+	if d.turn.quiet.on { // what was noted came before what the inbox has
+		d.core.resume(&d.turn.quiet)
+		d.watchFitness()
 	}
-	d.react(d.inbox.take(&d.turn.mail))
+	d.react(tick, round)
 	d.dispatch()
 	d.propose()
 	d.checkTransfers()
-	if calm := d.core.calm() && !d.turn.watchdog.keepsOut(); calm != d.calm.Load() {
-		d.calm.Store(calm)
-	}
+	d.rest()
 	return true
 }
 

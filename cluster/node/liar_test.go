@@ -261,7 +261,7 @@ func (l *liar) send(to uint64, m *raftpb.Message) {
 	from := uint64(liarID)
 	c.From, c.To = &from, &to
 	l.transport.SendRaft(l.group, c)
-	l.transport.Flush()
+	l.transport.Flush(false)
 }
 
 // HandleRaft follows honestly, and remembers votes and acknowledgements.
@@ -308,7 +308,9 @@ func (l *liar) HandleRaft(_, from uint64, m *raftpb.Message) {
 }
 
 // HandleBeat follows like HandleRaft.
-func (l *liar) HandleBeat(group, from uint64, m *raftpb.Message) { l.HandleRaft(group, from, m) }
+func (l *liar) HandleBeat(group, from uint64, b transport.Beat) {
+	l.HandleRaft(group, from, b.Message(from, liarID))
+}
 
 // HandleApp, PeerUp, PeerDown and Unreachable complete transport.Handler.
 func (l *liar) HandleApp(uint64, uint64, []byte) {}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/errors"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/jepsen/check"
@@ -11,6 +12,7 @@ import (
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -117,6 +119,23 @@ func (m *member) begin() {
 	m.Bind(m.driver)
 	m.Wake(raftnode.TaskTurn)
 	m.keepMark()
+}
+
+// hear gives a message of another member to the driver, as the connection that carries it does.
+func (m *member) hear(from uint64, msg *raftpb.Message) {
+	beat, ok := transport.BeatOf(msg)
+	if !ok {
+		m.driver.HandleRaft(m.g.id, from, msg)
+		return
+	}
+	m.p.run(func() { // a quiet member answers from inside HandleBeat
+		m.w.stats.Beats++
+		if m.driver.HandleBeat(from, beat) {
+			m.Wake(raftnode.TaskTurn)
+		} else {
+			m.w.stats.QuietBeats++
+		}
+	})
 }
 
 // Apply implements raftnode.Machine: the replica's, with a look at what it does.

@@ -78,7 +78,7 @@ func (n *network) raft(g *group, m *raftpb.Message) {
 			if receiver := g.on(to); receiver != nil {
 				n.w.trace.message('<', g, c)
 				n.w.stats.Delivered++
-				receiver.driver.HandleRaft(g.id, from, c)
+				receiver.hear(from, c)
 			}
 		})
 	}

@@ -125,8 +125,12 @@ func (p *process) ticker() {
 			// One in heartbeat ticks is a round, for all members, as raftnode.Host has it.
 			p.ticks++
 			for _, m := range p.members {
-				m.driver.Tick(p.ticks%p.w.cfg.heartbeat == 0)
-				m.Wake(raftnode.TaskTurn)
+				p.w.stats.Ticks++
+				if m.driver.Tick(p.ticks%p.w.cfg.heartbeat == 0) {
+					m.Wake(raftnode.TaskTurn)
+				} else {
+					p.w.stats.QuietTicks++
+				}
 			}
 		}
 		p.ticker()

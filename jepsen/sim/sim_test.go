@@ -58,6 +58,7 @@ func TestSeeds(t *testing.T) {
 		sum.Elections, sum.Crashes, sum.Restarts = sum.Elections+s.Elections, sum.Crashes+s.Crashes, sum.Restarts+s.Restarts
 		sum.TornBlocks, sum.UndoneOps, sum.Lost = sum.TornBlocks+s.TornBlocks, sum.UndoneOps+s.UndoneOps, sum.Lost+s.Lost
 		sum.SharedWrites += s.SharedWrites
+		sum.Ticks, sum.QuietTicks, sum.Beats, sum.QuietBeats = sum.Ticks+s.Ticks, sum.QuietTicks+s.QuietTicks, sum.Beats+s.Beats, sum.QuietBeats+s.QuietBeats
 		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
@@ -83,13 +84,14 @@ func TestSeeds(t *testing.T) {
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
 		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
+		"ticks of quiet members": sum.QuietTicks - sum.Ticks/3, "beats that quiet members note": sum.QuietBeats - sum.Beats/3,
 		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed, "entries of leaders": sum.Works,
 		"results posted": sum.Posted, "results rejected": sum.Rejected,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {
-		if n == 0 {
-			t.Errorf("no %s in %d runs", name, *flagSeeds)
+		if n <= 0 {
+			t.Errorf("no %s in %d runs, or too few", name, *flagSeeds)
 		}
 	}
 }

@@ -153,10 +153,15 @@ func (wire) Register(uint64, transport.Handler) {}
 func (wire) Unregister(uint64) {}
 
 // Flush implements raftnode.Transport: every message is on its way as soon as it is sent.
-func (wire) Flush() {}
+func (wire) Flush(bool) {}
 
 // SendApp implements raftnode.Transport.
 func (w wire) SendApp(_, to uint64, payload []byte) { w.m.w.net.app(w.m.g, w.m.n.id, to, payload) }
+
+// SendBeat implements raftnode.Transport.
+func (w wire) SendBeat(_, to uint64, b transport.Beat) {
+	w.m.w.net.raft(w.m.g, b.Message(w.m.n.id, to))
+}
 
 // SendRaft implements raftnode.Transport.
 func (w wire) SendRaft(_ uint64, m *raftpb.Message) {

@@ -141,6 +141,8 @@ type Stats struct {
 	SharedWrites                         int // to the log, with records of several ledgers
 	TornBlocks, UndoneOps                int
 	Elections, Restarts, Crashes         int
+	Ticks, QuietTicks                    int // of all members, and those that took no turn
+	Beats, QuietBeats                    int // heartbeats and answers that arrived, and those that took no turn
 	Rotations, Removed                   int // of log segments
 	Seals, Cosignatures                  int
 	Lost                                 int // nodes given up after their disk was damaged

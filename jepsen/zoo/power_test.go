@@ -82,13 +82,17 @@ func (w *wire) Register(_ uint64, h transport.Handler) {
 }
 
 func (w *wire) Unregister(uint64) {}
-func (w *wire) Flush()            {}
+func (w *wire) Flush(bool)        {}
 
 func (w *wire) SendRaft(_ uint64, m *raftpb.Message) {
 	select {
 	case w.peers[m.GetTo()].queue <- proto.Clone(m).(*raftpb.Message):
 	default:
 	}
+}
+
+func (w *wire) SendBeat(group, to uint64, b transport.Beat) {
+	w.SendRaft(group, b.Message(w.self, to))
 }
 
 func (w *wire) SendApp(uint64, uint64, []byte) {}

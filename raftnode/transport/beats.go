@@ -11,37 +11,39 @@ import (
 // maxBeats bounds the beats of one frame.
 const maxBeats = 1 << 14
 
-// beat is a heartbeat without a context, or the answer to one, of one group. Its frame has the
-// type, and its connection sender and receiver.
-type beat struct {
-	group, term uint64
-	commit      uint64 // 0 in an answer
+// Beat is a heartbeat without a context, or the answer to one. Whoever sends or receives it names
+// its group, its sender and its receiver.
+type Beat struct {
+	Term   uint64 // not 0
+	Commit uint64 // 0 in an answer
+	Answer bool
 }
 
-// beatOf returns m as a beat and the frame that carries it. ok is false for every message that
-// holds more than a beat does: a heartbeat that confirms reads has a context, and leaves at once.
-func beatOf(group uint64, m *raftpb.Message) (b beat, kind frameKind, ok bool) {
-	switch m.GetType() {
-	case raftpb.MsgHeartbeat:
-		kind = kindBeats
-	case raftpb.MsgHeartbeatResp:
-		kind = kindBeatAnswers
-	default:
-		return beat{}, 0, false
-	}
-	b = beat{group: group, term: m.GetTerm(), commit: m.GetCommit()}
-	ok = len(m.GetContext()) == 0 && len(m.GetEntries()) == 0 && !m.GetReject() &&
-		m.GetLogTerm() == 0 && m.GetIndex() == 0 && m.GetRejectHint() == 0 && (kind == kindBeats || b.commit == 0)
-	return b, kind, ok
+// BeatOf returns m as a Beat. ok is false for every message that holds more than a Beat does: a
+// heartbeat that confirms reads has a context.
+func BeatOf(m *raftpb.Message) (b Beat, ok bool) {
+	t := m.GetType()
+	b = Beat{Term: m.GetTerm(), Commit: m.GetCommit(), Answer: t == raftpb.MsgHeartbeatResp}
+	ok = (t == raftpb.MsgHeartbeat || b.Answer && b.Commit == 0) &&
+		len(m.GetContext()) == 0 && len(m.GetEntries()) == 0 && !m.GetReject() &&
+		m.GetLogTerm() == 0 && m.GetIndex() == 0 && m.GetRejectHint() == 0
+	return b, ok
 }
 
-// message is the message that beatOf has made b of.
-func (b beat) message(kind frameKind, from, to NodeID) *raftpb.Message {
-	m := &message{typ: raftpb.MsgHeartbeat, from: from, to: to, term: b.term, commit: b.commit}
-	if kind == kindBeatAnswers {
+// Message is the message that BeatOf makes b of.
+func (b Beat) Message(from, to NodeID) *raftpb.Message {
+	m := &message{typ: raftpb.MsgHeartbeat, from: from, to: to, term: b.Term, commit: b.Commit}
+	if b.Answer {
 		m.typ = raftpb.MsgHeartbeatResp
 	}
 	return m.proto()
+}
+
+// beat is a Beat of one group. Its frame says whether it is an answer, and its connection knows
+// sender and receiver.
+type beat struct {
+	group uint64
+	Beat
 }
 
 // round gathers the beats of one kind for one peer until they leave together.
@@ -70,9 +72,9 @@ func appendBeatsFrame(dst []byte, kind frameKind, r round) []byte {
 	before := uint64(0)
 	for _, b := range r {
 		dst = binary.AppendUvarint(dst, b.group-before)
-		dst = binary.AppendUvarint(dst, b.term)
+		dst = binary.AppendUvarint(dst, b.Term)
 		if kind == kindBeats {
-			dst = binary.AppendUvarint(dst, b.commit)
+			dst = binary.AppendUvarint(dst, b.Commit)
 		}
 		before = b.group
 	}
@@ -107,13 +109,13 @@ func parseBeats(kind frameKind, b []byte) (round, error) {
 			}
 			b = b[size:]
 		}
-		x := beat{group: v[0], term: v[1], commit: v[2]}
+		x := beat{group: v[0], Beat: Beat{Term: v[1], Commit: v[2], Answer: kind == kindBeatAnswers}}
 		if i > 0 {
 			if x.group += out[i-1].group; x.group <= out[i-1].group {
 				return nil, malformed("beat %d of %d: its group does not follow group %d", i, n, out[i-1].group)
 			}
 		}
-		if x.term == 0 {
+		if x.Term == 0 {
 			return nil, malformed("beat of group %d without term", x.group)
 		}
 		out[i] = x
@@ -136,11 +138,11 @@ func (t *Transport) handleBeats(kind frameKind, payload []byte, p *peer) error {
 	}
 	for _, b := range beats {
 		if h := handlers[b.group]; h != nil {
-			h.HandleBeat(b.group, p.id, b.message(kind, p.id, t.cfg.Self))
+			h.HandleBeat(b.group, p.id, b.Beat)
 		} else {
 			p.in[classControl.index()].dropped.Add(1)
 		}
 	}
-	p.out[classControl.index()].release()
+	p.out[classControl.index()].release(false)
 	return nil
 }

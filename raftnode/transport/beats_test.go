@@ -17,7 +17,7 @@ import (
 
 // heartbeat is one of node 1 to node 2 that confirms no reads.
 func heartbeat(term, commit uint64) *raftpb.Message {
-	return beat{term: term, commit: commit}.message(kindBeats, 1, 2)
+	return Beat{Term: term, Commit: commit}.Message(1, 2)
 }
 
 // TestBeatRoundTrip: a frame of beats becomes the messages that it was made of, and only a message
@@ -28,9 +28,9 @@ func TestBeatRoundTrip(t *testing.T) {
 	for _, kind := range []frameKind{kindBeats, kindBeatAnswers} {
 		var want round
 		for range 500 {
-			b := beat{group: rng.Uint64() >> rng.IntN(64), term: 1 + rng.Uint64()>>(1+rng.IntN(63))}
-			if kind == kindBeats {
-				b.commit = rng.Uint64() >> rng.IntN(64)
+			b := beat{rng.Uint64() >> rng.IntN(64), Beat{Term: 1 + rng.Uint64()>>(1+rng.IntN(63)), Answer: kind == kindBeatAnswers}}
+			if !b.Answer {
+				b.Commit = rng.Uint64() >> rng.IntN(64)
 			}
 			want = want.put(b)
 		}
@@ -43,14 +43,14 @@ func TestBeatRoundTrip(t *testing.T) {
 			t.Errorf("kind %d: %v, got other beats than were sent", kind, err)
 		}
 		for _, b := range got {
-			if again, k, ok := beatOf(b.group, b.message(kind, 1, 2)); !ok || k != kind || again != b {
-				t.Fatalf("beat %+v became a message, and that %+v of kind %d: %t", b, again, k, ok)
+			if again, ok := BeatOf(b.Message(1, 2)); !ok || again != b.Beat {
+				t.Fatalf("beat %+v became a message, and that %+v: %t", b.Beat, again, ok)
 			}
 		}
 	}
 	typ := raftpb.MsgHeartbeatResp
 	answer := func(change func(m *raftpb.Message)) *raftpb.Message {
-		return edit(beat{term: 7}.message(kindBeatAnswers, 1, 2), change)
+		return edit(Beat{Term: 7, Answer: true}.Message(1, 2), change)
 	}
 	for _, m := range append(testMessages()[:8],
 		edit(heartbeat(7, 1), func(m *raftpb.Message) { m.Context = []byte{1} }),
@@ -61,7 +61,7 @@ func TestBeatRoundTrip(t *testing.T) {
 		answer(func(m *raftpb.Message) { m.Reject = ptr(true) }),
 		&raftpb.Message{Type: &typ, Term: ptr(uint64(1)), Entries: []*raftpb.Entry{testEntry(1, 1, "")}},
 	) {
-		if _, _, ok := beatOf(1, m); ok {
+		if _, ok := BeatOf(m); ok {
 			t.Errorf("a beat is to stand for %v", m)
 		}
 	}
@@ -115,7 +115,7 @@ func TestMalformedBeats(t *testing.T) {
 // TestMalformedBeatsEndTheConnection: beats come on a control connection, under no group, and whole.
 func TestMalformedBeatsEndTheConnection(t *testing.T) {
 	t.Parallel()
-	frame := appendBeatsFrame(nil, kindBeats, round{{group: 1, term: 7}})
+	frame := appendBeatsFrame(nil, kindBeats, round{{1, Beat{Term: 7}}})
 	reseal := func(b []byte) []byte { sealFrame(b); return b }
 	for name, bad := range map[string]struct {
 		class class
@@ -149,10 +149,15 @@ type answering struct {
 	tr *Transport
 }
 
-func (a *answering) HandleBeat(group uint64, from NodeID, m *raftpb.Message) {
-	a.HandleRaft(group, from, m)
-	if m.GetType() == raftpb.MsgHeartbeat {
-		a.tr.SendRaft(group, beat{term: m.GetTerm()}.message(kindBeatAnswers, m.GetTo(), from))
+func (a *answering) HandleBeat(group uint64, from NodeID, b Beat) {
+	a.recorder.HandleBeat(group, from, b)
+	answer := Beat{Term: b.Term, Answer: true}
+	switch {
+	case b.Answer:
+	case group%20 == 0:
+		a.tr.SendRaft(group, answer.Message(3-from, from))
+	default:
+		a.tr.SendBeat(group, from, answer)
 	}
 }
 
@@ -182,7 +187,12 @@ func TestBeatsLeaveInRounds(t *testing.T) {
 	}
 	send := func(term uint64) {
 		for _, g := range rand.Perm(groups) {
-			p.nodes[1].SendRaft(uint64(10*g), heartbeat(term+uint64(g), uint64(g)))
+			b := Beat{Term: term + uint64(g), Commit: uint64(g)}
+			if g%3 == 0 {
+				p.nodes[1].SendRaft(uint64(10*g), b.Message(1, 2))
+			} else {
+				p.nodes[1].SendBeat(uint64(10*g), 2, b)
+			}
 		}
 	}
 	send(1)
@@ -193,7 +203,15 @@ func TestBeatsLeaveInRounds(t *testing.T) {
 		t.Errorf("%d heartbeats of a group have left before the round was complete", n)
 	}
 	before := frames()
-	p.nodes[1].Flush()
+	p.nodes[1].Flush(true)
+	eventually(t, "as many heartbeats as groups", func() bool {
+		n := 0
+		for _, a := range handlers[2] {
+			n += len(a.messages())
+		}
+		return n == groups
+	})
+	p.nodes[2].Flush(true)
 	eventually(t, "as many answers as groups", func() bool {
 		n := 0
 		for _, a := range handlers[1] {
@@ -206,7 +224,7 @@ func TestBeatsLeaveInRounds(t *testing.T) {
 		if got := handlers[2][g].messages(); len(got) != 1 || !proto.Equal(got[0], want) {
 			t.Errorf("group %d heard %v, want %v", g, got, want)
 		}
-		want = beat{term: 1000 + uint64(g)}.message(kindBeatAnswers, 2, 1)
+		want = Beat{Term: 1000 + uint64(g), Answer: true}.Message(2, 1)
 		if got := handlers[1][g].messages(); len(got) != 1 || !proto.Equal(got[0], want) {
 			t.Errorf("group %d was answered %v, want %v", g, got, want)
 		}
@@ -228,7 +246,7 @@ func TestRoundIsWhole(t *testing.T) {
 		}
 	}
 	put(1)
-	tr.Flush()
+	tr.Flush(true)
 	if n := o.take(); !n.empty() {
 		t.Errorf("%d beats wait for a connection", len(n.beats))
 	}
@@ -241,10 +259,10 @@ func TestRoundIsWhole(t *testing.T) {
 	if n := o.take(); !n.empty() {
 		t.Errorf("%d beats leave before the round is complete", len(n.beats))
 	}
-	tr.Flush()
+	tr.Flush(true)
 	n := o.take()
 	for i, b := range n.beats {
-		if b != (beat{group: uint64(i), term: 7, commit: uint64(i)}) {
+		if b != (beat{uint64(i), Beat{Term: 7, Commit: uint64(i)}}) {
 			t.Fatalf("beat %d is %+v", i, b)
 		}
 	}
@@ -269,17 +287,33 @@ func TestRoundIsWhole(t *testing.T) {
 		t.Error("a round leaves twice")
 	}
 	put(1)
-	tr.Flush()
+	tr.Flush(true)
 	o.setConnected(false)
 	o.setConnected(true)
 	if n := o.take(); !n.empty() {
 		t.Error("beats outlive their connection")
 	}
+	tr.SendBeat(1, 2, Beat{Term: 7})
+	if tr.Flush(false); !o.take().empty() {
+		t.Error("a beat that waits for a round leaves without one")
+	}
+	put(2)
+	tr.Flush(false)
+	if n := o.take(); len(n.beats) != 2 {
+		t.Errorf("%d beats leave, want the one that waits for a round, too", len(n.beats))
+	}
+	tr.SendBeat(1, 2, Beat{Term: 7, Answer: true})
+	if tr.Flush(true); len(o.take().answers) != 1 {
+		t.Error("a round leaves without the answer that waits for it")
+	}
+	if tr.Flush(true); !o.take().empty() {
+		t.Error("a round leaves twice")
+	}
 }
 
 // FuzzParseBeats: no input panics, and what is accepted is encoded again to the same bytes.
 func FuzzParseBeats(f *testing.F) {
-	r := round{{group: 1, term: 7}, {group: 2, term: 300}, {group: 1 << 60, term: 1 << 63}}
+	r := round{{1, Beat{Term: 7}}, {2, Beat{Term: 300}}, {1 << 60, Beat{Term: 1 << 63}}}
 	f.Add(true, appendBeatsFrame(nil, kindBeats, r)[headerSize:])
 	f.Add(false, appendBeatsFrame(nil, kindBeatAnswers, r)[headerSize:])
 	f.Fuzz(func(t *testing.T, heartbeats bool, b []byte) {
@@ -298,7 +332,7 @@ func FuzzParseBeats(f *testing.F) {
 			t.Fatalf("accepted % x\nencodes as % x", b, again)
 		}
 		for _, x := range beats {
-			if err := Validate(x.message(kind, 1, 2)); err != nil {
+			if err := Validate(x.Message(1, 2)); err != nil {
 				t.Fatalf("accepted a beat that is no message: %v", err)
 			}
 		}

@@ -94,9 +94,9 @@ func TestGoldenFrames(t *testing.T) {
 	for _, m := range testMessages()[:3] {
 		dump(m.GetType().String(), appendRaftFrame(nil, 1, m))
 	}
-	beats := round{{group: 1, term: 7, commit: 9}, {group: 2, term: 300, commit: 1 << 40}, {group: 1000, term: 1}}
+	beats := round{{1, Beat{Term: 7, Commit: 9}}, {2, Beat{Term: 300, Commit: 1 << 40}}, {1000, Beat{Term: 1}}}
 	dump("beats", appendBeatsFrame(nil, kindBeats, beats))
-	beats[0].commit, beats[1].commit = 0, 0
+	beats[0].Commit, beats[1].Commit = 0, 0
 	dump("answers to beats", appendBeatsFrame(nil, kindBeatAnswers, beats))
 	path := filepath.Join("testdata", "frames.golden")
 	if os.Getenv("UPDATE_GOLDEN") != "" {

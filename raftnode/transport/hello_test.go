@@ -125,7 +125,7 @@ func TestNotFormed(t *testing.T) {
 	}
 	p.nodes[1].SendRaft(1, vote)
 	p.nodes[1].SendRaft(1, heartbeat(7, 1))
-	p.nodes[1].Flush()
+	p.nodes[1].Flush(true)
 	p.nodes[1].SendApp(1, 2, []byte("too early"))
 	p.nodes[2].SendRaft(1, back)
 	p.nodes[2].SendApp(1, 1, []byte("too early"))

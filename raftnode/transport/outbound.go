@@ -62,8 +62,8 @@ type outbound struct {
 		// due: release was called since the rounds left last.
 		due bool
 	}
-	// gathered: a beat was put since the last release.
-	gathered atomic.Bool
+	// gathered: a beat was put since the last release. patient: one that waits for a round was.
+	gathered, patient atomic.Bool
 
 	// Owned by run.
 	told  uint64 // Transport.news when the peer was last told what this node knows
@@ -112,29 +112,37 @@ func (o *outbound) push(it item) bool {
 	return ok
 }
 
-// putBeat gathers a beat for the next round; false when it was dropped.
-func (o *outbound) putBeat(kind frameKind, b beat) bool {
+// putBeat gathers a beat until the next release, of a round if it is patient; false when it was
+// dropped.
+func (o *outbound) putBeat(b beat, patient bool) bool {
 	o.mu.Lock()
 	ok := o.mu.connected
 	switch {
 	case !ok:
-	case kind == kindBeats:
-		o.mu.beats = o.mu.beats.put(b)
-	default:
+	case b.Answer:
 		o.mu.answers = o.mu.answers.put(b)
+	default:
+		o.mu.beats = o.mu.beats.put(b)
 	}
 	o.mu.Unlock()
-	if ok {
-		o.gathered.Store(true)
-	} else {
+	switch {
+	case !ok:
 		o.stats.dropped.Add(1)
+	case patient:
+		o.patient.Store(true)
+	default:
+		o.gathered.Store(true)
 	}
 	return ok
 }
 
-// release lets the beats leave that have been put before.
-func (o *outbound) release() {
-	if !o.gathered.Load() || !o.gathered.Swap(false) {
+// release lets the beats leave that have been put before, unless all of them wait for a round.
+func (o *outbound) release(round bool) {
+	due := o.gathered.Load() && o.gathered.Swap(false)
+	if (due || round) && o.patient.Load() {
+		due = o.patient.Swap(false) || due
+	}
+	if !due {
 		return
 	}
 	o.mu.Lock()

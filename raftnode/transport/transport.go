@@ -23,7 +23,7 @@ type Handler interface {
 	// HandleBeat is HandleRaft for a heartbeat, or the answer to one, of a round that has one for
 	// many groups. What the handler sends to from before it returns leaves with what the other
 	// groups of the round send.
-	HandleBeat(group uint64, from NodeID, m *raftpb.Message)
+	HandleBeat(group uint64, from NodeID, b Beat)
 	// HandleApp gets an application's payload, which it owns.
 	HandleApp(group uint64, from NodeID, payload []byte)
 	// PeerUp: the control connection to a peer stands.
@@ -271,8 +271,8 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 		p.local.dropped.Add(1)
 		return
 	}
-	if b, kind, ok := beatOf(group, m); ok {
-		p.out[c.index()].putBeat(kind, b)
+	if b, ok := BeatOf(m); ok {
+		p.out[c.index()].putBeat(beat{group, b}, false)
 		return
 	}
 	if !p.out[c.index()].push(item{group: group, message: m, size: size}) && c == classBulk {
@@ -280,11 +280,24 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 	}
 }
 
-// Flush lets the heartbeats and answers leave that SendRaft has gathered, in one frame of each for
-// each peer.
-func (t *Transport) Flush() {
+// SendBeat is SendRaft for a heartbeat without a context, or an answer to one, that waits for a Flush
+// of a round.
+func (t *Transport) SendBeat(group uint64, to NodeID, b Beat) {
+	p := t.peers[to]
+	switch {
+	case p == nil:
+	case !t.cfg.Membership.Formed() || b.Term == 0:
+		p.local.dropped.Add(1)
+	default:
+		p.out[classControl.index()].putBeat(beat{group, b}, true)
+	}
+}
+
+// Flush lets the heartbeats and answers leave that SendRaft has gathered, and with a round those of
+// SendBeat: for each peer a frame of heartbeats and one of answers, in one write.
+func (t *Transport) Flush(round bool) {
 	for _, p := range t.peers {
-		p.out[classControl.index()].release()
+		p.out[classControl.index()].release(round)
 	}
 }
 

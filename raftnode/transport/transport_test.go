@@ -71,8 +71,8 @@ func (r *recorder) HandleRaft(_ uint64, _ NodeID, m *raftpb.Message) {
 	defer r.mu.Unlock()
 	r.raft = append(r.raft, m)
 }
-func (r *recorder) HandleBeat(group uint64, from NodeID, m *raftpb.Message) {
-	r.HandleRaft(group, from, m)
+func (r *recorder) HandleBeat(group uint64, from NodeID, b Beat) {
+	r.HandleRaft(group, from, b.Message(from, 3-from))
 }
 func (r *recorder) HandleApp(_ uint64, from NodeID, b []byte) { r.note("app %d %s", from, b) }
 func (r *recorder) PeerUp(id NodeID)                          { r.note("up %d", id) }
@@ -200,13 +200,13 @@ func TestDelivery(t *testing.T) {
 		p.nodes[1].SendRaft(1, m)
 	}
 	p.nodes[1].SendApp(1, 2, []byte("hello"))
-	p.nodes[1].Flush()
+	p.nodes[1].Flush(true)
 	eventually(t, "all messages arrive", func() bool {
 		return len(p.recorders[2].messages()) == len(want) && p.recorders[2].has("app 1 hello")
 	})
 	got := p.recorders[2].messages()
 	way := func(m *raftpb.Message) string { // beats leave before the queue
-		if _, _, ok := beatOf(1, m); ok {
+		if _, ok := BeatOf(m); ok {
 			return "beats"
 		}
 		return classOf(m).String()
