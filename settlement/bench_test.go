@@ -1,0 +1,108 @@
+package settlement_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/settlement"
+)
+
+// BenchmarkApply applies blocks of transfers between random accounts to a store on disk, as one
+// replica does: ns/op is per transfer.
+func BenchmarkApply(b *testing.B) {
+	for _, accounts := range []int{10_000, 1_000_000} {
+		for _, pack := range []int{1, 50} {
+			b.Run(fmt.Sprintf("accounts=%d/pack=%d", accounts, pack), func(b *testing.B) { benchmarkApply(b, accounts, pack) })
+		}
+	}
+}
+
+const benchBlock = 4000 // transfers
+
+func benchmarkApply(b *testing.B, accounts, pack int) {
+	store, err := badgerstore.Open(badgerstore.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: "example.org/bench", Program: settlement.Program{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	raft, time := uint64(0), int64(1_700_000_000_000_000)
+	apply := func(batches ...ledger.Batch) {
+		raft++
+		time++
+		block, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, time, batches)
+		if err != nil {
+			b.Fatal(err)
+		}
+		results, err := l.ApplyMany([]ledger.Committed{{RaftIndex: raft, RaftTerm: 1, Block: block}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range results[0] {
+			if r.Err != nil {
+				b.Fatal(r.Err)
+			}
+		}
+	}
+	g := ledger.Genesis{
+		FeatureLevel: ledger.FeatureLevel, Origin: "example.org/bench", Program: settlement.ProgramName, ProgramVersion: 1,
+		LogKeys: []string{"log key"}, Members: []ledger.Member{{ID: 1, Name: "n1", Cosigner: "cosigner key"}}, SealQuorum: 1,
+	}
+	body, err := g.Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	apply(ledger.Batch{Principal: "creator", Entries: []ledger.NewEntry{{Kind: ledger.KindRecord, Body: body}}})
+	command := func(a settlement.Action) ledger.NewEntry {
+		body, err := (&settlement.Command{Operator: true, Action: a}).Marshal()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return ledger.NewEntry{Kind: ledger.KindCommand, Body: body}
+	}
+	batch := ledger.Batch{Principal: "spiffe://example.org/svc/bench", Entries: []ledger.NewEntry{command(&settlement.CreateAsset{ID: "USD", Scale: 2})}}
+	for n := range accounts {
+		batch.Entries = append(batch.Entries, command(&settlement.OpenAccount{
+			ID: benchAccount(n), Asset: "USD", Flags: settlement.DebitsLimited, Limit: settlement.NewDecimal(settlement.AmountOf(1e15), 0),
+		}))
+		if len(batch.Entries) == benchBlock || n+1 == accounts {
+			apply(batch)
+			batch.Entries = batch.Entries[:0]
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	transfers := func(n int) ledger.Batch {
+		batch.Entries = batch.Entries[:0]
+		for n > 0 {
+			submit := &settlement.Submit{Transfers: make([]settlement.Transfer, min(n, pack))}
+			for i := range submit.Transfers {
+				submit.Transfers[i] = settlement.Transfer{
+					ID: fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64()), Debit: benchAccount(rng.IntN(accounts)), Credit: benchAccount(rng.IntN(accounts)),
+					Amount: settlement.NewDecimal(settlement.AmountOf(1+rng.Uint64N(1e6)), 2),
+				}
+			}
+			n -= len(submit.Transfers)
+			batch.Entries = append(batch.Entries, command(submit))
+		}
+		return batch
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; {
+		n := min(benchBlock, b.N-done)
+		b.StopTimer()
+		next := transfers(n)
+		b.StartTimer()
+		apply(next)
+		done += n
+	}
+}
+
+func benchAccount(n int) string { return fmt.Sprintf("account-%07d", n) }
