@@ -361,6 +361,9 @@ func (l *Ledger) flush() error {
 	}
 	l.durable.committed(l.store, a.pos, a.bytes+a.state.bytes)
 	a.state.commit(a.pos.Size)
+	if err := a.state.filter.fill(l.store, l.keys, fillPerCommit); err != nil {
+		return errors.Wrapf(err, "look for keys of rows at raft index %d", a.pos.RaftIndex)
+	}
 	l.publish()
 	// The store keeps the pairs' slices but not the slice of pairs, and it is done with that.
 	clear(a.pairs)

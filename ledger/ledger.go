@@ -239,6 +239,11 @@ func (l *Ledger) restore() error {
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
 	l.applier.state.init(l.store, l.keys, l.cache, &l.applier.accounts, start.Size, stored.Size)
+	if !l.isLog && !l.cfg.ReadOnly {
+		if err := l.applier.state.filter.fill(l.store, l.keys, fillAtOpen); err != nil {
+			return errors.Wrap(err, "look for keys of rows")
+		}
+	}
 	l.durable.init(start)
 	v := &view{head: Head{Size: start.Size, Root: start.root(), RaftIndex: start.RaftIndex, RaftTerm: start.RaftTerm, Time: start.Time}}
 	for level := range v.partial {

@@ -45,6 +45,9 @@ type mapState struct {
 	origin  string
 	prefix  []byte
 	tree    *accountmap.Tree
+	// records has the map's rows as of the last commit, by their keys: all of them, so that a
+	// program reads none from the store.
+	records map[string]*row
 
 	// changed has the keys of the map's rows that the batches of this block have put, each once. A
 	// batch that is refused is not in it.
@@ -63,6 +66,27 @@ func (m *mapState) begin() {
 // holds reports whether the row with this key is a record of the map.
 func (m *mapState) holds(key string) bool {
 	return m.program != nil && len(key) >= len(m.prefix) && key[:len(m.prefix)] == string(m.prefix)
+}
+
+// record returns the row of the map with this key as of the last commit; ok is false when the map
+// holds no such rows.
+func (m *mapState) record(key []byte) (r *row, ok bool) {
+	if m.program == nil || !bytes.HasPrefix(key, m.prefix) {
+		return nil, false
+	}
+	if r, ok = m.records[string(key)]; !ok {
+		r = noRow
+	}
+	return r, true
+}
+
+// keep takes a row for committed, and reports whether it is one of the map.
+func (m *mapState) keep(key string, r *row) bool {
+	if !m.holds(key) {
+		return false
+	}
+	m.records[key] = r
+	return true
 }
 
 // put notes that a batch which is kept has put a row.
@@ -197,6 +221,7 @@ func (l *Ledger) loadMap() error {
 		return errors.Newf("a program whose map prefix has %d bytes, want 1 to %d", len(m.prefix), MaxStateKey)
 	}
 	size := l.Head().Size
+	m.records = make(map[string]*row)
 	tree, err := l.buildMap(size)
 	if err != nil {
 		return err
@@ -216,12 +241,13 @@ func (l *Ledger) loadMap() error {
 	return nil
 }
 
-// buildMap returns the map of the rows as of a size.
+// buildMap returns the map of the rows as of a size, and fills in records.
 func (l *Ledger) buildMap(size uint64) (*accountmap.Tree, error) {
 	m := &l.applier.accounts
 	var leaves []accountmap.Leaf
-	err := rangeRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key, value []byte) bool {
+	err := rangeIndexedRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key []byte, index uint64, value []byte) bool {
 		leaves = append(leaves, m.leaf(key[len(m.prefix):], value))
+		m.records[string(key)] = &row{index: index, value: value}
 		return true
 	})
 	if err != nil {

@@ -37,6 +37,11 @@ func newestRow(store Store, keys keyspace, key []byte, below uint64) (index uint
 
 // rangeRows yields the newest rows below an index whose keys lie in [from, to).
 func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield func(key, value []byte) bool) error {
+	return rangeIndexedRows(store, keys, from, to, below, func(key []byte, _ uint64, value []byte) bool { return yield(key, value) })
+}
+
+// rangeIndexedRows is rangeRows with the index of the entry that put the row.
+func rangeIndexedRows(store Store, keys keyspace, from, to []byte, below uint64, yield func(key []byte, index uint64, value []byte) bool) error {
 	if below == 0 {
 		return nil
 	}
@@ -53,11 +58,11 @@ func rangeRows(store Store, keys keyspace, from, to []byte, below uint64, yield 
 			return errors.Wrap(err, "read rows of the program's state")
 		}
 		for _, p := range pairs {
-			key, _, ok := parseRow(p.Key)
+			key, index, ok := parseRow(p.Key)
 			if !ok {
 				return &CorruptError{What: "row of the program's state", Index: below, Err: errors.Newf("its key is %x", p.Key)}
 			}
-			if !yield(key, p.Value) {
+			if !yield(key, index, p.Value) {
 				return nil
 			}
 		}

@@ -30,11 +30,15 @@ type row struct {
 	value  []byte
 }
 
+// noRow says that there is no row.
+var noRow = &row{absent: true}
+
 // programState is a program's View, and what the applier knows of the program's rows.
 type programState struct {
 	store    Store
 	keys     keyspace
 	cache    ledgerCache // rows, and absences, as of size
+	filter   keyFilter   // keys of rows that are not in the store
 	accounts *mapState   // is told of rows of the map
 	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
 	// in fresh, and those that the store may hold are of the future.
@@ -84,6 +88,7 @@ func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accou
 	s.store, s.keys, s.cache, s.accounts, s.size, s.opened = store, keys, cache, accounts, size, stored
 	s.fresh, s.below = make(map[string]*row), make(map[string]*row)
 	s.floor.Store(size)
+	s.filter.init(keys)
 }
 
 // begin lets the program decide an entry, or write the map root into its outcome.
@@ -165,8 +170,14 @@ func (s *programState) get(key []byte) *row {
 
 // committed returns the row as of the last commit.
 func (s *programState) committed(key []byte) *row {
+	if r, ok := s.accounts.record(key); ok {
+		return r
+	}
 	if r, ok := s.cache.row(key); ok {
 		return r
+	}
+	if s.filter.absent(key) {
+		return noRow
 	}
 	r, err := readRow(s.store, s.keys, key, s.size)
 	if err != nil {
@@ -280,7 +291,10 @@ func (s *programState) commit(size uint64) {
 		if b := s.below[key]; !b.absent {
 			s.old = append(s.old, superseded{key, b.index, r.index, b.index < s.opened})
 		}
-		s.cache.putRow(key, r)
+		s.filter.add([]byte(key))
+		if !s.accounts.keep(key, r) {
+			s.cache.putRow(key, r)
+		}
 	}
 	s.size = size
 	clear(s.fresh)

@@ -22,7 +22,10 @@ func (s State) Size() uint64 { return s.size }
 // Get returns the value of a row and whether there is such a row. Its errors: ErrStateGone,
 // *CorruptError, the store's.
 func (s State) Get(key []byte) (value []byte, found bool, err error) {
-	r, err := readRow(s.l.store, s.l.keys, key, s.size)
+	r := noRow
+	if !s.l.applier.state.filter.absent(key) {
+		r, err = readRow(s.l.store, s.l.keys, key, s.size)
+	}
 	if err == nil {
 		err = s.kept()
 	}

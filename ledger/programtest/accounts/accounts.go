@@ -79,7 +79,8 @@ func parse(body []byte) (op byte, numbers [3]uint64, err error) {
 	return body[0], numbers, nil
 }
 
-func key(account uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'a'}, account) }
+// Key returns the key of the row of an account.
+func Key(account uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'a'}, account) }
 
 func number(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
@@ -91,10 +92,10 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 	op, n, _ := parse(in.Body)
 	switch op {
 	case opOpen:
-		if _, found := view.Get(key(n[0])); found {
+		if _, found := view.Get(Key(n[0])); found {
 			return []byte{Exists}
 		}
-		view.Put(key(n[0]), binary.BigEndian.AppendUint64(nil, n[1]))
+		view.Put(Key(n[0]), binary.BigEndian.AppendUint64(nil, n[1]))
 		return []byte{Done}
 	case opTransfer:
 		return transfer(view, n[0], n[1], n[2])
@@ -102,9 +103,9 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 		accounts, sum := uint64(0), uint64(0)
 		to := []byte{'b'}
 		if n[1] < math.MaxUint64 {
-			to = key(n[1] + 1)
+			to = Key(n[1] + 1)
 		}
-		for _, value := range view.Range(key(n[0]), to) {
+		for _, value := range view.Range(Key(n[0]), to) {
 			accounts, sum = accounts+1, sum+number(value)
 		}
 		return command(Done, accounts, sum)
@@ -112,11 +113,11 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 }
 
 func transfer(view ledger.View, from, to, amount uint64) []byte {
-	debit, found := view.Get(key(from))
+	debit, found := view.Get(Key(from))
 	if !found {
 		return command(Missing, from)
 	}
-	credit, found := view.Get(key(to))
+	credit, found := view.Get(Key(to))
 	if !found {
 		return command(Missing, to)
 	}
@@ -129,7 +130,7 @@ func transfer(view ledger.View, from, to, amount uint64) []byte {
 	case b+amount < b:
 		return command(Overflow, b)
 	}
-	view.Put(key(from), binary.BigEndian.AppendUint64(nil, a-amount))
-	view.Put(key(to), binary.BigEndian.AppendUint64(nil, b+amount))
+	view.Put(Key(from), binary.BigEndian.AppendUint64(nil, a-amount))
+	view.Put(Key(to), binary.BigEndian.AppendUint64(nil, b+amount))
 	return command(Done, a-amount, b+amount)
 }

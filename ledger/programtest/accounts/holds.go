@@ -151,7 +151,7 @@ func (p WithHolds) Decide(view ledger.View, in *ledger.Input) []byte {
 }
 
 func open(view ledger.View, id, account, amount uint64, now int64, timeout uint64) []byte {
-	row, found := view.Get(key(account))
+	row, found := view.Get(Key(account))
 	if !found {
 		return command(Missing, account)
 	}
@@ -162,14 +162,14 @@ func open(view ledger.View, id, account, amount uint64, now int64, timeout uint6
 	case now < 0 || due < now:
 		return command(Overflow, timeout)
 	}
-	view.Put(key(account), binary.BigEndian.AppendUint64(nil, balance-amount))
+	view.Put(Key(account), binary.BigEndian.AppendUint64(nil, balance-amount))
 	h := hold{account, amount, due, Pending}
 	h.put(view, id)
 	return command(Done, balance-amount, uint64(due))
 }
 
 func (h *hold) pay(view ledger.View, id, to uint64) []byte {
-	row, found := view.Get(key(to))
+	row, found := view.Get(Key(to))
 	if !found {
 		return command(Missing, to)
 	}
@@ -179,7 +179,7 @@ func (h *hold) pay(view ledger.View, id, to uint64) []byte {
 	}
 	h.status = Paid
 	h.put(view, id)
-	view.Put(key(to), binary.BigEndian.AppendUint64(nil, balance+h.amount))
+	view.Put(Key(to), binary.BigEndian.AppendUint64(nil, balance+h.amount))
 	return command(Done, h.amount, balance+h.amount)
 }
 
@@ -189,10 +189,10 @@ func (h *hold) expire(view ledger.View, id uint64) []byte {
 	h.status = Expired
 	h.put(view, id)
 	view.Put(keyNewestDue, binary.BigEndian.AppendUint64(nil, uint64(h.due)))
-	row, _ := view.Get(key(h.account))
+	row, _ := view.Get(Key(h.account))
 	balance := number(row)
 	balance += min(h.amount, math.MaxUint64-balance)
-	view.Put(key(h.account), binary.BigEndian.AppendUint64(nil, balance))
+	view.Put(Key(h.account), binary.BigEndian.AppendUint64(nil, balance))
 	return command(Done, h.amount, balance)
 }
 

@@ -64,7 +64,7 @@ func CutRoot(outcome []byte, n int) (command []byte, root Root, ok bool) {
 }
 
 // ID returns the id of an account in the map.
-func ID(account uint64) []byte { return key(account)[1:] }
+func ID(account uint64) []byte { return Key(account)[1:] }
 
 // Record returns the record of an account in the map.
 func Record(balance uint64) []byte { return binary.BigEndian.AppendUint64(nil, balance) }
