@@ -140,6 +140,7 @@ type Core struct {
 		spared *raftpb.HardState
 	}
 
+	acks      acks
 	proposals proposals
 	// inflight counts proposals neither applied nor reported lost.
 	// Invariant: 0 <= inflight <= cfg.MaxInflightBlocks.
@@ -236,6 +237,7 @@ func (c *Core) Step(m *raftpb.Message) error {
 		return err
 	}
 	c.appended = c.appended || m.GetType() == raftpb.MsgApp
+	c.acks.stepped(m)
 	if err := c.step(m); err != nil {
 		return err
 	}

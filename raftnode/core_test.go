@@ -19,7 +19,7 @@ import (
 // Commands, with ids as arguments ("all" when none are given, where that makes sense):
 //
 //	group n=N [election=T] [resolve=T] [read-timeout=T] [inflight=B]   N new members
-//	campaign ID | tick ID n=T | transfer ID to=ID | peer-down ID dead=ID
+//	campaign ID | tick ID n=T | transfer ID to=ID | peer-down ID dead=ID | unreachable ID peer=ID
 //	forget ID       as if an election timeout had passed since the leader was heard
 //	propose ID tag=T data=D | read ID tag=T
 //	ready ID...     take effects; what they ask for is queued
@@ -28,7 +28,7 @@ import (
 //	append ID... | apply ID...   finish the queued works
 //	stabilize ID... [quiet]      all of the above until nothing happens
 //	restart ID [applied=I] [commit=I]   a new core on the same log
-//	state ID...
+//	state ID... | progress ID
 func TestCore(t *testing.T) {
 	datadriven.Walk(t, "testdata/core", func(t *testing.T, path string) {
 		w := &world{}
@@ -150,6 +150,10 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) error {
 			// Below, for all together.
 		case "state":
 			fmt.Fprintf(&w.out, "%d: %s\n", m.id, describeState(m.core.State()))
+		case "unreachable":
+			m.core.Unreachable(uint64(num("peer", 0)))
+		case "progress":
+			m.core.Progress(func(p Progress) { fmt.Fprintf(&w.out, "%d: match=%d %s\n", p.ID, p.Match, p.State) })
 		case "restart":
 			m.applied = uint64(num("applied", int(m.applied)))
 			if d.HasArg("commit") {

@@ -227,6 +227,7 @@ func (c *Core) pull() {
 			e.Send = append(e.Send, m)
 		}
 	}
+	c.acks.entries = false
 	// Positions first: what is committed in this Ready was appended in it or before.
 	c.proposals.bind(rd.Entries)
 	c.observe(rd)
@@ -268,8 +269,10 @@ func (c *Core) attachOwn(e *Effects) {
 
 func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
 	w := &AppendWork{Entries: m.GetEntries()}
+	rose := false // the commit index, and nothing else
 	if m.Term != nil {
 		w.HardState = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		rose = len(w.Entries) == 0 && m.GetTerm() == c.written.term && m.GetVote() == c.written.vote
 		if m.GetTerm() != c.written.term || m.GetVote() != c.written.vote {
 			c.written.term, c.written.vote, c.written.unsynced = m.GetTerm(), m.GetVote(), true
 		}
@@ -283,9 +286,10 @@ func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
 		w.NeedsSync, c.written.unsynced = true, false
 	}
 	for _, r := range m.GetResponses() {
-		if r.GetTo() == c.cfg.ID {
+		switch {
+		case r.GetTo() == c.cfg.ID:
 			w.local = append(w.local, r)
-		} else {
+		case !c.acks.redundant(r, rose):
 			w.Remote = append(w.Remote, r)
 		}
 	}
