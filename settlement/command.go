@@ -104,7 +104,10 @@ func ParseCommand(b []byte) (*Command, error) {
 	if err := r.end(op.String()); err != nil {
 		return nil, err
 	}
-	return c, errors.Wrapf(c.Action.check(), "%s", op)
+	if err := c.Action.check(); err != nil {
+		return nil, errors.Wrapf(err, "%s", op)
+	}
+	return c, nil
 }
 
 // CreateAsset creates an asset: a currency, a security or anything else that is counted.

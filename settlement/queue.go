@@ -53,7 +53,10 @@ func (s *step) rank(account string, rank uint8) chain {
 
 // allWaiting returns how many pairs wait for any account.
 func (s *step) allWaiting() uint64 {
-	b, _ := s.view.Get([]byte{rowAllWaiting})
+	b, found := s.view.Get([]byte{rowAllWaiting})
+	if !found {
+		return 0
+	}
 	r := reader{b: b}
 	return r.u64()
 }

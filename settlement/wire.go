@@ -209,5 +209,8 @@ func (r *reader) end(what string) error {
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes too many", len(r.b))
 	}
+	if r.err == nil {
+		return nil
+	}
 	return errors.Wrapf(r.err, "%s", what)
 }
