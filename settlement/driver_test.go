@@ -109,19 +109,30 @@ func (d *driver) due() []byte {
 	return work.Command
 }
 
+// advanceOnce decides the command that a leader proposes now, and returns what came of it; nil when
+// nothing is due.
+func (d *driver) advanceOnce() *settlement.Outcome {
+	d.t.Helper()
+	command := d.due()
+	if command == nil {
+		return nil
+	}
+	o, err := settlement.ParseOutcome(d.apply(nodeID, ledger.KindCommand, command).Outcome)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.time++ // a queue goes on a microsecond later
+	return o
+}
+
 // advance does everything that is due, as the leader does, and returns what came of it, an outcome
 // for each entry.
 func (d *driver) advance() (outcomes []*settlement.Outcome) {
 	d.t.Helper()
-	for command := d.due(); command != nil; command = d.due() {
-		o, err := settlement.ParseOutcome(d.apply(nodeID, ledger.KindCommand, command).Outcome)
-		if err != nil {
-			d.t.Fatal(err)
-		}
+	for o := d.advanceOnce(); o != nil; o = d.advanceOnce() {
 		if outcomes = append(outcomes, o); len(outcomes) > 10_000 {
 			d.t.Fatal("work is due after 10,000 entries of it")
 		}
-		d.time++ // a queue goes on a microsecond later
 	}
 	return outcomes
 }

@@ -80,9 +80,9 @@ func (s *script) line(out *strings.Builder, verb string, args []string) error {
 		}
 		s.must(a)
 	case "fund": // ACCOUNT AMOUNT
-		return s.move(out, "issuer-"+s.account(word(0)).Asset, word(0), word(1), options["id"], options)
-	case "move": // FROM TO AMOUNT; pending, id=ID
-		return s.move(out, word(0), word(1), word(2), options["id"], options)
+		return s.move(out, as, "issuer-"+s.account(word(0)).Asset, word(0), word(1), options["id"], options)
+	case "move": // FROM TO AMOUNT; pending, timeout=DURATION, id=ID, if=ID:STATUS
+		return s.move(out, as, word(0), word(1), word(2), options["id"], options)
 	case "post", "void": // ID; of a post, how much
 		a := &settlement.Resolve{ID: word(0), Void: verb == "void"}
 		if len(words) > 1 {
@@ -112,9 +112,41 @@ func (s *script) line(out *strings.Builder, verb string, args []string) error {
 			return err
 		}
 		s.time += d.Microseconds()
-	case "advance": // everything that is due
-		for i, o := range s.advance() {
-			s.say(out, fmt.Sprintf("advance %d", i+1), o)
+	case "advance": // everything that is due, or so many entries of it
+		most := 10_000
+		if len(words) > 0 {
+			n, err := strconv.Atoi(words[0])
+			if err != nil {
+				return err
+			}
+			most = n
+		}
+		for range most {
+			o := s.advanceOnce()
+			if o == nil {
+				break
+			}
+			s.say(out, "", o)
+		}
+	case "each": // FROM-TO LINE: the line for each number, which stands for #; prints the last one
+		from, to, _ := strings.Cut(word(0), "-")
+		first, err := strconv.Atoi(from)
+		if err != nil {
+			return err
+		}
+		last, err := strconv.Atoi(to)
+		if err != nil {
+			return err
+		}
+		for n := first; n <= last; n++ {
+			var all strings.Builder
+			line := strings.Fields(strings.ReplaceAll(strings.Join(args[1:], " "), "#", strconv.Itoa(n)))
+			if err := s.line(&all, line[0], line[1:]); err != nil {
+				return err
+			}
+			if n == last {
+				out.WriteString(all.String())
+			}
 		}
 	case "due": // when something is due next
 		work, ok, err := s.l.Work()
@@ -168,7 +200,7 @@ func split(args []string) (words []string, options map[string]string) {
 	return words, options
 }
 
-func (s *script) move(out *strings.Builder, from, to, amount, id string, options map[string]string) error {
+func (s *script) move(out *strings.Builder, as, from, to, amount, id string, options map[string]string) error {
 	_, pending := options["pending"]
 	named := id != ""
 	if !named {
@@ -183,7 +215,14 @@ func (s *script) move(out *strings.Builder, from, to, amount, id string, options
 		}
 		a.Timeout = d.Microseconds()
 	}
-	if o := s.do(operatorID, a); named || o.Results[0].Status == settlement.Rejected {
+	if id, status, found := strings.Cut(options["if"], ":"); found {
+		want, err := settlement.ParseStatus(status)
+		if err != nil {
+			return err
+		}
+		a.Conditions = []settlement.Condition{{Kind: settlement.EntryState, ID: id, State: want}}
+	}
+	if o := s.do(as, a); named || o.Results[0].Status == settlement.Rejected {
 		s.say(out, id, o)
 	}
 	return nil
