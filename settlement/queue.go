@@ -215,7 +215,7 @@ func (s *step) retry(account string) (done bool) {
 			s.putQueue(account, q)
 			return true
 		}
-		if !s.afford(maxPairOutcome) {
+		if s.tries == 0 || !s.afford(maxPairOutcome) {
 			return false
 		}
 		s.tries--
