@@ -13,26 +13,33 @@ import (
 	"github.com/cairnledger/cairn/settlement"
 )
 
-// TestScripts runs the scripts in testdata/instructions: each line is a command or a question, and
+// TestScripts runs the scripts in testdata/instructions and testdata/transfers: each line is a command or a question, and
 // the output says what came of it. A new output is written by
 //
 //	go test ./settlement -run TestScripts -rewrite
 //
 // and must be read before it is kept.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata/instructions", func(t *testing.T, path string) {
-		s := &script{driver: newDriver(t, scriptStart)}
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			s.t = t
-			var out strings.Builder
-			for line := range strings.Lines(d.Input) {
-				fields := strings.Fields(line)
-				if err := s.line(&out, fields[0], fields[1:]); err != nil {
-					d.Fatalf(t, "%s: %v", strings.TrimSpace(line), err)
-				}
+	for _, dir := range []string{"testdata/instructions", "testdata/transfers"} {
+		datadriven.Walk(t, dir, runScript)
+	}
+}
+
+func runScript(t *testing.T, path string) {
+	s := &script{driver: newDriver(t, scriptStart)}
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		s.t = t
+		var out strings.Builder
+		for line := range strings.Lines(d.Input) {
+			fields := strings.Fields(line)
+			if len(fields) == 0 || fields[0] == "//" {
+				continue
 			}
-			return out.String()
-		})
+			if err := s.line(&out, fields[0], fields[1:]); err != nil {
+				d.Fatalf(t, "%s: %v", strings.TrimSpace(line), err)
+			}
+		}
+		return out.String()
 	})
 }
 
@@ -81,7 +88,38 @@ func (s *script) line(out *strings.Builder, verb string, args []string) error {
 		s.must(a)
 	case "fund": // ACCOUNT AMOUNT
 		return s.move(out, as, "issuer-"+s.account(word(0)).Asset, word(0), word(1), options["id"], options)
-	case "move": // FROM TO AMOUNT; pending, timeout=DURATION, id=ID, if=ID:STATUS
+	case "set": // ID FROM>TO:AMOUNT:ID…; pending, timeout=, as=
+		a := &settlement.Submit{Set: word(0), Transfers: []settlement.Transfer{}}
+		for _, w := range words[1:] {
+			parts := strings.FieldsFunc(w, func(r rune) bool { return r == '>' || r == ':' })
+			if len(parts) != 4 {
+				return errors.Newf("transfer %q: write FROM>TO:AMOUNT:ID", w)
+			}
+			a.Transfers = append(a.Transfers, settlement.Transfer{ID: parts[3], Debit: parts[0], Credit: parts[1], Amount: decimal(s.t, parts[2])})
+		}
+		if err := s.pend(a, options); err != nil {
+			return err
+		}
+		do(word(0), a)
+	case "several": // FROM>TO:AMOUNT:ID…: of one command, each by itself
+		a := &settlement.Submit{}
+		for _, w := range words {
+			parts := strings.FieldsFunc(w, func(r rune) bool { return r == '>' || r == ':' })
+			a.Transfers = append(a.Transfers, settlement.Transfer{ID: parts[3], Debit: parts[0], Credit: parts[1], Amount: decimal(s.t, parts[2])})
+		}
+		o := s.do(as, a)
+		for i, r := range o.Results {
+			s.say(out, a.Transfers[i].ID, &settlement.Outcome{Results: []settlement.Result{r}})
+		}
+	case "sums": // ACCOUNT…
+		for _, id := range words {
+			a := s.account(id)
+			b := a.Balances
+			fmt.Fprintf(out, "%s debits %s pending %s, credits %s pending %s\n", id, b.DebitsPosted.Decimal(a.Scale), b.DebitsPending.Decimal(a.Scale), b.CreditsPosted.Decimal(a.Scale), b.CreditsPending.Decimal(a.Scale))
+		}
+	case "wrong": // what a command cannot say: VERB …
+		out.WriteString(s.cannotSay(words, options))
+	case "move": // FROM TO AMOUNT; pending, id=ID, of=ORIGINAL, asset=, as=, if=CONDITION
 		return s.move(out, as, word(0), word(1), word(2), options["id"], options)
 	case "post", "void": // ID; of a post, how much
 		a := &settlement.Resolve{ID: word(0), Void: verb == "void"}
@@ -201,13 +239,27 @@ func split(args []string) (words []string, options map[string]string) {
 }
 
 func (s *script) move(out *strings.Builder, as, from, to, amount, id string, options map[string]string) error {
-	_, pending := options["pending"]
 	named := id != ""
 	if !named {
 		s.ids++
 		id = fmt.Sprintf("move-%d", s.ids)
 	}
-	a := &settlement.Submit{Pending: pending, Transfers: []settlement.Transfer{{ID: id, Debit: from, Credit: to, Amount: decimal(s.t, amount)}}}
+	a := &settlement.Submit{Transfers: []settlement.Transfer{{
+		ID: id, Debit: from, Credit: to, Amount: decimal(s.t, amount), Original: options["of"], Asset: options["asset"],
+	}}}
+	if err := s.pend(a, options); err != nil {
+		return err
+	}
+	if o := s.do(as, a); named || o.Results[0].Status == settlement.Rejected {
+		s.say(out, id, o)
+	}
+	return nil
+}
+
+// pend reads what a line says of reservations and conditions: pending, timeout=DURATION,
+// if=available:ACCOUNT:AMOUNT, version:ACCOUNT:N, state:ID:STATUS, from:DURATION, until:DURATION.
+func (s *script) pend(a *settlement.Submit, options map[string]string) error {
+	_, a.Pending = options["pending"]
 	if timeout := options["timeout"]; timeout != "" {
 		d, err := time.ParseDuration(timeout)
 		if err != nil {
@@ -215,17 +267,79 @@ func (s *script) move(out *strings.Builder, as, from, to, amount, id string, opt
 		}
 		a.Timeout = d.Microseconds()
 	}
-	if id, status, found := strings.Cut(options["if"], ":"); found {
-		want, err := settlement.ParseStatus(status)
-		if err != nil {
-			return err
-		}
-		a.Conditions = []settlement.Condition{{Kind: settlement.EntryState, ID: id, State: want}}
+	if options["if"] == "" {
+		return nil
 	}
-	if o := s.do(as, a); named || o.Results[0].Status == settlement.Rejected {
-		s.say(out, id, o)
+	for _, text := range strings.Split(options["if"], ",") {
+		parts := strings.Split(text, ":")
+		c := settlement.Condition{}
+		switch parts[0] {
+		case "available":
+			c.Kind, c.ID, c.Amount = settlement.BalanceAtLeast, parts[1], decimal(s.t, parts[2])
+		case "version":
+			n, err := strconv.ParseUint(parts[2], 10, 64)
+			if err != nil {
+				return err
+			}
+			c = settlement.Condition{Kind: settlement.AccountVersion, ID: parts[1], Number: n}
+		case "state":
+			status, err := settlement.ParseStatus(parts[2])
+			if err != nil {
+				return err
+			}
+			c = settlement.Condition{Kind: settlement.EntryState, ID: parts[1], State: status}
+		case "from", "until":
+			d, err := time.ParseDuration(parts[1])
+			if err != nil {
+				return err
+			}
+			c = settlement.Condition{Kind: settlement.NotBefore, Number: uint64(s.time + d.Microseconds())}
+			if parts[0] == "until" {
+				c.Kind = settlement.Deadline
+			}
+		default:
+			return errors.Newf("condition %q", text)
+		}
+		a.Conditions = append(a.Conditions, c)
 	}
 	return nil
+}
+
+// cannotSay returns why a command cannot be encoded.
+func (s *script) cannotSay(words []string, options map[string]string) string {
+	var a settlement.Action
+	switch words[0] {
+	case "account":
+		f := settlement.Flags(0)
+		for _, w := range words[1:] {
+			f |= map[string]settlement.Flags{"debits": settlement.DebitsLimited, "credits": settlement.CreditsLimited, "closed": settlement.Closed}[w]
+		}
+		a = &settlement.OpenAccount{ID: "x", Asset: "USD", Flags: f}
+	case "transfer":
+		t := settlement.Transfer{ID: "x", Debit: "a", Credit: "b", Amount: decimal(s.t, "1")}
+		if id, ok := options["id"]; ok {
+			t.ID = id
+		}
+		if from, ok := options["from"]; ok {
+			t.Debit = from
+		}
+		if to, ok := options["to"]; ok {
+			t.Credit = to
+		}
+		submit := &settlement.Submit{Transfers: []settlement.Transfer{t}}
+		if err := s.pend(submit, options); err != nil {
+			return err.Error() + "\n"
+		}
+		a = submit
+	case "void":
+		a = &settlement.Resolve{ID: "x", Void: true, Amounts: []settlement.Partial{{Amount: decimal(s.t, "1")}}}
+	case "resolve":
+		a = &settlement.Resolve{ID: options["id"]}
+	}
+	if _, err := (&settlement.Command{Action: a}).Marshal(); err != nil {
+		return err.Error() + "\n"
+	}
+	return "it can be said\n"
 }
 
 // instruct returns the instruction of a line: gives=ACCOUNT:AMOUNT, gets=ACCOUNT:AMOUNT, date=DATE,
