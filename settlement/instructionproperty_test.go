@@ -20,7 +20,7 @@ import (
 //   - Nothing waits that could settle once the leader has done what is due.
 //   - The outcomes say what was moved.
 func TestInstructionProperties(t *testing.T) {
-	seeds, entries := 4, 800
+	seeds, entries := 6, 900
 	if testing.Short() {
 		seeds = 2
 	}
@@ -34,7 +34,7 @@ func TestInstructionProperties(t *testing.T) {
 	}
 	for _, want := range []string{
 		"unmatched", "matched", "held", "queued insufficient_funds", "queued behind_queue", "queued credit_limit_exceeded", "queued debit_account_frozen",
-		"queued credit_account_frozen", "partly_settled insufficient_funds", "settled", "cancelled", "cancelled credit_account_closed",
+		"queued credit_account_frozen", "partly_settled insufficient_funds", "settled", "cancelled", "cancelled by the ledger",
 		"expired instruction_expired", "cancel_requested",
 		"rejected instruction_final", "rejected party_not_owner", "rejected same_account", "exists", "conflict",
 	} {
@@ -123,6 +123,7 @@ func (p *properties) command() []byte {
 			a.ID = fmt.Sprintf("i-%d", p.given)
 			p.given++
 		}
+		a.SettlementDate = 19675 + []settlement.Date{0, 0, 0, 1, 4}[p.rng.IntN(5)]
 		if a.Expires > 0 {
 			a.Expires = p.time - 20 + p.rng.Int64N(300)
 		}
@@ -154,7 +155,9 @@ func (p *properties) step(principal string, body []byte) {
 	}
 	for _, r := range o.Results {
 		name := r.Status.String()
-		if r.Reason != settlement.NoReason {
+		if r.Status == settlement.Cancelled && r.Reason != settlement.NoReason {
+			name += " by the ledger"
+		} else if r.Reason != settlement.NoReason {
 			name += " " + r.Reason.String()
 		}
 		p.seen[name]++
@@ -360,6 +363,14 @@ func (p *properties) oldestMatch(id string, s *settlement.State, now map[string]
 func (p *properties) nothingCouldSettle() {
 	p.t.Helper()
 	time := p.l.Head().Time
+	if err := p.l.State().Range([]byte{'y'}, []byte{'y' + 1}, func(key, value []byte) bool {
+		if at := int64(binary.BigEndian.Uint64(key[1:])); at <= time && len(value) > 0 {
+			p.failf("row %x says that something is due at %d, and it is %d", key, at, time)
+		}
+		return true
+	}); err != nil {
+		p.t.Fatal(err)
+	}
 	for id, s := range p.states {
 		i := s.Instruction
 		if i == nil || i.Match == "" || s.Status.Final() || s.Status == settlement.Held {

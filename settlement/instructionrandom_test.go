@@ -71,8 +71,8 @@ func randomFunding(rng *rand.Rand) *settlement.Submit {
 func randomInstruct(rng *rand.Rand) *settlement.Instruct {
 	a := &settlement.Instruct{
 		ID: randomInstructionID(rng), Party: "BANKA", Counterparty: "BANKB",
-		// 2023-11-14, the day on which histories begin, or a few days later.
-		SettlementDate: 19675 + []settlement.Date{0, 0, 0, 1, 4}[rng.IntN(5)],
+		// 2023-11-14, the day on which histories begin, or while they last.
+		SettlementDate: 19675 + []settlement.Date{0, 0, 0, 30, 60, 120}[rng.IntN(6)],
 		Held:           rng.IntN(8) == 0, Partial: rng.IntN(2) == 0, Priority: uint8(rng.IntN(4)),
 	}
 	number := rng.IntN(randomAccounts / 2)
@@ -103,7 +103,7 @@ func randomInstruct(rng *rand.Rand) *settlement.Instruct {
 		a.Common = fmt.Sprintf("common %d", rng.IntN(2))
 	}
 	if rng.IntN(4) == 0 {
-		a.Expires = 1_700_000_000_000_000 + rng.Int64N(2000)
+		a.Expires = 1_700_000_000_000_000 + rng.Int64N(180*24*3600*1e6)
 	}
 	if rng.IntN(4) == 0 {
 		a.References = []settlement.Reference{{Kind: settlement.TransactionID, Value: "TX"}}
