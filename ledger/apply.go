@@ -20,7 +20,7 @@ const (
 	// pair. It is the largest block and its outcomes with an idempotency record for every entry,
 	// its offsets and its share of a tile, and rows of a program.
 	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize +
-		rowBytesPerCommit + MaxStateKey + MaxStateValue + 4096
+		rowBytesPerCommit + MaxStateKey + MaxStateValue + walkBytes + 2*MaxStateKey + 4096
 
 	entryCommitSize = 9 + 32 + keyRefSize + 16 + 8 + 36
 
@@ -72,8 +72,9 @@ type applierState struct {
 	full    []merkle.Tile
 
 	// accounts is the map of a Mapped program. It has the rows of every block that was decided, so
-	// it is ahead of what is committed.
+	// it is ahead of what is committed. history has its past states.
 	accounts mapState
+	history  history
 }
 
 func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
@@ -279,6 +280,10 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 		offsets[i], leaves[i] = entry.offset, entry.Encoded
 	}
 	appendOutcomes(leaves, outcomes)
+	before := len(a.pairs)
+	if p, ok := a.history.block(block.Time, first, a.pos.Time); ok {
+		a.pairs = append(a.pairs, p)
+	}
 	full := a.tree.Append(merkle.LeafHashes(leaves))
 	a.pos.Size, a.pos.Root, a.pos.Time = a.tree.Size(), a.tree.Root(), block.Time
 	if len(a.roots) == recentRoots {
@@ -287,7 +292,6 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	a.roots = append(a.roots, Anchor{a.pos.Size, a.pos.Root})
 
 	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw, outcomes)
-	before := len(a.pairs)
 	a.pairs = rec.appendPairs(a.pairs, l.keys)
 	for _, tile := range full {
 		b := merkle.AppendTile(make([]byte, 0, len(tile.Hashes)*merkle.HashSize), tile.Hashes)
@@ -329,6 +333,7 @@ func (l *Ledger) flush() error {
 		return nil
 	}
 	pairs, rows := a.pairs, a.state.rows()
+	var old []Pair // what history wants to have committed together
 	var err error
 	if a.overlapping {
 		if pairs, err = l.missing(pairs); err != nil {
@@ -338,17 +343,18 @@ func (l *Ledger) flush() error {
 			return err
 		}
 	} else if len(rows) > 0 {
-		old, err := a.state.expired(2 * len(rows))
-		if err != nil {
+		if old, err = a.expired(len(rows)); err != nil {
 			return errors.Wrapf(err, "look for rows to delete at raft index %d", a.pos.RaftIndex)
 		}
-		rows = append(rows, old...)
+		if !a.history.on {
+			rows, old = append(rows, old...), nil
+		}
 	}
 	if rows, err = l.commitRows(rows); err != nil {
 		return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 	}
-	if len(rows) > 0 {
-		pairs = append(pairs[:len(pairs):len(pairs)], rows...)
+	if len(rows)+len(old) > 0 {
+		pairs = append(append(pairs[:len(pairs):len(pairs)], rows...), old...)
 	}
 	// Every commit carries its position, in an overlap too: the commits that hold later positions
 	// may yet be lost, and then what is written here must not lie beyond the newest position. There
@@ -374,6 +380,15 @@ func (l *Ledger) flush() error {
 	a.records, a.full = a.records[:0], a.full[:0]
 	l.grown.reach(a.pos.Size)
 	return l.promoteSealed()
+}
+
+// expired returns deletions of rows that nothing reads any more, for a commit of so many rows.
+func (a *applierState) expired(written int) ([]Pair, error) {
+	if !a.history.on {
+		return a.state.expired(2 * written)
+	}
+	a.history.advance(a.pos.Time, a.state.floor.Load())
+	return a.history.walk(written)
 }
 
 // commitRows commits rows until the rest is few enough to go with the position, and returns the

@@ -22,7 +22,7 @@ func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error)
 	results = make([]Result, len(block.Batches))
 	first := l.applier.pos.Size
 	size := first
-	l.applier.state.block = 0
+	l.applier.state.block, l.applier.state.first = 0, first
 	l.applier.accounts.begin()
 	for i := range block.Batches {
 		if err := d.batch(block.Time, &block.Batches[i], size, &results[i]); err != nil {

@@ -18,6 +18,8 @@ const (
 	kindState   = 's'
 	kindLevel   = 'l'
 	kindMapRoot = 'r'
+	kindDay     = 'd'
+	kindWalk    = 'w'
 )
 
 // keyspace makes the keys of one group.
@@ -63,6 +65,13 @@ func (s keyspace) level(index uint64) []byte {
 func (s keyspace) mapRoot(index uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindMapRoot, 8), index)
 }
+
+// dayEnd is keyed by the size at the end of a UTC day.
+func (s keyspace) dayEnd(size uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.prefix(kindDay, 8), size)
+}
+
+func (s keyspace) walk() []byte { return s.prefix(kindWalk, 0) }
 
 // keyDigest names an idempotency key: SHA-256(u16 length of principal ‖ principal ‖ key).
 func keyDigest(principal, key []byte) [32]byte {

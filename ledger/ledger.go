@@ -137,6 +137,11 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if err := l.loadLevel(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
+	if _, ok := l.program.(Mapped); ok {
+		if err := l.applier.history.load(l.store, l.keys, cfg.Start); err != nil {
+			return nil, errors.Wrap(err, "open ledger")
+		}
+	}
 	if err := l.loadMap(); err != nil {
 		return nil, errors.Wrap(err, "open ledger")
 	}
@@ -238,7 +243,7 @@ func (l *Ledger) restore() error {
 	}
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
-	l.applier.state.init(l.store, l.keys, l.cache, &l.applier.accounts, start.Size, stored.Size)
+	l.applier.state.init(l.store, l.keys, l.cache, &l.applier.accounts, &l.applier.history, start.Size, stored.Size)
 	if !l.isLog && !l.cfg.ReadOnly {
 		if err := l.applier.state.filter.fill(l.store, l.keys, fillAtOpen); err != nil {
 			return errors.Wrap(err, "look for keys of rows")

@@ -417,7 +417,7 @@ func TestManySmallBlocks(t *testing.T) {
 		}
 		h.results = append(h.results, h.model.apply(int64(i), batches[i:i+1]))
 		h.entries = append(h.entries, ledger.Committed{RaftIndex: uint64(i) + 1, RaftTerm: 1, Block: block})
-		h.sizes = append(h.sizes, h.model.size())
+		h.sizes, h.times = append(h.sizes, h.model.size()), append(h.times, h.model.time)
 		apply(t, h, l, i, i+1)
 	}
 	if h.model.size() <= 256*256 {

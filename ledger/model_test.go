@@ -18,6 +18,7 @@ import (
 // model is the specification of a ledger, written to be read: a list of leaves and a map of keys.
 type model struct {
 	leaves [][]byte
+	times  []int64             // of the leaves
 	keys   map[string]modelKey // principal "\x00" key
 	roots  []merkle.Hash       // of every size
 	tree   *merkle.Tree
@@ -123,7 +124,7 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	maps.Copy(m.keys, fresh)
 	for _, e := range add {
 		leaf := e.AppendLeaf(nil)
-		m.leaves = append(m.leaves, leaf)
+		m.leaves, m.times = append(m.leaves, leaf), append(m.times, time)
 		m.time = time
 	}
 	r.Size = m.size()
@@ -138,7 +139,9 @@ type history struct {
 	entries []ledger.Committed
 	results [][]ledger.Result
 	sizes   []uint64 // after each entry
+	times   []int64  // of the newest entry after each entry
 	now     int64
+	pace    int64 // µs, about twice the time from one block to the next
 	// accounts has the accounts after each entry; nil when the program is log.
 	accounts []accounts.Model
 }
@@ -183,7 +186,7 @@ func (h *history) command(n int) []byte {
 }
 
 func newHistory(seed uint64) *history {
-	return &history{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), model: newModel(), now: 1_700_000_000_000_000}
+	return &history{seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), model: newModel(), now: 1_700_000_000_000_000, pace: 1000}
 }
 
 func (h *history) String() string { return fmt.Sprintf("history of seed %d", h.seed) }
@@ -194,7 +197,7 @@ func (h *history) summary(n int) ledger.Summary {
 		return ledger.Summary{}
 	}
 	e, size := h.entries[n-1], h.sizes[n-1]
-	return ledger.Summary{RaftIndex: e.RaftIndex, RaftTerm: e.RaftTerm, Size: size, Root: h.model.roots[size]}
+	return ledger.Summary{RaftIndex: e.RaftIndex, RaftTerm: e.RaftTerm, Size: size, Root: h.model.roots[size], Time: h.times[n-1]}
 }
 
 // grow adds n committed entries. Keys and payloads come from small sets so that duplicates and
@@ -214,7 +217,7 @@ func (h *history) grow(t testing.TB, n, payload int) {
 			for range rng.IntN(6) {
 				batches = append(batches, h.batch(payload))
 			}
-			h.now = max(h.model.time, h.now+rng.Int64N(1000)-100)
+			h.now = max(h.model.time, h.now+rng.Int64N(h.pace)-h.pace/10)
 			size := h.model.size()
 			anchor := size - min(size, rng.Uint64N(30))
 			if rng.IntN(50) == 0 {
@@ -229,7 +232,7 @@ func (h *history) grow(t testing.TB, n, payload int) {
 		}
 		h.entries = append(h.entries, e)
 		h.results = append(h.results, results)
-		h.sizes = append(h.sizes, h.model.size())
+		h.sizes, h.times = append(h.sizes, h.model.size()), append(h.times, h.model.time)
 		if h.accounts != nil {
 			h.accounts = append(h.accounts, maps.Clone(h.model.accounts))
 		}

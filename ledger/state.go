@@ -16,7 +16,7 @@ import (
 // A row is deleted when nothing reads it any more: a newer row of its key lies below the durable
 // position of the Raft log, from where every replay begins (Ledger.Marked). The newest row of a key
 // is never deleted, so whatever part of the deletions a power failure takes back, reads are the
-// same.
+// same. Rows of a Mapped program are kept longer (history).
 const (
 	// rowsPerCommit and rowBytesPerCommit bound the rows that one commit to the store carries.
 	rowsPerCommit     = 4096
@@ -40,6 +40,7 @@ type programState struct {
 	cache    ledgerCache // rows, and absences, as of size
 	filter   keyFilter   // keys of rows that are not in the store
 	accounts *mapState   // is told of rows of the map
+	history  *history    // says whether rows are kept for past states
 	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
 	// in fresh, and those that the store may hold are of the future.
 	size uint64
@@ -47,15 +48,19 @@ type programState struct {
 	opened uint64
 
 	// fresh has the newest row of every key that was put since the last commit, written the keys in
-	// the order of their first put, and below the rows that the store holds for them.
+	// the order of their first put, and below the rows that the store holds for them. between has
+	// rows that were in fresh until a later block put their keys; history alone wants them and does
+	// not want below.
 	fresh   map[string]*row
 	written []string
 	below   map[string]*row
+	between []keyedRow
 	undone  []undoneRow // since the last batch that was kept
 	order   []string    // written, sorted; valid when sorted
 	sorted  bool
-	bytes   int // of the puts since the last commit
-	block   int // of the puts in this block
+	bytes   int    // of the puts since the last commit
+	block   int    // of the puts in this block
+	first   uint64 // index of the first entry of this block
 
 	// of the entry that is being decided
 	deciding  bool
@@ -74,6 +79,12 @@ type programState struct {
 type undoneRow struct {
 	key    string
 	before *row // nil: nothing
+	moved  bool // it is the last row in between
+}
+
+type keyedRow struct {
+	key string
+	*row
 }
 
 // superseded is a row that nothing reads once the durable size is above at.
@@ -84,8 +95,9 @@ type superseded struct {
 	older bool   // the store may hold older rows of the key, left from before the last stop
 }
 
-func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accounts *mapState, size, stored uint64) {
-	s.store, s.keys, s.cache, s.accounts, s.size, s.opened = store, keys, cache, accounts, size, stored
+func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accounts *mapState, history *history, size, stored uint64) {
+	s.store, s.keys, s.cache, s.size, s.opened = store, keys, cache, size, stored
+	s.accounts, s.history = accounts, history
 	s.fresh, s.below = make(map[string]*row), make(map[string]*row)
 	s.floor.Store(size)
 	s.filter.init(keys)
@@ -116,6 +128,9 @@ func (s *programState) undo() {
 		u := s.undone[i]
 		put := s.fresh[u.key]
 		s.block -= len(u.key) + len(put.value)
+		if u.moved {
+			s.between = s.between[:len(s.between)-1]
+		}
 		if u.before != nil {
 			s.fresh[u.key] = u.before
 			continue
@@ -210,11 +225,17 @@ func (s *programState) Put(key, value []byte) {
 	case before != nil && before.index > s.index:
 		s.violate("a row was put that the later entry %d has put", before.index)
 	}
-	if before == nil {
-		s.below[k] = s.committed(key)
+	moved := s.history.on && before != nil && before.index < s.first
+	switch {
+	case before == nil:
+		if !s.history.on {
+			s.below[k] = s.committed(key)
+		}
 		s.written, s.sorted = append(s.written, k), false
+	case moved:
+		s.between = append(s.between, keyedRow{k, before})
 	}
-	s.undone = append(s.undone, undoneRow{k, before})
+	s.undone = append(s.undone, undoneRow{k, before, moved})
 	s.fresh[k] = &row{index: s.index, value: append(make([]byte, 0, len(value)), value...)}
 	s.block += len(key) + len(value)
 	s.bytes += len(key) + len(value) + pairOverhead
@@ -276,7 +297,10 @@ func (s *programState) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
 
 // rows returns what the store has to hold for the puts since the last commit.
 func (s *programState) rows() []Pair {
-	pairs := make([]Pair, 0, len(s.written))
+	pairs := make([]Pair, 0, len(s.between)+len(s.written))
+	for _, r := range s.between {
+		pairs = append(pairs, Pair{s.keys.row([]byte(r.key), r.index), r.value})
+	}
 	for _, key := range s.written {
 		r := s.fresh[key]
 		pairs = append(pairs, Pair{s.keys.row([]byte(key), r.index), r.value})
@@ -288,7 +312,7 @@ func (s *programState) rows() []Pair {
 func (s *programState) commit(size uint64) {
 	for _, key := range s.written {
 		r := s.fresh[key]
-		if b := s.below[key]; !b.absent {
+		if b := s.below[key]; b != nil && !b.absent {
 			s.old = append(s.old, superseded{key, b.index, r.index, b.index < s.opened})
 		}
 		s.filter.add([]byte(key))
@@ -301,6 +325,8 @@ func (s *programState) commit(size uint64) {
 	clear(s.below)
 	clear(s.written)
 	clear(s.order)
+	clear(s.between)
+	s.between = s.between[:0]
 	s.written, s.order, s.sorted, s.bytes = s.written[:0], s.order[:0], false, 0
 }
 

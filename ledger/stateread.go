@@ -16,6 +16,29 @@ var ErrStateGone = errors.New("the program's state of this size is not kept any 
 // State returns the program's newest state. It never waits.
 func (l *Ledger) State() State { return State{l, l.Head().Size} }
 
+// StateAt returns the program's state as the entries below a size left it. The program must be
+// Mapped, or the size that of the head. A size within a block is rounded down to the end of the
+// block before, so Size of the state may be smaller. Kept are the states of the last KeptTime, and
+// the last one of every UTC day. Errors: ErrStateGone, *NotFoundError beyond the head,
+// *CorruptError.
+func (l *Ledger) StateAt(size uint64) (State, error) {
+	head := l.Head()
+	switch {
+	case size > head.Size:
+		return State{}, &NotFoundError{Index: size, Size: head.Size}
+	case size == head.Size:
+		return State{l, size}, nil
+	case !l.applier.history.on:
+		return State{}, ErrStateGone
+	}
+	first, _, err := readBlockHead(l.store, l.keys, size)
+	if err != nil {
+		return State{}, err
+	}
+	s := State{l, first}
+	return s, s.kept()
+}
+
 // Size is the ledger's size that the state is of.
 func (s State) Size() uint64 { return s.size }
 
@@ -52,6 +75,12 @@ func (s State) Range(from, to []byte, each func(key, value []byte) bool) error {
 // kept reports whether every row of this size is still there: rows are deleted for the sake of
 // newer ones below the floor alone.
 func (s State) kept() error {
+	if h := &s.l.applier.history; h.on {
+		if !h.keeps(s.size) {
+			return ErrStateGone
+		}
+		return nil
+	}
 	if s.l.applier.state.floor.Load() > s.size {
 		return ErrStateGone
 	}
