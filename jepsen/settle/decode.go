@@ -187,6 +187,11 @@ type command struct {
 
 	void    bool // resolve
 	amounts []partial
+
+	instruction *instruction // instruct: as it is given
+
+	of     string // manage: the instruction
+	manage byte
 }
 
 type condition struct {
@@ -214,6 +219,8 @@ const (
 	opChangeAccount = 3
 	opSubmit        = 4
 	opResolve       = 5
+	opInstruct      = 6
+	opManage        = 7
 	opAdvance       = 8
 )
 
@@ -263,6 +270,12 @@ func decodeCommand(b []byte) (*command, error) {
 				d.wrong("amounts whose ids do not ascend")
 			}
 		}
+	case opInstruct:
+		c.decodeInstruct(d)
+	case opManage:
+		if c.id, c.of, c.manage = d.optionalID(), d.id(), d.u8(); c.manage == 0 || c.manage > 3 {
+			d.wrong("the change %d of an instruction", c.manage)
+		}
 	case opAdvance:
 	default:
 		d.wrong("operation %d", c.op)
@@ -291,7 +304,7 @@ func (c *command) decodeSubmit(d *decoder) {
 		case 2:
 			x.id, x.number = d.id(), d.u64()
 		case 3:
-			if x.id, x.status = d.id(), d.u8(); x.status == 0 || x.status > 8 {
+			if x.id, x.status = d.id(), d.u8(); x.status == 0 || x.status > 16 {
 				d.wrong("a condition on the status %d", x.status)
 			}
 		case 4, 5:
@@ -309,21 +322,65 @@ func (c *command) decodeSubmit(d *decoder) {
 	for i := 0; i < n && d.bad == nil; i++ {
 		at := d.b
 		t := transfer{id: d.id(), debit: d.id(), credit: d.id(), asset: d.optionalID(), amount: d.decimal(), original: d.optionalID()}
-		refs, before := int(d.u8()), byte(0)
-		if refs > 16 {
-			d.wrong("%d references", refs)
-		}
-		for range refs {
-			kind := d.u8()
-			if kind == 0 || kind > 15 || kind <= before {
-				d.wrong("a reference of kind %d behind %d", kind, before)
-			}
-			before = kind
-			d.text(1, 1000)
-		}
+		d.references()
 		t.raw = at[:len(at)-len(d.b)]
 		c.transfers = append(c.transfers, t)
 	}
+	d.source()
+}
+
+func (c *command) decodeInstruct(d *decoder) {
+	c.id = d.id()
+	at := d.b
+	i := &instruction{id: c.id, party: d.text(1, 256), other: d.text(1, 256)}
+	which := d.u8()
+	if which == 0 || which > 3 {
+		d.wrong("the legs %d", which)
+	}
+	for k, leg := range []**leg{&i.delivers, &i.receives} {
+		if which>>k&1 == 1 {
+			*leg = newLeg()
+			(*leg).account, (*leg).asset = d.id(), d.id()
+			i.given[k] = d.decimal()
+		}
+	}
+	i.trade, i.date, i.reference = d.date(), d.date(), d.text(0, 256)
+	flags := d.u8()
+	i.held, i.partial = flags&1 != 0, flags&2 != 0
+	if i.priority = d.u8(); flags > 3 || i.priority > 3 || i.date == 0 {
+		d.wrong("flags %d, priority %d, settlement date %d", flags, i.priority, i.date)
+	}
+	i.expiry = d.time()
+	d.references()
+	c.instruction, i.content = i, string(at[:len(at)-len(d.b)])
+	d.source()
+}
+
+// date is a number of days since 1970-01-01; 0 is none.
+func (d *decoder) date() uint32 {
+	n := binary.BigEndian.Uint32(d.take(4))
+	if n > 2_932_896 {
+		d.wrong("day %d", n)
+	}
+	return n
+}
+
+func (d *decoder) references() {
+	refs, before := int(d.u8()), byte(0)
+	if refs > 16 {
+		d.wrong("%d references", refs)
+	}
+	for range refs {
+		kind := d.u8()
+		if kind == 0 || kind > 15 || kind <= before {
+			d.wrong("a reference of kind %d behind %d", kind, before)
+		}
+		before = kind
+		d.text(1, 1000)
+	}
+}
+
+func (d *decoder) source() {
 	switch form := d.u8(); form {
 	case 0:
 	case 1:
@@ -355,6 +412,9 @@ type result struct {
 	index          uint64
 	member         int
 	cause          byte
+	// What the entry moved of an instruction; nil with other statuses than settled and
+	// partlySettled.
+	delivered, received *big.Int
 }
 
 type line struct {
@@ -380,7 +440,11 @@ func decodeOutcome(b []byte) (*outcome, error) {
 		if d.bad != nil {
 			break
 		}
-		o.results = append(o.results, result{d.u8(), d.u8(), d.optionalID(), d.u64(), d.u16(), d.u8()})
+		r := result{status: d.u8(), reason: d.u8(), id: d.optionalID(), index: d.u64(), member: d.u16(), cause: d.u8()}
+		if r.status == settled || r.status == partlySettled {
+			r.delivered, r.received = d.amount(), d.amount()
+		}
+		o.results = append(o.results, r)
 	}
 	for range d.u16() {
 		if d.bad != nil {
@@ -420,15 +484,22 @@ func (o *outcome) encode() []byte {
 		b = binary.BigEndian.AppendUint64(b, r.index)
 		b = binary.BigEndian.AppendUint16(b, uint16(r.member))
 		b = append(b, r.cause)
+		if r.status == settled || r.status == partlySettled {
+			b = appendAmount(appendAmount(b, r.delivered), r.received)
+		}
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.lines)))
 	for _, l := range o.lines {
 		b = append(b, byte(len(l.account)))
 		b = append(append(b, l.account...), byte(l.scale))
 		for _, n := range []*big.Int{l.dp, l.db, l.cp, l.cb} {
-			b = append(append(b, byte(len(n.Bytes()))), n.Bytes()...)
+			b = appendAmount(b, n)
 		}
 		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, l.seq), l.previous)
 	}
 	return b
+}
+
+func appendAmount(b []byte, n *big.Int) []byte {
+	return append(append(b, byte(len(n.Bytes()))), n.Bytes()...)
 }

@@ -30,7 +30,7 @@ func (s *step) ownsDebits(id string) bool {
 
 func (s *step) resolve() result {
 	c, t := s.c, s.m.ids[s.c.id]
-	if t == nil {
+	if t == nil || t.instruction != nil || t.request {
 		if c.operator {
 			return no(pendingUnknown)
 		}
@@ -115,6 +115,10 @@ func (s *step) end(id string, status byte, amounts map[string]*big.Int) {
 		d, c := s.touch(x.debit), s.touch(x.credit)
 		d.dp, d.db = difference(d.dp, x.amount), sum(d.db, booked)
 		c.cp, c.cb = difference(c.cp, x.amount), sum(c.cb, booked)
+		if s.c.op == opAdvance {
+			s.relieve(d.id)
+			s.relieve(c.id)
+		}
 		if x.original != "" {
 			o := s.m.ids[x.original]
 			o.returned = sum(difference(o.returned, x.amount), booked)
@@ -137,7 +141,7 @@ func (s *step) advance() (results []result) {
 	if !nodePattern.MatchString(s.e.principal) {
 		return []result{no(notTheLeader)}
 	}
-	due := s.m.due(s.e.time)
+	due, things := s.m.due(s.e.time), s.m.dueThings(s.e.time)
 	if n := len(s.given.results); n < len(due) && n > 0 && (n >= muchResults || len(s.e.outcome) >= muchBytes) {
 		due = due[:n]
 	}
@@ -145,5 +149,5 @@ func (s *step) advance() (results []result) {
 		s.end(id, expired, nil)
 		results = append(results, result{status: expired, id: id, index: s.m.ids[id].index})
 	}
-	return results
+	return append(results, s.advanceInstructions(things)...)
 }

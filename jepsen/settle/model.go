@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/cockroachdb/errors"
 )
@@ -18,7 +19,8 @@ type Model struct {
 
 	assets   map[string]asset
 	accounts map[string]*account
-	ids      map[string]*thing // transfers and sets
+	ids      map[string]*thing // transfers, sets, instructions and requests
+	queues   map[string]*queue // by account
 
 	// The map of accounts: whether an account was touched since the newest root, in entries of the
 	// newest time and before; and the index of the leaf with that root, size when there is none.
@@ -35,7 +37,7 @@ type Model struct {
 type Counts struct {
 	Commands, Results, Roots int
 	// Statuses has how many results had each status.
-	Statuses [9]int
+	Statuses [17]int
 	// Reasons has how many rejections had each reason, or as the cause of a set's rejection.
 	Reasons [64]int
 }
@@ -64,16 +66,18 @@ const (
 	closed         = 8
 )
 
-// thing is a transfer, a set, or a transfer of a set.
+// thing is a transfer, a set, a transfer of a set, an instruction, or a request about one.
 type thing struct {
-	set     bool
-	of      string // the set that a transfer belongs to
-	content string // what a repetition repeats
-	status  byte
-	index   uint64 // of the entry that used the id
-	ended   uint64 // of the entry that posted, voided or expired what was pending; else index
-	waited  bool   // it was pending once
-	expires int64  // 0: never
+	instruction *instruction
+	request     bool
+	set         bool
+	of          string // the set that a transfer belongs to
+	content     string // what a repetition repeats
+	status      byte
+	index       uint64 // of the entry that used the id
+	ended       uint64 // of the entry that posted, voided or expired what was pending; else index
+	waited      bool   // it was pending once
+	expires     int64  // 0: never
 
 	debit, credit    string
 	amount           *big.Int
@@ -96,7 +100,7 @@ const (
 // New returns the model of a ledger before its first entry. roots says that the ledger publishes
 // roots of its map of accounts.
 func New(origin string, roots bool) *Model {
-	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}}
+	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}, queues: map[string]*queue{}}
 }
 
 // Size is the number of leaves that the model has read.
@@ -143,11 +147,11 @@ func (m *Model) Leaf(leaf []byte) (problems []error) {
 		say("%v", err)
 		return problems
 	}
-	s := &step{m: m, e: &e, c: c, index: index, before: map[string]*account{}, given: got}
+	s := &step{m: m, e: &e, c: c, index: index, before: map[string]*account{}, booked: booking{}, given: got}
 	want := s.decide()
 	plain := withoutRoot(e.outcome)
 	if b := want.encode(); !bytes.Equal(b, plain) {
-		say("%s has the outcome %s, by the rules it is %s", c, got, want)
+		say("%s has the outcome %s", c, got.unlike(want))
 	}
 	m.extend(s, &e, plain)
 	m.count(want)
@@ -268,7 +272,7 @@ func (n decimal) minor(scale int) (amount *big.Int, digits, fits bool) {
 }
 
 func (c *command) String() string {
-	names := map[byte]string{opCreateAsset: "create asset", opOpenAccount: "open account", opChangeAccount: "change account", opSubmit: "submit", opResolve: "resolve", opAdvance: "advance"}
+	names := map[byte]string{opCreateAsset: "create asset", opOpenAccount: "open account", opChangeAccount: "change account", opSubmit: "submit", opResolve: "resolve", opInstruct: "instruct", opManage: "manage", opAdvance: "advance"}
 	who := ""
 	if c.operator {
 		who = " by an operator"
@@ -280,16 +284,42 @@ func (c *command) String() string {
 	for _, t := range c.transfers {
 		text += fmt.Sprintf(" [%s: %s to %s, %se-%d]", t.id, t.debit, t.credit, t.amount.coefficient, t.amount.scale)
 	}
+	if i := c.instruction; i != nil {
+		text += fmt.Sprintf(" %s to %s date %d trade %d reference %q held %t partial %t priority %d expiry %d", i.party, i.other, i.date, i.trade, i.reference, i.held, i.partial, i.priority, i.expiry)
+		for k, l := range []*leg{i.delivers, i.receives} {
+			if l != nil {
+				text += fmt.Sprintf(" [%s %s %s %se-%d]", []string{"delivers", "receives"}[k], l.account, l.asset, i.given[k].coefficient, i.given[k].scale)
+			}
+		}
+	}
+	if c.of != "" {
+		text += fmt.Sprintf(" change %d of %s", c.manage, c.of)
+	}
 	return text
 }
 
-func (o *outcome) String() string {
-	text := ""
+// unlike says what the first difference between two outcomes is.
+func (o *outcome) unlike(want *outcome) string {
+	got, wanted := o.parts(), want.parts()
+	for i, part := range got {
+		if i == len(wanted) || part != wanted[i] {
+			return fmt.Sprintf("%s as part %d of %d, by the rules it is %s", part, i, len(got), strings.Join(wanted[min(i, len(wanted)):], ""))
+		}
+	}
+	return fmt.Sprintf("%s, by the rules it is followed by %s", strings.Join(got, ""), strings.Join(wanted[len(got):], ""))
+}
+
+// parts are the results and lines in words.
+func (o *outcome) parts() (parts []string) {
 	for _, r := range o.results {
-		text += fmt.Sprintf("{status %d reason %d id %q index %d member %d cause %d}", r.status, r.reason, r.id, r.index, r.member, r.cause)
+		text := fmt.Sprintf("{status %d reason %d id %q index %d member %d cause %d", r.status, r.reason, r.id, r.index, r.member, r.cause)
+		if r.delivered != nil {
+			text += fmt.Sprintf(" delivered %s received %s", r.delivered, r.received)
+		}
+		parts = append(parts, text+"}")
 	}
 	for _, l := range o.lines {
-		text += fmt.Sprintf("(%s scale %d dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.scale, l.dp, l.db, l.cp, l.cb, l.seq, l.previous)
+		parts = append(parts, fmt.Sprintf("(%s scale %d dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.scale, l.dp, l.db, l.cp, l.cb, l.seq, l.previous))
 	}
-	return text
+	return parts
 }

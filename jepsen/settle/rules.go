@@ -60,6 +60,7 @@ type step struct {
 	index uint64
 	// before has what the accounts that the entry touched were; nil: the account was not there.
 	before map[string]*account
+	booked booking
 	given  *outcome // of the leaf: how far an advance came
 }
 
@@ -76,8 +77,19 @@ func (s *step) decide() *outcome {
 		o.results = s.submit()
 	case opResolve:
 		o.results = []result{s.resolve()}
+	case opInstruct:
+		o.results = s.instruct()
+	case opManage:
+		o.results = s.manage()
 	case opAdvance:
 		o.results = s.advance()
+	}
+	if s.c.op != opAdvance { // whose parts count by themselves
+		for id, before := range s.before {
+			if before != nil && roomier(before, s.m.accounts[id]) {
+				s.relieve(id)
+			}
+		}
 	}
 	for id := range s.before {
 		a := s.m.accounts[id]
@@ -337,7 +349,13 @@ func (s *step) holds(x *condition) bool {
 		return a.seq == x.number // this entry counts when it has ended
 	case 3:
 		t := s.m.ids[x.id]
-		return t != nil && t.status == x.status && s.ownsDebits(x.id)
+		switch {
+		case t == nil:
+			return false
+		case t.instruction != nil:
+			return t.instruction.now() == x.status && s.ownsAll(t.instruction)
+		}
+		return t.status == x.status && s.ownsDebits(x.id)
 	case 4:
 		return s.e.time >= int64(x.number)
 	default:
@@ -385,7 +403,7 @@ func (s *step) transfer(t *transfer, set string) (reason byte) {
 		switch {
 		case original == nil:
 			return originalUnknown
-		case original.set || original.status != posted:
+		case original.set || original.instruction != nil || original.status != posted:
 			return originalNotPosted
 		case original.debit != t.credit || original.credit != t.debit:
 			return originalDiffers

@@ -27,7 +27,7 @@ type group struct {
 
 func newGroup(w *world, id uint64) (*group, error) {
 	g := &group{w: w, id: id}
-	g.program, g.business = programs(g.stream("program", 0))
+	g.program, g.business = programs(w, g.stream("program", 0))
 	genesis := simKeys().genesis(id, w.opt.Nodes, g.program)
 	var err error
 	if g.genesis, err = ledger.EncodeGenesis(genesis, "spiffe://sim.example/operator", 0); err != nil {

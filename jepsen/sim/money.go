@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/cairnledger/cairn/jepsen/settle"
 	"github.com/cairnledger/cairn/jepsen/settle/load"
@@ -13,8 +14,9 @@ import (
 // money is the business of a settlement ledger: a bank, and deliveries against payment.
 type money struct{ load load.Load }
 
-func newMoney() *money {
-	return &money{load.Load{Owners: principals, Timeout: longestHold, Grain: 1}}
+func newMoney(w *world) *money {
+	now := func() int64 { return epoch.Add(time.Duration(w.now)).UnixMicro() }
+	return &money{load.Load{Owners: principals, Timeout: longestHold, Grain: 1, Now: now}}
 }
 
 // entry makes a command. Commands repeat one another on purpose, so each entry has a key of its

@@ -30,12 +30,12 @@ type judge interface {
 }
 
 // programs chooses the program of a ledger. Both results are nil for log.
-func programs(r *rand.Rand) (ledger.Program, business) {
+func programs(w *world, r *rand.Rand) (ledger.Program, business) {
 	switch r.IntN(6) {
 	case 0:
 		return accounts.WithHolds{}, &holds{}
 	case 1, 2:
-		return settlement.Program{}, newMoney()
+		return settlement.Program{}, newMoney(w)
 	}
 	return nil, nil
 }

@@ -138,7 +138,7 @@ func operations(r *Result) int {
 // TestLedgers: every ledger of a run has operations and entries of its own, and a violation says
 // which of them it is about.
 func TestLedgers(t *testing.T) {
-	o := Options{Seed: 2, Ledgers: 3, Ops: 120, Duration: 6 * time.Second, Faults: NoFaults}
+	o := Options{Seed: 3, Ledgers: 3, Ops: 120, Duration: 6 * time.Second, Faults: NoFaults}
 	res := runWith(o, func(w *world) {
 		w.after(3*time.Second, func() { w.groups[1].fail("planted", 0, "something is wrong") })
 		w.after(3*time.Second, func() {

@@ -13,17 +13,22 @@ import (
 
 // Load makes the commands of one ledger.
 type Load struct {
-	// Owners are the principals that own accounts. Account i belongs to Owners[i % len], and every
-	// fifth account to all.
+	// Owners are the principals that own accounts, ascending, and behind BANK in the order of
+	// bytes. Account i belongs to Owners[i % len], and every fifth account to all.
 	Owners []string
 	// Timeout is the longest timeout of a reservation, and Grain what all are multiples of, µs.
 	Timeout, Grain int64
+	// Now is about the ledger's time, µs since the Unix epoch.
+	Now func() int64
 
 	begun, random int // commands of the beginning that were made, and others
 	ids           uint64
 	held          []string              // ids of what may be pending
 	made          []settlement.Transfer // that were asked for
 	sent          []settlement.Command  // lately
+
+	awaited    []settlement.Instruct // the counterparts of instructions that were given
+	instructed []string              // ids of instructions
 }
 
 // The assets are a currency with cents, another one, and a security that is counted in pieces. The
@@ -65,7 +70,11 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 		return l.again(rng)
 	}
 	c := settlement.Command{Operator: rng.IntN(4) > 0}
-	switch rng.IntN(30) {
+	switch rng.IntN(40) {
+	case 30, 31, 32, 33, 34, 35, 36:
+		c.Action = l.instruct(rng)
+	case 37, 38, 39:
+		c.Action = l.manage(rng)
 	case 0, 1, 2:
 		c.Action = l.resolve(rng)
 		if r := c.Action.(*settlement.Resolve); rng.IntN(2) == 0 {
@@ -148,14 +157,14 @@ func (l *Load) again(rng *rand.Rand) settlement.Command {
 }
 
 func (l *Load) open(rng *rand.Rand, i int) *settlement.OpenAccount {
-	a := &settlement.OpenAccount{ID: account(i), Asset: assets[i%len(assets)].ID, Flags: settlement.DebitsLimited, Owners: []string{l.Owners[i%len(l.Owners)]}}
+	a := &settlement.OpenAccount{ID: account(i), Asset: assets[i%len(assets)].ID, Flags: settlement.DebitsLimited, Owners: []string{partyOf(i), l.Owners[i%len(l.Owners)]}}
 	switch {
 	case i%6 == 0:
 		a.Limit = units(50)
 	case i%7 == 0:
 		a.Flags, a.Limit = settlement.CreditsLimited, units(80)
 	case i%5 == 0:
-		a.Owners = slices.Sorted(slices.Values(l.Owners))
+		a.Owners = append([]string{partyOf(i)}, l.Owners...)
 	}
 	if rng != nil {
 		switch rng.IntN(6) {
@@ -174,13 +183,13 @@ func (l *Load) change(rng *rand.Rand) *settlement.ChangeAccount {
 		a.ID = vault(0)
 	}
 	switch rng.IntN(8) {
-	case 0:
+	case 0, 4:
 		a.Close = true
-		if rng.IntN(2) == 0 {
+		if rng.IntN(4) > 0 {
 			a.ID = account(accounts + rng.IntN(4)) // opened late, and often empty
 		}
 	case 1:
-		a.SetOwners, a.Owners = true, []string{l.Owners[rng.IntN(len(l.Owners))]}
+		a.SetOwners, a.Owners = true, []string{pick(rng, parties...), l.Owners[rng.IntN(len(l.Owners))]}
 	case 2, 3:
 		limit := amount(rng)
 		a.Limit = &limit
