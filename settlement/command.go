@@ -52,6 +52,17 @@ type Action interface {
 	maxOutcome() int
 }
 
+// SourceOf returns the source of an action, nil when actions of its kind have none.
+func SourceOf(a Action) *Source {
+	switch a := a.(type) {
+	case *Submit:
+		return &a.Source
+	case *Instruct:
+		return &a.Source
+	}
+	return nil
+}
+
 const (
 	commandVersion = 1
 	commandHeader  = 3 // version, operation, by whom

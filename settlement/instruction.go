@@ -3,6 +3,7 @@ package settlement
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 )
@@ -201,6 +202,14 @@ func (c Change) String() string {
 		return changeNames[c]
 	}
 	return "unknown"
+}
+
+// ParseChange returns the change of this name.
+func ParseChange(name string) (Change, error) {
+	if c := slices.Index(changeNames[:], name); c > 0 {
+		return Change(c), nil
+	}
+	return 0, errors.Newf("no change of an instruction is called %q; write hold, release or cancel", name)
 }
 
 // Manage holds, releases or cancels an instruction, for the side that gave it.

@@ -35,6 +35,8 @@ type SettlementCommand struct {
 	//	*SettlementCommand_ChangeAccount
 	//	*SettlementCommand_Submit
 	//	*SettlementCommand_Resolve
+	//	*SettlementCommand_Instruct
+	//	*SettlementCommand_Manage
 	Action        isSettlementCommand_Action `protobuf_oneof:"action"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -122,6 +124,24 @@ func (x *SettlementCommand) GetResolve() *ResolveTransfer {
 	return nil
 }
 
+func (x *SettlementCommand) GetInstruct() *Instruct {
+	if x != nil {
+		if x, ok := x.Action.(*SettlementCommand_Instruct); ok {
+			return x.Instruct
+		}
+	}
+	return nil
+}
+
+func (x *SettlementCommand) GetManage() *ManageInstruction {
+	if x != nil {
+		if x, ok := x.Action.(*SettlementCommand_Manage); ok {
+			return x.Manage
+		}
+	}
+	return nil
+}
+
 type isSettlementCommand_Action interface {
 	isSettlementCommand_Action()
 }
@@ -146,6 +166,14 @@ type SettlementCommand_Resolve struct {
 	Resolve *ResolveTransfer `protobuf:"bytes,5,opt,name=resolve,proto3,oneof"`
 }
 
+type SettlementCommand_Instruct struct {
+	Instruct *Instruct `protobuf:"bytes,6,opt,name=instruct,proto3,oneof"`
+}
+
+type SettlementCommand_Manage struct {
+	Manage *ManageInstruction `protobuf:"bytes,7,opt,name=manage,proto3,oneof"`
+}
+
 func (*SettlementCommand_CreateAsset) isSettlementCommand_Action() {}
 
 func (*SettlementCommand_OpenAccount) isSettlementCommand_Action() {}
@@ -155,6 +183,10 @@ func (*SettlementCommand_ChangeAccount) isSettlementCommand_Action() {}
 func (*SettlementCommand_Submit) isSettlementCommand_Action() {}
 
 func (*SettlementCommand_Resolve) isSettlementCommand_Action() {}
+
+func (*SettlementCommand_Instruct) isSettlementCommand_Action() {}
+
+func (*SettlementCommand_Manage) isSettlementCommand_Action() {}
 
 // CreateAsset creates an asset. Needs the role operator.
 type CreateAsset struct {
@@ -1142,6 +1174,293 @@ func (x *PartialAmount) GetAmount() string {
 	return ""
 }
 
+// Instruct gives one side of an exchange. Both settle when the counterparty has given the matching one.
+type Instruct struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Id           string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Party        string                 `protobuf:"bytes,2,opt,name=party,proto3" json:"party,omitempty"`
+	Counterparty string                 `protobuf:"bytes,3,opt,name=counterparty,proto3" json:"counterparty,omitempty"`
+	// At least one of the two legs.
+	Delivers *InstructionLeg `protobuf:"bytes,4,opt,name=delivers,proto3" json:"delivers,omitempty"`
+	Receives *InstructionLeg `protobuf:"bytes,5,opt,name=receives,proto3" json:"receives,omitempty"`
+	// Dates are YYYY-MM-DD. "" is no trade date.
+	TradeDate      string `protobuf:"bytes,6,opt,name=trade_date,json=tradeDate,proto3" json:"trade_date,omitempty"`
+	SettlementDate string `protobuf:"bytes,7,opt,name=settlement_date,json=settlementDate,proto3" json:"settlement_date,omitempty"`
+	// A reference that both sides agreed upon.
+	CommonReference string `protobuf:"bytes,8,opt,name=common_reference,json=commonReference,proto3" json:"common_reference,omitempty"`
+	Held            bool   `protobuf:"varint,9,opt,name=held,proto3" json:"held,omitempty"`
+	Partial         bool   `protobuf:"varint,10,opt,name=partial,proto3" json:"partial,omitempty"`
+	// 0 to 3.
+	Priority uint32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Ledger time; 0 is never.
+	Expires       int64          `protobuf:"varint,12,opt,name=expires,proto3" json:"expires,omitempty"`
+	References    []*Reference   `protobuf:"bytes,13,rep,name=references,proto3" json:"references,omitempty"`
+	Source        *MessageSource `protobuf:"bytes,14,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Instruct) Reset() {
+	*x = Instruct{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Instruct) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Instruct) ProtoMessage() {}
+
+func (x *Instruct) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Instruct.ProtoReflect.Descriptor instead.
+func (*Instruct) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Instruct) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Instruct) GetParty() string {
+	if x != nil {
+		return x.Party
+	}
+	return ""
+}
+
+func (x *Instruct) GetCounterparty() string {
+	if x != nil {
+		return x.Counterparty
+	}
+	return ""
+}
+
+func (x *Instruct) GetDelivers() *InstructionLeg {
+	if x != nil {
+		return x.Delivers
+	}
+	return nil
+}
+
+func (x *Instruct) GetReceives() *InstructionLeg {
+	if x != nil {
+		return x.Receives
+	}
+	return nil
+}
+
+func (x *Instruct) GetTradeDate() string {
+	if x != nil {
+		return x.TradeDate
+	}
+	return ""
+}
+
+func (x *Instruct) GetSettlementDate() string {
+	if x != nil {
+		return x.SettlementDate
+	}
+	return ""
+}
+
+func (x *Instruct) GetCommonReference() string {
+	if x != nil {
+		return x.CommonReference
+	}
+	return ""
+}
+
+func (x *Instruct) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Instruct) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *Instruct) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Instruct) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Instruct) GetReferences() []*Reference {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *Instruct) GetSource() *MessageSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+type InstructionLeg struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Asset   string                 `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	Amount  string                 `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// In answers: how much of it is settled.
+	Settled       string `protobuf:"bytes,4,opt,name=settled,proto3" json:"settled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstructionLeg) Reset() {
+	*x = InstructionLeg{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstructionLeg) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstructionLeg) ProtoMessage() {}
+
+func (x *InstructionLeg) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstructionLeg.ProtoReflect.Descriptor instead.
+func (*InstructionLeg) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *InstructionLeg) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *InstructionLeg) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *InstructionLeg) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *InstructionLeg) GetSettled() string {
+	if x != nil {
+		return x.Settled
+	}
+	return ""
+}
+
+// ManageInstruction holds, releases or cancels an instruction.
+type ManageInstruction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional id of the request, used once for ever.
+	Request string `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	// Of the instruction.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// "hold", "release" or "cancel".
+	Change        string `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManageInstruction) Reset() {
+	*x = ManageInstruction{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManageInstruction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManageInstruction) ProtoMessage() {}
+
+func (x *ManageInstruction) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManageInstruction.ProtoReflect.Descriptor instead.
+func (*ManageInstruction) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ManageInstruction) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *ManageInstruction) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ManageInstruction) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
 type ExecuteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each is an entry of its own, next to one another, and is decided by itself. 1 to 4,096.
@@ -1155,7 +1474,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[15]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1486,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[15]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1499,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{15}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExecuteRequest) GetCommands() []*SettlementCommand {
@@ -1219,7 +1538,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[16]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1550,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[16]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1563,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{16}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExecuteResponse) GetOutcomes() []*CommandOutcome {
@@ -1290,7 +1609,7 @@ type CommandOutcome struct {
 
 func (x *CommandOutcome) Reset() {
 	*x = CommandOutcome{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[17]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1621,7 @@ func (x *CommandOutcome) String() string {
 func (*CommandOutcome) ProtoMessage() {}
 
 func (x *CommandOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[17]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1634,7 @@ func (x *CommandOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandOutcome.ProtoReflect.Descriptor instead.
 func (*CommandOutcome) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{17}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommandOutcome) GetIndex() uint64 {
@@ -1356,23 +1675,26 @@ func (x *CommandOutcome) GetExisted() bool {
 // SettlementResult is what came of one thing that a command asked for.
 type SettlementResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "done", "posted", "pending", "voided", "expired", "rejected", "exists", "conflict".
+	// As docs/settlement.md names it, such as "posted", "rejected" or "queued".
 	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	// Of a rejection: a stable word, its ISO 20022 code, and what to do.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	IsoCode       string `protobuf:"bytes,3,opt,name=iso_code,json=isoCode,proto3" json:"iso_code,omitempty"`
-	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
-	Id            string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
-	Index         uint64 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`
-	Member        uint32 `protobuf:"varint,7,opt,name=member,proto3" json:"member,omitempty"`
-	Cause         string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	Reason  string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	IsoCode string `protobuf:"bytes,3,opt,name=iso_code,json=isoCode,proto3" json:"iso_code,omitempty"`
+	Text    string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	Id      string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	Index   uint64 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`
+	Member  uint32 `protobuf:"varint,7,opt,name=member,proto3" json:"member,omitempty"`
+	Cause   string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Of an instruction that is settled or partly settled: what this entry moved, in units of the assets.
+	Delivered     string `protobuf:"bytes,9,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Received      string `protobuf:"bytes,10,opt,name=received,proto3" json:"received,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SettlementResult) Reset() {
 	*x = SettlementResult{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[18]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1706,7 @@ func (x *SettlementResult) String() string {
 func (*SettlementResult) ProtoMessage() {}
 
 func (x *SettlementResult) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[18]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1719,7 @@ func (x *SettlementResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementResult.ProtoReflect.Descriptor instead.
 func (*SettlementResult) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{18}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SettlementResult) GetStatus() string {
@@ -1456,6 +1778,20 @@ func (x *SettlementResult) GetCause() string {
 	return ""
 }
 
+func (x *SettlementResult) GetDelivered() string {
+	if x != nil {
+		return x.Delivered
+	}
+	return ""
+}
+
+func (x *SettlementResult) GetReceived() string {
+	if x != nil {
+		return x.Received
+	}
+	return ""
+}
+
 // AccountLine is what an account had after an entry.
 type AccountLine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1469,7 +1805,7 @@ type AccountLine struct {
 
 func (x *AccountLine) Reset() {
 	*x = AccountLine{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[19]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1817,7 @@ func (x *AccountLine) String() string {
 func (*AccountLine) ProtoMessage() {}
 
 func (x *AccountLine) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[19]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1830,7 @@ func (x *AccountLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountLine.ProtoReflect.Descriptor instead.
 func (*AccountLine) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{19}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AccountLine) GetAccount() string {
@@ -1538,7 +1874,7 @@ type AccountBalances struct {
 
 func (x *AccountBalances) Reset() {
 	*x = AccountBalances{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[20]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1886,7 @@ func (x *AccountBalances) String() string {
 func (*AccountBalances) ProtoMessage() {}
 
 func (x *AccountBalances) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[20]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1899,7 @@ func (x *AccountBalances) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountBalances.ProtoReflect.Descriptor instead.
 func (*AccountBalances) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{20}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AccountBalances) GetDebitsPending() string {
@@ -1605,7 +1941,7 @@ type ExecuteStreamRequest struct {
 
 func (x *ExecuteStreamRequest) Reset() {
 	*x = ExecuteStreamRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[21]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1953,7 @@ func (x *ExecuteStreamRequest) String() string {
 func (*ExecuteStreamRequest) ProtoMessage() {}
 
 func (x *ExecuteStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[21]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1966,7 @@ func (x *ExecuteStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStreamRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteStreamRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{21}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExecuteStreamRequest) GetRequestId() uint64 {
@@ -1661,7 +1997,7 @@ type ExecuteStreamResponse struct {
 
 func (x *ExecuteStreamResponse) Reset() {
 	*x = ExecuteStreamResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[22]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +2009,7 @@ func (x *ExecuteStreamResponse) String() string {
 func (*ExecuteStreamResponse) ProtoMessage() {}
 
 func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[22]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +2022,7 @@ func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStreamResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{22}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExecuteStreamResponse) GetRequestId() uint64 {
@@ -1748,7 +2084,7 @@ type At struct {
 
 func (x *At) Reset() {
 	*x = At{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[23]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2096,7 @@ func (x *At) String() string {
 func (*At) ProtoMessage() {}
 
 func (x *At) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[23]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2109,7 @@ func (x *At) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use At.ProtoReflect.Descriptor instead.
 func (*At) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{23}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *At) GetConsistency() Consistency {
@@ -1800,7 +2136,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[24]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2148,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[24]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2161,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{24}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetAccountRequest) GetId() string {
@@ -1853,7 +2189,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[25]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2201,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[25]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2214,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{25}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetAccountResponse) GetAccount() *SettlementAccount {
@@ -1921,7 +2257,7 @@ type SettlementAccount struct {
 
 func (x *SettlementAccount) Reset() {
 	*x = SettlementAccount{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[26]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1933,7 +2269,7 @@ func (x *SettlementAccount) String() string {
 func (*SettlementAccount) ProtoMessage() {}
 
 func (x *SettlementAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[26]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1946,7 +2282,7 @@ func (x *SettlementAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementAccount.ProtoReflect.Descriptor instead.
 func (*SettlementAccount) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{26}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SettlementAccount) GetId() string {
@@ -2066,7 +2402,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[27]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2414,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[27]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2427,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{27}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAccountsRequest) GetAfter() string {
@@ -2128,7 +2464,7 @@ type ListAccountsResponse struct {
 
 func (x *ListAccountsResponse) Reset() {
 	*x = ListAccountsResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[28]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2476,7 @@ func (x *ListAccountsResponse) String() string {
 func (*ListAccountsResponse) ProtoMessage() {}
 
 func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[28]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2489,7 @@ func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{28}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAccountsResponse) GetAccounts() []*SettlementAccount {
@@ -2194,7 +2530,7 @@ type ListAssetsRequest struct {
 
 func (x *ListAssetsRequest) Reset() {
 	*x = ListAssetsRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[29]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2542,7 @@ func (x *ListAssetsRequest) String() string {
 func (*ListAssetsRequest) ProtoMessage() {}
 
 func (x *ListAssetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[29]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2555,7 @@ func (x *ListAssetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssetsRequest.ProtoReflect.Descriptor instead.
 func (*ListAssetsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListAssetsRequest) GetAfter() string {
@@ -2247,7 +2583,7 @@ type ListAssetsResponse struct {
 
 func (x *ListAssetsResponse) Reset() {
 	*x = ListAssetsResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[30]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2595,7 @@ func (x *ListAssetsResponse) String() string {
 func (*ListAssetsResponse) ProtoMessage() {}
 
 func (x *ListAssetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[30]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2608,7 @@ func (x *ListAssetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssetsResponse.ProtoReflect.Descriptor instead.
 func (*ListAssetsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListAssetsResponse) GetAssets() []*SettlementAsset {
@@ -2307,7 +2643,7 @@ type SettlementAsset struct {
 
 func (x *SettlementAsset) Reset() {
 	*x = SettlementAsset{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[31]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2655,7 @@ func (x *SettlementAsset) String() string {
 func (*SettlementAsset) ProtoMessage() {}
 
 func (x *SettlementAsset) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[31]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2668,7 @@ func (x *SettlementAsset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementAsset.ProtoReflect.Descriptor instead.
 func (*SettlementAsset) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SettlementAsset) GetId() string {
@@ -2366,7 +2702,7 @@ type GetTransferRequest struct {
 
 func (x *GetTransferRequest) Reset() {
 	*x = GetTransferRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[32]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2714,7 @@ func (x *GetTransferRequest) String() string {
 func (*GetTransferRequest) ProtoMessage() {}
 
 func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[32]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2727,7 @@ func (x *GetTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferRequest.ProtoReflect.Descriptor instead.
 func (*GetTransferRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetTransferRequest) GetId() string {
@@ -2418,7 +2754,7 @@ type GetTransferResponse struct {
 
 func (x *GetTransferResponse) Reset() {
 	*x = GetTransferResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[33]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2766,7 @@ func (x *GetTransferResponse) String() string {
 func (*GetTransferResponse) ProtoMessage() {}
 
 func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[33]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2779,7 @@ func (x *GetTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransferResponse.ProtoReflect.Descriptor instead.
 func (*GetTransferResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetTransferResponse) GetTransfer() *SettlementTransfer {
@@ -2493,7 +2829,7 @@ type SettlementTransfer struct {
 
 func (x *SettlementTransfer) Reset() {
 	*x = SettlementTransfer{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[34]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2841,7 @@ func (x *SettlementTransfer) String() string {
 func (*SettlementTransfer) ProtoMessage() {}
 
 func (x *SettlementTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[34]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2854,7 @@ func (x *SettlementTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementTransfer.ProtoReflect.Descriptor instead.
 func (*SettlementTransfer) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SettlementTransfer) GetId() string {
@@ -2669,7 +3005,7 @@ type ListHoldsRequest struct {
 
 func (x *ListHoldsRequest) Reset() {
 	*x = ListHoldsRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[35]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +3017,7 @@ func (x *ListHoldsRequest) String() string {
 func (*ListHoldsRequest) ProtoMessage() {}
 
 func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[35]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +3030,7 @@ func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListHoldsRequest) GetExpired() bool {
@@ -2737,7 +3073,7 @@ type ListHoldsResponse struct {
 
 func (x *ListHoldsResponse) Reset() {
 	*x = ListHoldsResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[36]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3085,7 @@ func (x *ListHoldsResponse) String() string {
 func (*ListHoldsResponse) ProtoMessage() {}
 
 func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[36]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3098,7 @@ func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListHoldsResponse) GetHolds() []*SettlementTransfer {
@@ -2786,6 +3122,390 @@ func (x *ListHoldsResponse) GetNext() string {
 	return ""
 }
 
+type GetInstructionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At            *At                    `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetInstructionRequest) Reset() {
+	*x = GetInstructionRequest{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetInstructionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetInstructionRequest) ProtoMessage() {}
+
+func (x *GetInstructionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetInstructionRequest.ProtoReflect.Descriptor instead.
+func (*GetInstructionRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetInstructionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetInstructionRequest) GetAt() *At {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type GetInstructionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instruction   *SettlementInstruction `protobuf:"bytes,1,opt,name=instruction,proto3" json:"instruction,omitempty"`
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetInstructionResponse) Reset() {
+	*x = GetInstructionResponse{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetInstructionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetInstructionResponse) ProtoMessage() {}
+
+func (x *GetInstructionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetInstructionResponse.ProtoReflect.Descriptor instead.
+func (*GetInstructionResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GetInstructionResponse) GetInstruction() *SettlementInstruction {
+	if x != nil {
+		return x.Instruction
+	}
+	return nil
+}
+
+func (x *GetInstructionResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// SettlementInstruction is what became of an instruction.
+type SettlementInstruction struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Status string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// Of one that was rejected, waits for an account, or was ended by the ledger.
+	Reason  string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	IsoCode string `protobuf:"bytes,4,opt,name=iso_code,json=isoCode,proto3" json:"iso_code,omitempty"`
+	Text    string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	// The entry that gave it, and the one that gave it its last status; until then that of index.
+	Index    uint64 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`
+	Resolved uint64 `protobuf:"varint,7,opt,name=resolved,proto3" json:"resolved,omitempty"`
+	// What it says; of a rejected one from its entry.
+	Said *Instruct `protobuf:"bytes,8,opt,name=said,proto3" json:"said,omitempty"`
+	// Whether it is on hold now.
+	Held bool `protobuf:"varint,9,opt,name=held,proto3" json:"held,omitempty"`
+	// The counterparty's instruction; "" until there is one.
+	Match string `protobuf:"bytes,10,opt,name=match,proto3" json:"match,omitempty"`
+	// The account in whose queue it waits; "" when it waits in none.
+	WaitsFor string `protobuf:"bytes,11,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// The entry that asked to cancel it after it was matched; 0 when none did.
+	CancelAsked uint64 `protobuf:"varint,12,opt,name=cancel_asked,json=cancelAsked,proto3" json:"cancel_asked,omitempty"`
+	// In a statement: what the entry moved.
+	Delivered     string `protobuf:"bytes,13,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Received      string `protobuf:"bytes,14,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementInstruction) Reset() {
+	*x = SettlementInstruction{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementInstruction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementInstruction) ProtoMessage() {}
+
+func (x *SettlementInstruction) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementInstruction.ProtoReflect.Descriptor instead.
+func (*SettlementInstruction) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SettlementInstruction) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetIsoCode() string {
+	if x != nil {
+		return x.IsoCode
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SettlementInstruction) GetResolved() uint64 {
+	if x != nil {
+		return x.Resolved
+	}
+	return 0
+}
+
+func (x *SettlementInstruction) GetSaid() *Instruct {
+	if x != nil {
+		return x.Said
+	}
+	return nil
+}
+
+func (x *SettlementInstruction) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *SettlementInstruction) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetCancelAsked() uint64 {
+	if x != nil {
+		return x.CancelAsked
+	}
+	return 0
+}
+
+func (x *SettlementInstruction) GetDelivered() string {
+	if x != nil {
+		return x.Delivered
+	}
+	return ""
+}
+
+func (x *SettlementInstruction) GetReceived() string {
+	if x != nil {
+		return x.Received
+	}
+	return ""
+}
+
+type ListInstructionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those of this status alone; "" is all.
+	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Limit  uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From ListInstructionsResponse.
+	Page          string `protobuf:"bytes,3,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInstructionsRequest) Reset() {
+	*x = ListInstructionsRequest{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInstructionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInstructionsRequest) ProtoMessage() {}
+
+func (x *ListInstructionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInstructionsRequest.ProtoReflect.Descriptor instead.
+func (*ListInstructionsRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListInstructionsRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListInstructionsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListInstructionsRequest) GetPage() string {
+	if x != nil {
+		return x.Page
+	}
+	return ""
+}
+
+type ListInstructionsResponse struct {
+	state        protoimpl.MessageState   `protogen:"open.v1"`
+	Instructions []*SettlementInstruction `protobuf:"bytes,1,rep,name=instructions,proto3" json:"instructions,omitempty"`
+	Size         uint64                   `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Where the next page begins; "" after the last one. A page may be empty and not the last one.
+	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInstructionsResponse) Reset() {
+	*x = ListInstructionsResponse{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInstructionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInstructionsResponse) ProtoMessage() {}
+
+func (x *ListInstructionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInstructionsResponse.ProtoReflect.Descriptor instead.
+func (*ListInstructionsResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ListInstructionsResponse) GetInstructions() []*SettlementInstruction {
+	if x != nil {
+		return x.Instructions
+	}
+	return nil
+}
+
+func (x *ListInstructionsResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ListInstructionsResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
 type StatementRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -2802,7 +3522,7 @@ type StatementRequest struct {
 
 func (x *StatementRequest) Reset() {
 	*x = StatementRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[37]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3534,7 @@ func (x *StatementRequest) String() string {
 func (*StatementRequest) ProtoMessage() {}
 
 func (x *StatementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[37]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3547,7 @@ func (x *StatementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementRequest.ProtoReflect.Descriptor instead.
 func (*StatementRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StatementRequest) GetAccount() string {
@@ -2880,7 +3600,7 @@ type StatementResponse struct {
 
 func (x *StatementResponse) Reset() {
 	*x = StatementResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3612,7 @@ func (x *StatementResponse) String() string {
 func (*StatementResponse) ProtoMessage() {}
 
 func (x *StatementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3625,7 @@ func (x *StatementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementResponse.ProtoReflect.Descriptor instead.
 func (*StatementResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatementResponse) GetEntries() []*StatementEntry {
@@ -2948,14 +3668,16 @@ type StatementEntry struct {
 	// SHA-256 that the head of the account takes of the entry.
 	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The transfers of the entry that concern the account.
-	Transfers     []*SettlementTransfer `protobuf:"bytes,8,rep,name=transfers,proto3" json:"transfers,omitempty"`
+	Transfers []*SettlementTransfer `protobuf:"bytes,8,rep,name=transfers,proto3" json:"transfers,omitempty"`
+	// The instructions with a leg on the account that the entry settled, in whole or in part.
+	Instructions  []*SettlementInstruction `protobuf:"bytes,9,rep,name=instructions,proto3" json:"instructions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatementEntry) Reset() {
 	*x = StatementEntry{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3689,7 @@ func (x *StatementEntry) String() string {
 func (*StatementEntry) ProtoMessage() {}
 
 func (x *StatementEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3702,7 @@ func (x *StatementEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementEntry.ProtoReflect.Descriptor instead.
 func (*StatementEntry) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StatementEntry) GetIndex() uint64 {
@@ -3039,6 +3761,13 @@ func (x *StatementEntry) GetTransfers() []*SettlementTransfer {
 	return nil
 }
 
+func (x *StatementEntry) GetInstructions() []*SettlementInstruction {
+	if x != nil {
+		return x.Instructions
+	}
+	return nil
+}
+
 type ProveAccountRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -3050,7 +3779,7 @@ type ProveAccountRequest struct {
 
 func (x *ProveAccountRequest) Reset() {
 	*x = ProveAccountRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3791,7 @@ func (x *ProveAccountRequest) String() string {
 func (*ProveAccountRequest) ProtoMessage() {}
 
 func (x *ProveAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3804,7 @@ func (x *ProveAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveAccountRequest.ProtoReflect.Descriptor instead.
 func (*ProveAccountRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ProveAccountRequest) GetAccount() string {
@@ -3104,7 +3833,7 @@ type ProveAccountResponse struct {
 
 func (x *ProveAccountResponse) Reset() {
 	*x = ProveAccountResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3845,7 @@ func (x *ProveAccountResponse) String() string {
 func (*ProveAccountResponse) ProtoMessage() {}
 
 func (x *ProveAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3858,7 @@ func (x *ProveAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveAccountResponse.ProtoReflect.Descriptor instead.
 func (*ProveAccountResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ProveAccountResponse) GetProof() []byte {
@@ -3155,7 +3884,7 @@ type ProveTransferRequest struct {
 
 func (x *ProveTransferRequest) Reset() {
 	*x = ProveTransferRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3896,7 @@ func (x *ProveTransferRequest) String() string {
 func (*ProveTransferRequest) ProtoMessage() {}
 
 func (x *ProveTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3909,7 @@ func (x *ProveTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveTransferRequest.ProtoReflect.Descriptor instead.
 func (*ProveTransferRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ProveTransferRequest) GetId() string {
@@ -3199,7 +3928,7 @@ type ProveTransferResponse struct {
 
 func (x *ProveTransferResponse) Reset() {
 	*x = ProveTransferResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3940,7 @@ func (x *ProveTransferResponse) String() string {
 func (*ProveTransferResponse) ProtoMessage() {}
 
 func (x *ProveTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3953,7 @@ func (x *ProveTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveTransferResponse.ProtoReflect.Descriptor instead.
 func (*ProveTransferResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ProveTransferResponse) GetProof() []byte {
@@ -3238,13 +3967,15 @@ var File_cairn_v1_settlement_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\n" +
-	"\x19cairn/v1/settlement.proto\x12\bcairn.v1\x1a\x14cairn/v1/cairn.proto\"\xc3\x02\n" +
+	"\x19cairn/v1/settlement.proto\x12\bcairn.v1\x1a\x14cairn/v1/cairn.proto\"\xac\x03\n" +
 	"\x11SettlementCommand\x12:\n" +
 	"\fcreate_asset\x18\x01 \x01(\v2\x15.cairn.v1.CreateAssetH\x00R\vcreateAsset\x12:\n" +
 	"\fopen_account\x18\x02 \x01(\v2\x15.cairn.v1.OpenAccountH\x00R\vopenAccount\x12@\n" +
 	"\x0echange_account\x18\x03 \x01(\v2\x17.cairn.v1.ChangeAccountH\x00R\rchangeAccount\x123\n" +
 	"\x06submit\x18\x04 \x01(\v2\x19.cairn.v1.SubmitTransfersH\x00R\x06submit\x125\n" +
-	"\aresolve\x18\x05 \x01(\v2\x19.cairn.v1.ResolveTransferH\x00R\aresolveB\b\n" +
+	"\aresolve\x18\x05 \x01(\v2\x19.cairn.v1.ResolveTransferH\x00R\aresolve\x120\n" +
+	"\binstruct\x18\x06 \x01(\v2\x12.cairn.v1.InstructH\x00R\binstruct\x125\n" +
+	"\x06manage\x18\a \x01(\v2\x1b.cairn.v1.ManageInstructionH\x00R\x06manageB\b\n" +
 	"\x06action\"3\n" +
 	"\vCreateAsset\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -3317,7 +4048,35 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\aamounts\x18\x03 \x03(\v2\x17.cairn.v1.PartialAmountR\aamounts\"7\n" +
 	"\rPartialAmount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\tR\x06amount\"\x8c\x01\n" +
+	"\x06amount\x18\x02 \x01(\tR\x06amount\"\xfd\x03\n" +
+	"\bInstruct\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05party\x18\x02 \x01(\tR\x05party\x12\"\n" +
+	"\fcounterparty\x18\x03 \x01(\tR\fcounterparty\x124\n" +
+	"\bdelivers\x18\x04 \x01(\v2\x18.cairn.v1.InstructionLegR\bdelivers\x124\n" +
+	"\breceives\x18\x05 \x01(\v2\x18.cairn.v1.InstructionLegR\breceives\x12\x1d\n" +
+	"\n" +
+	"trade_date\x18\x06 \x01(\tR\ttradeDate\x12'\n" +
+	"\x0fsettlement_date\x18\a \x01(\tR\x0esettlementDate\x12)\n" +
+	"\x10common_reference\x18\b \x01(\tR\x0fcommonReference\x12\x12\n" +
+	"\x04held\x18\t \x01(\bR\x04held\x12\x18\n" +
+	"\apartial\x18\n" +
+	" \x01(\bR\apartial\x12\x1a\n" +
+	"\bpriority\x18\v \x01(\rR\bpriority\x12\x18\n" +
+	"\aexpires\x18\f \x01(\x03R\aexpires\x123\n" +
+	"\n" +
+	"references\x18\r \x03(\v2\x13.cairn.v1.ReferenceR\n" +
+	"references\x12/\n" +
+	"\x06source\x18\x0e \x01(\v2\x17.cairn.v1.MessageSourceR\x06source\"r\n" +
+	"\x0eInstructionLeg\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\tR\x06amount\x12\x18\n" +
+	"\asettled\x18\x04 \x01(\tR\asettled\"U\n" +
+	"\x11ManageInstruction\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06change\x18\x03 \x01(\tR\x06change\"\x8c\x01\n" +
 	"\x0eExecuteRequest\x127\n" +
 	"\bcommands\x18\x01 \x03(\v2\x1b.cairn.v1.SettlementCommandR\bcommands\x12\"\n" +
 	"\x04wait\x18\x02 \x01(\x0e2\x0e.cairn.v1.WaitR\x04wait\x12\x1d\n" +
@@ -3333,7 +4092,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x124\n" +
 	"\aresults\x18\x03 \x03(\v2\x1a.cairn.v1.SettlementResultR\aresults\x12+\n" +
 	"\x05lines\x18\x04 \x03(\v2\x15.cairn.v1.AccountLineR\x05lines\x12\x18\n" +
-	"\aexisted\x18\x05 \x01(\bR\aexisted\"\xc5\x01\n" +
+	"\aexisted\x18\x05 \x01(\bR\aexisted\"\xff\x01\n" +
 	"\x10SettlementResult\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x19\n" +
@@ -3342,7 +4101,10 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x14\n" +
 	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06member\x18\a \x01(\rR\x06member\x12\x14\n" +
-	"\x05cause\x18\b \x01(\tR\x05cause\"\x96\x01\n" +
+	"\x05cause\x18\b \x01(\tR\x05cause\x12\x1c\n" +
+	"\tdelivered\x18\t \x01(\tR\tdelivered\x12\x1a\n" +
+	"\breceived\x18\n" +
+	" \x01(\tR\breceived\"\x96\x01\n" +
 	"\vAccountLine\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x125\n" +
 	"\bbalances\x18\x02 \x01(\v2\x19.cairn.v1.AccountBalancesR\bbalances\x12\x1a\n" +
@@ -3447,6 +4209,36 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x11ListHoldsResponse\x122\n" +
 	"\x05holds\x18\x01 \x03(\v2\x1c.cairn.v1.SettlementTransferR\x05holds\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"E\n" +
+	"\x15GetInstructionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\x02at\x18\x02 \x01(\v2\f.cairn.v1.AtR\x02at\"o\n" +
+	"\x16GetInstructionResponse\x12A\n" +
+	"\vinstruction\x18\x01 \x01(\v2\x1f.cairn.v1.SettlementInstructionR\vinstruction\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x84\x03\n" +
+	"\x15SettlementInstruction\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\biso_code\x18\x04 \x01(\tR\aisoCode\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x12\x14\n" +
+	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x1a\n" +
+	"\bresolved\x18\a \x01(\x04R\bresolved\x12&\n" +
+	"\x04said\x18\b \x01(\v2\x12.cairn.v1.InstructR\x04said\x12\x12\n" +
+	"\x04held\x18\t \x01(\bR\x04held\x12\x14\n" +
+	"\x05match\x18\n" +
+	" \x01(\tR\x05match\x12\x1b\n" +
+	"\twaits_for\x18\v \x01(\tR\bwaitsFor\x12!\n" +
+	"\fcancel_asked\x18\f \x01(\x04R\vcancelAsked\x12\x1c\n" +
+	"\tdelivered\x18\r \x01(\tR\tdelivered\x12\x1a\n" +
+	"\breceived\x18\x0e \x01(\tR\breceived\"[\n" +
+	"\x17ListInstructionsRequest\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04page\x18\x03 \x01(\tR\x04page\"\x87\x01\n" +
+	"\x18ListInstructionsResponse\x12C\n" +
+	"\finstructions\x18\x01 \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
 	"\x04next\x18\x03 \x01(\tR\x04next\"\x8e\x01\n" +
 	"\x10StatementRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
@@ -3459,7 +4251,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\aentries\x18\x01 \x03(\v2\x18.cairn.v1.StatementEntryR\aentries\x125\n" +
 	"\aaccount\x18\x02 \x01(\v2\x1b.cairn.v1.SettlementAccountR\aaccount\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x04R\x04next\"\xa2\x02\n" +
+	"\x04next\x18\x04 \x01(\x04R\x04next\"\xe7\x02\n" +
 	"\x0eStatementEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x121\n" +
@@ -3468,7 +4260,8 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\bsequence\x18\x05 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04leaf\x18\x06 \x01(\fR\x04leaf\x12\x16\n" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12:\n" +
-	"\ttransfers\x18\b \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\"H\n" +
+	"\ttransfers\x18\b \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\x12C\n" +
+	"\finstructions\x18\t \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\"H\n" +
 	"\x13ProveAccountRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
 	"\aat_size\x18\x02 \x01(\x04R\x06atSize\"@\n" +
@@ -3478,7 +4271,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x14ProveTransferRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15ProveTransferResponse\x12\x14\n" +
-	"\x05proof\x18\x01 \x01(\fR\x05proof2\xfc\x05\n" +
+	"\x05proof\x18\x01 \x01(\fR\x05proof2\xac\a\n" +
 	"\n" +
 	"Settlement\x12>\n" +
 	"\aExecute\x12\x18.cairn.v1.ExecuteRequest\x1a\x19.cairn.v1.ExecuteResponse\x12T\n" +
@@ -3489,7 +4282,9 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\n" +
 	"ListAssets\x12\x1b.cairn.v1.ListAssetsRequest\x1a\x1c.cairn.v1.ListAssetsResponse\x12J\n" +
 	"\vGetTransfer\x12\x1c.cairn.v1.GetTransferRequest\x1a\x1d.cairn.v1.GetTransferResponse\x12D\n" +
-	"\tListHolds\x12\x1a.cairn.v1.ListHoldsRequest\x1a\x1b.cairn.v1.ListHoldsResponse\x12D\n" +
+	"\tListHolds\x12\x1a.cairn.v1.ListHoldsRequest\x1a\x1b.cairn.v1.ListHoldsResponse\x12S\n" +
+	"\x0eGetInstruction\x12\x1f.cairn.v1.GetInstructionRequest\x1a .cairn.v1.GetInstructionResponse\x12Y\n" +
+	"\x10ListInstructions\x12!.cairn.v1.ListInstructionsRequest\x1a\".cairn.v1.ListInstructionsResponse\x12D\n" +
 	"\tStatement\x12\x1a.cairn.v1.StatementRequest\x1a\x1b.cairn.v1.StatementResponse\x12M\n" +
 	"\fProveAccount\x12\x1d.cairn.v1.ProveAccountRequest\x1a\x1e.cairn.v1.ProveAccountResponse\x12P\n" +
 	"\rProveTransfer\x12\x1e.cairn.v1.ProveTransferRequest\x1a\x1f.cairn.v1.ProveTransferResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
@@ -3506,57 +4301,65 @@ func file_cairn_v1_settlement_proto_rawDescGZIP() []byte {
 	return file_cairn_v1_settlement_proto_rawDescData
 }
 
-var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_cairn_v1_settlement_proto_goTypes = []any{
-	(*SettlementCommand)(nil),     // 0: cairn.v1.SettlementCommand
-	(*CreateAsset)(nil),           // 1: cairn.v1.CreateAsset
-	(*OpenAccount)(nil),           // 2: cairn.v1.OpenAccount
-	(*ChangeAccount)(nil),         // 3: cairn.v1.ChangeAccount
-	(*OwnerList)(nil),             // 4: cairn.v1.OwnerList
-	(*SubmitTransfers)(nil),       // 5: cairn.v1.SubmitTransfers
-	(*Transfer)(nil),              // 6: cairn.v1.Transfer
-	(*Reference)(nil),             // 7: cairn.v1.Reference
-	(*SettlementCondition)(nil),   // 8: cairn.v1.SettlementCondition
-	(*BalanceAtLeast)(nil),        // 9: cairn.v1.BalanceAtLeast
-	(*AccountVersion)(nil),        // 10: cairn.v1.AccountVersion
-	(*TransferState)(nil),         // 11: cairn.v1.TransferState
-	(*MessageSource)(nil),         // 12: cairn.v1.MessageSource
-	(*ResolveTransfer)(nil),       // 13: cairn.v1.ResolveTransfer
-	(*PartialAmount)(nil),         // 14: cairn.v1.PartialAmount
-	(*ExecuteRequest)(nil),        // 15: cairn.v1.ExecuteRequest
-	(*ExecuteResponse)(nil),       // 16: cairn.v1.ExecuteResponse
-	(*CommandOutcome)(nil),        // 17: cairn.v1.CommandOutcome
-	(*SettlementResult)(nil),      // 18: cairn.v1.SettlementResult
-	(*AccountLine)(nil),           // 19: cairn.v1.AccountLine
-	(*AccountBalances)(nil),       // 20: cairn.v1.AccountBalances
-	(*ExecuteStreamRequest)(nil),  // 21: cairn.v1.ExecuteStreamRequest
-	(*ExecuteStreamResponse)(nil), // 22: cairn.v1.ExecuteStreamResponse
-	(*At)(nil),                    // 23: cairn.v1.At
-	(*GetAccountRequest)(nil),     // 24: cairn.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),    // 25: cairn.v1.GetAccountResponse
-	(*SettlementAccount)(nil),     // 26: cairn.v1.SettlementAccount
-	(*ListAccountsRequest)(nil),   // 27: cairn.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),  // 28: cairn.v1.ListAccountsResponse
-	(*ListAssetsRequest)(nil),     // 29: cairn.v1.ListAssetsRequest
-	(*ListAssetsResponse)(nil),    // 30: cairn.v1.ListAssetsResponse
-	(*SettlementAsset)(nil),       // 31: cairn.v1.SettlementAsset
-	(*GetTransferRequest)(nil),    // 32: cairn.v1.GetTransferRequest
-	(*GetTransferResponse)(nil),   // 33: cairn.v1.GetTransferResponse
-	(*SettlementTransfer)(nil),    // 34: cairn.v1.SettlementTransfer
-	(*ListHoldsRequest)(nil),      // 35: cairn.v1.ListHoldsRequest
-	(*ListHoldsResponse)(nil),     // 36: cairn.v1.ListHoldsResponse
-	(*StatementRequest)(nil),      // 37: cairn.v1.StatementRequest
-	(*StatementResponse)(nil),     // 38: cairn.v1.StatementResponse
-	(*StatementEntry)(nil),        // 39: cairn.v1.StatementEntry
-	(*ProveAccountRequest)(nil),   // 40: cairn.v1.ProveAccountRequest
-	(*ProveAccountResponse)(nil),  // 41: cairn.v1.ProveAccountResponse
-	(*ProveTransferRequest)(nil),  // 42: cairn.v1.ProveTransferRequest
-	(*ProveTransferResponse)(nil), // 43: cairn.v1.ProveTransferResponse
-	(Wait)(0),                     // 44: cairn.v1.Wait
-	(*ProvedLeaf)(nil),            // 45: cairn.v1.ProvedLeaf
-	(*SealedCheckpoint)(nil),      // 46: cairn.v1.SealedCheckpoint
-	(*StreamError)(nil),           // 47: cairn.v1.StreamError
-	(Consistency)(0),              // 48: cairn.v1.Consistency
+	(*SettlementCommand)(nil),        // 0: cairn.v1.SettlementCommand
+	(*CreateAsset)(nil),              // 1: cairn.v1.CreateAsset
+	(*OpenAccount)(nil),              // 2: cairn.v1.OpenAccount
+	(*ChangeAccount)(nil),            // 3: cairn.v1.ChangeAccount
+	(*OwnerList)(nil),                // 4: cairn.v1.OwnerList
+	(*SubmitTransfers)(nil),          // 5: cairn.v1.SubmitTransfers
+	(*Transfer)(nil),                 // 6: cairn.v1.Transfer
+	(*Reference)(nil),                // 7: cairn.v1.Reference
+	(*SettlementCondition)(nil),      // 8: cairn.v1.SettlementCondition
+	(*BalanceAtLeast)(nil),           // 9: cairn.v1.BalanceAtLeast
+	(*AccountVersion)(nil),           // 10: cairn.v1.AccountVersion
+	(*TransferState)(nil),            // 11: cairn.v1.TransferState
+	(*MessageSource)(nil),            // 12: cairn.v1.MessageSource
+	(*ResolveTransfer)(nil),          // 13: cairn.v1.ResolveTransfer
+	(*PartialAmount)(nil),            // 14: cairn.v1.PartialAmount
+	(*Instruct)(nil),                 // 15: cairn.v1.Instruct
+	(*InstructionLeg)(nil),           // 16: cairn.v1.InstructionLeg
+	(*ManageInstruction)(nil),        // 17: cairn.v1.ManageInstruction
+	(*ExecuteRequest)(nil),           // 18: cairn.v1.ExecuteRequest
+	(*ExecuteResponse)(nil),          // 19: cairn.v1.ExecuteResponse
+	(*CommandOutcome)(nil),           // 20: cairn.v1.CommandOutcome
+	(*SettlementResult)(nil),         // 21: cairn.v1.SettlementResult
+	(*AccountLine)(nil),              // 22: cairn.v1.AccountLine
+	(*AccountBalances)(nil),          // 23: cairn.v1.AccountBalances
+	(*ExecuteStreamRequest)(nil),     // 24: cairn.v1.ExecuteStreamRequest
+	(*ExecuteStreamResponse)(nil),    // 25: cairn.v1.ExecuteStreamResponse
+	(*At)(nil),                       // 26: cairn.v1.At
+	(*GetAccountRequest)(nil),        // 27: cairn.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),       // 28: cairn.v1.GetAccountResponse
+	(*SettlementAccount)(nil),        // 29: cairn.v1.SettlementAccount
+	(*ListAccountsRequest)(nil),      // 30: cairn.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),     // 31: cairn.v1.ListAccountsResponse
+	(*ListAssetsRequest)(nil),        // 32: cairn.v1.ListAssetsRequest
+	(*ListAssetsResponse)(nil),       // 33: cairn.v1.ListAssetsResponse
+	(*SettlementAsset)(nil),          // 34: cairn.v1.SettlementAsset
+	(*GetTransferRequest)(nil),       // 35: cairn.v1.GetTransferRequest
+	(*GetTransferResponse)(nil),      // 36: cairn.v1.GetTransferResponse
+	(*SettlementTransfer)(nil),       // 37: cairn.v1.SettlementTransfer
+	(*ListHoldsRequest)(nil),         // 38: cairn.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),        // 39: cairn.v1.ListHoldsResponse
+	(*GetInstructionRequest)(nil),    // 40: cairn.v1.GetInstructionRequest
+	(*GetInstructionResponse)(nil),   // 41: cairn.v1.GetInstructionResponse
+	(*SettlementInstruction)(nil),    // 42: cairn.v1.SettlementInstruction
+	(*ListInstructionsRequest)(nil),  // 43: cairn.v1.ListInstructionsRequest
+	(*ListInstructionsResponse)(nil), // 44: cairn.v1.ListInstructionsResponse
+	(*StatementRequest)(nil),         // 45: cairn.v1.StatementRequest
+	(*StatementResponse)(nil),        // 46: cairn.v1.StatementResponse
+	(*StatementEntry)(nil),           // 47: cairn.v1.StatementEntry
+	(*ProveAccountRequest)(nil),      // 48: cairn.v1.ProveAccountRequest
+	(*ProveAccountResponse)(nil),     // 49: cairn.v1.ProveAccountResponse
+	(*ProveTransferRequest)(nil),     // 50: cairn.v1.ProveTransferRequest
+	(*ProveTransferResponse)(nil),    // 51: cairn.v1.ProveTransferResponse
+	(Wait)(0),                        // 52: cairn.v1.Wait
+	(*ProvedLeaf)(nil),               // 53: cairn.v1.ProvedLeaf
+	(*SealedCheckpoint)(nil),         // 54: cairn.v1.SealedCheckpoint
+	(*StreamError)(nil),              // 55: cairn.v1.StreamError
+	(Consistency)(0),                 // 56: cairn.v1.Consistency
 }
 var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	1,  // 0: cairn.v1.SettlementCommand.create_asset:type_name -> cairn.v1.CreateAsset
@@ -3564,68 +4367,83 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	3,  // 2: cairn.v1.SettlementCommand.change_account:type_name -> cairn.v1.ChangeAccount
 	5,  // 3: cairn.v1.SettlementCommand.submit:type_name -> cairn.v1.SubmitTransfers
 	13, // 4: cairn.v1.SettlementCommand.resolve:type_name -> cairn.v1.ResolveTransfer
-	4,  // 5: cairn.v1.ChangeAccount.owners:type_name -> cairn.v1.OwnerList
-	8,  // 6: cairn.v1.SubmitTransfers.conditions:type_name -> cairn.v1.SettlementCondition
-	6,  // 7: cairn.v1.SubmitTransfers.transfers:type_name -> cairn.v1.Transfer
-	12, // 8: cairn.v1.SubmitTransfers.source:type_name -> cairn.v1.MessageSource
-	7,  // 9: cairn.v1.Transfer.references:type_name -> cairn.v1.Reference
-	9,  // 10: cairn.v1.SettlementCondition.balance_at_least:type_name -> cairn.v1.BalanceAtLeast
-	10, // 11: cairn.v1.SettlementCondition.account_version:type_name -> cairn.v1.AccountVersion
-	11, // 12: cairn.v1.SettlementCondition.transfer_state:type_name -> cairn.v1.TransferState
-	14, // 13: cairn.v1.ResolveTransfer.amounts:type_name -> cairn.v1.PartialAmount
-	0,  // 14: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
-	44, // 15: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
-	17, // 16: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
-	45, // 17: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
-	46, // 18: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
-	18, // 19: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
-	19, // 20: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
-	20, // 21: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
-	15, // 22: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
-	16, // 23: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
-	47, // 24: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
-	48, // 25: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
-	23, // 26: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
-	26, // 27: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
-	20, // 28: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
-	23, // 29: cairn.v1.ListAccountsRequest.at:type_name -> cairn.v1.At
-	26, // 30: cairn.v1.ListAccountsResponse.accounts:type_name -> cairn.v1.SettlementAccount
-	31, // 31: cairn.v1.ListAssetsResponse.assets:type_name -> cairn.v1.SettlementAsset
-	23, // 32: cairn.v1.GetTransferRequest.at:type_name -> cairn.v1.At
-	34, // 33: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
-	7,  // 34: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
-	34, // 35: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
-	34, // 36: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
-	39, // 37: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
-	26, // 38: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
-	20, // 39: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
-	20, // 40: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
-	34, // 41: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
-	15, // 42: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
-	21, // 43: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
-	24, // 44: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
-	27, // 45: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
-	29, // 46: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
-	32, // 47: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
-	35, // 48: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
-	37, // 49: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
-	40, // 50: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
-	42, // 51: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	16, // 52: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	22, // 53: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	25, // 54: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	28, // 55: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	30, // 56: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	33, // 57: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	36, // 58: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	38, // 59: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	41, // 60: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	43, // 61: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	52, // [52:62] is the sub-list for method output_type
-	42, // [42:52] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	15, // 5: cairn.v1.SettlementCommand.instruct:type_name -> cairn.v1.Instruct
+	17, // 6: cairn.v1.SettlementCommand.manage:type_name -> cairn.v1.ManageInstruction
+	4,  // 7: cairn.v1.ChangeAccount.owners:type_name -> cairn.v1.OwnerList
+	8,  // 8: cairn.v1.SubmitTransfers.conditions:type_name -> cairn.v1.SettlementCondition
+	6,  // 9: cairn.v1.SubmitTransfers.transfers:type_name -> cairn.v1.Transfer
+	12, // 10: cairn.v1.SubmitTransfers.source:type_name -> cairn.v1.MessageSource
+	7,  // 11: cairn.v1.Transfer.references:type_name -> cairn.v1.Reference
+	9,  // 12: cairn.v1.SettlementCondition.balance_at_least:type_name -> cairn.v1.BalanceAtLeast
+	10, // 13: cairn.v1.SettlementCondition.account_version:type_name -> cairn.v1.AccountVersion
+	11, // 14: cairn.v1.SettlementCondition.transfer_state:type_name -> cairn.v1.TransferState
+	14, // 15: cairn.v1.ResolveTransfer.amounts:type_name -> cairn.v1.PartialAmount
+	16, // 16: cairn.v1.Instruct.delivers:type_name -> cairn.v1.InstructionLeg
+	16, // 17: cairn.v1.Instruct.receives:type_name -> cairn.v1.InstructionLeg
+	7,  // 18: cairn.v1.Instruct.references:type_name -> cairn.v1.Reference
+	12, // 19: cairn.v1.Instruct.source:type_name -> cairn.v1.MessageSource
+	0,  // 20: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
+	52, // 21: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
+	20, // 22: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
+	53, // 23: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
+	54, // 24: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	21, // 25: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
+	22, // 26: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
+	23, // 27: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
+	18, // 28: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
+	19, // 29: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
+	55, // 30: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
+	56, // 31: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
+	26, // 32: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
+	29, // 33: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 34: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
+	26, // 35: cairn.v1.ListAccountsRequest.at:type_name -> cairn.v1.At
+	29, // 36: cairn.v1.ListAccountsResponse.accounts:type_name -> cairn.v1.SettlementAccount
+	34, // 37: cairn.v1.ListAssetsResponse.assets:type_name -> cairn.v1.SettlementAsset
+	26, // 38: cairn.v1.GetTransferRequest.at:type_name -> cairn.v1.At
+	37, // 39: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
+	7,  // 40: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
+	37, // 41: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
+	37, // 42: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
+	26, // 43: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
+	42, // 44: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
+	15, // 45: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
+	42, // 46: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
+	47, // 47: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
+	29, // 48: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 49: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
+	23, // 50: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
+	37, // 51: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
+	42, // 52: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
+	18, // 53: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
+	24, // 54: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
+	27, // 55: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
+	30, // 56: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
+	32, // 57: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
+	35, // 58: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
+	38, // 59: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
+	40, // 60: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
+	43, // 61: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
+	45, // 62: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
+	48, // 63: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
+	50, // 64: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
+	19, // 65: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 66: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 67: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 68: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 69: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 70: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 71: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	41, // 72: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	44, // 73: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	46, // 74: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	49, // 75: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	51, // 76: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	65, // [65:77] is the sub-list for method output_type
+	53, // [53:65] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_settlement_proto_init() }
@@ -3640,6 +4458,8 @@ func file_cairn_v1_settlement_proto_init() {
 		(*SettlementCommand_ChangeAccount)(nil),
 		(*SettlementCommand_Submit)(nil),
 		(*SettlementCommand_Resolve)(nil),
+		(*SettlementCommand_Instruct)(nil),
+		(*SettlementCommand_Manage)(nil),
 	}
 	file_cairn_v1_settlement_proto_msgTypes[3].OneofWrappers = []any{}
 	file_cairn_v1_settlement_proto_msgTypes[8].OneofWrappers = []any{
@@ -3649,7 +4469,7 @@ func file_cairn_v1_settlement_proto_init() {
 		(*SettlementCondition_NotBefore)(nil),
 		(*SettlementCondition_Deadline)(nil),
 	}
-	file_cairn_v1_settlement_proto_msgTypes[22].OneofWrappers = []any{
+	file_cairn_v1_settlement_proto_msgTypes[25].OneofWrappers = []any{
 		(*ExecuteStreamResponse_Response)(nil),
 		(*ExecuteStreamResponse_Error)(nil),
 	}
@@ -3659,7 +4479,7 @@ func file_cairn_v1_settlement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_settlement_proto_rawDesc), len(file_cairn_v1_settlement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,16 +23,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Settlement_Execute_FullMethodName       = "/cairn.v1.Settlement/Execute"
-	Settlement_ExecuteStream_FullMethodName = "/cairn.v1.Settlement/ExecuteStream"
-	Settlement_GetAccount_FullMethodName    = "/cairn.v1.Settlement/GetAccount"
-	Settlement_ListAccounts_FullMethodName  = "/cairn.v1.Settlement/ListAccounts"
-	Settlement_ListAssets_FullMethodName    = "/cairn.v1.Settlement/ListAssets"
-	Settlement_GetTransfer_FullMethodName   = "/cairn.v1.Settlement/GetTransfer"
-	Settlement_ListHolds_FullMethodName     = "/cairn.v1.Settlement/ListHolds"
-	Settlement_Statement_FullMethodName     = "/cairn.v1.Settlement/Statement"
-	Settlement_ProveAccount_FullMethodName  = "/cairn.v1.Settlement/ProveAccount"
-	Settlement_ProveTransfer_FullMethodName = "/cairn.v1.Settlement/ProveTransfer"
+	Settlement_Execute_FullMethodName          = "/cairn.v1.Settlement/Execute"
+	Settlement_ExecuteStream_FullMethodName    = "/cairn.v1.Settlement/ExecuteStream"
+	Settlement_GetAccount_FullMethodName       = "/cairn.v1.Settlement/GetAccount"
+	Settlement_ListAccounts_FullMethodName     = "/cairn.v1.Settlement/ListAccounts"
+	Settlement_ListAssets_FullMethodName       = "/cairn.v1.Settlement/ListAssets"
+	Settlement_GetTransfer_FullMethodName      = "/cairn.v1.Settlement/GetTransfer"
+	Settlement_ListHolds_FullMethodName        = "/cairn.v1.Settlement/ListHolds"
+	Settlement_GetInstruction_FullMethodName   = "/cairn.v1.Settlement/GetInstruction"
+	Settlement_ListInstructions_FullMethodName = "/cairn.v1.Settlement/ListInstructions"
+	Settlement_Statement_FullMethodName        = "/cairn.v1.Settlement/Statement"
+	Settlement_ProveAccount_FullMethodName     = "/cairn.v1.Settlement/ProveAccount"
+	Settlement_ProveTransfer_FullMethodName    = "/cairn.v1.Settlement/ProveTransfer"
 )
 
 // SettlementClient is the client API for Settlement service.
@@ -58,6 +60,11 @@ type SettlementClient interface {
 	GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error)
 	// ListHolds returns reservations that are pending, or those that expired, a page at a time. Role: participant.
 	ListHolds(ctx context.Context, in *ListHoldsRequest, opts ...grpc.CallOption) (*ListHoldsResponse, error)
+	// GetInstruction returns what became of an instruction. Role: participant.
+	GetInstruction(ctx context.Context, in *GetInstructionRequest, opts ...grpc.CallOption) (*GetInstructionResponse, error)
+	// ListInstructions returns the instructions that are not final, in the order in which they were given, a page at a time.
+	// Role: participant.
+	ListInstructions(ctx context.Context, in *ListInstructionsRequest, opts ...grpc.CallOption) (*ListInstructionsResponse, error)
 	// Statement returns the entries that touched an account, the newest first, a page at a time. Role: participant.
 	Statement(ctx context.Context, in *StatementRequest, opts ...grpc.CallOption) (*StatementResponse, error)
 	// ProveAccount returns what proves an account as of a size, or that there is none, with the policy alone. Role: participant.
@@ -148,6 +155,26 @@ func (c *settlementClient) ListHolds(ctx context.Context, in *ListHoldsRequest, 
 	return out, nil
 }
 
+func (c *settlementClient) GetInstruction(ctx context.Context, in *GetInstructionRequest, opts ...grpc.CallOption) (*GetInstructionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetInstructionResponse)
+	err := c.cc.Invoke(ctx, Settlement_GetInstruction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settlementClient) ListInstructions(ctx context.Context, in *ListInstructionsRequest, opts ...grpc.CallOption) (*ListInstructionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInstructionsResponse)
+	err := c.cc.Invoke(ctx, Settlement_ListInstructions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *settlementClient) Statement(ctx context.Context, in *StatementRequest, opts ...grpc.CallOption) (*StatementResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatementResponse)
@@ -201,6 +228,11 @@ type SettlementServer interface {
 	GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error)
 	// ListHolds returns reservations that are pending, or those that expired, a page at a time. Role: participant.
 	ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error)
+	// GetInstruction returns what became of an instruction. Role: participant.
+	GetInstruction(context.Context, *GetInstructionRequest) (*GetInstructionResponse, error)
+	// ListInstructions returns the instructions that are not final, in the order in which they were given, a page at a time.
+	// Role: participant.
+	ListInstructions(context.Context, *ListInstructionsRequest) (*ListInstructionsResponse, error)
 	// Statement returns the entries that touched an account, the newest first, a page at a time. Role: participant.
 	Statement(context.Context, *StatementRequest) (*StatementResponse, error)
 	// ProveAccount returns what proves an account as of a size, or that there is none, with the policy alone. Role: participant.
@@ -238,6 +270,12 @@ func (UnimplementedSettlementServer) GetTransfer(context.Context, *GetTransferRe
 }
 func (UnimplementedSettlementServer) ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHolds not implemented")
+}
+func (UnimplementedSettlementServer) GetInstruction(context.Context, *GetInstructionRequest) (*GetInstructionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetInstruction not implemented")
+}
+func (UnimplementedSettlementServer) ListInstructions(context.Context, *ListInstructionsRequest) (*ListInstructionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInstructions not implemented")
 }
 func (UnimplementedSettlementServer) Statement(context.Context, *StatementRequest) (*StatementResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statement not implemented")
@@ -384,6 +422,42 @@ func _Settlement_ListHolds_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Settlement_GetInstruction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetInstructionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).GetInstruction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_GetInstruction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).GetInstruction(ctx, req.(*GetInstructionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Settlement_ListInstructions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInstructionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).ListInstructions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_ListInstructions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).ListInstructions(ctx, req.(*ListInstructionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Settlement_Statement_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatementRequest)
 	if err := dec(in); err != nil {
@@ -468,6 +542,14 @@ var Settlement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListHolds",
 			Handler:    _Settlement_ListHolds_Handler,
+		},
+		{
+			MethodName: "GetInstruction",
+			Handler:    _Settlement_GetInstruction_Handler,
+		},
+		{
+			MethodName: "ListInstructions",
+			Handler:    _Settlement_ListInstructions_Handler,
 		},
 		{
 			MethodName: "Statement",

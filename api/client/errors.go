@@ -32,6 +32,9 @@ const (
 	ReasonOtherLedger = "OTHER_LEDGER"
 	// ReasonLedgerExists says that a ledger with this origin exists and is another one.
 	ReasonLedgerExists = "LEDGER_EXISTS"
+	// ReasonUnknownID says that a settlement ledger knows no account, transfer or instruction of an
+	// id, or none that the caller may read.
+	ReasonUnknownID = "UNKNOWN_ID"
 )
 
 // Error is a refused or failed call.

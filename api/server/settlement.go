@@ -137,8 +137,8 @@ func command(program ledger.Program, peer Peer, action settlement.Action) ([]byt
 		return nil, err
 	}
 	room := ledger.MaxBody(peer.Principal, 0) - most
-	if submit, ok := action.(*settlement.Submit); ok && len(body) > room && submit.Source.Form == settlement.RawSource {
-		submit.Source = settlement.NewSource(submit.Source.Type, submit.Source.Raw, 0)
+	if source := settlement.SourceOf(action); source != nil && len(body) > room && source.Form == settlement.RawSource {
+		*source = settlement.NewSource(source.Type, source.Raw, 0)
 		if body, err = c.Marshal(); err != nil {
 			return nil, err
 		}
@@ -201,6 +201,9 @@ func decided(l Ledger, index uint64, leaf []byte, existed bool) (*cairnv1.Comman
 		existed = true
 	}
 	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
+	if err := addMoved(l.State(), d.Outcome.Results, out.Results); err != nil {
+		return nil, err
+	}
 	for i := range d.Outcome.Lines {
 		out.Lines = append(out.Lines, settlepb.Line(&d.Outcome.Lines[i]))
 	}

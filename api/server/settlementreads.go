@@ -385,7 +385,9 @@ func (b *bookkeeping) statementEntry(m *settlement.Movement, account string, sca
 			e.Transfers = append(e.Transfers, concerning(t, account)...)
 		}
 	}
-	return e, nil
+	var err error
+	e.Instructions, err = b.settledOn(m, account)
+	return e, err
 }
 
 // concerning returns the transfers among t and its members that debit or credit an account.

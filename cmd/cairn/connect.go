@@ -138,7 +138,7 @@ func clientCode(e *client.Error) (code int, next string) {
 	switch e.Reason {
 	case "WRONG_PROGRAM":
 		return exitUsage, "name a ledger of that program with --ledger; `cairn ledger list` shows the programs"
-	case "UNKNOWN_ID":
+	case client.ReasonUnknownID:
 		return exitNotFound, ""
 	case client.ReasonLedgerExists:
 		return exitConflict, ""

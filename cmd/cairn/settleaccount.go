@@ -60,7 +60,7 @@ Each --owner is a principal that may debit the account, and read it.`,
 	f := cmd.Flags()
 	f.StringVar(&open.Asset, "asset", "", "`id` of the asset")
 	f.BoolVar(&noOverdraft, "no-overdraft", false, "debits must not exceed credits, and the limit")
-	f.Var(decimalFlag{&open.Limit}, "limit", "how far debits may exceed credits; with --credits-limited, credits debits")
+	f.Var(&decimalFlag{d: &open.Limit}, "limit", "how far debits may exceed credits; with --credits-limited, credits debits")
 	f.BoolVar(&noCredit, "credits-limited", false, "credits must not exceed debits, and the limit")
 	f.BoolVar(&frozen, "frozen", false, "the account takes no transfer until it is unfrozen")
 	f.StringArrayVar(&owners, "owner", nil, "a `principal` (SPIFFE ID) that may debit the account and read it; may be repeated")
@@ -104,7 +104,7 @@ left.`,
 	f.BoolVar(&freeze, "freeze", false, "take no transfer")
 	f.BoolVar(&unfreeze, "unfreeze", false, "take transfers again")
 	f.BoolVar(&change.Close, "close", false, "take no transfer, for ever")
-	f.Var(decimalFlag{&limit}, "limit", "the new limit")
+	f.Var(&decimalFlag{d: &limit}, "limit", "the new limit")
 	f.StringArrayVar(&owners, "owner", nil, "a `principal` that owns the account, instead of those before; may be repeated")
 	f.BoolVar(&noOwners, "no-owners", false, "nobody owns the account: operators alone may debit it")
 	return cmd

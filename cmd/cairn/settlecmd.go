@@ -36,8 +36,10 @@ Amounts are decimal numbers such as 12.34.`,
 	cmd.AddCommand(
 		a.settleAssetCommand(), a.settleAccountCommand(), a.settleTransferCommand(), a.settleBatchCommand(),
 		a.settlePostCommand(), a.settleVoidCommand(), a.settleReturnCommand(),
+		a.settleInstructCommand(), a.settleInstructionsCommand(),
 		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(),
 	)
+	cmd.AddCommand(a.settleManageCommands()...)
 	return cmd
 }
 
@@ -54,9 +56,13 @@ type resultInfo struct {
 	Member *uint16 `json:"member,omitempty"`
 	Cause  string  `json:"cause,omitempty"`
 	// First is the entry that decided the id before.
-	First   *uint64    `json:"first,omitempty"`
-	Existed bool       `json:"existed"`
-	Lines   []lineInfo `json:"accounts,omitempty"`
+	First *uint64 `json:"first,omitempty"`
+	// Match is the counterparty's instruction. Delivered and Received are what the entry moved.
+	Match     string     `json:"match,omitempty"`
+	Delivered string     `json:"delivered,omitempty"`
+	Received  string     `json:"received,omitempty"`
+	Existed   bool       `json:"existed"`
+	Lines     []lineInfo `json:"accounts,omitempty"`
 }
 
 type lineInfo struct {
@@ -78,6 +84,10 @@ func newResultInfo(id string, o *settle.Outcome, i int) resultInfo {
 	if r.Status == settlement.Exists || r.Status == settlement.Conflict {
 		info.First = &r.Index
 	}
+	if r.ID == id && len(o.Results) == 2 {
+		info.Match = o.Results[1].ID // the results of an instruction and of its match
+	}
+	info.Delivered, info.Received = o.Moved[i].Delivered, o.Moved[i].Received
 	for _, l := range o.Lines {
 		info.Lines = append(info.Lines, lineInfo{l.Account, l.DebitsPending, l.DebitsPosted, l.CreditsPending, l.CreditsPosted})
 	}
@@ -93,6 +103,9 @@ func (r *resultInfo) words() string {
 	}
 	if r.First != nil {
 		fmt.Fprintf(&b, ", first asked for in entry %d", *r.First)
+	}
+	if r.Match != "" {
+		fmt.Fprintf(&b, ", matched with %s", printable(r.Match))
 	}
 	if r.Reason != "" {
 		fmt.Fprintf(&b, ": %s", r.Text)
@@ -130,7 +143,7 @@ func (a *app) settle(cmd *cobra.Command, id string, action settlement.Action) er
 	err := a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
 		outcomes, err := s.Execute(ctx, []settlement.Action{action})
 		if err != nil {
-			return changeError(errors.Wrap(err, "settle"), "repeat the command: what was decided under an id is decided once")
+			return changeError(errors.Wrap(err, "settle"), retryAdvice(action))
 		}
 		info := newResultInfo(id, &outcomes[0], 0)
 		if refused = info.refused(); refused == nil {
@@ -142,6 +155,11 @@ func (a *app) settle(cmd *cobra.Command, id string, action settlement.Action) er
 			if info.Reason != "" {
 				pairs = append(pairs, "  reason", info.Reason+" ("+info.ISO+")")
 			}
+			for _, moved := range []struct{ name, amount string }{{"  delivered", info.Delivered}, {"  received", info.Received}} {
+				if moved.amount != "" {
+					pairs = append(pairs, moved.name, moved.amount)
+				}
+			}
 			fields(w, pairs...)
 			writeLines(w, info.Lines)
 		})
@@ -150,6 +168,19 @@ func (a *app) settle(cmd *cobra.Command, id string, action settlement.Action) er
 		return err
 	}
 	return refused
+}
+
+// retryAdvice says what to do when the outcome of an action is not known.
+func retryAdvice(action settlement.Action) string {
+	switch x := action.(type) {
+	case *settlement.ChangeAccount:
+		return "look at the account with `cairn settle balance`, then repeat the command if it must be"
+	case *settlement.Manage:
+		if x.Request == "" {
+			return "look at the instruction with `cairn settle show`, then repeat the command if it must be"
+		}
+	}
+	return "repeat the command: what was decided under an id is decided once"
 }
 
 func writeLines(w *page, lines []lineInfo) {
@@ -164,21 +195,25 @@ func writeLines(w *page, lines []lineInfo) {
 }
 
 // decimalFlag is a flag with an amount.
-type decimalFlag struct{ d *settlement.Decimal }
+type decimalFlag struct {
+	d   *settlement.Decimal
+	set bool // an amount of zero is one, too
+}
 
-func (f decimalFlag) String() string {
-	if f.d == nil || *f.d == (settlement.Decimal{}) {
+func (f *decimalFlag) String() string {
+	if !f.set {
 		return ""
 	}
 	return f.d.String()
 }
 
-func (f decimalFlag) Set(s string) (err error) {
+func (f *decimalFlag) Set(s string) (err error) {
 	*f.d, err = settlement.ParseDecimal(s)
+	f.set = err == nil
 	return err
 }
 
-func (decimalFlag) Type() string { return "amount" }
+func (*decimalFlag) Type() string { return "amount" }
 
 func (a *app) settleAssetCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "asset", Short: "Create assets, and list them", RunE: needsSubcommand}

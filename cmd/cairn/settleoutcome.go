@@ -25,6 +25,10 @@ type resultWord struct {
 	Index  uint64 `json:"index,omitempty"` // the other entry that the status speaks of
 	Member uint16 `json:"member,omitempty"`
 	Cause  string `json:"cause,omitempty"`
+	// Delivered and Received are what was settled of an instruction, in minor units: the entry does
+	// not say how many digits the assets have.
+	Delivered string `json:"delivered_minor_units,omitempty"`
+	Received  string `json:"received_minor_units,omitempty"`
 }
 
 // lineWord is what an account has after the entry, in units of its asset.
@@ -80,6 +84,9 @@ func settledTold(body, outcome []byte) (told, error) {
 			}
 			more = append(more, "  result", named)
 		}
+		if r.Delivered != "" && (r.Delivered != "0" || r.Received != "0") {
+			more = append(more, "  moved", fmt.Sprintf("delivers %s and receives %s minor units", r.Delivered, r.Received))
+		}
 		if r.Text != "" {
 			more = append(more, "  reason", r.Text)
 		}
@@ -108,10 +115,14 @@ func settledTold(body, outcome []byte) (told, error) {
 }
 
 func newResultWord(r *settlement.Result) resultWord {
-	return resultWord{
+	w := resultWord{
 		ID: r.ID, Status: r.Status.String(), Reason: r.Reason.String(), ISO: r.Reason.ISO(), Text: r.Reason.Text(),
 		Index: r.Index, Member: r.Member, Cause: r.Cause.String(),
 	}
+	if r.Status == settlement.Settled || r.Status == settlement.PartlySettled {
+		w.Delivered, w.Received = r.Delivered.String(), r.Received.String()
+	}
+	return w
 }
 
 // words says the result in a few words.

@@ -100,11 +100,16 @@ func (i *transferInfo) words() string {
 func (a *app) settleShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
-		Short: "Print what became of a transfer or a set",
+		Short: "Print what became of a transfer, a set or an instruction",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
 				t, size, err := s.Transfer(ctx, args[0])
+				if unknownID(err) {
+					if shown, err := a.showInstruction(ctx, s, args[0]); shown || err != nil {
+						return err
+					}
+				}
 				if err != nil {
 					return errors.Wrap(err, "read the transfer")
 				}
@@ -169,11 +174,12 @@ func (a *app) settleHoldsCommand() *cobra.Command {
 
 // movementInfo is a line of a statement.
 type movementInfo struct {
-	Index     uint64         `json:"index"`
-	Time      string         `json:"time"`
-	Before    lineInfo       `json:"before"`
-	After     lineInfo       `json:"after"`
-	Transfers []transferInfo `json:"transfers"`
+	Index        uint64            `json:"index"`
+	Time         string            `json:"time"`
+	Before       lineInfo          `json:"before"`
+	After        lineInfo          `json:"after"`
+	Transfers    []transferInfo    `json:"transfers"`
+	Instructions []instructionInfo `json:"instructions,omitempty"`
 }
 
 func newLineInfo(account string, b *cairnv1.AccountBalances) lineInfo {
@@ -202,6 +208,14 @@ func (a *app) settleStatementCommand() *cobra.Command {
 					for _, x := range e.GetTransfers() {
 						info := newTransferInfo(x, 0)
 						i.Transfers = append(i.Transfers, info)
+						if what != "" {
+							what += "; "
+						}
+						what += info.words()
+					}
+					for _, x := range e.GetInstructions() {
+						info := newInstructionInfo(x, 0)
+						i.Instructions = append(i.Instructions, info)
 						if what != "" {
 							what += "; "
 						}

@@ -57,7 +57,7 @@ The id is decided once. Giving the command again returns the first outcome.`,
 	f.StringVar(&t.ID, "id", "", "`id` of the transfer, which you choose and never use again")
 	f.StringVar(&t.Debit, "from", "", "`account` to debit")
 	f.StringVar(&t.Credit, "to", "", "`account` to credit")
-	f.Var(decimalFlag{&t.Amount}, "amount", "what is transferred")
+	f.Var(&decimalFlag{d: &t.Amount}, "amount", "what is transferred")
 	f.StringVar(&t.Asset, "asset", "", "`id` of the asset that both accounts must hold")
 	f.BoolVar(&pending, "pending", false, "reserve the amount only")
 	numberFlag(f, &timeout, "timeout", "", 0, 0, maxHold, "with --pending: the reservation expires after this `duration` (0: never); without: as everywhere")
@@ -103,7 +103,7 @@ the rest is released. Posting again what was posted returns the first outcome.`,
 			return a.settle(cmd, args[0], resolve)
 		},
 	}
-	cmd.Flags().Var(decimalFlag{&amount}, "amount", "book only so much of a transfer")
+	cmd.Flags().Var(&decimalFlag{d: &amount}, "amount", "book only so much of a transfer")
 	return cmd
 }
 
@@ -155,7 +155,7 @@ original. Without --amount all of it is returned that was not returned before.`,
 		},
 	}
 	cmd.Flags().StringVar(&id, "id", "", "`id` of the return, which you choose and never use again")
-	cmd.Flags().Var(decimalFlag{&amount}, "amount", "return only so much")
+	cmd.Flags().Var(&decimalFlag{d: &amount}, "amount", "return only so much")
 	return cmd
 }
 

@@ -13,13 +13,15 @@ import (
 
 // commandInfo is a command of a settlement ledger. One of its fields behind the first is set.
 type commandInfo struct {
-	Operator bool         `json:"by_operator"`
-	Asset    *assetWord   `json:"create_asset,omitempty"`
-	Open     *accountWord `json:"open_account,omitempty"`
-	Change   *accountWord `json:"change_account,omitempty"`
-	Submit   *submitWord  `json:"submit,omitempty"`
-	Resolve  *resolveWord `json:"resolve,omitempty"`
-	Advance  bool         `json:"advance,omitempty"`
+	Operator bool          `json:"by_operator"`
+	Asset    *assetWord    `json:"create_asset,omitempty"`
+	Open     *accountWord  `json:"open_account,omitempty"`
+	Change   *accountWord  `json:"change_account,omitempty"`
+	Submit   *submitWord   `json:"submit,omitempty"`
+	Resolve  *resolveWord  `json:"resolve,omitempty"`
+	Instruct *instructWord `json:"instruct,omitempty"`
+	Manage   *manageWord   `json:"manage,omitempty"`
+	Advance  bool          `json:"advance,omitempty"`
 }
 
 type assetWord struct {
@@ -104,6 +106,10 @@ func settlementTold(body []byte) (told, error) {
 		info.Submit, t = submitTold(a)
 	case *settlement.Resolve:
 		info.Resolve, t = resolveTold(a)
+	case *settlement.Instruct:
+		info.Instruct, t = instructTold(a)
+	case *settlement.Manage:
+		info.Manage, t = manageTold(a)
 	case *settlement.Advance:
 		info.Advance, t.line = true, "do the work that is due"
 	default:
@@ -208,11 +214,7 @@ func submitTold(a *settlement.Submit) (*submitWord, told) {
 		w.Transfers = append(w.Transfers, t)
 	}
 	if w.Source = newSourceWord(&a.Source); w.Source != nil {
-		words := fmt.Sprintf("%s, %s", printable(w.Source.Type), plural(w.Source.Size, "byte", "bytes"))
-		if w.Source.SHA256 != "" {
-			words += ", sha256 " + w.Source.SHA256
-		}
-		more = append(more, "  source", words)
+		more = append(more, "  source", w.Source.words())
 	}
 	head := verb
 	if a.Set != "" {
@@ -239,6 +241,15 @@ func newSourceWord(s *settlement.Source) *sourceWord {
 		return &sourceWord{Type: s.Type, Size: s.Size, SHA256: fmt.Sprintf("%x", s.Digest)}
 	}
 	return nil
+}
+
+// words says the source in a line.
+func (w *sourceWord) words() string {
+	words := fmt.Sprintf("%s, %s", printable(w.Type), plural(w.Size, "byte", "bytes"))
+	if w.SHA256 != "" {
+		words += ", sha256 " + w.SHA256
+	}
+	return words
 }
 
 func conditionTold(c *settlement.Condition) (w conditionWord, words string) {

@@ -82,6 +82,22 @@ func TestSettlementInWords(t *testing.T) {
 		"void":         {decidedBy(t, true, &settlement.Resolve{ID: "t-1", Void: true}, results(settlement.Result{Status: settlement.Voided})), "void t-1 -> voided", nil, []string{`"void":true`}},
 		"advance": {decidedBy(t, false, &settlement.Advance{}, results(settlement.Result{Status: settlement.Expired, ID: "t-1", Index: 4}, settlement.Result{Status: settlement.Expired, ID: "t-2", Index: 5})),
 			"do the work that is due -> 2 expired", []string{"result t-2: expired"}, []string{`"advance":true`, `{"id":"t-1","status":"expired","index":4}`}},
+		"instruct": {decidedBy(t, false, &settlement.Instruct{
+			ID: "i-1", Party: "BANKDEFF", Counterparty: "BANKFRPP", Delivers: &settlement.Leg{Account: "alice", Asset: "EUR", Amount: decimal(t, "12.34")},
+			Receives: &settlement.Leg{Account: "alice-shares", Asset: "US0378331005", Amount: decimal(t, "5")}, TradeDate: 20000, SettlementDate: 20002, Common: "C 1",
+			Held: true, Partial: true, Priority: 2, Expires: 2e15, References: settlement.References(map[settlement.ReferenceKind]string{settlement.Note: "x"}),
+			Source: settlement.NewSource("sese.023.001.07", []byte("<x/>"), 9),
+		}, results(settlement.Result{Status: settlement.Queued, Reason: settlement.InsufficientFunds, ID: "i-1", Index: 3}, settlement.Result{Status: settlement.Queued, Reason: settlement.InsufficientFunds, ID: "i-0", Index: 4})),
+			"instruct i-1: deliver 12.34 EUR from alice, receive 5 US0378331005 on alice-shares -> 2 queued (insufficient_funds)",
+			[]string{"party BANKDEFF", "counterparty BANKFRPP", "settles on 2024-10-06", "traded on 2024-10-04", "reference C 1", "expires 2033-05-18T03:33:20.000000Z",
+				"is on hold, in parts, too, priority 2", "note x", "source sese.023.001.07, 4 bytes", "result i-0: queued (insufficient_funds)"},
+			[]string{`"instruct":{"id":"i-1","party":"BANKDEFF","counterparty":"BANKFRPP","delivers":{"account":"alice","asset":"EUR","amount":"12.34"},"receives":{`,
+				`"settlement_date":"2024-10-06","common_reference":"C 1","on_hold":true,"partial":true,"priority":2,`, `"source":{"type":"sese.023.001.07","size":4}`}},
+		"settled": {decidedBy(t, false, &settlement.Manage{Request: "r-1", ID: "i-1", Change: settlement.ManageRelease}, results(
+			settlement.Result{Status: settlement.Settled, ID: "i-1", Index: 3, Delivered: settlement.AmountOf(1234), Received: settlement.AmountOf(5)},
+			settlement.Result{Status: settlement.Settled, ID: "i-0", Index: 4, Delivered: settlement.AmountOf(5), Received: settlement.AmountOf(1234)})),
+			"release the instruction i-1 -> 2 settled", []string{"request r-1", "result i-1: settled", "moved delivers 1234 and receives 5 minor units"},
+			[]string{`"manage":{"request":"r-1","id":"i-1","change":"release"}`, `{"id":"i-1","status":"settled","index":3,"delivered_minor_units":"1234","received_minor_units":"5"}`}},
 		"no work": {decidedBy(t, false, &settlement.Advance{}, results()), "do the work that is due -> nothing to do", nil, []string{`"outcome":{"results":[]}`}},
 		"balances": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{transfer("t-1", "1")}}, settlement.Outcome{
 			Results: []settlement.Result{posted}, Root: &settlement.MapRoot{Root: merkle.LeafHash([]byte("m")), Accounts: 2, Previous: 3},

@@ -13,8 +13,8 @@
 //
 // A transfer has an id, and an id is decided once. So Execute repeats a request whose answer was
 // lost, and a caller who repeats it later, after a restart too, gets the first outcome. An action
-// that would do something else the second time (ChangeAccount) is not repeated: its error then says
-// that the outcome is unknown.
+// that would do something else the second time (ChangeAccount, and Manage without a Request) is not
+// repeated: its error then says that the outcome is unknown.
 //
 // A rejection is no error. It is an outcome, with a reason.
 package settle

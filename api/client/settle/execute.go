@@ -28,9 +28,14 @@ type Outcome struct {
 	Time    time.Time // ledger time
 	Existed bool      // the same had been decided before: nothing was appended
 	Results []settlement.Result
+	Moved   []Moved // for the instructions of Results, in their order
 	Lines   []Line
 	Receipt *client.Receipt // with Sealed
 }
+
+// Moved is what an entry moved for an instruction, in units of its assets; "" is no such leg, or that
+// the result does not speak of what was settled.
+type Moved struct{ Delivered, Received string }
 
 // Line is what an account had after the entry, in units of its asset.
 type Line struct {
@@ -73,8 +78,7 @@ func (s *Client) Execute(ctx context.Context, actions []settlement.Action, opts 
 			return nil, &client.Error{Code: codes.InvalidArgument, Reason: client.ReasonInvalid, Message: err.Error(), Definite: true}
 		}
 		req.Commands = append(req.Commands, m)
-		_, changes := a.(*settlement.ChangeAccount)
-		repeatable = repeatable && !changes
+		repeatable = repeatable && isRepeatable(a)
 	}
 	resp, node, err := client.OnLeader(ctx, s.c, "execute", repeatable, func(ctx context.Context, conn grpc.ClientConnInterface) (*cairnv1.ExecuteResponse, error) {
 		return cairnv1.NewSettlementClient(conn).Execute(ctx, req)
@@ -102,13 +106,16 @@ func (s *Client) outcomes(node client.Node, resp *cairnv1.ExecuteResponse, actio
 	outcomes := make([]Outcome, len(actions))
 	for i, m := range resp.GetOutcomes() {
 		results, err := settlepb.ParseResults(m.GetResults())
-		if err == nil && len(results) != wantResults(actions[i]) {
-			err = errors.Newf("%d results of an action for %d things", len(results), wantResults(actions[i]))
+		if least, most := wantResults(actions[i]); err == nil && (len(results) < least || len(results) > most) {
+			err = errors.Newf("%d results of an action that has %d to %d", len(results), least, most)
 		}
 		if err != nil {
 			return bad(err)
 		}
 		outcomes[i] = Outcome{Index: m.GetIndex(), Time: time.UnixMicro(m.GetTime()), Existed: m.GetExisted(), Results: results}
+		for _, r := range m.GetResults() {
+			outcomes[i].Moved = append(outcomes[i].Moved, Moved{r.GetDelivered(), r.GetReceived()})
+		}
 		for _, l := range m.GetLines() {
 			b := l.GetBalances()
 			outcomes[i].Lines = append(outcomes[i].Lines, Line{
@@ -119,11 +126,30 @@ func (s *Client) outcomes(node client.Node, resp *cairnv1.ExecuteResponse, actio
 	return outcomes, nil
 }
 
-func wantResults(a settlement.Action) int {
-	if submit, ok := a.(*settlement.Submit); ok && submit.Set == "" {
-		return len(submit.Transfers)
+// wantResults returns how many results an action has: an instruction and a request about one have a
+// second result where the counterparty's instruction changed, too.
+func wantResults(a settlement.Action) (least, most int) {
+	switch a := a.(type) {
+	case *settlement.Submit:
+		if a.Set == "" {
+			return len(a.Transfers), len(a.Transfers)
+		}
+	case *settlement.Instruct, *settlement.Manage:
+		return 1, 2
 	}
-	return 1
+	return 1, 1
+}
+
+// isRepeatable reports whether an action that was decided before does nothing the second time, and
+// gets the outcome of the first.
+func isRepeatable(a settlement.Action) bool {
+	switch a := a.(type) {
+	case *settlement.ChangeAccount:
+		return false
+	case *settlement.Manage:
+		return a.Request != ""
+	}
+	return true
 }
 
 // receipts verifies the receipts of outcomes.
@@ -175,8 +201,13 @@ func sameAction(a, b settlement.Action) bool {
 }
 
 func withoutSource(a settlement.Action) settlement.Action {
-	if submit, ok := a.(*settlement.Submit); ok {
-		bare := *submit
+	switch a := a.(type) {
+	case *settlement.Submit:
+		bare := *a
+		bare.Source = settlement.Source{}
+		return &bare
+	case *settlement.Instruct:
+		bare := *a
 		bare.Source = settlement.Source{}
 		return &bare
 	}

@@ -15,6 +15,7 @@ type (
 	Account        = cairnv1.SettlementAccount
 	Asset          = cairnv1.SettlementAsset
 	Transfer       = cairnv1.SettlementTransfer
+	Instruction    = cairnv1.SettlementInstruction
 	StatementEntry = cairnv1.StatementEntry
 )
 
@@ -91,6 +92,34 @@ func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func
 		}
 		for _, t := range resp.GetHolds() {
 			if err := each(t); err != nil {
+				return err
+			}
+		}
+		if resp.GetNext() == "" || resp.GetNext() == req.Page {
+			return nil
+		}
+		req.Page = resp.GetNext()
+	}
+}
+
+// Instruction returns what became of an instruction, and the size of the ledger that it is as of.
+// The reason of the error is UNKNOWN_ID if there is none, or none that the caller may read.
+func (s *Client) Instruction(ctx context.Context, id string) (*Instruction, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetInstructionRequest{Id: id}, cairnv1.SettlementClient.GetInstruction)
+	return resp.GetInstruction(), resp.GetSize(), err
+}
+
+// Instructions calls each with the instructions that are not final, in the order in which they were
+// given: those of a status alone, such as "queued"; "" is all.
+func (s *Client) Instructions(ctx context.Context, status string, each func(*Instruction) error) error {
+	req := &cairnv1.ListInstructionsRequest{Status: status}
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListInstructions)
+		if err != nil {
+			return err
+		}
+		for _, i := range resp.GetInstructions() {
+			if err := each(i); err != nil {
 				return err
 			}
 		}

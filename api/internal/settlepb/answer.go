@@ -5,7 +5,7 @@ import (
 	"github.com/cairnledger/cairn/settlement"
 )
 
-// Results returns what came of a command as messages.
+// Results returns what came of a command as messages, without what was moved for instructions.
 func Results(results []settlement.Result) []*cairnv1.SettlementResult {
 	list := make([]*cairnv1.SettlementResult, len(results))
 	for i, r := range results {
@@ -83,7 +83,18 @@ func ParseResults(list []*cairnv1.SettlementResult) ([]settlement.Result, error)
 		if err != nil {
 			return nil, err
 		}
-		results[i] = settlement.Result{Status: status, Reason: reason, ID: r.GetId(), Index: r.GetIndex(), Member: uint16(r.GetMember()), Cause: cause}
+		delivered, err := minor(r.GetDelivered())
+		if err != nil {
+			return nil, err
+		}
+		received, err := minor(r.GetReceived())
+		if err != nil {
+			return nil, err
+		}
+		results[i] = settlement.Result{
+			Status: status, Reason: reason, ID: r.GetId(), Index: r.GetIndex(), Member: uint16(r.GetMember()), Cause: cause,
+			Delivered: delivered, Received: received,
+		}
 	}
 	return results, nil
 }

@@ -29,6 +29,12 @@ func Action(m *cairnv1.SettlementCommand) (settlement.Action, error) {
 		return submit(a.Submit)
 	case *cairnv1.SettlementCommand_Resolve:
 		return resolve(a.Resolve)
+	case *cairnv1.SettlementCommand_Instruct:
+		action, err := instruct(a.Instruct)
+		return action, errors.Wrap(err, "instruct")
+	case *cairnv1.SettlementCommand_Manage:
+		action, err := manage(a.Manage)
+		return action, errors.Wrap(err, "manage")
 	}
 	return nil, errors.New("a command without an action")
 }
@@ -186,6 +192,12 @@ func Command(action settlement.Action) (*cairnv1.SettlementCommand, error) {
 			r.Amounts = append(r.Amounts, &cairnv1.PartialAmount{Id: p.ID, Amount: p.Amount.String()})
 		}
 		m.Action = &cairnv1.SettlementCommand_Resolve{Resolve: r}
+	case *settlement.Instruct:
+		i := Instruct(a)
+		i.Source = sourceMessage(&a.Source)
+		m.Action = &cairnv1.SettlementCommand_Instruct{Instruct: i}
+	case *settlement.Manage:
+		m.Action = &cairnv1.SettlementCommand_Manage{Manage: &cairnv1.ManageInstruction{Request: a.Request, Id: a.ID, Change: a.Change.String()}}
 	default:
 		return nil, errors.Newf("a client cannot ask for %T", action)
 	}
@@ -203,13 +215,18 @@ func submitMessage(a *settlement.Submit) *cairnv1.SubmitTransfers {
 			Id: t.ID, Debit: t.Debit, Credit: t.Credit, Amount: t.Amount.String(), Asset: t.Asset, Original: t.Original, References: References(t.References),
 		})
 	}
-	switch s := &a.Source; s.Form {
-	case settlement.RawSource:
-		m.Source = &cairnv1.MessageSource{Type: s.Type, Raw: s.Raw}
-	case settlement.DigestSource:
-		m.Source = &cairnv1.MessageSource{Type: s.Type, Digest: s.Digest[:], Size: s.Size}
-	}
+	m.Source = sourceMessage(&a.Source)
 	return m
+}
+
+func sourceMessage(s *settlement.Source) *cairnv1.MessageSource {
+	switch s.Form {
+	case settlement.RawSource:
+		return &cairnv1.MessageSource{Type: s.Type, Raw: s.Raw}
+	case settlement.DigestSource:
+		return &cairnv1.MessageSource{Type: s.Type, Digest: s.Digest[:], Size: s.Size}
+	}
+	return nil
 }
 
 func conditionMessage(c *settlement.Condition) *cairnv1.SettlementCondition {
