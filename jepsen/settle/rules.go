@@ -106,10 +106,9 @@ func (s *step) decide() *outcome {
 
 // touch gives an account to be changed.
 func (s *step) touch(id string) *account {
-	if old, done := s.before[id]; !done {
+	if _, done := s.before[id]; !done {
 		copied := *s.m.accounts[id]
-		old = &copied
-		s.before[id] = old
+		s.before[id] = &copied
 	}
 	return s.m.accounts[id]
 }

@@ -29,8 +29,6 @@ func (d *document) add(name, value string) { d.fields = append(d.fields, field{n
 
 func (d *document) addBytes(name string, value []byte) { d.add(name, encoding.EncodeToString(value)) }
 
-func (d *document) addNumber(name string, n uint64) { d.add(name, strconv.FormatUint(n, 10)) }
-
 func (d *document) marshal() []byte {
 	var b bytes.Buffer
 	b.WriteString(d.kind + "\n")
@@ -133,15 +131,6 @@ func (f *fields) bytes(name string) []byte {
 		f.fail("the line %q is no base64", name)
 	}
 	return b
-}
-
-func (f *fields) number(name string) uint64 {
-	value := f.next(name)
-	n, err := strconv.ParseUint(value, 10, 64)
-	if f.err == nil && (err != nil || strconv.FormatUint(n, 10) != value) {
-		f.fail("the line %q is no number", name)
-	}
-	return n
 }
 
 // end returns what was wrong; a field that is left over is wrong, too.
