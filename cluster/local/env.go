@@ -8,6 +8,7 @@ import (
 // Environment is what DIR/env exports for the shell and the CLI.
 type Environment struct {
 	Profile string   // CAIRN_PROFILE: the writer's profile, which is also an operator's
+	Admin   string   // CAIRN_ADMIN_PROFILE: for the commands that need the role admin
 	Policy  string   // CAIRN_POLICY: the tlog-policy file
 	LogVKey string   // CAIRN_LOG_VKEY: file with the log's verifier key
 	Ledger  string   // CAIRN_LEDGER: the origin of the ledger that commands mean
@@ -18,6 +19,7 @@ type Environment struct {
 func (c *Cluster) Environment() Environment {
 	e := Environment{
 		Profile: c.Profile("writer"),
+		Admin:   c.Profile("admin"),
 		Policy:  c.PolicyPath(),
 		LogVKey: filepath.Join(c.dir, "log.vkey"),
 		Ledger:  c.Origin(),
@@ -32,6 +34,7 @@ func (c *Cluster) Environment() Environment {
 func (e Environment) Variables() [][2]string {
 	return [][2]string{
 		{"CAIRN_PROFILE", e.Profile},
+		{"CAIRN_ADMIN_PROFILE", e.Admin},
 		{"CAIRN_POLICY", e.Policy},
 		{"CAIRN_LOG_VKEY", e.LogVKey},
 		{"CAIRN_LEDGER", e.Ledger},

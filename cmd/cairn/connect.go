@@ -45,6 +45,34 @@ func loadProfile(path string) (client.Profile, error) {
 	return p, nil
 }
 
+// adminProfile names the variable with the profile of the commands that need the role admin.
+const adminProfile = "CAIRN_ADMIN_PROFILE"
+
+// withAdmin is withClient for a command that needs the role admin: it takes the profile of
+// CAIRN_ADMIN_PROFILE, unless the command line names one.
+func (a *app) withAdmin(cmd *cobra.Command, f func(ctx context.Context, c *client.Client) error) error {
+	path := os.Getenv(adminProfile)
+	if path == "" || cmd.Flags().Changed("profile") {
+		return a.withClient(cmd, f)
+	}
+	admin, err := loadProfile(path)
+	if err != nil {
+		return errors.Wrap(err, adminProfile)
+	}
+	if a.profilePath != "" {
+		other, err := a.profile()
+		if err != nil {
+			return err
+		}
+		if other.ClusterID != admin.ClusterID {
+			return failf(exitUsage, "name the profile with --profile, or unset "+adminProfile,
+				"%s is of the cluster %s, and CAIRN_PROFILE of the cluster %s", adminProfile, printable(admin.ClusterID), printable(other.ClusterID))
+		}
+	}
+	a.profilePath = path
+	return a.withClient(cmd, f)
+}
+
 // dial prepares a client of the ledger. It does not connect yet.
 func (a *app) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
 	p, err := a.profile()

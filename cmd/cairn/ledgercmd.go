@@ -117,8 +117,9 @@ func (a *app) ledgerCreateCommand() *cobra.Command {
 		Short: "Create a ledger (role admin)",
 		Long: `Create a ledger. Its origin is its name for ever: it stands on the first line of
 every checkpoint. Creating it once more with the same program and the same
-parameters changes nothing, and with others it is a conflict (exit code 5). The
-profile's certificate needs the role admin.
+parameters changes nothing, and with others it is a conflict (exit code 5). It
+uses the profile of CAIRN_ADMIN_PROFILE unless --profile names another one,
+whose certificate then needs the role admin.
 
 A ledger of every program has the parameter public-reads: false keeps it off the
 HTTP read path of the nodes, where nobody is asked for a certificate.`,
@@ -136,7 +137,8 @@ HTTP read path of the nodes, where nobody is asked for a certificate.`,
 				}
 				parameters = append(parameters, ledger.Parameter{Name: name, Value: value})
 			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+			a.byProfile(cmd)
+			return a.withAdmin(cmd, func(ctx context.Context, c *client.Client) error {
 				made, created, err := c.CreateLedger(ctx, origin, program, parameters...)
 				if err != nil {
 					f := classify(changeError(errors.Wrap(err, "create the ledger"), "create it again: a ledger is created once"))
@@ -166,12 +168,21 @@ HTTP read path of the nodes, where nobody is asked for a certificate.`,
 	return cmd
 }
 
+// byProfile has a call to the directory go through the ledger of the profile, or of --ledger: that of
+// CAIRN_LEDGER may not exist yet.
+func (a *app) byProfile(cmd *cobra.Command) {
+	if !cmd.Flags().Changed("ledger") {
+		a.ledger = ""
+	}
+}
+
 func (a *app) ledgerListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the cluster's ledgers",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.byProfile(cmd)
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				all, err := c.Ledgers(ctx)
 				if err != nil {
@@ -218,6 +229,7 @@ its entry 0: "cairn policy export" checks that.`,
 			if len(args) == 1 {
 				origin = args[0]
 			}
+			a.byProfile(cmd)
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				found, err := c.ShowLedger(ctx, origin)
 				if err != nil {

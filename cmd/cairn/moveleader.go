@@ -16,7 +16,8 @@ func (a *app) moveLeaderCommand() *cobra.Command {
 		Short: "Hand leadership to another node (role admin)",
 		Long: `Hand leadership to a node by name, or without a name to the most advanced of the
 others, and print who leads then. Appends wait meanwhile, for about one round
-trip. The profile's certificate needs the role admin.`,
+trip. It uses the profile of CAIRN_ADMIN_PROFILE unless --profile names another
+one, whose certificate then needs the role admin.`,
 		Example: "  cairn move-leader n2 --profile profiles/admin.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -24,7 +25,7 @@ trip. The profile's certificate needs the role admin.`,
 			if len(args) == 1 {
 				to = args[0]
 			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+			return a.withAdmin(cmd, func(ctx context.Context, c *client.Client) error {
 				leader, err := c.TransferLeadership(ctx, to)
 				if err != nil {
 					f := classify(changeError(errors.Wrap(err, "move leadership"), "leadership may still move: `cairn status` shows who leads"))
