@@ -75,12 +75,16 @@ const (
 	ValueDate         ReferenceKind = 13
 	ReturnReason      ReferenceKind = 14
 	Note              ReferenceKind = 15
+	// Fingerprint is a hash of what a message said about the transaction, in hexadecimal: a retry
+	// repeats it, and another transaction under the same id does not.
+	Fingerprint ReferenceKind = 16
 )
 
 var referenceNames = [...]string{
 	EndToEndID: "end_to_end_id", InstructionID: "instruction_id", TransactionID: "transaction_id", UETR: "uetr", MessageID: "message_id",
 	Participant: "participant", Rail: "rail", CreditorReference: "creditor_reference", Remittance: "remittance", Purpose: "purpose",
 	DebtorName: "debtor_name", CreditorName: "creditor_name", ValueDate: "value_date", ReturnReason: "return_reason", Note: "note",
+	Fingerprint: "fingerprint",
 }
 
 // String returns the name of the kind.

@@ -372,7 +372,7 @@ func (d *decoder) references() {
 	}
 	for range refs {
 		kind := d.u8()
-		if kind == 0 || kind > 15 || kind <= before {
+		if kind == 0 || kind > 16 || kind <= before {
 			d.wrong("a reference of kind %d behind %d", kind, before)
 		}
 		before = kind
