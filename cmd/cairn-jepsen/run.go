@@ -47,7 +47,7 @@ of names or their beginnings (kill, partition), separated by commas:
 			}
 			o.Disks = !noDisks
 			o.Command = fmt.Sprintf("go run ./cmd/cairn-jepsen run --nodes %d --time %s --nemesis %s --seed %d", o.Nodes, o.Time, o.Nemesis, o.Seed)
-			for _, name := range []string{"clients", "rate", "timeout", "no-disks", "clocks", "bug"} {
+			for _, name := range []string{"clients", "rate", "timeout", "no-disks", "clocks", "bug", "tellers", "teller-rate"} {
 				if f := cmd.Flags().Lookup(name); f.Changed {
 					o.Command += " --" + name + "=" + f.Value.String()
 				}
@@ -77,6 +77,8 @@ of names or their beginnings (kill, partition), separated by commas:
 	f.IntVar(&o.Workload.Clients, "clients", 16, "clients that speak to the nodes directly")
 	f.Float64Var(&o.Workload.Rate, "rate", 0, "operations a second of all clients; 0: as many as they can")
 	f.DurationVar(&o.Workload.Timeout, "timeout", 3*time.Second, "of one operation")
+	f.IntVar(&o.Bank.Tellers, "tellers", 4, "clients of a settlement ledger beside the first one; -1: none")
+	f.Float64Var(&o.Bank.Rate, "teller-rate", 100, "commands a second of all of them")
 	f.BoolVar(&noDisks, "no-disks", false, "do not give each node a disk of its own, although this is root")
 	f.BoolVar(&o.Clocks, "clocks", false, "build the nodes with clocks that can be moved; compiles the standard library anew")
 	f.BoolVar(&o.Keep, "keep", false, "leave the nodes' directories behind, keys included")
@@ -131,6 +133,10 @@ func summarise(w io.Writer, r *trial.Result) {
 	fmt.Fprintf(w, "faults: %d (%s); %d put off\n", len(r.Run.Faults), strings.Join(order, ", "), r.Skipped)
 	fmt.Fprintf(w, "evidence: %d receipts and %d checkpoints verified offline, %d bad; %d local reads within sessions, %d deliveries of watches\n",
 		r.Evidence.Receipts, r.Evidence.Notes, r.Evidence.BadReceipts, r.Sessions, r.Deliveries)
+	if v := r.Bank; v != nil {
+		fmt.Fprintf(w, "settlement: %d commands told, %d refused, %d unknown; %d entries with %d map roots agree with the model: %t\n",
+			v.Answers, v.Refused, v.Unknown, v.Entries, v.Counts.Roots, len(v.Broken) == 0)
+	}
 	fmt.Fprintf(w, "checked in %s; report: %s/index.html\n", r.Checking.Round(time.Millisecond), r.Dir)
 }
 

@@ -27,9 +27,13 @@ type dueThing struct {
 
 // due returns what is due about instructions, in the order in which it is done.
 func (m *Model) dueThings(now int64) (all []dueThing) {
-	for id, t := range m.ids {
+	for id, t := range m.live {
 		i := t.instruction
-		if i == nil || final(i.now()) {
+		if i == nil {
+			continue
+		}
+		if final(i.now()) {
+			delete(m.live, id)
 			continue
 		}
 		if i.expiry > 0 {

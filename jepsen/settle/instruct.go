@@ -140,6 +140,7 @@ func (s *step) instruct() []result {
 	}
 	i.index, i.ended = s.index, s.index
 	s.m.ids[i.id] = &thing{instruction: i, content: content, index: s.index, ended: s.index}
+	s.m.live[i.id] = s.m.ids[i.id]
 	match, reason := s.check(i)
 	if reason != 0 {
 		i.status, i.reason = rejected, reason
@@ -209,7 +210,7 @@ const maxOver = 8
 // too many instructions are over.
 func (s *step) search(i *instruction) (best *instruction, again bool) {
 	var all []*instruction
-	for _, t := range s.m.ids {
+	for _, t := range s.m.live {
 		if o := t.instruction; o != nil && o != i && o.now() == unmatched && o.pair == nil && mirrors(o, i) {
 			all = append(all, o)
 		}

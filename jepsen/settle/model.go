@@ -20,6 +20,7 @@ type Model struct {
 	assets   map[string]asset
 	accounts map[string]*account
 	ids      map[string]*thing // transfers, sets, instructions and requests
+	live     map[string]*thing // of ids: what is pending or not final, and some that was
 	queues   map[string]*queue // by account
 
 	// The map of accounts: whether an account was touched since the newest root, in entries of the
@@ -100,11 +101,14 @@ const (
 // New returns the model of a ledger before its first entry. roots says that the ledger publishes
 // roots of its map of accounts.
 func New(origin string, roots bool) *Model {
-	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}, queues: map[string]*queue{}}
+	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}, live: map[string]*thing{}, queues: map[string]*queue{}}
 }
 
 // Size is the number of leaves that the model has read.
 func (m *Model) Size() uint64 { return m.size }
+
+// Time is the time of the newest entry, µs since the Unix epoch.
+func (m *Model) Time() int64 { return m.time }
 
 // Counts returns what the ledger held so far.
 func (m *Model) Counts() Counts { return m.counts }
@@ -235,8 +239,11 @@ func (m *Model) Overdue(now int64) string {
 // due returns the reservations that end at or before a time, in the order of their times and ids.
 func (m *Model) due(now int64) []string {
 	var due []string
-	for id, t := range m.ids {
-		if t.status == pending && t.of == "" && t.expires > 0 && t.expires <= now {
+	for id, t := range m.live {
+		switch {
+		case t.instruction == nil && t.status != pending || m.ids[id] != t:
+			delete(m.live, id)
+		case t.status == pending && t.of == "" && t.expires > 0 && t.expires <= now:
 			due = append(due, id)
 		}
 	}

@@ -319,6 +319,9 @@ func (s *step) submitSet() result {
 	}
 	set.members = made
 	s.m.ids[s.c.id] = set
+	if s.c.pending {
+		s.m.live[s.c.id] = set
+	}
 	return result{status: s.made()}
 }
 
@@ -446,5 +449,8 @@ func (s *step) transfer(t *transfer, set string) (reason byte) {
 		original.returned = sum(original.returned, amount)
 	}
 	m.ids[t.id] = x
+	if s.c.pending && set == "" {
+		m.live[t.id] = x
+	}
 	return 0
 }

@@ -29,6 +29,11 @@ type Conn struct {
 // Dial returns a connection to each node, in order, and the principal that the
 // nodes take their user for. They connect in the background.
 func Dial(c *local.Cluster, role string) (conns []*Conn, principal string, err error) {
+	return DialLedger(c, role, c.Origin())
+}
+
+// DialLedger is Dial for another ledger of the cluster.
+func DialLedger(c *local.Cluster, role, origin string) (conns []*Conn, principal string, err error) {
 	defer func() {
 		if err != nil {
 			CloseAll(conns)
@@ -38,6 +43,7 @@ func Dial(c *local.Cluster, role string) (conns []*Conn, principal string, err e
 	if err != nil {
 		return nil, "", err
 	}
+	p = p.ForLedger(origin)
 	cluster, err := pki.ParseClusterID(p.ClusterID)
 	if err != nil {
 		return nil, "", errors.Wrap(err, "cluster_id")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/jepsen/bank"
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/report"
@@ -45,8 +46,9 @@ type results struct {
 	Sessions   int
 	Deliveries int
 	Evidence   check.EvidenceCounts
-	Kinds      []string `json:",omitempty"`
-	Checking   float64  // seconds
+	Kinds      []string      `json:",omitempty"`
+	Bank       *bank.Verdict `json:",omitempty"`
+	Checking   float64       // seconds
 	Violations []check.Violation
 
 	// Broken, Invalid and Own are what the run itself saw.
@@ -66,7 +68,7 @@ func (r *Result) saveResults() error {
 	s := results{
 		Verdict: r.Run.Verdict, Reasons: r.Run.Reasons, Title: r.Run.Title, Params: r.Run.Params,
 		Seconds: f.Duration.Seconds(), Rate: r.Rate(), Figures: f, Faults: map[string]int{}, Skipped: r.Skipped,
-		Phases: r.Phases, Asked: r.Asked, Proofs: r.Proofs, Sessions: r.Sessions, Deliveries: r.Deliveries, Evidence: r.Evidence, Kinds: r.Kinds,
+		Phases: r.Phases, Asked: r.Asked, Proofs: r.Proofs, Sessions: r.Sessions, Deliveries: r.Deliveries, Evidence: r.Evidence, Kinds: r.Kinds, Bank: r.Bank,
 		Checking: r.Checking.Seconds(), Violations: r.Run.Violations, Broken: r.Broken, Invalid: r.Invalid, Own: r.own, Run: r.Run,
 	}
 	s.Run.Ops, s.Run.Final, s.Run.Violations = nil, nil, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/jepsen/bank"
 	"github.com/cairnledger/cairn/jepsen/check"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/nemesis"
@@ -30,6 +31,7 @@ type Result struct {
 	Proofs               proofs
 	Sessions, Deliveries int
 	Evidence             check.EvidenceCounts
+	Bank                 *bank.Verdict // nil: there was none
 	// Kinds names the operations that the clients ask for.
 	Kinds    []string
 	Skipped  int // faults that were not possible when their turn came
@@ -106,6 +108,9 @@ func (r *Result) judge() error {
 		{Name: "questions outside of the history (proofs, nonsense)", Value: fmt.Sprint(r.Asked)},
 		{Name: "proofs of inclusion / consistency that held", Value: fmt.Sprintf("%d / %d", r.Proofs.Inclusions, r.Proofs.Consistencies)},
 		{Name: "faults put off", Value: fmt.Sprint(r.Skipped)},
+	}
+	if v := r.Bank; v != nil {
+		run.Extra = append(run.Extra, report.Named{Name: "settlement: commands told / refused / unknown, entries, map roots", Value: fmt.Sprintf("%d / %d / %d, %d, %d", v.Answers, v.Refused, v.Unknown, v.Entries, v.Counts.Roots)})
 	}
 	return nil
 }

@@ -12,9 +12,11 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/jepsen/bank"
 	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
 	"github.com/cairnledger/cairn/jepsen/workload"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // phased lets the clients work: without faults, with them, and without again.
@@ -110,6 +112,36 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// closeBank ends the tellers and judges their ledger; nil when there is none, or nothing to judge.
+func (t *trial) closeBank(ctx context.Context) *bank.Verdict {
+	if t.bank == nil {
+		return nil
+	}
+	t.bank.Stop()
+	t.opt.Progress("reading the bank's ledger from every node")
+	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
+	defer cancel()
+	patience := settleTimeout
+	if t.broke() > 0 {
+		patience = brokenTimeout
+	}
+	v, err := t.bank.Judge(ctx, patience)
+	if err != nil {
+		t.breaks("the bank's ledger cannot be judged: %v", err)
+		return nil
+	}
+	for _, why := range v.Broken {
+		t.breaks("%s", why)
+	}
+	if v.Nodes < t.bed.Size() {
+		t.breaks("only %d of %d nodes gave the bank's ledger", v.Nodes, t.bed.Size())
+	}
+	if v.Answers == 0 || v.Counts.Statuses[settlement.Posted] == 0 {
+		t.invalid = append(t.invalid, fmt.Sprintf("the bank's tellers got %d answers, and %d transfers were posted: that shows nothing", v.Answers, v.Counts.Statuses[settlement.Posted]))
+	}
+	return v
 }
 
 // finish ends the clients and reads the final ledger; nil if that is not possible.

@@ -24,7 +24,7 @@ func Recheck(dir string) (*Result, error) {
 		return nil, errors.Wrapf(err, "parse %s", resultsFile)
 	}
 	r := &Result{
-		Dir: dir, Run: s.Run, Broken: s.Broken, Invalid: s.Invalid, Phases: s.Phases, Asked: s.Asked, Proofs: s.Proofs, Skipped: s.Skipped, own: s.Own, Kinds: s.Kinds,
+		Dir: dir, Run: s.Run, Broken: s.Broken, Invalid: s.Invalid, Phases: s.Phases, Asked: s.Asked, Proofs: s.Proofs, Skipped: s.Skipped, own: s.Own, Kinds: s.Kinds, Bank: s.Bank,
 	}
 	if r.policy, err = os.ReadFile(filepath.Join(dir, policyFile)); err != nil {
 		return nil, errors.Wrap(err, "read policy")

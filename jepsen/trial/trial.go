@@ -33,6 +33,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/jepsen/bank"
 	"github.com/cairnledger/cairn/jepsen/history"
 	"github.com/cairnledger/cairn/jepsen/nemesis"
 	"github.com/cairnledger/cairn/jepsen/report"
@@ -72,6 +73,9 @@ type Options struct {
 	// clocks, or is to be.
 	Clocks   bool
 	Workload workload.Options // Seed is taken from above
+	// Bank is the clients of a settlement ledger beside the first one; negative Tellers: there is
+	// none. Seed is taken from above.
+	Bank bank.Options
 	// Keep leaves the nodes' directories behind, keys included. After a failure
 	// they are always kept.
 	Keep    bool
@@ -112,7 +116,10 @@ func (o *Options) fill() error {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
-	o.Workload.Seed = o.Seed
+	o.Workload.Seed, o.Bank.Seed = o.Seed, o.Seed
+	if o.Bank.Rate <= 0 {
+		o.Bank.Rate = 100
+	}
 	return nil
 }
 
@@ -150,6 +157,7 @@ type trial struct {
 	bed   *testbed.Testbed
 	arena *nemesis.Arena
 	load  *workload.Workload
+	bank  *bank.Bank // nil: none
 	rec   *history.Recorder
 
 	mu     sync.Mutex
@@ -241,11 +249,20 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, errors.CombineErrors(err, t.rec.Close())
 	}
 	defer t.load.Close()
+	if o.Bank.Tellers >= 0 {
+		opening, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		if t.bank, err = bank.Open(opening, t.bed.Cluster, o.Bank); err != nil {
+			return nil, errors.CombineErrors(err, t.rec.Close())
+		}
+		defer t.bank.Close()
+	}
 	events, err := t.phased(ctx, kinds)
 	if err != nil {
 		return nil, errors.CombineErrors(err, t.rec.Close())
 	}
 	final := t.finish(ctx)
+	r.Bank = t.closeBank(ctx)
 	t.noteEnds()
 	t.load.Close()
 	if err := t.rec.Close(); err != nil {

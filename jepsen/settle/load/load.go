@@ -18,6 +18,8 @@ type Load struct {
 	Owners []string
 	// Timeout is the longest timeout of a reservation, and Grain what all are multiples of, µs.
 	Timeout, Grain int64
+	// Unmatched leaves out instructions.
+	Unmatched bool
 	// Now is about the ledger's time, µs since the Unix epoch.
 	Now func() int64
 
@@ -72,9 +74,13 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 	c := settlement.Command{Operator: rng.IntN(4) > 0}
 	switch rng.IntN(40) {
 	case 30, 31, 32, 33, 34, 35, 36:
-		c.Action = l.instruct(rng)
+		if c.Action = l.transfers(rng); !l.Unmatched {
+			c.Action = l.instruct(rng)
+		}
 	case 37, 38, 39:
-		c.Action = l.manage(rng)
+		if c.Action = l.transfers(rng); !l.Unmatched {
+			c.Action = l.manage(rng)
+		}
 	case 0, 1, 2:
 		c.Action = l.resolve(rng)
 		if r := c.Action.(*settlement.Resolve); rng.IntN(2) == 0 {
