@@ -28,6 +28,7 @@ const (
 	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
 	exitLost        = 11  // done, but the output about it was lost: standard error says what was done
 	exitRejected    = 12  // the ledger's program decided against it: the outcome is in the ledger
+	exitBreaks      = 13  // a reconciliation found breaks
 	exitInterrupted = 130 // SIGINT or SIGTERM
 	exitPipe        = 141 // nobody reads standard output any more: as after SIGPIPE, nothing is said
 )
@@ -59,6 +60,7 @@ meaning.
        an append: index, key, and that it is in the ledger). Do not repeat it
    12  rejected: the ledger's program decided against the command, for the
        reason that is printed. The command and its outcome are in the ledger
+   13  breaks: the account and the statements of a reconciliation differ
   130  interrupted (an append that was on its way ends with 7 instead)
   141  nobody reads standard output any more (cairn log | head), and nothing was
        changed
@@ -118,6 +120,8 @@ func exitReason(code int) string {
 		return "OUTPUT_LOST"
 	case exitRejected:
 		return "REJECTED"
+	case exitBreaks:
+		return "BREAKS"
 	case exitInterrupted:
 		return "INTERRUPTED"
 	default:

@@ -21,7 +21,7 @@ func TestEveryNumberHasARange(t *testing.T) {
 	visit = func(c *cobra.Command) {
 		check := func(f *pflag.Flag) {
 			switch f.Value.(type) {
-			case *ranged[int], *ranged[int64], *ranged[uint64], *ranged[time.Duration], *decimalFlag, dateFlag, timeFlag: // the others have the range of their type
+			case *ranged[int], *ranged[int64], *ranged[uint64], *ranged[time.Duration], *decimalFlag, dateFlag, dayFlag, timeFlag: // the others have the range of their type
 				numbers++
 				return
 			}

@@ -72,7 +72,7 @@ The id is decided once. Giving the command again returns the first outcome.`,
 	f.StringVar(&instruct.Common, "common-ref", "", "`reference` that both sides agreed upon")
 	f.BoolVar(&instruct.Held, "hold", false, "match, and do not settle until cairn settle release")
 	f.BoolVar(&instruct.Partial, "partial", false, "settle in parts, if the other side allows it, too")
-	numberFlag(f, &priority, "priority", "n", 0, 0, settlement.MaxPriority, "0 to 3: the higher one goes first where several wait")
+	numberFlag(f, &priority, "priority", "", 0, 0, settlement.MaxPriority, "0 to 3: the higher one goes first where several wait")
 	f.Var(timeFlag{&instruct.Expires}, "expires", "from this time on it does not settle, such as 2027-03-15T16:00:00Z")
 	f.StringArrayVar(&refs, "ref", nil, "record a reference, `KIND=VALUE`; may be repeated")
 	return cmd
