@@ -112,8 +112,9 @@ func TestTimeoutIsKept(t *testing.T) {
 	profile, dir := downProfile(t)
 	entry, batch := filepath.Join(dir, "policy"), filepath.Join(dir, "batch")
 	check(t, os.WriteFile(batch, []byte(`{"id":"t-1","from":"a","to":"b","amount":"1"}`), 0o644))
-	camt := filepath.Join(dir, "camt.csv")
-	check(t, os.WriteFile(camt, []byte("<Document/>"), 0o644))
+	table, mapping := filepath.Join(dir, "bank.csv"), filepath.Join(dir, "bank.yaml")
+	check(t, os.WriteFile(table, []byte("day,amount\n2027-03-01,5\n"), 0o644))
+	check(t, os.WriteFile(mapping, []byte("account: a\ncurrency: EUR\ncolumns:\n  booked: day\n  amount: amount\n"), 0o644))
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	check(t, err)
 	defer deaf.Close()
@@ -145,7 +146,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle instruct":       {"i-1", "--party", "A", "--counterparty", "B", "--deliver", "1", "--from", "a", "--date", "2027-01-02"},
 		"settle instructions":   nil,
 		"settle post":           {"t-1"},
-		"settle reconcile":      {camt, "--account", "a"},
+		"settle reconcile":      {table, "--mapping", mapping, "--account", "a"},
 		"settle release":        {"i-1"},
 		"settle return":         {"t-1", "--id", "t-2"},
 		"settle show":           {"t-1"},
