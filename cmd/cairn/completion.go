@@ -19,11 +19,12 @@ var flagValues = map[string][]string{
 	"suite":   {"default", "cat5"},
 	"roles":   {"reader", "writer", "admin", "participant", "operator", "reader,writer", "writer,operator"},
 	"program": {"log", "settlement"},
+	"status":  {"unmatched", "matched", "held", "queued", "partly_settled"},
 }
 
 // flagFiles are the flags whose value is a file (false) or a directory (true).
 var flagFiles = map[string]bool{
-	"profile": false, "policy": false, "config": false, "lines": false, "out": false, "state": false, "payload": false,
+	"profile": false, "policy": false, "config": false, "lines": false, "out": false, "state": false, "payload": false, "mapping": false,
 	"input": false, "roots": false, "renew": false, "dir": true, "save": true, "ca": true,
 }
 
@@ -32,6 +33,9 @@ var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "connections": true,
 	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
+	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
+	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,
+	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
 	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true,
 }
 
