@@ -41,6 +41,8 @@ type Answer struct {
 	// the message cannot be named, or when it is itself an answer of a gateway.
 	Reply      []byte
 	Definition string // as in "pacs.002.001.10"
+	// ReplyID identifies the answer, and stands in it. The same message gets the same one.
+	ReplyID string
 	// Message and ID are definition and identification of the message that is answered, "" if unknown.
 	Message, ID string
 	// Rejected says that nothing of what the message asks for was carried out, now or before.

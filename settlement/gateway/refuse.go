@@ -52,7 +52,7 @@ func (e *exchange) rejected(id, definition string, against []problem) step {
 
 // answer ends an exchange. Without a message the reply is a text.
 func (e *exchange) answer(raw []byte, definition string, against []problem) step {
-	a := &Answer{Reply: raw, Definition: definition, Findings: e.warn, Rejected: true}
+	a := &Answer{Reply: raw, Definition: definition, ReplyID: e.replyID(), Findings: e.warn, Rejected: true}
 	if e.m != nil {
 		a.Message, a.ID = e.m.Definition, e.m.ID
 	}
@@ -97,6 +97,7 @@ func (e *exchange) text(a *Answer, against []problem) []byte {
 	default:
 		fmt.Fprintf(&b, "read: %s, itself an answer of a gateway, which gets no message back\n", clean(name))
 	}
+	fmt.Fprintf(&b, "answer: %s\n", a.ReplyID)
 	for i := range against {
 		fmt.Fprintf(&b, "%s %s: %s\n", cmp.Or(against[i].code, "-"), against[i].name, clean(against[i].text))
 	}
