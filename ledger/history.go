@@ -216,18 +216,9 @@ func (h *history) remember(start Summary) error {
 	lo := uint64(0)
 	for i := int64(steps); i > 0; i-- {
 		time := start.Time - i*KeptTime/steps
-		hi := start.Size
-		for lo < hi { // the first entry that is younger
-			mid := lo + (hi-lo)/2
-			_, at, err := readBlockHead(h.store, h.keys, mid)
-			if err != nil {
-				return err
-			}
-			if at <= time {
-				lo = mid + 1
-			} else {
-				hi = mid
-			}
+		var err error
+		if lo, err = sizeAt(h.store, h.keys, time, lo, start.Size); err != nil {
+			return err
 		}
 		if lo > 0 {
 			h.past = append(h.past, moment{time, lo})
@@ -236,20 +227,44 @@ func (h *history) remember(start Summary) error {
 	return nil
 }
 
-// readBlockHead returns the first entry of the block that holds an entry below the size, and the
-// time of all of its entries. It reads no more of the block than it must, and checks nothing
-// against the tree. Its errors are *CorruptErrors.
-func readBlockHead(store Store, keys keyspace, index uint64) (first uint64, time int64, err error) {
+// sizeAt returns the size that the ledger had at a time, which lies in [lo, hi]. hi is at most the
+// ledger's size.
+func sizeAt(store Store, keys keyspace, time int64, lo, hi uint64) (uint64, error) {
+	for lo < hi { // the first entry that is younger
+		mid := lo + (hi-lo)/2
+		first, end, at, err := readBlockHead(store, keys, mid)
+		switch {
+		case err != nil:
+			return 0, err
+		case at <= time:
+			lo = end
+		default:
+			hi = first
+		}
+	}
+	return lo, nil
+}
+
+// readBlockHead returns the first entry of the block that holds an entry below the size, the size of
+// the ledger after the block, and the time of all of its entries. It reads no more of the block than
+// it must, and checks nothing against the tree. Its errors are *CorruptErrors.
+func readBlockHead(store Store, keys keyspace, index uint64) (first, end uint64, time int64, err error) {
 	p, err := store.Seek(keys.block(index+1), keys.prefix(kindBlock, 0))
 	if err != nil {
-		return 0, 0, &CorruptError{What: "block", Index: index, Err: err}
+		return 0, 0, 0, &CorruptError{What: "block", Index: index, Err: err}
 	}
 	layout, err := layoutOf(p.Value)
 	if err == nil && len(p.Value) < layout.raw+blockPrefixSize {
 		err = errors.Newf("block record: %d bytes", len(p.Value))
 	}
-	if err != nil {
-		return 0, 0, &CorruptError{What: "block", Index: index, Err: err}
+	if err == nil {
+		first, end = binary.BigEndian.Uint64(p.Value[17:]), binary.BigEndian.Uint64(p.Key[9:])
+		if first > index || end <= index {
+			err = errors.Newf("found the block of entries %d to %d", first, end)
+		}
 	}
-	return binary.BigEndian.Uint64(p.Value[17:]), int64(binary.BigEndian.Uint64(p.Value[layout.raw+8:])), nil
+	if err != nil {
+		return 0, 0, 0, &CorruptError{What: "block", Index: index, Err: err}
+	}
+	return first, end, int64(binary.BigEndian.Uint64(p.Value[layout.raw+8:])), nil
 }

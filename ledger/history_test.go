@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -14,6 +16,7 @@ import (
 	"github.com/cairnledger/cairn/ledger/badgerstore"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
+	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
 const (
@@ -80,6 +83,7 @@ func (p *past) check(t testing.TB, l *ledger.Ledger, rng *rand.Rand) (gone, days
 		if p.ends[size] {
 			days++
 		}
+		p.checkProof(t, l, size, h.accounts[m], rng.Uint64N(14))
 		// A size within the next block is rounded down.
 		if next, _ := slices.BinarySearch(h.sizes[:p.n], size+1); next < p.n && h.sizes[next] > size+1 {
 			s, err := l.StateAt(size + 1)
@@ -89,6 +93,35 @@ func (p *past) check(t testing.TB, l *ledger.Ledger, rng *rand.Rand) (gone, days
 		}
 	}
 	return gone, days
+}
+
+// checkProof verifies the proof of an account as of a size, the end of a block, against the root in
+// the leaf.
+func (p *past) checkProof(t testing.TB, l *ledger.Ledger, size uint64, want accounts.Model, account uint64) {
+	t.Helper()
+	at, _ := slices.BinarySearch(p.h.model.rooted, size)
+	proof, err := l.MapProof(size, accounts.ID(account))
+	if at == 0 {
+		if !errors.Is(err, ledger.ErrNoMapRoot) {
+			t.Fatalf("%v: a proof at %d, before the first root: %v", p.h, size, err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%v: proof of account %d at %d of %d (kept from %d, end of a day: %t): %v", p.h, account, size, l.Head().Size, p.from, p.ends[size], err)
+	}
+	index := p.h.model.rooted[at-1]
+	leaf := p.h.model.leaves[index]
+	key := accountmap.KeyOf(origin, accounts.ID(account))
+	record, present, err := proof.Proof.Verify(proof.Root, key)
+	balance, found := want[account]
+	if err != nil || proof.Index != index || !bytes.Contains(leaf, proof.Root[:]) || proof.Accounts != uint64(len(want)) || proof.Present != found || present != found ||
+		found && (record != sha256.Sum256(proof.Record) || !bytes.Equal(proof.Record, accounts.Record(balance))) {
+		t.Fatalf("%v: proof of account %d at %d: %+v, %v; want %d, %t below the root of entry %d", p.h, account, size, proof, err, balance, found, index)
+	}
+	if root, err := l.MapRootAt(size); err != nil || root != proof.MapRoot {
+		t.Fatalf("%v: the newest root below %d is %+v, %v; the proof has %+v", p.h, size, root, err, proof.MapRoot)
+	}
 }
 
 func readAccounts(s ledger.State) (accounts.Model, error) {

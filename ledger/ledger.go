@@ -70,10 +70,11 @@ type Ledger struct {
 		sync.Mutex
 		sealState
 	}
-	durable durability
-	level   atomic.Uint32 // the feature level; owned by ApplyMany
-	ignored ignored
-	refused refused
+	durable  durability
+	pastMaps pastMaps
+	level    atomic.Uint32 // the feature level; owned by ApplyMany
+	ignored  ignored
+	refused  refused
 	// storedAtOpen is the newest raft index that the store held when it was opened.
 	storedAtOpen uint64
 

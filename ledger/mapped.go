@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 
@@ -44,7 +45,8 @@ type mapState struct {
 	program Mapped // nil: the ledger keeps no map
 	origin  string
 	prefix  []byte
-	tree    *accountmap.Tree
+	tree    *accountmap.Tree // nil in a ledger that is open for inspection
+	newest  mapRoot          // of tree
 	// records has the map's rows as of the last commit, by their keys: all of them, so that a
 	// program reads none from the store.
 	records map[string]*row
@@ -97,6 +99,9 @@ func (m *mapState) put(key string) {
 	m.known[key] = struct{}{}
 	m.changed = append(m.changed, key)
 }
+
+// row returns the key of an account's row.
+func (m *mapState) row(account []byte) []byte { return append(slices.Clip(m.prefix), account...) }
 
 func (m *mapState) leaf(account, record []byte) accountmap.Leaf {
 	return accountmap.Leaf{Key: accountmap.KeyOf(m.origin, account), Record: sha256.Sum256(record)}
@@ -151,7 +156,7 @@ func (d *decision) publishRoot(first uint64) error {
 		root.published = true
 		d.setOutcome(at, outcome)
 	}
-	d.root = &root
+	d.root, m.newest = &root, root
 	return nil
 }
 
@@ -212,7 +217,7 @@ func (l *Ledger) newestMapRoot(below uint64) (r mapRoot, found bool, err error) 
 // loadMap builds the map as of Start from the rows and compares it with the root that was stored.
 func (l *Ledger) loadMap() error {
 	p, ok := l.program.(Mapped)
-	if !ok || l.cfg.ReadOnly {
+	if !ok {
 		return nil
 	}
 	m := &l.applier.accounts
@@ -220,9 +225,12 @@ func (l *Ledger) loadMap() error {
 	if len(m.prefix) == 0 || len(m.prefix) > MaxStateKey {
 		return errors.Newf("a program whose map prefix has %d bytes, want 1 to %d", len(m.prefix), MaxStateKey)
 	}
+	if l.cfg.ReadOnly {
+		return nil
+	}
 	size := l.Head().Size
 	m.records = make(map[string]*row)
-	tree, err := l.buildMap(size)
+	tree, err := l.buildMap(size, func(key []byte, r *row) { m.records[string(key)] = r })
 	if err != nil {
 		return err
 	}
@@ -237,17 +245,19 @@ func (l *Ledger) loadMap() error {
 		return &CorruptError{What: "rows of the map", Index: size, Err: errors.Newf("%d accounts with root %s, want %d with %s: rows of the program's state are lost or damaged",
 			tree.Len(), tree.Root(), root.accounts, root.root)}
 	}
-	m.tree = tree
+	m.tree, m.newest = tree, root
 	return nil
 }
 
-// buildMap returns the map of the rows as of a size, and fills in records.
-func (l *Ledger) buildMap(size uint64) (*accountmap.Tree, error) {
+// buildMap returns the map of the rows as of a size. each, unless it is nil, is called for every row.
+func (l *Ledger) buildMap(size uint64, each func(key []byte, r *row)) (*accountmap.Tree, error) {
 	m := &l.applier.accounts
 	var leaves []accountmap.Leaf
 	err := rangeIndexedRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key []byte, index uint64, value []byte) bool {
 		leaves = append(leaves, m.leaf(key[len(m.prefix):], value))
-		m.records[string(key)] = &row{index: index, value: value}
+		if each != nil {
+			each(key, &row{index: index, value: value})
+		}
 		return true
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ type model struct {
 	// that carries a map root, changed that the block has put rows of the map.
 	mapped, changed bool
 	previous        uint64
+	rooted          []uint64 // the entries that carry map roots
 }
 
 type modelKey struct {
@@ -71,7 +72,7 @@ func (m *model) publishRoot() {
 	leaf := append(bytes.Clone(m.leaves[at]), root[:]...)
 	leaf = binary.BigEndian.AppendUint64(leaf, uint64(tree.Len()))
 	m.leaves[at] = binary.BigEndian.AppendUint64(leaf, m.previous)
-	m.previous = at
+	m.previous, m.rooted = at, append(m.rooted, at)
 }
 
 func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {

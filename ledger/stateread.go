@@ -31,7 +31,7 @@ func (l *Ledger) StateAt(size uint64) (State, error) {
 	case !l.applier.history.on:
 		return State{}, ErrStateGone
 	}
-	first, _, err := readBlockHead(l.store, l.keys, size)
+	first, _, _, err := readBlockHead(l.store, l.keys, size)
 	if err != nil {
 		return State{}, err
 	}

@@ -3,7 +3,9 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cairnledger/cairn/jepsen/settle"
@@ -60,6 +62,7 @@ func (j *moneyJudge) end(m *member) {
 		g.fail("work", head.Size, "the reservation %s was due at the time of the last entry, %d, and has not expired", id, head.Time)
 	}
 	left := j.model.Records()
+	m.checkProofs(slices.Sorted(maps.Keys(left)))
 	err := m.ledger.State().Range([]byte{'a'}, []byte{'b'}, func(key, record []byte) bool {
 		id := string(key[1:])
 		if want := left[id]; !bytes.Equal(record, want) {

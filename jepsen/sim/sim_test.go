@@ -63,6 +63,7 @@ func TestSeeds(t *testing.T) {
 		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
 		sum.Works, sum.Posted, sum.Expired, sum.Rejected = sum.Works+s.Works, sum.Posted+s.Posted, sum.Expired+s.Expired, sum.Rejected+s.Rejected
+		sum.Proofs += s.Proofs
 		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
 		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
 		several += min(1, len(res.Ledgers)-1)
@@ -86,7 +87,7 @@ func TestSeeds(t *testing.T) {
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
 		"ticks of quiet members": sum.QuietTicks - sum.Ticks/3, "beats that quiet members note": sum.QuietBeats - sum.Beats/3,
 		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed, "entries of leaders": sum.Works,
-		"results posted": sum.Posted, "results rejected": sum.Rejected,
+		"results posted": sum.Posted, "results rejected": sum.Rejected, "proofs of accounts": sum.Proofs,
 		"appends": kinds[history.Append], "gets": kinds[history.Get], "heads": kinds[history.Head], "ranges": kinds[history.Range],
 		"deliveries": kinds[history.Watch], "checkpoints": kinds[history.Checkpoint], "local heads": kinds[history.LocalHead],
 	} {

@@ -148,6 +148,7 @@ type Stats struct {
 	Lost                                 int // nodes given up after their disk was damaged
 	Works                                int // entries that leaders proposed in their own name
 	Posted, Expired, Rejected            int // results in settlement ledgers
+	Proofs, ProofsGone                   int // of accounts that were verified, or that were too old
 	LeftBehind                           int // nodes that lacked, at the end, what nobody's log had any more
 	OK, Failed, Unknown                  int // operations
 	Sessions                             int // local reads within a session

@@ -1,0 +1,220 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/accountmap"
+)
+
+// MapRoot is a map root that an entry carries. It commits to the records of all accounts as of size
+// Index+1.
+type MapRoot struct {
+	Index    uint64 // of the entry whose outcome carries the root
+	Root     merkle.Hash
+	Accounts uint64
+}
+
+// AccountProof is what the map of accounts says about one account below one map root.
+type AccountProof struct {
+	MapRoot
+	Present bool
+	Record  []byte // nil when the account is not in the map
+	Proof   accountmap.Proof
+}
+
+var (
+	// ErrNotMapped says that the ledger's program keeps no map of accounts.
+	ErrNotMapped = errors.New("the ledger's program keeps no map of accounts")
+	// ErrNoMapRoot says that no entry below the size carries a map root.
+	ErrNoMapRoot = errors.New("no entry carries a map root yet")
+)
+
+// keptMaps is how many maps of the past stay in memory.
+const keptMaps = 2
+
+// pastMaps has the maps of the past that were asked for last.
+type pastMaps struct {
+	// building is held while a map is built: one at a time, because it takes the processor for a
+	// second for each million accounts, and the memory of a map.
+	building sync.Mutex
+	mu       struct {
+		sync.Mutex
+		maps []pastMap // at most keptMaps, the one used last is first
+	}
+}
+
+// pastMap is the map as of the root that the entry with this index carries. It is immutable.
+type pastMap struct {
+	index uint64
+	tree  *accountmap.Tree
+}
+
+func (p *pastMaps) get(index uint64) *accountmap.Tree {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := slices.IndexFunc(p.mu.maps, func(m pastMap) bool { return m.index == index })
+	if at < 0 {
+		return nil
+	}
+	m := p.mu.maps[at]
+	p.mu.maps = slices.Insert(slices.Delete(p.mu.maps, at, at+1), 0, m)
+	return m.tree
+}
+
+func (p *pastMaps) put(index uint64, tree *accountmap.Tree) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.maps = slices.Insert(p.mu.maps, 0, pastMap{index, tree})
+	p.mu.maps = p.mu.maps[:min(len(p.mu.maps), keptMaps)]
+}
+
+// MapRootAt returns the newest map root that an entry below a size carries. Errors: ErrNotMapped,
+// ErrNoMapRoot, *NotFoundError for a size beyond the head, *CorruptError.
+func (l *Ledger) MapRootAt(size uint64) (MapRoot, error) {
+	r, _, err := l.rootAt(size)
+	return MapRoot{r.index, r.root, r.accounts}, err
+}
+
+// rootAt returns the newest published root below a size, and whether the map has not changed since
+// then.
+func (l *Ledger) rootAt(size uint64) (r mapRoot, newest bool, err error) {
+	if head := l.Head(); size > head.Size {
+		return r, false, &NotFoundError{Index: size, Size: head.Size}
+	}
+	if l.applier.accounts.program == nil {
+		return r, false, ErrNotMapped
+	}
+	newest = true
+	for below := size; ; below = r.index {
+		var found bool
+		if r, found, err = l.newestMapRoot(below); err != nil {
+			return r, false, err
+		}
+		if !found {
+			return r, false, ErrNoMapRoot
+		}
+		if r.published {
+			return r, newest, nil
+		}
+		newest = false
+	}
+}
+
+// NewestMapProof returns the record of an account and its proof below the newest map root. It waits
+// for the blocks that are being applied, and costs some microseconds. Whoever wants to show the
+// proof to others waits until the entry that carries the root is sealed. Errors: those of MapProof.
+func (l *Ledger) NewestMapProof(account []byte) (*AccountProof, error) {
+	p, size, err := l.liveProof(account, nil)
+	if p == nil && err == nil {
+		return l.MapProof(size, account)
+	}
+	return p, err
+}
+
+// liveProof returns the proof below the newest map root out of the map that the applier keeps, and
+// the size of the head. The proof is nil when that map is none that an entry carries, or, unless
+// index is nil, not the one that this entry carries.
+func (l *Ledger) liveProof(account []byte, index *uint64) (p *AccountProof, size uint64, err error) {
+	l.applier.Lock()
+	defer l.applier.Unlock()
+	m := &l.applier.accounts
+	size = l.Head().Size
+	// After an error the map may be ahead of what is committed.
+	if l.Err() != nil || m.tree == nil || !m.newest.published || index != nil && *index != m.newest.index {
+		return nil, size, nil
+	}
+	p = &AccountProof{MapRoot: MapRoot{m.newest.index, m.newest.root, m.newest.accounts}, Proof: m.tree.Prove(accountmap.KeyOf(m.origin, account))}
+	if r, _ := m.record(m.row(account)); !r.absent {
+		p.Record, p.Present = slices.Clone(r.value), true
+	}
+	return p, size, p.check(size)
+}
+
+// check compares the record with its proof.
+func (p *AccountProof) check(size uint64) error {
+	if present := p.Proof.End == accountmap.EndsAtAccount; present != p.Present || present && p.Proof.Record != sha256.Sum256(p.Record) {
+		return &CorruptError{What: "record of an account", Index: size, Err: errors.New("the map has another one")}
+	}
+	return nil
+}
+
+// MapProof returns the record of an account and its proof below the newest map root that an entry
+// below a size carries (MapRootAt). For a root that is not the newest the map is built anew from the
+// rows, about a second for each million accounts, unless it is one of the two that were used last.
+// Errors: those of MapRootAt, and ErrStateGone when the state is not kept any more.
+func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
+	r, newest, err := l.rootAt(size)
+	if err != nil {
+		return nil, err
+	}
+	if p, _, err := l.liveProof(account, &r.index); p != nil || err != nil {
+		return p, err
+	}
+	state, err := l.stateOf(r, newest, size)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := l.mapOf(r, state)
+	if err != nil {
+		return nil, err
+	}
+	m := &l.applier.accounts
+	p := &AccountProof{MapRoot: MapRoot{r.index, r.root, r.accounts}, Proof: tree.Prove(accountmap.KeyOf(m.origin, account))}
+	if p.Record, p.Present, err = state.Get(m.row(account)); err != nil {
+		return nil, err
+	}
+	return p, p.check(state.size)
+}
+
+// stateOf returns a state that has the records which a root commits to: that at the end of the
+// root's block, or the one of the size when the map has not changed between the two.
+func (l *Ledger) stateOf(r mapRoot, newest bool, size uint64) (State, error) {
+	_, end, _, err := readBlockHead(l.store, l.keys, r.index)
+	if err != nil {
+		return State{}, err
+	}
+	if newest {
+		if s, err := l.StateAt(size); err == nil && s.size >= end {
+			return s, nil
+		}
+	}
+	s := State{l, end}
+	return s, s.kept()
+}
+
+// mapOf returns the map as of a root, of which the state has the records.
+func (l *Ledger) mapOf(r mapRoot, state State) (*accountmap.Tree, error) {
+	p := &l.pastMaps
+	if tree := p.get(r.index); tree != nil {
+		return tree, nil
+	}
+	p.building.Lock()
+	defer p.building.Unlock()
+	if tree := p.get(r.index); tree != nil {
+		return tree, nil
+	}
+	tree, err := l.buildMap(state.size, nil)
+	if err == nil {
+		err = state.kept()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if tree.Root() != r.root || uint64(tree.Len()) != r.accounts {
+		return nil, &CorruptError{What: "rows of the map", Index: state.size, Err: errors.Newf("%d accounts with root %s, entry %d carries %d with %s",
+			tree.Len(), tree.Root(), r.index, r.accounts, r.root)}
+	}
+	p.put(r.index, tree)
+	return tree, nil
+}
+
+// SizeAt returns how many entries have this time, in µs since the Unix epoch, or an earlier one. It
+// reads some twenty blocks. Errors: *CorruptError.
+func (l *Ledger) SizeAt(time int64) (uint64, error) {
+	return sizeAt(l.store, l.keys, time, 0, l.Head().Size)
+}

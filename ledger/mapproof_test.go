@@ -1,0 +1,269 @@
+package ledger_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/memstore"
+	"github.com/cairnledger/cairn/ledger/programtest/accounts"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/accountmap"
+)
+
+// scannedStore counts the scans of a store.
+type scannedStore struct {
+	ledger.Store
+	scans *int
+}
+
+func (s scannedStore) Scan(key, prefix []byte, limit int, visit func([]byte) (bool, []byte)) ([]ledger.Pair, error) {
+	*s.scans++
+	return s.Store.Scan(key, prefix, limit, visit)
+}
+
+// putRows applies blocks of one command each on a ledger of putter.
+func putRows(t testing.TB, l *ledger.Ledger, rows ...string) {
+	t.Helper()
+	for _, r := range rows {
+		mustApply(t, l, single(t, l, 1, commands(r)))
+	}
+}
+
+// wantProof verifies the proof of an account whose record putter has put with the entry put, or that
+// there is no such account.
+func wantProof(t testing.TB, what string, p *ledger.AccountProof, err error, account string, index uint64, put int) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return
+	}
+	_, present, err := p.Proof.Verify(p.Root, accountmap.KeyOf(origin, []byte(account)))
+	var want []byte
+	if put >= 0 {
+		want = fmt.Appendf(nil, "m/%s of %d", account, put)
+	}
+	if err != nil || p.Index != index || present != (put >= 0) || p.Present != present || !bytes.Equal(p.Record, want) {
+		t.Errorf("%s: proof of %s below entry %d with record %q, %t, %v; want entry %d and %q", what, account, p.Index, p.Record, present, err, index, want)
+	}
+}
+
+// TestMapProofs: the proof as of a size is below the newest root before it, whether that is the
+// newest of all, the root of an entry 0, or one whose block goes on behind the size.
+func TestMapProofs(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(store *memstore.Store, p ledger.Program, start ledger.Summary) (*ledger.Ledger, error){
+		"as it is": nil,
+		"opened again": func(store *memstore.Store, p ledger.Program, start ledger.Summary) (*ledger.Ledger, error) {
+			return ledger.Open(store.ProcessCrash(), ledger.Config{Group: 1, Origin: origin, Program: p, Start: start})
+		},
+		"for inspection": func(store *memstore.Store, p ledger.Program, start ledger.Summary) (*ledger.Ledger, error) {
+			return ledger.Open(store.ProcessCrash(), ledger.Config{Group: 1, Origin: origin, Program: p, Start: start, ReadOnly: true})
+		},
+	} {
+		store, p := memstore.New(memstore.Options{}), putter("m/a", "m/b")
+		l := openProgram(t, store, p, ledger.Summary{})
+		putRows(t, l, "m/a", "other", "m/b")
+		payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload}, {Kind: ledger.KindPayload}}}
+		mustApply(t, l, single(t, l, 1, commands("m/a", "other"), payload)) // entries 3 to 6
+		putRows(t, l, "other", "m/a")                                       // 7, 8
+		if open != nil {
+			h := l.Head()
+			var err error
+			if l, err = open(store, p, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		proof := func(size uint64, account string, index uint64, put int) {
+			t.Helper()
+			p, err := l.MapProof(size, []byte(account))
+			wantProof(t, fmt.Sprintf("%s, size %d", name, size), p, err, account, index, put)
+		}
+		if _, err := l.MapProof(0, []byte("a")); !errors.Is(err, ledger.ErrNoMapRoot) {
+			t.Errorf("%s: a proof as of nothing: %v", name, err)
+		}
+		for size := uint64(1); size <= 2; size++ {
+			proof(size, "a", 0, 0)
+			proof(size, "b", 0, -1)
+		}
+		proof(3, "a", 2, 0)
+		proof(4, "a", 2, 0) // entry 3 does not carry its block's root
+		for size := uint64(5); size <= 8; size++ {
+			proof(size, "a", 4, 3)
+			proof(size, "b", 4, 2)
+			proof(size, "c", 4, -1)
+		}
+		proof(9, "a", 8, 8)
+		newest, err := l.NewestMapProof([]byte("a"))
+		wantProof(t, name+", newest", newest, err, "a", 8, 8)
+		var beyond *ledger.NotFoundError
+		if _, err := l.MapProof(10, []byte("a")); !errors.As(err, &beyond) {
+			t.Errorf("%s: a proof beyond the head: %v", name, err)
+		}
+	}
+	l := openProgram(t, memstore.New(memstore.Options{}), accounts.Program{}, ledger.Summary{})
+	if _, err := l.MapProof(0, nil); !errors.Is(err, ledger.ErrNotMapped) {
+		t.Errorf("a proof of a program without a map: %v", err)
+	}
+	if _, err := l.NewestMapProof(nil); !errors.Is(err, ledger.ErrNotMapped) {
+		t.Errorf("the newest proof of a program without a map: %v", err)
+	}
+}
+
+// TestProofWithoutARoot: a block that carries no root, because the program failed to write it, is
+// none to prove against. The root before it proves the records of its own time.
+func TestProofWithoutARoot(t *testing.T) {
+	t.Parallel()
+	p := putter("m/a", "m/b")
+	p.root = func(v ledger.View, index uint64, outcome []byte, root merkle.Hash, n uint64) []byte {
+		if index == 2 {
+			panic("a bug")
+		}
+		return appendRoot(v, index, outcome, root, n)
+	}
+	l := openProgram(t, memstore.New(memstore.Options{}), p, ledger.Summary{})
+	putRows(t, l, "m/a", "other", "m/a")
+	for size := uint64(1); size <= 3; size++ {
+		proof, err := l.MapProof(size, []byte("a"))
+		wantProof(t, fmt.Sprint("size ", size), proof, err, "a", 0, 0)
+	}
+	newest, err := l.NewestMapProof([]byte("a"))
+	wantProof(t, "newest", newest, err, "a", 0, 0)
+	putRows(t, l, "m/b")
+	newest, err = l.NewestMapProof([]byte("a"))
+	wantProof(t, "newest after the next block", newest, err, "a", 3, 2)
+}
+
+// TestTwoMapsAreKept: a map of the past is built once as long as at most two are in use; the newest
+// map is never built.
+func TestTwoMapsAreKept(t *testing.T) {
+	t.Parallel()
+	scans := 0
+	store := scannedStore{memstore.New(memstore.Options{}), &scans}
+	l := openProgram(t, store, putter("m/a"), ledger.Summary{})
+	putRows(t, l, "m/a", "m/a", "m/a", "m/a", "m/a")
+	for i, c := range []struct {
+		size  uint64
+		built bool
+	}{{5, false}, {1, true}, {2, true}, {1, false}, {2, false}, {3, true}, {2, false}, {1, true}, {3, true}, {5, false}} {
+		before := scans
+		p, err := l.MapProof(c.size, []byte("a"))
+		wantProof(t, fmt.Sprintf("step %d, size %d", i, c.size), p, err, "a", c.size-1, int(c.size-1))
+		if built := scans > before; built != c.built {
+			t.Errorf("step %d, size %d: built: %t, want %t", i, c.size, built, c.built)
+		}
+	}
+}
+
+// TestDamagedRowsProveNothing: a row that differs from what the map commits to is damage, whether
+// the map is built before or after.
+func TestDamagedRowsProveNothing(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{false, true} {
+		store := memstore.New(memstore.Options{})
+		l := openProgram(t, store, putter("m/a", "m/b"), ledger.Summary{})
+		putRows(t, l, "m/a", "m/b", "m/b")
+		if before {
+			p, err := l.MapProof(1, []byte("a"))
+			wantProof(t, "undamaged", p, err, "a", 0, 0)
+		}
+		key := binary.BigEndian.AppendUint64(nil, 1)
+		key = append(append(key, 's'), "m/a\x00\x01"...)
+		key = binary.BigEndian.AppendUint64(key, ^uint64(0))
+		if err := store.Commit(100, []ledger.Pair{{Key: key, Value: []byte("m/a of 7")}}); err != nil {
+			t.Fatal(err)
+		}
+		var corrupt *ledger.CorruptError
+		if p, err := l.MapProof(1, []byte("a")); !errors.As(err, &corrupt) {
+			t.Errorf("built before: %t: proof %+v, %v, want a *CorruptError", before, p, err)
+		}
+	}
+}
+
+// TestProofsWhileApplying: proofs of the newest and of past roots are right while blocks are
+// applied.
+func TestProofsWhileApplying(t *testing.T) {
+	t.Parallel()
+	l := openProgram(t, memstore.New(memstore.Options{}), accounts.Mapped{}, ledger.Summary{})
+	const n, balance = 20, 1000
+	var opens []string
+	for i := range uint64(n) {
+		opens = append(opens, string(accounts.Open(i, balance)))
+	}
+	mustApply(t, l, single(t, l, 1, commands(opens...)))
+	const readers, proofs = 3, 50
+	var wg sync.WaitGroup
+	for r := range readers {
+		wg.Go(func() {
+			for proof := range proofs {
+				account := uint64(proof % n)
+				var p *ledger.AccountProof
+				var err error
+				if size := l.Head().Size; r == 0 {
+					p, err = l.NewestMapProof(accounts.ID(account))
+				} else {
+					p, err = l.MapProof(max(n, size-size%7*uint64(r-1)), accounts.ID(account))
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				record, present, err := p.Proof.Verify(p.Root, accountmap.KeyOf(origin, accounts.ID(account)))
+				if err != nil || !present || record != sha256.Sum256(p.Record) {
+					t.Errorf("proof of account %d below entry %d: %t, %v", account, p.Index, present, err)
+					return
+				}
+				time.Sleep(time.Microsecond) // on a busy machine blocks are to come between
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	for i := uint64(0); ; i++ {
+		select {
+		case <-done:
+			if i < 10 {
+				t.Errorf("%d blocks were applied meanwhile: the test shows little", i)
+			}
+			return
+		default:
+		}
+		mustApply(t, l, single(t, l, 1, commands(string(accounts.Transfer(i%n, (i+1)%n, 1)))))
+		if i%10 == 0 {
+			h := l.Head()
+			l.Marked(ledger.Summary{RaftIndex: h.RaftIndex, Size: h.Size})
+		}
+	}
+}
+
+// TestSizeAt: the size at every time, between blocks, before the first and after the last.
+func TestSizeAt(t *testing.T) {
+	t.Parallel()
+	h := newHistory(31)
+	h.grow(t, 120, 5)
+	l := open(t, memstore.New(memstore.Options{}), ledger.Summary{})
+	apply(t, h, l, 0, len(h.entries))
+	want := map[int64]uint64{h.model.times[0] - 1: 0, h.model.time + 1: h.model.size()}
+	for size, time := range h.model.times {
+		want[time] = uint64(size) + 1 // the last one of this time counts
+		if _, ok := want[time-1]; !ok {
+			want[time-1] = uint64(size)
+		}
+	}
+	for time, size := range maps.All(want) {
+		if got, err := l.SizeAt(time); err != nil || got != size {
+			t.Errorf("at %d: %d, %v, want %d", time, got, err, size)
+		}
+	}
+}
