@@ -19,8 +19,8 @@ const (
 
 	// momentSpacing is how far apart, in µs, the times are whose sizes history remembers.
 	momentSpacing = 60 * 1_000_000
-	// walkRows is how many rows the walk looks at for each row that is written, walkStep how many it
-	// looks at in one commit at least and walkMost at most.
+	// walkRows is how many rows the walk looks at for each row that is written, walkStep how many
+	// it looks at in one commit at least and walkMost at most.
 	walkRows = 4
 	walkStep = 64
 	walkMost = 4096
@@ -245,9 +245,9 @@ func sizeAt(store Store, keys keyspace, time int64, lo, hi uint64) (uint64, erro
 	return lo, nil
 }
 
-// readBlockHead returns the first entry of the block that holds an entry below the size, the size of
-// the ledger after the block, and the time of all of its entries. It reads no more of the block than
-// it must, and checks nothing against the tree. Its errors are *CorruptErrors.
+// readBlockHead returns the first entry of the block that holds an entry below the size, the size
+// of the ledger after the block, and the time of all of its entries. It reads no more of the block
+// than it must, and checks nothing against the tree. Its errors are *CorruptErrors.
 func readBlockHead(store Store, keys keyspace, index uint64) (first, end uint64, time int64, err error) {
 	p, err := store.Seek(keys.block(index+1), keys.prefix(kindBlock, 0))
 	if err != nil {

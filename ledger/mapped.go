@@ -29,13 +29,13 @@ type Mapped interface {
 	// always returns the same.
 	MapPrefix() []byte
 	// RootOutcome returns the outcome of the entry with this index, which is to carry the map root,
-	// given the outcome that Decide returned. It has at most MaxOutcome bytes. The view is the state
-	// after the whole block. What RootOutcome puts counts for the entry; it puts no rows of the map,
-	// and none that a later entry of the block has put. root is the map root and accounts the number
-	// of accounts.
+	// given the outcome that Decide returned. It has at most MaxOutcome bytes. The view is the
+	// state after the whole block. What RootOutcome puts counts for the entry; it puts no rows of
+	// the map, and none that a later entry of the block has put. root is the map root and accounts
+	// the number of accounts.
 	//
-	// If RootOutcome breaks a rule or panics, the entry keeps the outcome of Decide. What RootOutcome
-	// put is dropped, the block carries no map root, and Refused counts it.
+	// If RootOutcome breaks a rule or panics, the entry keeps the outcome of Decide. What
+	// RootOutcome put is dropped, the block carries no map root, and Refused counts it.
 	RootOutcome(view View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte
 }
 
@@ -249,7 +249,8 @@ func (l *Ledger) loadMap() error {
 	return nil
 }
 
-// buildMap returns the map of the rows as of a size. each, unless it is nil, is called for every row.
+// buildMap returns the map of the rows as of a size. each, unless it is nil, is called for every
+// row.
 func (l *Ledger) buildMap(size uint64, each func(key []byte, r *row)) (*accountmap.Tree, error) {
 	m := &l.applier.accounts
 	var leaves []accountmap.Leaf

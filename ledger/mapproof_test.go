@@ -38,8 +38,8 @@ func putRows(t testing.TB, l *ledger.Ledger, rows ...string) {
 	}
 }
 
-// wantProof verifies the proof of an account whose record putter has put with the entry put, or that
-// there is no such account.
+// wantProof verifies the proof of an account whose record putter has put with the entry put, or
+// that there is no such account.
 func wantProof(t testing.TB, what string, p *ledger.AccountProof, err error, account string, index uint64, put int) {
 	t.Helper()
 	if err != nil {

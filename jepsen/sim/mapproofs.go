@@ -13,9 +13,9 @@ import (
 // pastProofs is how many past sizes the proofs of accounts are looked at for.
 const pastProofs = 6
 
-// checkProofs verifies proofs of accounts as of the newest size and of past ones. Each has to lead to
-// the root in the leaf that it names, which is the newest with a root below the size. Past states
-// may be gone.
+// checkProofs verifies proofs of accounts as of the newest size and of past ones. Each has to lead
+// to the root in the leaf that it names, which is the newest with a root below the size. Past
+// states may be gone.
 func (m *member) checkProofs(accounts []string) {
 	g, r := m.g, m.g.stream("proofs", 0)
 	size := m.ledger.Head().Size
