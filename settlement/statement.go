@@ -54,6 +54,13 @@ func (d *Decided) Digest() [32]byte {
 	return EntryDigest(d.Leaf[:len(d.Leaf)-len(d.Entry.Outcome)], d.Entry.Outcome)
 }
 
+// WithoutRoot returns the leaf without the root of the map: what the heads of the accounts that the
+// entry touched cover.
+func (d *Decided) WithoutRoot() []byte {
+	encoded := d.Leaf[:len(d.Leaf)-len(d.Entry.Outcome)]
+	return append(encoded[:len(encoded):len(encoded)], withoutRoot(d.Entry.Outcome)...)
+}
+
 // Repeats returns the entry that decided before what this one asks for, and whether there is one:
 // all its results say so, of one entry.
 func (d *Decided) Repeats() (first uint64, repeats bool) {

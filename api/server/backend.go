@@ -59,6 +59,8 @@ type Backend interface {
 type Ledger interface {
 	Program() ledger.Program
 	State() ledger.State
+	NewestMapProof(account []byte) (*ledger.AccountProof, error)
+	MapProof(size uint64, account []byte) (*ledger.AccountProof, error)
 	Head() ledger.Head
 	Leaf(index uint64) ([]byte, error)
 	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)

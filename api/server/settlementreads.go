@@ -358,16 +358,9 @@ func (b *bookkeeping) statementEntry(m *settlement.Movement, account string, sca
 		Index: m.Index, Time: m.Entry.Time, Sequence: m.Line.Sequence, Digest: digest[:],
 		Before: settlepb.Balances(&m.Before, scale), After: settlepb.Balances(&m.Line.Balances, scale),
 	}
-	open := b.all || m.Entry.Principal == b.who
-	for i := 0; i < len(m.Outcome.Lines) && !open; i++ {
-		ok, err := b.sees(m.Outcome.Lines[i].Account)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
-		open = i == len(m.Outcome.Lines)-1
+	open, err := b.mayRead(&m.Decided)
+	if err != nil {
+		return nil, err
 	}
 	if open {
 		e.Leaf = m.Leaf
@@ -385,7 +378,6 @@ func (b *bookkeeping) statementEntry(m *settlement.Movement, account string, sca
 			e.Transfers = append(e.Transfers, concerning(t, account)...)
 		}
 	}
-	var err error
 	e.Instructions, err = b.settledOn(m, account)
 	return e, err
 }

@@ -36,7 +36,7 @@ var flagFree = map[string]bool{
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
-	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true,
+	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true,
 }
 
 // argumentValues are what the arguments of a command complete to, by the command's path. A command

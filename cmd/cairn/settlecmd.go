@@ -37,7 +37,7 @@ Amounts are decimal numbers such as 12.34.`,
 		a.settleAssetCommand(), a.settleAccountCommand(), a.settleTransferCommand(), a.settleBatchCommand(),
 		a.settlePostCommand(), a.settleVoidCommand(), a.settleReturnCommand(),
 		a.settleInstructCommand(), a.settleInstructionsCommand(),
-		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(), a.settleReconcileCommand(),
+		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(), a.settleProofCommand(), a.settleReconcileCommand(),
 	)
 	cmd.AddCommand(a.settleManageCommands()...)
 	return cmd

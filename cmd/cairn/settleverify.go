@@ -21,6 +21,7 @@ type proofVerdict struct {
 	Transfer  *provenTransfer  `json:"transfer,omitempty"`
 	Statement *provenStatement `json:"statement,omitempty"`
 	Cosigners []cosignerInfo   `json:"cosigners,omitempty"`
+	Proof     string           `json:"proof,omitempty"` // the file, where it was written to no other place
 	Quorum    *quorumInfo      `json:"quorum,omitempty"`
 	derivation
 }

@@ -147,6 +147,8 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle instructions":   nil,
 		"settle post":           {"t-1"},
 		"settle reconcile":      {table, "--mapping", mapping, "--account", "a"},
+		"settle proof account":  {"a"},
+		"settle proof transfer": {"t-1"},
 		"settle release":        {"i-1"},
 		"settle return":         {"t-1", "--id", "t-2"},
 		"settle show":           {"t-1"},
@@ -178,7 +180,7 @@ func TestTimeoutIsKept(t *testing.T) {
 	others := []string{ // no ledger, or a limit of their own
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
 		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger list", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
-		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "verify", "version",
+		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "settle proof", "verify", "version",
 	}
 	run := func(t *testing.T, words []string) {
 		t.Helper()

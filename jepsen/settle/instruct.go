@@ -79,13 +79,6 @@ func (i *instruction) now() byte {
 	return i.status
 }
 
-func (i *instruction) why() byte {
-	if i.pair != nil {
-		return i.pair.reason
-	}
-	return i.reason
-}
-
 func final(status byte) bool {
 	return status == settled || status == cancelled || status == expired || status == rejected
 }

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"bytes"
 	"crypto/sha256"
 
 	"github.com/cockroachdb/errors"
@@ -41,6 +42,9 @@ func (a *Account) Marshal() []byte {
 // ParseAccount parses the file. It verifies nothing.
 func ParseAccount(b []byte) (*Account, error) {
 	a, err := parseAccount(b)
+	if err == nil && !bytes.Equal(a.Marshal(), b) {
+		err = errNotCanonical
+	}
 	return a, errors.Wrap(err, "parse the proof of an account")
 }
 

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,7 +27,9 @@ type Statement struct {
 // StatementEntry is an entry that touched the account.
 type StatementEntry struct {
 	Index uint64
-	Leaf  []byte // nil: it is not shown, and Digest stands for it
+	// Leaf is the leaf without the root of the map (settlement.Decided.WithoutRoot), so that the heads
+	// cover every byte of it; nil: the entry is not shown, and Digest stands for it.
+	Leaf []byte
 	// Digest is settlement.EntryDigest of an entry that is not shown.
 	Digest settlement.Digest
 }
@@ -49,6 +52,9 @@ func (s *Statement) Marshal() []byte {
 // ParseStatement parses the file. It verifies nothing.
 func ParseStatement(b []byte) (*Statement, error) {
 	s, err := parseStatement(b)
+	if err == nil && !bytes.Equal(s.Marshal(), b) {
+		err = errNotCanonical
+	}
 	return s, errors.Wrap(err, "parse a statement")
 }
 
@@ -181,6 +187,9 @@ func (c *chain) next(e *StatementEntry) (VerifiedEntry, error) {
 		d, err := settlement.ParseLeaf(e.Index, e.Leaf)
 		if err != nil {
 			return v, err
+		}
+		if d.Outcome.Root != nil {
+			return v, errors.Newf("entry %d is shown with a root of the map, which the heads do not cover", e.Index)
 		}
 		digest = d.Digest()
 		line, ok := d.Outcome.Line(c.account)

@@ -15,6 +15,9 @@ const MaxSize = 256 << 20
 
 var encoding = base64.StdEncoding
 
+// errNotCanonical refuses a file that says what a proof says in other bytes.
+var errNotCanonical = errors.New("the file is not written as Marshal writes it")
+
 // document is what the files have in common: a first line that says what it is, lines of a name and
 // a value, an empty line, and parts whose lengths the line "parts" gives.
 type document struct {

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/cockroachdb/errors"
@@ -33,6 +34,9 @@ func (t *Transfer) Marshal() []byte {
 // ParseTransfer parses the file. It verifies nothing.
 func ParseTransfer(b []byte) (*Transfer, error) {
 	t, err := parseTransfer(b)
+	if err == nil && !bytes.Equal(t.Marshal(), b) {
+		err = errNotCanonical
+	}
 	return t, errors.Wrap(err, "parse the proof of a transfer")
 }
 

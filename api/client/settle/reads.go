@@ -155,3 +155,17 @@ func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSiz
 		req.Page = resp.GetNext()
 	}
 }
+
+// ProveAccount returns the file that proves an account as of a size at most atSize (0: the newest),
+// or that there was no such account, and the size that it is as of. The file is not verified:
+// package settlement/proof does that, with the policy.
+func (s *Client) ProveAccount(ctx context.Context, id string, atSize uint64) ([]byte, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.ProveAccountRequest{Account: id, AtSize: atSize}, cairnv1.SettlementClient.ProveAccount)
+	return resp.GetProof(), resp.GetSize(), err
+}
+
+// ProveTransfer returns the file that proves what became of a transfer or a set. It is not verified.
+func (s *Client) ProveTransfer(ctx context.Context, id string) ([]byte, error) {
+	resp, err := ask(ctx, s, &cairnv1.ProveTransferRequest{Id: id}, cairnv1.SettlementClient.ProveTransfer)
+	return resp.GetProof(), err
+}
