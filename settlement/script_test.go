@@ -13,8 +13,8 @@ import (
 	"github.com/cairnledger/cairn/settlement"
 )
 
-// TestScripts runs the scripts in testdata/instructions and testdata/transfers: each line is a command or a question, and
-// the output says what came of it. A new output is written by
+// TestScripts runs the scripts in testdata/instructions and testdata/transfers: each line is a
+// command or a question, and the output says what came of it. A new output is written by
 //
 //	go test ./settlement -run TestScripts -rewrite
 //
