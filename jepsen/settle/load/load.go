@@ -39,10 +39,11 @@ var assets = []settlement.CreateAsset{{ID: "EUR", Scale: 2}, {ID: "USD", Scale: 
 
 const accounts = 9
 
-// vault is an account without a limit: where money comes from. deep is another one, for amounts of
-// 128 bits.
+// vault is an account without a limit: where money comes from. deep and far are others, for amounts of
+// 128 bits. They are three so that one side of a transfer has no room while the other one has.
 func vault(asset int) string { return "vault-" + assets[asset].ID }
 func deep(asset int) string  { return "deep-" + assets[asset].ID }
+func far(asset int) string   { return "far-" + assets[asset].ID }
 
 func account(i int) string { return fmt.Sprintf("acct-%d", i) }
 
@@ -115,7 +116,7 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 }
 
 // beginnings is how many commands create what all others need. Repeating one changes nothing.
-const beginnings = 3 + 3 + 3 + accounts + 1
+const beginnings = 3 + 3 + 3 + 3 + accounts + 1
 
 func (l *Load) beginning(n int) settlement.Command {
 	c := settlement.Command{Operator: true}
@@ -127,8 +128,10 @@ func (l *Load) beginning(n int) settlement.Command {
 		c.Action = &settlement.OpenAccount{ID: vault(n - len(assets)), Asset: assets[n-len(assets)].ID}
 	case n < 3*len(assets):
 		c.Action = &settlement.OpenAccount{ID: deep(n - 2*len(assets)), Asset: assets[n-2*len(assets)].ID, Owners: l.Owners}
-	case n < 3*len(assets)+accounts:
-		c.Action = l.open(nil, n-3*len(assets))
+	case n < 4*len(assets):
+		c.Action = &settlement.OpenAccount{ID: far(n - 3*len(assets)), Asset: assets[n-3*len(assets)].ID, Owners: l.Owners}
+	case n < 4*len(assets)+accounts:
+		c.Action = l.open(nil, n-4*len(assets))
 	default:
 		a := &settlement.Submit{}
 		for i := range accounts {
@@ -283,9 +286,9 @@ func (l *Load) transfer(rng *rand.Rand) settlement.Transfer {
 		t.Debit = vault(asset)
 	case 2:
 		t.Amount = settlement.NewDecimal(settlement.Amount{Hi: rng.Uint64() >> rng.IntN(4), Lo: rng.Uint64()}, assets[asset].Scale)
-		if t.Debit, t.Credit = vault(asset), deep(asset); rng.IntN(2) == 0 {
-			t.Debit, t.Credit = t.Credit, t.Debit
-		}
+		without := []string{vault(asset), deep(asset), far(asset)}
+		k := rng.IntN(len(without))
+		t.Debit, t.Credit = without[k], without[(k+1+rng.IntN(len(without)-1))%len(without)]
 		if rng.IntN(4) == 0 {
 			t.Debit, t.Credit = holders(rng, asset)
 		}
