@@ -382,6 +382,40 @@ func TestNewsEndQuiet(t *testing.T) {
 	}
 }
 
+// TestStaleLeaderIsNotHeard: a leader that does not know of its successor sends heartbeats on. A
+// quiet follower of the successor tells it the newer term, and stands for election in time when the
+// successor falls silent.
+func TestStaleLeaderIsNotHeard(t *testing.T) {
+	t.Parallel()
+	s := quietStage(t, nil)
+	s.followQuietly() // member 2, in term 5
+	s.beat(3, transport.Beat{Term: 6})
+	if !s.quiet() {
+		t.Fatalf("not quiet behind a new leader: %+v", s.core.State())
+	}
+	s.sent = nil
+	silent := 0
+	for campaigns := false; !campaigns; silent++ {
+		if silent > 2*s.cfg.ElectionTicks {
+			t.Fatalf("no election %d ticks after the leader's last heartbeat, because a stale one is heard", silent)
+		}
+		if s.pass(); s.ticks%s.cfg.HeartbeatTicks == 0 {
+			s.beat(2, transport.Beat{Term: 5})
+		}
+		campaigns = slices.ContainsFunc(s.sent, func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgPreVote })
+	}
+	told := false
+	for _, m := range s.sent {
+		if m.GetTo() == 2 && m.GetTerm() == 5 && m.GetType() == raftpb.MsgHeartbeatResp {
+			t.Fatal("the stale leader's heartbeat was answered as if it led")
+		}
+		told = told || m.GetTo() == 2 && m.GetTerm() == 6
+	}
+	if !told {
+		t.Error("the stale leader did not hear of the newer term")
+	}
+}
+
 // TestBusyMemberIsNotQuiet: a member is quiet only while nothing depends on its core.
 func TestBusyMemberIsNotQuiet(t *testing.T) {
 	t.Parallel()
