@@ -1,0 +1,92 @@
+// Package gatewayledger lets a gateway of package settlement/gateway work on a ledger of a running
+// cluster:
+//
+//	l := gatewayledger.New(settle.New(c))
+//	g, err := gateway.New(l, gateway.Options{Participant: "BANKDEFF", Rail: "rtgs"})
+//
+// The package is apart from package settle, so that a client that knows no messages does not carry
+// their schemas.
+package gatewayledger
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/api/client/settle"
+	"github.com/cairnledger/cairn/settlement"
+	"github.com/cairnledger/cairn/settlement/gateway"
+)
+
+// Ledger is a gateway.Ledger. It is safe for concurrent use.
+type Ledger struct{ s *settle.Client }
+
+var _ gateway.Ledger = (*Ledger)(nil)
+
+// New returns the ledger that s is a client of.
+func New(s *settle.Client) *Ledger { return &Ledger{s} }
+
+// Execute implements gateway.Ledger. An error is one of settle.Client.Execute; it is marked with
+// gateway.ErrRefused if the ledger will never take the actions.
+func (l *Ledger) Execute(ctx context.Context, actions []settlement.Action) ([]gateway.Decision, error) {
+	outcomes, err := l.s.Execute(ctx, actions)
+	if err != nil {
+		if refused(err) {
+			err = errors.Mark(err, gateway.ErrRefused)
+		}
+		return nil, err
+	}
+	decisions := make([]gateway.Decision, len(outcomes))
+	for i, o := range outcomes {
+		decisions[i] = gateway.Decision{Index: o.Index, Time: o.Time, Existed: o.Existed, Results: o.Results}
+	}
+	return decisions, nil
+}
+
+// refused reports whether an error says that the actions themselves are at fault. A refusal for any
+// other reason, such as a role that the caller lacks, is for the operator of the gateway to mend, and
+// rejects no message.
+func refused(err error) bool {
+	var e *client.Error
+	if !errors.As(err, &e) || !e.Definite {
+		return false
+	}
+	return slices.Contains(atFault, e.Reason)
+}
+
+// atFault are the reasons of package server about what was asked for.
+var atFault = []string{client.ReasonInvalid, "ENTRY_TOO_LARGE", "BATCH_TOO_LARGE", "REFUSED"}
+
+// Transfer implements gateway.Ledger.
+func (l *Ledger) Transfer(ctx context.Context, id string) (*gateway.Transfer, error) {
+	t, _, err := l.s.Transfer(ctx, id)
+	var e *client.Error
+	switch {
+	case errors.As(err, &e) && e.Reason == client.ReasonUnknownID:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	status, err := settlement.ParseStatus(t.GetStatus())
+	if err != nil {
+		return nil, errors.Wrapf(err, "the transfer %s", id)
+	}
+	reason, err := settlement.ParseReason(t.GetReason())
+	if err != nil {
+		return nil, errors.Wrapf(err, "the transfer %s", id)
+	}
+	g := &gateway.Transfer{
+		ID: t.GetId(), Status: status, Reason: reason, Index: t.GetIndex(), Resolved: t.GetResolved(),
+		Debit: t.GetDebit(), Credit: t.GetCredit(), Asset: t.GetAsset(), Amount: t.GetAmount(), Posted: t.GetPosted(),
+	}
+	for _, r := range t.GetReferences() {
+		kind, err := settlement.ParseReferenceKind(r.GetKind())
+		if err != nil {
+			return nil, errors.Wrapf(err, "the transfer %s", id)
+		}
+		g.References = append(g.References, settlement.Reference{Kind: kind, Value: r.GetValue()})
+	}
+	return g, nil
+}
