@@ -18,13 +18,13 @@ const (
 	exitOK          = 0   // everything held
 	exitFailed      = 1   // anything without a code of its own
 	exitUsage       = 2   // the command line or a file named by it is wrong; nothing was tried
-	exitRefused     = 3   // a verification refused: receipt, checkpoint, proof, ledger
+	exitRefused     = 3   // a verification refused: receipt, checkpoint, proof, ledger, a command against its message
 	exitNotFound    = 4   // no such entry, ledger, file or cluster
 	exitConflict    = 5   // key used with another payload, another size than expected, or another ledger of the origin
 	exitUnavailable = 6   // no quorum, node down, overloaded: the call that failed had certainly no effect, try again
 	exitUnknown     = 7   // it may or may not have happened: repeat an append with the same key
 	exitDenied      = 8   // certificate or role not accepted
-	exitInvalid     = 9   // the ledger refuses the input: too large, malformed
+	exitInvalid     = 9   // the ledger refuses the input: too large, malformed; or a linter does
 	exitNotSealed   = 10  // appended, but not sealed in time: the receipt can be had later
 	exitLost        = 11  // done, but the output about it was lost: standard error says what was done
 	exitRejected    = 12  // the ledger's program decided against it: the outcome is in the ledger
@@ -39,8 +39,9 @@ meaning.
     0  everything held
     1  failed, for a reason without a code of its own
     2  usage: the command line or a file named by it is wrong; nothing was tried
-    3  refused: a receipt, checkpoint, proof or ledger does not verify, or a
-       member that the others know was to be made again
+    3  refused: a receipt, checkpoint, proof or ledger does not verify, a
+       command says something else than its message, or a member that the
+       others know was to be made again
     4  not found: no such entry, ledger, file or cluster
     5  conflict: the key was used with another payload, the ledger does not
        have the expected size, or another ledger has the origin
@@ -52,7 +53,8 @@ meaning.
        Repeat the creation of a ledger. After move-leader or cluster up, down,
        destroy, start, stop, kill look at the status
     8  denied: certificate or role not accepted
-    9  invalid: the ledger refuses the input (too large, malformed)
+    9  invalid: the ledger refuses the input (too large, malformed), or cairn
+       settle iso lint a message
    10  not sealed in time: what append --sealed prints is in the ledger, but
        has no receipt yet; cairn receipt INDEX gets it later
    11  done, but the output was lost: standard output, the file of --out or the

@@ -115,6 +115,7 @@ func TestTimeoutIsKept(t *testing.T) {
 	table, mapping := filepath.Join(dir, "bank.csv"), filepath.Join(dir, "bank.yaml")
 	check(t, os.WriteFile(table, []byte("day,amount\n2027-03-01,5\n"), 0o644))
 	check(t, os.WriteFile(mapping, []byte("account: a\ncurrency: EUR\ncolumns:\n  booked: day\n  amount: amount\n"), 0o644))
+	message := filepath.Join("..", "..", "settlement", "iso20022", "testdata", "valid", "pacs008-single.xml")
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	check(t, err)
 	defer deaf.Close()
@@ -145,6 +146,9 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle holds":          nil,
 		"settle instruct":       {"i-1", "--party", "A", "--counterparty", "B", "--deliver", "1", "--from", "a", "--date", "2027-01-02"},
 		"settle instructions":   nil,
+		"settle iso audit":      nil,
+		"settle iso status":     {"M-1", "T-1", "--participant", "A"},
+		"settle iso submit":     {message, "--participant", "A"},
 		"settle post":           {"t-1"},
 		"settle reconcile":      {table, "--mapping", mapping, "--account", "a"},
 		"settle proof account":  {"a"},
@@ -180,7 +184,7 @@ func TestTimeoutIsKept(t *testing.T) {
 	others := []string{ // no ledger, or a limit of their own
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
 		"completion powershell", "completion zsh", "demo", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger list", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
-		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "settle proof", "verify", "version",
+		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "settle iso", "settle iso lint", "settle proof", "verify", "version",
 	}
 	run := func(t *testing.T, words []string) {
 		t.Helper()

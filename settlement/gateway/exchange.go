@@ -53,9 +53,7 @@ func (g *Gateway) begin(in Incoming) step {
 	if in.Oversize {
 		return e.unreadable(problem{codeFile, "xml_too_large", "the message is larger than 10 MiB: split it into several messages"})
 	}
-	rules := iso20022.Rules{Now: in.Received, MaxAge: g.options.MaxAge, Today: g.options.date(in.Received)}
-	rules.CutOff, _ = g.options.cutOff(in.Received) // Options.Check has parsed it
-	e.m, e.warn = iso20022.Check(in.Raw, rules)
+	e.m, e.warn = iso20022.Check(in.Raw, g.options.Rules(in.Received))
 	if e.m == nil {
 		return e.unreadable(problemOf(e.warn[0]))
 	}

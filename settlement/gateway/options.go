@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/cairnledger/cairn/settlement"
+	"github.com/cairnledger/cairn/settlement/iso20022"
 	"github.com/cairnledger/cairn/settlement/iso20022/codes"
 )
 
@@ -98,6 +99,13 @@ func (o *Options) Check() error {
 		return errors.Newf("the cut-off %q: write a time as in 17:00", o.CutOff)
 	}
 	return nil
+}
+
+// Rules are what the options say about when a message may come. Check has found nothing wrong with
+// them.
+func (o *Options) Rules(received time.Time) iso20022.Rules {
+	cutOff, _ := o.cutOff(received)
+	return iso20022.Rules{Now: received, MaxAge: o.MaxAge, Today: o.date(received), CutOff: cutOff}
 }
 
 // Today is the business date on which a message comes.

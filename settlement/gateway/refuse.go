@@ -57,12 +57,7 @@ func (e *exchange) answer(raw []byte, definition string, against []problem) step
 		a.Message, a.ID = e.m.Definition, e.m.ID
 	}
 	for _, it := range e.items {
-		i := Item{
-			Transaction: it.name, ID: it.id, Code: it.code, Index: it.index, Decided: it.decided, Repeated: it.repeated,
-		}
-		if p := it.problem; p != nil {
-			i.Reason, i.Name, i.Text = p.code, p.name, p.text
-		}
+		i := it.shown()
 		a.Items = append(a.Items, i)
 		if it.carriedOut(e) {
 			a.Rejected = false
@@ -72,6 +67,15 @@ func (e *exchange) answer(raw []byte, definition string, against []problem) step
 		a.Reply, a.Definition = e.text(a, against), ""
 	}
 	return step{answer: a}
+}
+
+// shown is what an answer says about the item.
+func (it *item) shown() Item {
+	i := Item{Transaction: it.name, ID: it.id, Code: it.code, Index: it.index, Decided: it.decided, Repeated: it.repeated}
+	if p := it.problem; p != nil {
+		i.Reason, i.Name, i.Text = p.code, p.name, p.text
+	}
+	return i
 }
 
 // carriedOut says whether what the message asks about the item was done, or, of a question, answered.

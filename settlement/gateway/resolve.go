@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/cairnledger/cairn/settlement"
@@ -106,28 +105,36 @@ func (e *exchange) present() step {
 			}
 			continue
 		}
-		it.id, it.index, it.decided = t.ID, t.Resolved, true
-		var why *problem
-		switch t.Status {
-		case settlement.Posted:
-			it.code = statusSettled
-			if t.Posted != "" && t.Posted != t.Amount {
-				it.note = "posted " + t.Posted + " " + t.Asset + " of " + t.Amount + " reserved"
-			}
-		case settlement.Pending:
-			it.code = statusReserved
-		case settlement.Voided:
-			it.code = report.Cancelled
-		case settlement.Expired:
-			it.code, why = report.Rejected, problemOfReason(settlement.AlreadyExpired)
-		default:
-			it.code, why = report.Rejected, problemOfReason(t.Reason)
-		}
+		it.show(t)
 		if it.problem == nil {
-			it.problem = cmp.Or(why, e.tooLate(it))
+			it.problem = e.tooLate(it)
 		}
 	}
 	return e.report()
+}
+
+// show notes what became of a transfer.
+func (it *item) show(t *Transfer) {
+	it.id, it.index, it.decided = t.ID, t.Resolved, true
+	var why *problem
+	switch t.Status {
+	case settlement.Posted:
+		it.code = statusSettled
+		if t.Posted != "" && t.Posted != t.Amount {
+			it.note = "posted " + t.Posted + " " + t.Asset + " of " + t.Amount + " reserved"
+		}
+	case settlement.Pending:
+		it.code = statusReserved
+	case settlement.Voided:
+		it.code = report.Cancelled
+	case settlement.Expired:
+		it.code, why = report.Rejected, problemOfReason(settlement.AlreadyExpired)
+	default:
+		it.code, why = report.Rejected, problemOfReason(t.Reason)
+	}
+	if it.problem == nil {
+		it.problem = why
+	}
 }
 
 // tooLate says that a pacs.002 comes after the opposite of what it says was decided.
