@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/cockroachdb/errors"
 )
@@ -20,6 +21,33 @@ const (
 // ErrBadBatch is the cause of every error of Batch.Validate: the caller's mistake, a definite
 // refusal.
 var ErrBadBatch = errors.New("bad batch")
+
+// EntryError says what is wrong with one entry of a batch. Its cause is ErrBadBatch.
+type EntryError struct {
+	Entry   int // position in the batch
+	Problem EntryProblem
+	// Bytes and Limit are of the key or of the body, for EntryKeyTooLong and EntryTooLarge. A body
+	// has to leave room for the largest outcome.
+	Bytes, Limit int
+	Err          error
+}
+
+// EntryProblem is a kind of EntryError.
+type EntryProblem int
+
+// The problems of entries.
+const (
+	EntryOfUnknownKind EntryProblem = iota
+	EntryKeyTooLong
+	EntryTooLarge
+	EntryNotUnderstood // by the ledger's program; Err is its error
+	EntryKeyTwice      // with different bodies
+)
+
+func (e *EntryError) Error() string { return fmt.Sprintf("entry %d: %v", e.Entry, e.Err) }
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return ErrBadBatch }
 
 // NewEntry is what a caller hands over; the leader adds time and principal.
 type NewEntry struct {
@@ -56,7 +84,8 @@ func (b *Batch) entrySize(i int) int {
 
 // Validate reports whether the batch can be put into a block of a ledger with this program (nil is
 // Log): kinds, lengths, bodies that the program understands, room in each leaf for the largest
-// outcome, and no key twice with different bodies. Its errors have the cause ErrBadBatch.
+// outcome, and no key twice with different bodies. Its errors have the cause ErrBadBatch; the first
+// bad entry is named by an *EntryError.
 func (b *Batch) Validate(p Program) error {
 	if p == nil {
 		p = Log{}
@@ -71,21 +100,25 @@ func (b *Batch) Validate(p Program) error {
 	var byKey map[string]*NewEntry
 	for i := range b.Entries {
 		e := &b.Entries[i]
+		bad := func(p EntryProblem, n, limit int, err error) error {
+			return &EntryError{Entry: i, Problem: p, Bytes: n, Limit: limit, Err: err}
+		}
 		if !e.Kind.valid() {
-			return errors.Wrapf(ErrBadBatch, "entry %d: kind %d", i, e.Kind)
+			return bad(EntryOfUnknownKind, 0, 0, errors.Newf("kind %d", e.Kind))
 		}
-		if len(e.Key) > MaxKeySize {
-			return errors.Wrapf(ErrBadBatch, "entry %d: key of %d bytes, at most %d", i, len(e.Key), MaxKeySize)
+		if n := len(e.Key); n > MaxKeySize {
+			return bad(EntryKeyTooLong, n, MaxKeySize, errors.Newf("a key of %d bytes, at most %d", n, MaxKeySize))
 		}
-		if limit := MaxBody(b.Principal, len(e.Key)); len(e.Body) > limit {
-			return errors.Wrapf(ErrBadBatch, "entry %d: %s of %d bytes, at most %d", i, e.Kind, len(e.Body), limit)
+		n, limit, most := len(e.Body), MaxBody(b.Principal, len(e.Key)), 0
+		if n <= limit {
+			var err error
+			if most, err = maxOutcome(p, e.Kind, e.Body); err != nil {
+				return bad(EntryNotUnderstood, 0, 0, err)
+			}
+			limit -= most
 		}
-		most, err := maxOutcome(p, e.Kind, e.Body)
-		if err != nil {
-			return errors.Wrapf(ErrBadBatch, "entry %d: %v", i, err)
-		}
-		if n := b.entrySize(i); n+most > MaxLeafSize {
-			return errors.Wrapf(ErrBadBatch, "entry %d: %d bytes and an outcome of up to %d, together at most %d", i, n, most, MaxLeafSize)
+		if n > limit {
+			return bad(EntryTooLarge, n, max(limit, 0), errors.Newf("a %s of %d bytes, at most %d with this key and principal and an outcome of up to %d", e.Kind, n, max(limit, 0), most))
 		}
 		b.outcomes += most
 		if len(e.Key) == 0 || len(b.Entries) == 1 {
@@ -95,7 +128,7 @@ func (b *Batch) Validate(p Program) error {
 			byKey = make(map[string]*NewEntry, len(b.Entries))
 		}
 		if other, ok := byKey[string(e.Key)]; ok && (other.Kind != e.Kind || !bytes.Equal(other.Body, e.Body)) {
-			return errors.Wrapf(ErrBadBatch, "entry %d: key %q stands twice with different bodies", i, e.Key)
+			return bad(EntryKeyTwice, 0, 0, errors.Newf("key %q stands twice with different bodies", e.Key))
 		}
 		byKey[string(e.Key)] = e
 	}

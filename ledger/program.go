@@ -33,6 +33,14 @@ type Program interface {
 	Decide(view View, in *Input) (outcome []byte)
 }
 
+// Parsing is a Program that takes the body of an entry apart once for both methods: Decide finds in
+// Input.Parsed what Parse has returned.
+type Parsing interface {
+	Program
+	// Parse is MaxOutcome, and returns the parsed body, too. What it returns may alias the body.
+	Parse(kind Kind, body []byte) (parsed any, maxOutcome int, err error)
+}
+
 // Input is an entry that a Program decides. Its slices alias the block: a program neither changes
 // nor keeps them.
 type Input struct {
@@ -44,6 +52,8 @@ type Input struct {
 	Kind                 Kind  // KindPayload or KindCommand
 	Time                 int64 // ledger time, µs since the Unix epoch
 	Principal, Key, Body []byte
+	// Parsed is what the Parse of a Parsing program returned for Kind and Body; nil for others.
+	Parsed any
 	// Encoded is the whole entry as it is encoded, the beginning of its leaf.
 	Encoded []byte
 }
@@ -105,6 +115,15 @@ func maxOutcome(p Program, kind Kind, body []byte) (int, error) {
 		return 0, errors.New("this ledger takes no records from callers")
 	}
 	return p.MaxOutcome(kind, body)
+}
+
+// parse is maxOutcome for an entry that is decided next.
+func parse(p Program, kind Kind, body []byte) (parsed any, most int, err error) {
+	if parsing, ok := p.(Parsing); ok && kind != KindRecord {
+		return parsing.Parse(kind, body)
+	}
+	most, err = maxOutcome(p, kind, body)
+	return nil, most, err
 }
 
 // RefuseReason is why a batch of a good block was refused by what the program made of it, in one

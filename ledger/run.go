@@ -44,7 +44,7 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) *RefusedError {
 	l := d.l
 	s := &l.applier.state
-	most, err := maxOutcome(l.program, e.Kind, e.Body)
+	parsed, most, err := parse(l.program, e.Kind, e.Body)
 	if err != nil {
 		return &RefusedError{Reason: RefusedNotUnderstood, Err: err}
 	}
@@ -53,6 +53,7 @@ func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) 
 			Err: errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize)}
 	}
 	in := l.input(e, time, index)
+	in.Parsed = parsed
 	s.begin(index, e.Kind, false)
 	outcome := l.program.Decide(s, &in)
 	if len(outcome) > most {

@@ -9,7 +9,8 @@ import (
 	"github.com/cairnledger/cairn/merkle"
 )
 
-// Program implements ledger.Program, ledger.Mapped and ledger.Timed. It takes commands alone.
+// Program implements ledger.Program, ledger.Parsing, ledger.Mapped and ledger.Timed. It takes
+// commands alone.
 type Program struct{}
 
 // ProgramName is the name of the program in a ledger's genesis.
@@ -26,16 +27,25 @@ func (Program) Version() uint32 { return 1 }
 const maxAdvance = 48 << 10
 
 // MaxOutcome implements ledger.Program.
-func (Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+func (p Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
+	_, most, err := p.Parse(kind, body)
+	return most, err
+}
+
+// Parse implements ledger.Parsing.
+func (Program) Parse(kind ledger.Kind, body []byte) (parsed any, maxOutcome int, err error) {
 	if kind != ledger.KindCommand {
-		return 0, errors.Newf("the program settlement takes commands alone, not a %s", kind)
+		return nil, 0, errors.Newf("the program settlement takes commands alone, not a %s", kind)
 	}
 	c, err := ParseCommand(body)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	return outcomeHeader + mapRootSize + c.Action.maxOutcome(), nil
+	return c, c.MaxOutcome(), nil
 }
+
+// MaxOutcome returns the largest outcome in bytes that the command can have.
+func (c *Command) MaxOutcome() int { return outcomeHeader + mapRootSize + c.Action.maxOutcome() }
 
 const maxLine = lineSize + MaxID
 
@@ -77,9 +87,12 @@ type step struct {
 
 // Decide implements ledger.Program.
 func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
-	c, err := ParseCommand(in.Body)
-	if err != nil {
-		panic(err) // MaxOutcome has parsed it
+	c, parsed := in.Parsed.(*Command)
+	if !parsed {
+		var err error
+		if c, err = ParseCommand(in.Body); err != nil {
+			panic(err) // MaxOutcome has parsed it
+		}
 	}
 	s := &step{view: view, in: in, command: c}
 	switch a := c.Action.(type) {

@@ -91,33 +91,31 @@ func (s *Server) admissible(b Backend, batch *ledger.Batch) error {
 		return refuse(codes.InvalidArgument, ReasonBatchTooLarge, fmt.Sprintf("a batch has at most %d entries", s.limits.BatchEntries)).
 			limit("batch entries", uint64(s.limits.BatchEntries), uint64(n), 0)
 	}
-	program := b.Ledger().Program()
-	for i := range batch.Entries {
-		e := &batch.Entries[i]
-		if len(e.Key) > ledger.MaxKeySize {
-			return refuse(codes.InvalidArgument, ReasonKeyTooLong, fmt.Sprintf("entry %d: a key of %d bytes, at most %d", i, len(e.Key), ledger.MaxKeySize)).
-				limit("key bytes", ledger.MaxKeySize, uint64(len(e.Key)), i)
-		}
-		most := ledger.MaxBody(batch.Principal, len(e.Key))
-		if len(e.Body) <= most {
-			outcome, err := program.MaxOutcome(e.Kind, e.Body)
-			if err != nil {
-				return refuse(codes.InvalidArgument, ReasonRefused, fmt.Sprintf("entry %d: the ledger %s takes no such %s: %v", i, b.Origin(), e.Kind, err))
-			}
-			most -= outcome // the leaf holds it, too
-		}
-		if len(e.Body) > most {
-			return refuse(codes.InvalidArgument, ReasonEntryTooLarge, fmt.Sprintf("entry %d: a %s of %d bytes, at most %d with this key and principal", i, e.Kind, len(e.Body), most)).
-				limit("entry bytes", uint64(max(most, 0)), uint64(len(e.Body)), i)
-		}
-	}
 	if err := s.fits(batch); err != nil {
 		return err
 	}
-	if err := batch.Validate(program); err != nil {
+	err := batch.Validate(b.Ledger().Program())
+	var entry *ledger.EntryError
+	if errors.As(err, &entry) {
+		return badEntry(b.Origin(), batch, entry)
+	}
+	if err != nil {
 		return err
 	}
 	return s.fits(batch) // now with room for the outcomes
+}
+
+// badEntry refuses a batch on account of one entry.
+func badEntry(origin string, batch *ledger.Batch, e *ledger.EntryError) error {
+	switch e.Problem {
+	case ledger.EntryKeyTooLong:
+		return refuse(codes.InvalidArgument, ReasonKeyTooLong, e.Error()).limit("key bytes", uint64(e.Limit), uint64(e.Bytes), e.Entry)
+	case ledger.EntryTooLarge:
+		return refuse(codes.InvalidArgument, ReasonEntryTooLarge, e.Error()).limit("entry bytes", uint64(e.Limit), uint64(e.Bytes), e.Entry)
+	case ledger.EntryNotUnderstood:
+		return refuse(codes.InvalidArgument, ReasonRefused, fmt.Sprintf("entry %d: the ledger %s takes no such %s: %v", e.Entry, origin, batch.Entries[e.Entry].Kind, e.Err))
+	}
+	return e
 }
 
 // fits says whether the batch is within the limit of its bytes.

@@ -93,7 +93,7 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 	if err := checkWait(req.GetWait()); err != nil {
 		return nil, err
 	}
-	peer, program := caller(ctx), backend(ctx).Ledger().Program()
+	peer := caller(ctx)
 	e := &execution{req: req, batch: ledger.Batch{Principal: peer.Principal}}
 	state := backend(ctx).Ledger().State()
 	for i, m := range req.GetCommands() {
@@ -112,7 +112,7 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 			e.known[i] = index
 			continue
 		}
-		body, err := command(program, peer, action)
+		body, err := command(peer, action)
 		if err != nil {
 			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, fmt.Sprintf("command %d: %v", i, err))
 		}
@@ -126,17 +126,13 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 
 // command encodes an action. Of a message that does not fit into the entry, the digest stands for
 // it.
-func command(program ledger.Program, peer Peer, action settlement.Action) ([]byte, error) {
+func command(peer Peer, action settlement.Action) ([]byte, error) {
 	c := settlement.Command{Operator: peer.Roles.Has(pki.RoleOperator), Action: action}
 	body, err := c.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	most, err := program.MaxOutcome(ledger.KindCommand, body)
-	if err != nil {
-		return nil, err
-	}
-	room := ledger.MaxBody(peer.Principal, 0) - most
+	room := ledger.MaxBody(peer.Principal, 0) - c.MaxOutcome()
 	if source := settlement.SourceOf(action); source != nil && len(body) > room && source.Form == settlement.RawSource {
 		*source = settlement.NewSource(source.Type, source.Raw, 0)
 		if body, err = c.Marshal(); err != nil {

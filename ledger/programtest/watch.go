@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -70,9 +71,21 @@ type checked struct {
 	w *watch
 }
 
+// Parse implements ledger.Parsing.
+func (c *checked) Parse(kind ledger.Kind, body []byte) (parsed any, most int, err error) {
+	if p, ok := c.Program.(ledger.Parsing); ok {
+		return p.Parse(kind, body)
+	}
+	most, err = c.Program.MaxOutcome(kind, body)
+	return nil, most, err
+}
+
 // Decide implements ledger.Program.
 func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 	most, err := c.Program.MaxOutcome(in.Kind, in.Body)
+	if _, parsed, _ := c.Parse(in.Kind, in.Body); parsed != most {
+		c.w.t.Errorf("entry %d: Parse says %d, MaxOutcome says %d", in.Index, parsed, most)
+	}
 	fields := func() [][]byte { return [][]byte{in.Principal, in.Key, in.Body, in.Encoded} }
 	var before [][]byte
 	for _, f := range fields() {
@@ -88,6 +101,9 @@ func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 		c.w.t.Errorf("entry %d: the program changes the genesis", in.Index)
 	}
 	c.unchanged(in.Index, w)
+	if fresh, _, _ := c.Parse(in.Kind, in.Body); !reflect.DeepEqual(fresh, in.Parsed) {
+		c.w.t.Errorf("entry %d: the program changes what Parse has returned", in.Index)
+	}
 	if again, err2 := c.Program.MaxOutcome(in.Kind, before[2]); again != most || (err == nil) != (err2 == nil) {
 		c.w.t.Errorf("entry %d: MaxOutcome says %d (%v), and after the decision %d (%v)", in.Index, most, err, again, err2)
 	}

@@ -44,13 +44,10 @@ const sourceHead = 1 + 2 + 64 + 8 + len(settlement.Digest{})
 func need(like *settlement.Submit, t settlement.Transfer) int {
 	submit := *like
 	submit.Transfers = []settlement.Transfer{t}
-	body, err := (&settlement.Command{Action: &submit}).Marshal()
+	command := settlement.Command{Action: &submit}
+	body, err := command.Marshal()
 	if err != nil {
 		return 0 // the ledger says what is wrong with it
 	}
-	outcome, err := settlement.Program{}.MaxOutcome(ledger.KindCommand, body)
-	if err != nil {
-		return 0
-	}
-	return len(body) + outcome + sourceHead
+	return len(body) + command.MaxOutcome() + sourceHead
 }
