@@ -334,7 +334,7 @@ func TestMailboxIsFair(t *testing.T) {
 	if want := maxMessages + maxMessageBytes/len(large) + 4; len(events) != want {
 		t.Errorf("%d events were taken, want %d", len(events), want)
 	}
-	if events[0] != (seal.Applied{Size: 3, Index: 4}) || events[1] != (seal.Wanted{}) {
+	if events[0] != (seal.Applied{Size: 3, Index: 4}) || events[1] != (seal.Wanted{Callers: 2}) {
 		t.Errorf("the first events are %v, %v; want position and wish", events[0], events[1])
 	}
 	if again := m.take(); len(again) != 0 {

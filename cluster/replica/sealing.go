@@ -26,7 +26,7 @@ type mailbox struct {
 	taken map[uint64]share
 	// position is told once for many blocks, told is what the sealer knows of it; wanted likewise.
 	position, told seal.Applied
-	wanted         bool
+	callers        int // that want a seal
 	// awaited: a new position is to wake the sealer. Otherwise the sealer hears of it with the next
 	// event, or at its deadline. Invariant: true while the sealer is being stepped.
 	awaited bool
@@ -59,7 +59,7 @@ func (m *mailbox) settle(awaited bool) {
 func (m *mailbox) want() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.wanted = true
+	m.callers++
 }
 
 func (m *mailbox) post(e seal.Event) {
@@ -89,9 +89,9 @@ func (m *mailbox) take() (events []seal.Event) {
 		m.told = m.position
 		events = append(events, m.position)
 	}
-	if m.wanted {
-		m.wanted = false
-		events = append(events, seal.Wanted{})
+	if m.callers > 0 {
+		events = append(events, seal.Wanted{Callers: m.callers})
+		m.callers = 0
 	}
 	events = append(events, m.events...)
 	m.events, m.awaited = nil, true

@@ -96,7 +96,7 @@ func (m *member) make() (err error) {
 		Clocks: replica.Clocks{Now: m.n.wall, MaxOffset: 1 << 62, Voters: m.w.opt.Nodes},
 		Seal: seal.Config{
 			Self: m.n.id, Voters: keys.voters(m.w.opt.Nodes), LogCosigner: keys.logs[m.g.id-1], NodeCosigner: keys.nodes[m.n.id],
-			Cadence: c.cadence, MinInterval: c.cadence / 4, Timeout: c.cadence / 2, Show: 4 * c.cadence,
+			Cadence: c.cadence, Gather: c.cadence / 4, Timeout: c.cadence / 2, Show: 4 * c.cadence,
 		},
 	})
 	if err != nil {

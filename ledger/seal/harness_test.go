@@ -240,6 +240,7 @@ func (c *cluster) checkSent(id uint64, e Send) {
 func (c *cluster) sync(id uint64) {
 	nd := c.nodes[id]
 	for len(nd.persists) > 0 {
+		c.step(id, Tick{}) // time to sign ahead
 		p := nd.persists[0]
 		nd.persists = nd.persists[1:]
 		nd.disk = p.Data

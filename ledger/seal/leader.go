@@ -14,16 +14,23 @@ import (
 
 // leaderState is the leader's part.
 type leaderState struct {
-	is     bool
-	wanted bool // a caller waits for growth that no seal covers yet
+	is      bool
+	callers int // wait for growth that no seal covers yet
 	// round is the one seal in progress, nil when there is none.
-	round     *round
-	lastStart time.Time // of a round; zero before the first
+	round *round
+	last  lastRound
 	// floor is, for a voter that refused, the size below which it signs nothing.
 	floor map[uint64]uint64
 	// acked is the newest sealed size that a node has; offered when it was last sent to it.
 	acked   map[uint64]uint64
 	offered map[uint64]time.Time
+}
+
+// lastRound is what is remembered of the round that began last.
+type lastRound struct {
+	start   time.Time     // zero before the first
+	took    time.Duration // zero while it is in progress
+	callers int           // that waited for it
 }
 
 type round struct {
@@ -46,7 +53,11 @@ func (s *Sealer) leaderChanged(is bool) {
 		return
 	}
 	// A new leader starts its own round: what an earlier leader had in progress is lost with it.
-	s.leader = leaderState{is: is, wanted: s.leader.wanted && is}
+	callers := 0
+	if is {
+		callers = s.leader.callers
+	}
+	s.leader = leaderState{is: is, callers: callers}
 	s.leader.init()
 	delete(s.replica.requests, s.cfg.Self)
 }
@@ -87,16 +98,21 @@ func (s *Sealer) canStart() bool {
 	return able >= s.quorum && s.leader.floor[s.cfg.Self] <= s.applied
 }
 
+// interval is how long after the start of the last round the next one may start.
 func (s *Sealer) interval() time.Duration {
-	d := s.cfg.MinInterval
-	if !s.leader.wanted {
-		d = max(s.cfg.Cadence, d)
+	last, sharers := &s.leader.last, time.Duration(max(1, s.cfg.Sharers()))
+	rested := last.took + min(last.took/2, s.cfg.Gather)*sharers
+	switch {
+	case s.leader.callers == 0:
+		return max(rested, s.cfg.Cadence*sharers)
+	case 2*s.leader.callers < last.callers:
+		return max(rested, s.cfg.Gather*sharers)
 	}
-	return d * time.Duration(max(1, s.cfg.Sharers()))
+	return rested
 }
 
 func (s *Sealer) startDue() bool {
-	return s.canStart() && (s.leader.lastStart.IsZero() || s.since(s.leader.lastStart) >= s.interval())
+	return s.canStart() && (s.leader.last.start.IsZero() || s.since(s.leader.last.start) >= s.interval())
 }
 
 // start begins a round for the applied size.
@@ -104,12 +120,18 @@ func (s *Sealer) start() {
 	root, err := s.cfg.RootAt(s.applied)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "seal size %d", s.applied))
-		s.leader.lastStart = s.now
+		s.leader.last = lastRound{start: s.now, took: s.cfg.Gather}
 		return
 	}
 	s.leader.round = &round{size: s.applied, root: root, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
-	s.leader.lastStart, s.leader.wanted = s.now, false
+	s.leader.last, s.leader.callers = lastRound{start: s.now, callers: s.leader.callers}, 0
 	s.request(s.leader.round)
+}
+
+// end ends the round in progress.
+func (s *Sealer) end() {
+	s.leader.round = nil
+	s.leader.last.took = s.now.Sub(s.leader.last.start)
 }
 
 // request asks every voter whose cosignature is missing. The size of a round stays: a voter whose
@@ -155,7 +177,7 @@ func (s *Sealer) count(r *round, id uint64, sig tlog.Signature) {
 		return
 	}
 	cp := s.checkpoint(r.size, r.root)
-	line, err := s.cfg.LogCosigner.Cosign(cp, s.timestamp())
+	line, err := s.logLine(cp)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "sign size %d as the log", r.size))
 		return
@@ -164,7 +186,7 @@ func (s *Sealer) count(r *round, id uint64, sig tlog.Signature) {
 	for _, voter := range slices.Sorted(maps.Keys(r.sigs)) {
 		note.Signatures = append(note.Signatures, r.sigs[voter])
 	}
-	s.leader.round = nil
+	s.end()
 	if r.size <= s.newestSize() {
 		return
 	}
@@ -188,7 +210,7 @@ func (s *Sealer) receiveObjection(from uint64, m message) {
 		return
 	}
 	if r.against[from] = true; len(r.against) >= s.majority() {
-		s.leader.round = nil
+		s.end()
 		s.halt(Outvoted{Size: r.size, Ours: r.root, Theirs: m.root})
 	}
 }
@@ -204,8 +226,8 @@ func (s *Sealer) refused(id, size uint64) {
 	}
 	r.refused[id] = true
 	if r.refused[s.cfg.Self] || len(s.cfg.Voters)-len(r.refused) < s.quorum {
-		s.leader.round = nil
-		s.leader.wanted = true
+		s.end()
+		s.leader.callers += max(1, s.leader.last.callers)
 	}
 }
 
@@ -264,7 +286,7 @@ func (s *Sealer) leaderDeadlines(earlier func(time.Time)) {
 	if r := s.leader.round; r != nil {
 		earlier(r.asked.Add(s.cfg.Timeout))
 	} else if s.canStart() {
-		earlier(s.leader.lastStart.Add(s.interval()))
+		earlier(s.leader.last.start.Add(s.interval()))
 	}
 	if s.newest != nil {
 		for _, id := range s.others() {

@@ -122,7 +122,7 @@ func (s *Sealer) cosign(r *request) {
 		sigs[r.from] = backing.sigs[r.from]
 	}
 	delete(s.replica.unbacked, r.from)
-	sig, err := s.cfg.NodeCosigner.Cosign(cp, s.timestamp())
+	sig, err := s.cosignature(cp)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "cosign size %d", r.size))
 		return

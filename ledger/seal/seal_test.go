@@ -27,9 +27,8 @@ func TestSealsAtOnceAndEverybodyLearns(t *testing.T) {
 	c.tick(1)
 	c.settle()
 	c.wantSealed(20)
-	// With somebody waiting it is due at once, but for the least interval.
-	c.step(2, Wanted{})
-	c.tick(DefaultMinInterval)
+	// With somebody waiting it is due at once.
+	c.step(2, Wanted{1})
 	c.growAll(30)
 	c.settle()
 	c.wantSealed(30)
@@ -44,8 +43,8 @@ func TestOneSealAtATime(t *testing.T) {
 	c.step(1, Leader{true})
 	c.growAll(1)
 	for size := uint64(2); size < 50; size++ {
-		c.now = c.now.Add(DefaultMinInterval / 2) // 50 of them are less than a timeout
-		c.step(1, Wanted{})
+		c.now = c.now.Add(DefaultGather / 2) // 50 of them are less than a timeout
+		c.step(1, Wanted{1})
 		c.grow(1, size)
 	}
 	if len(c.wire) != 2 || len(c.nodes[1].persists) != 1 {
@@ -53,7 +52,10 @@ func TestOneSealAtATime(t *testing.T) {
 	}
 	c.growAll(50)
 	c.settle()
-	c.wantSealed(50) // the second one, begun as soon as the first was done
+	c.wantSealed(1) // the first took long, and a pause follows
+	c.tick(DefaultGather)
+	c.settle()
+	c.wantSealed(50)
 	if n := len(c.nodes[1].sealed); n != 2 {
 		t.Fatalf("%d seals, want 2", n)
 	}
@@ -120,6 +122,8 @@ func TestTimeoutTriesAgainWithTheSizeOfThen(t *testing.T) {
 	c.settle()
 	c.wantSealed(0)
 	c.tick(1)
+	c.settle()
+	c.tick(DefaultGather)
 	c.settle()
 	c.wantSealed(9)
 }
@@ -315,7 +319,7 @@ func TestRandomFaults(t *testing.T) {
 				case 3:
 					c.step(id, Leader{rng.IntN(3) > 0})
 				case 4:
-					c.step(id, Wanted{})
+					c.step(id, Wanted{1})
 				case 5:
 					c.start(id)
 				case 6, 7:
@@ -374,8 +378,99 @@ func TestDeadline(t *testing.T) {
 	}
 	c.growAll(6)
 	want(DefaultCadence)
-	c.step(1, Wanted{})
-	want(DefaultMinInterval)
+	c.step(1, Wanted{1})
+	want(DefaultTimeout)
+}
+
+// TestCallersShareASeal: as long as fewer than half as many callers wait as the seal before had,
+// they wait for others, up to Gather; a lone caller after a lone caller waits for nobody.
+func TestCallersShareASeal(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.step(1, Leader{true})
+	c.step(1, Wanted{10})
+	c.growAll(10)
+	c.settle()
+	c.wantSealed(10)
+	c.growAll(14)
+	c.step(1, Wanted{3})
+	c.step(1, Wanted{1})
+	c.settle()
+	c.wantSealed(10)
+	c.step(1, Wanted{1}) // the fifth
+	c.settle()
+	c.wantSealed(14)
+	c.growAll(16)
+	c.step(1, Wanted{2})
+	c.tick(DefaultGather - 1)
+	c.settle()
+	c.wantSealed(14)
+	c.tick(1)
+	c.settle()
+	c.wantSealed(16)
+	for size := uint64(17); size < 20; size++ {
+		c.growAll(size)
+		c.step(1, Wanted{1})
+		c.settle()
+		c.wantSealed(size)
+	}
+}
+
+// TestPause: after a seal that took long the next one starts after half of that time, and after
+// Gather at the latest.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	for took, pause := range map[time.Duration]time.Duration{
+		time.Millisecond:       time.Millisecond / 2,
+		100 * time.Millisecond: DefaultGather,
+	} {
+		c := newCluster(t, 3)
+		c.step(1, Leader{true})
+		c.growAll(1)
+		c.step(1, Wanted{1})
+		c.now = c.now.Add(took)
+		c.settle()
+		c.wantSealed(1)
+		c.growAll(2)
+		if at, ok := c.nodes[1].Deadline(); !ok || at.Sub(c.now) != pause {
+			t.Errorf("after a seal of %v the next one starts in %v, %t; want %v", took, at.Sub(c.now), ok, pause)
+		}
+		c.tick(pause - 1)
+		c.settle()
+		c.wantSealed(1)
+		c.tick(1)
+		c.settle()
+		c.wantSealed(2)
+	}
+}
+
+// TestSignsAhead: a voter signs while its disk works, and nothing leaves it before that is done. The
+// leader makes the log's line while it waits for the others.
+func TestSignsAhead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	cp := tlog.Checkpoint{Origin: origin, Size: 5, Root: trueRoot(5)}
+	c.step(1, Leader{true})
+	c.growAll(5)
+	for _, d := range c.wire {
+		c.deliver(d)
+	}
+	c.wire = nil
+	for id := uint64(1); id <= 2; id++ {
+		c.step(id, Tick{})
+		if c.nodes[id].ready.own.cp != cp {
+			t.Errorf("node %d does not sign while its disk works", id)
+		}
+	}
+	if len(c.wire) > 0 {
+		t.Errorf("%d messages left while the disks worked", len(c.wire))
+	}
+	c.step(1, Tick{})
+	if c.nodes[1].ready.line.cp != cp {
+		t.Error("the leader does not make the log's line while it waits")
+	}
+	c.settle()
+	c.wantSealed(5)
 }
 
 // TestSharers: with several ledgers on a node, each takes its share of the time for signing, whether
@@ -400,8 +495,24 @@ func TestSharers(t *testing.T) {
 	want(DefaultCadence)
 	sharers = 3
 	want(3 * DefaultCadence)
-	c.step(1, Wanted{})
-	want(3 * DefaultMinInterval)
+	c.settle()
+	c.tick(3 * DefaultCadence)
+	c.settle() // a seal for which nobody waited
+	c.wantSealed(6)
+	c.step(1, Wanted{4})
+	c.growAll(7)
+	c.settle()
+	c.wantSealed(7)
+	c.growAll(8)
+	c.step(1, Wanted{1})
+	want(3 * DefaultGather)
+	c.tick(3 * DefaultGather)
+	c.now = c.now.Add(2 * time.Millisecond)
+	c.settle()
+	c.wantSealed(8)
+	c.growAll(9)
+	c.step(1, Wanted{1})
+	want(3 * time.Millisecond)
 }
 
 func FuzzMessage(f *testing.F) {
