@@ -11,6 +11,9 @@ const (
 	// ContextLPAServerAuth is reserved for a variant of LPA in which the server signs. Nothing
 	// signs with it today, and it is in the table so that nothing else ever will.
 	ContextLPAServerAuth = "ledger-lpa1 server auth"
+	// ContextRequest is for a machine's request for certificates: all its lines before the
+	// signatures.
+	ContextRequest = "cairn request v1"
 )
 
 // A ContextInfo is one row of the published table of contexts.
@@ -25,6 +28,7 @@ type ContextInfo struct {
 var contexts = []ContextInfo{
 	{Context: ContextLPAClientAuth, Statement: "the signer takes part, as a client, in the LPA/1 handshake with this transcript"},
 	{Context: ContextLPAServerAuth, Statement: "reserved: a signing server in an LPA handshake", Reserved: true},
+	{Context: ContextRequest, Statement: "the signer holds this key and vouches for the other keys of the request"},
 }
 
 // Contexts returns a copy of the table of contexts, for the documentation and its test.

@@ -6,20 +6,19 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/enrolment"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/internal/wholefile"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
-	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
-	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
 const (
@@ -37,9 +36,6 @@ const (
 	// rest of an interrupted Create, in which no node was ever started: it is no
 	// cluster, and Create makes it anew.
 	creatingMarker = ".creating"
-
-	// directorySuffix makes the origin of the cluster's directory from that of its first ledger.
-	directorySuffix = "/directory"
 )
 
 // Options describes a cluster to create.
@@ -62,7 +58,7 @@ type Options struct {
 }
 
 // Directory is the origin of the cluster's directory.
-func (o Options) Directory() string { return o.Origin + directorySuffix }
+func (o Options) Directory() string { return enrolment.Directory(o.Origin) }
 
 // Check says whether a cluster can be as the options describe it. Create checks them before it
 // writes anything.
@@ -79,21 +75,16 @@ func (o Options) Check() error {
 			return err
 		}
 	}
-	_, _, _, err := suiteOf(o.Suite)
+	_, err := suiteOf(o.Suite)
 	return err
 }
 
-// suiteOf returns the name and the algorithms of an LPA/1 suite.
-func suiteOf(suite string) (string, pqcrypto.SigParams, pqcrypto.KEMParams, error) {
-	switch suite {
-	case "", "default":
-		return "default", pqcrypto.MLDSA65, pqcrypto.MLKEM768, nil
-	case "cat5":
-		return "cat5", pqcrypto.MLDSA87, pqcrypto.MLKEM1024, nil
+// suiteOf returns an LPA/1 suite by its name; "" is default.
+func suiteOf(name string) (*lpa.Suite, error) {
+	if name == "" {
+		name = "default"
 	}
-	var sig pqcrypto.SigParams
-	var kem pqcrypto.KEMParams
-	return "", sig, kem, errors.Newf("suite %q is neither default nor cat5", suite)
+	return lpa.ParseSuite(name)
 }
 
 // Create makes the directory of a new cluster and starts nothing.
@@ -165,10 +156,9 @@ type bootstrap struct {
 
 	cluster   pki.ClusterID
 	authority *pki.Authority
-	logKey    *pqcrypto.SigningKey
 	sig       pqcrypto.SigParams
-	kem       pqcrypto.KEMParams
-	cosigners []*tlog.VerifierKey
+	requests  []*enrolment.Request // of the nodes
+	founded   *enrolment.Founded
 }
 
 // steps make the directory complete, one after the other. An interruption after any of them leaves
@@ -188,11 +178,11 @@ func (b *bootstrap) steps() []func() error {
 			return errors.Wrapf(b.nodeKeys(n), "make keys of %s", n.Name)
 		})
 	}
-	steps = append(steps, func() error { return errors.Wrap(b.policy(), "write policy") })
+	steps = append(steps, func() error { return errors.Wrap(b.found(), "sign the nodes' requests") })
 	for i := range b.opts.Nodes {
 		steps = append(steps, func() error {
 			n := b.state.Nodes[i]
-			return errors.Wrapf(b.config(n), "write configuration of %s", n.Name)
+			return errors.Wrapf(b.node(n, b.founded.Nodes[i]), "make the files of %s", n.Name)
 		})
 	}
 	for _, p := range profiles {
@@ -217,20 +207,18 @@ func (b *bootstrap) environment() error {
 
 // identify chooses names, numbers and ports.
 func (b *bootstrap) identify() error {
-	var id [12]byte
-	_, _ = rand.Read(id[:])
-	id[0] |= 0x80 // never zero
-	b.state = state{Version: 1, ClusterID: hex.EncodeToString(id[:8]), Origin: b.opts.Origin, SealQuorum: b.opts.SealQuorum}
-	var err error
-	if b.cluster, err = pki.ParseClusterID(b.state.ClusterID); err != nil {
-		return err
-	}
+	b.cluster = enrolment.NewClusterID()
+	b.state = state{Version: 1, ClusterID: b.cluster.String(), Origin: b.opts.Origin, SealQuorum: b.opts.SealQuorum}
 	if b.state.Origin == "" {
-		b.state.Origin = TrustDomain + "/" + hex.EncodeToString(id[8:])
+		var name [4]byte
+		_, _ = rand.Read(name[:])
+		b.state.Origin = TrustDomain + "/" + hex.EncodeToString(name[:])
 	}
-	if b.state.Suite, b.sig, b.kem, err = suiteOf(b.opts.Suite); err != nil {
+	suite, err := suiteOf(b.opts.Suite)
+	if err != nil {
 		return err
 	}
+	b.state.Suite, b.sig = suite.String(), suite.Signature()
 	addrs, err := freePorts(3 * b.opts.Nodes)
 	if err != nil {
 		return err
@@ -251,9 +239,6 @@ func (b *bootstrap) root() error {
 	if b.authority, err = pki.NewRoot("Cairn local cluster "+b.state.ClusterID, TrustDomain, b.sig, rootValidity); err != nil {
 		return err
 	}
-	if b.logKey, err = pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Join(b.dir, "pki"), 0o700); err != nil {
 		return errors.Wrap(err, "create directory")
 	}
@@ -263,96 +248,66 @@ func (b *bootstrap) root() error {
 	return pqcrypto.WriteKeyFile(filepath.Join(b.dir, "pki", "root.key"), b.authority.Key())
 }
 
-// identity issues a certificate for a fresh key and writes both.
-func (b *bootstrap) identity(id pki.ID, roles pki.Role, certPath, keyPath string) (*pki.Certificate, error) {
-	key, err := pqcrypto.GenerateSigningKey(b.sig)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := b.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: LeafValidity})
-	if err != nil {
-		return nil, err
-	}
-	if err := writeFile(certPath, pki.MarshalPEM(cert), 0o644); err != nil {
-		return nil, err
-	}
-	return cert, pqcrypto.WriteKeyFile(keyPath, key)
-}
-
-// nodeKeys makes everything that one node proves itself with.
+// nodeKeys makes the keys of one node and the request for its certificates, as `cairn node keys`
+// does on a machine of its own.
 func (b *bootstrap) nodeKeys(n NodeInfo) error {
 	dir := filepath.Join(b.dir, n.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return errors.Wrap(err, "create directory")
 	}
-	svid, err := b.identity(pki.NodeID(TrustDomain, b.cluster, n.Name), pki.RolePeer, filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"))
-	if err != nil {
-		return err
-	}
-	kemKey, err := pqcrypto.GenerateDecapsulationKey(b.kem)
-	if err != nil {
-		return err
-	}
-	kemCert, err := b.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: LeafValidity})
-	if err != nil {
-		return err
-	}
-	if err := writeFile(filepath.Join(dir, "kem.crt"), pki.MarshalPEM(kemCert), 0o644); err != nil {
-		return err
-	}
-	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "kem.key"), kemKey); err != nil {
-		return err
-	}
-	cosigner, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
-	if err != nil {
-		return err
-	}
-	vkey, err := tlog.NewMLDSA44VerifierKey(b.state.Origin+"/"+n.Name, cosigner.Public())
-	if err != nil {
-		return err
-	}
-	b.cosigners = append(b.cosigners, vkey)
-	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "cosigner.key"), cosigner); err != nil {
-		return err
-	}
-	return b.sealLogKey(dir)
+	r, err := makeKeys(dir, enrolment.Wanted{Kind: enrolment.Node, Name: n.Name, Suite: b.state.Suite, Peer: n.Peer, API: n.API, HTTP: n.HTTP})
+	b.requests = append(b.requests, r)
+	return err
 }
 
-// policy writes what a verifier of this ledger demands: the log's signature and
-// as many cosignatures of the nodes as seal a checkpoint.
-func (b *bootstrap) policy() error {
-	logVKey, err := tlog.NewMLDSA44VerifierKey(b.state.Origin, b.logKey.Public())
+// makeKeys writes fresh private keys, and returns the request for their certificates.
+func makeKeys(dir string, w enrolment.Wanted) (*enrolment.Request, error) {
+	made, err := enrolment.Make(w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	policy, err := tlog.NewPolicy([]*tlog.VerifierKey{logVKey}, b.cosigners, b.opts.SealQuorum)
-	if err != nil {
-		return err
+	for _, k := range made.Keys {
+		if err := pqcrypto.WriteKeyFile(filepath.Join(dir, k.Name), k.Key); err != nil {
+			return nil, err
+		}
 	}
-	if err := writeFile(filepath.Join(b.dir, "policy"), policy.Marshal(), 0o644); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(b.dir, "log.vkey"), []byte(logVKey.String()+"\n"), 0o644)
+	return enrolment.Parse(made.Request)
 }
 
-// config writes a node's node.yaml and makes its data directory. Its paths are relative, so that
-// the directory can be moved while no node runs.
-func (b *bootstrap) config(n NodeInfo) error {
-	c := node.Config{
-		Name: n.Name, ClusterID: b.state.ClusterID, Directory: b.state.Origin + directorySuffix,
-		TrustDomain: TrustDomain, Suite: b.state.Suite, DataDir: "data",
-		Listen: node.Listen{API: n.API, Peer: n.Peer, HTTP: n.HTTP},
-		Keys: node.Keys{
-			Roots: "../pki/root.crt", Certificate: "node.crt", Key: "node.key",
-			KEMCertificate: "kem.crt", KEMKey: "kem.key",
-			Cosigner: "cosigner.key", Sealing: "sealing.key", LogKey: "log.key.sealed",
-		},
-		Policy: "../policy", LogLevel: b.opts.LogLevel, Seal: node.Seal{Quorum: strconv.Itoa(b.state.SealQuorum)}, LogFile: "log",
+// found signs the nodes' requests, and writes what verifiers of the first ledger need.
+func (b *bootstrap) found() error {
+	var err error
+	b.founded, err = enrolment.Found(b.authority, b.requests, enrolment.Founding{
+		Cluster: b.cluster, Origin: b.state.Origin, SealQuorum: b.state.SealQuorum, Validity: LeafValidity,
+	})
+	if err != nil {
+		return err
 	}
-	for i, m := range b.state.Nodes {
-		c.Members = append(c.Members, node.Member{ID: m.ID, Name: m.Name, Peer: m.Peer, API: m.API, Cosigner: b.cosigners[i].String()})
+	if err := writeFile(filepath.Join(b.dir, "policy"), b.founded.Policy, 0o644); err != nil {
+		return err
 	}
-	file := filepath.Join(b.dir, n.Name, "node.yaml")
+	return writeFile(filepath.Join(b.dir, "log.vkey"), []byte(b.founded.LogKey.String()+"\n"), 0o644)
+}
+
+// shared are the files of a node's answer that a local cluster has once.
+var shared = map[string]string{"root.crt": "../pki/root.crt", "policy": "../policy"}
+
+// node writes what a node was answered, and makes its data directory. The paths of node.yaml are
+// relative, so that the directory can be moved while no node runs.
+func (b *bootstrap) node(n NodeInfo, f enrolment.Founder) error {
+	dir := filepath.Join(b.dir, n.Name)
+	for _, file := range f.Answer.Files {
+		if shared[file.Name] != "" || file.Name == "node.yaml" {
+			continue
+		}
+		if err := writeFile(filepath.Join(dir, file.Name), file.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	c := f.Config
+	c.Keys.Roots, c.Policy = shared["root.crt"], shared["policy"]
+	c.LogLevel, c.LogFile = b.opts.LogLevel, "log"
+	file := filepath.Join(dir, "node.yaml")
 	if err := c.Write(file); err != nil {
 		return err
 	}
@@ -381,9 +336,21 @@ func (b *bootstrap) profile(name string, roles pki.Role) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return errors.Wrap(err, "create directory")
 	}
-	_, err := b.identity(pki.ServiceID(TrustDomain, name), roles, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+	r, err := makeKeys(dir, enrolment.Wanted{Kind: enrolment.Client, Name: name, Suite: b.state.Suite})
 	if err != nil {
 		return err
+	}
+	answer, err := enrolment.Sign(b.authority, r, enrolment.Grant{Roles: roles, Validity: LeafValidity})
+	if err != nil {
+		return err
+	}
+	for _, file := range answer.Files {
+		if shared[file.Name] != "" {
+			continue
+		}
+		if err := writeFile(filepath.Join(dir, file.Name), file.Data, 0o644); err != nil {
+			return err
+		}
 	}
 	p := client.Profile{
 		Origin: b.state.Origin, TrustDomain: TrustDomain, ClusterID: b.state.ClusterID, Suite: b.state.Suite,
@@ -394,16 +361,4 @@ func (b *bootstrap) profile(name string, roles pki.Role) error {
 		p.Endpoints = append(p.Endpoints, client.Endpoint{Name: n.Name, Address: n.API})
 	}
 	return p.Write(filepath.Join(dir, name+".yaml"))
-}
-
-// sealLogKey makes the node's sealing key and seals the log key to it.
-func (b *bootstrap) sealLogKey(dir string) error {
-	key, err := seal.GenerateKey()
-	if err != nil {
-		return err
-	}
-	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, "sealing.key"), key.Key()); err != nil {
-		return err
-	}
-	return seal.WriteKeyFile(filepath.Join(dir, "log.key.sealed"), key.Public(), node.LogKeyLabel(b.state.Origin+directorySuffix), b.logKey)
 }

@@ -468,6 +468,9 @@ func (c *Config) member(id uint64) Member {
 	return Member{}
 }
 
+// Cluster returns the id of the node's cluster.
+func (c *Config) Cluster() (pki.ClusterID, error) { return c.clusterID() }
+
 func (c *Config) clusterID() (pki.ClusterID, error) {
 	id, err := pki.ParseClusterID(c.ClusterID)
 	return id, errors.Wrap(err, "cluster_id")
@@ -479,11 +482,27 @@ func (c *Config) principal() (pki.ID, error) {
 	return pki.NodeID(c.TrustDomain, cluster, c.Name), err
 }
 
+// Marshal encodes the configuration as YAML. It refuses one that [Config.Validate] would refuse
+// when it is read again.
+func (c Config) Marshal() ([]byte, error) {
+	complete := c
+	complete.setDefaults()
+	if err := complete.Validate(); err != nil {
+		return nil, err
+	}
+	return c.encode()
+}
+
+func (c *Config) encode() ([]byte, error) {
+	out, err := yaml.Marshal(c)
+	return out, errors.Wrap(err, "encode node configuration")
+}
+
 // Write writes the configuration as YAML with mode 0644; it holds no secret.
 func (c *Config) Write(path string) error {
-	out, err := yaml.Marshal(c)
+	out, err := c.encode()
 	if err != nil {
-		return errors.Wrap(err, "encode node configuration")
+		return err
 	}
 	return errors.Wrap(os.WriteFile(path, out, 0o644), "write node configuration")
 }

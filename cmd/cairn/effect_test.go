@@ -51,7 +51,8 @@ func TestLostOutput(t *testing.T) {
 		{"pki inspect CA/root.crt", exitFailed, "write to standard output"},
 		{"man CA/man", exitLost, "the man pages are in"},
 		{"pki init --trust-domain y.example --dir CA/other", exitLost, "root.key"},
-		{"pki issue --ca CA --node n1 --cluster 00000000000000ab --dir CA/n1", exitLost, "n1.key"},
+		{"pki issue --ca CA --service s1 --roles reader --dir CA/s1", exitLost, "s1.key"},
+		{"pki request --service s2 --dir CA/s2", exitLost, "s2.request"},
 	} {
 		args := strings.Fields(strings.ReplaceAll(c.args, "CA", filepath.Join(dir, "ca")))
 		var errs bytes.Buffer

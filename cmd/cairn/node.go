@@ -64,7 +64,7 @@ Logs go to standard error, or to log_file.`,
 	cmd.Flags().BoolVar(&check, "check", false, "only check the configuration and the key, certificate and policy files that it names")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "stop when standard input ends")
 	_ = cmd.Flags().MarkHidden("lifeline")
-	cmd.AddCommand(a.nodeInitCommand())
+	cmd.AddCommand(a.nodeKeysCommand(), a.nodeInitCommand())
 	return cmd
 }
 

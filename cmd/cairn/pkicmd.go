@@ -12,8 +12,10 @@ import (
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
 
+	"github.com/cairnledger/cairn/cluster/enrolment"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -22,26 +24,23 @@ func (a *app) pkiCommand() *cobra.Command {
 		Use:   "pki",
 		Short: "Make a certificate authority, issue certificates, look at them",
 		Long: `Certificates are X.509 with ML-DSA keys (RFC 9881) and SPIFFE IDs; a node has a
-second one with its ML-KEM key (RFC 9935). ` + "`cairn cluster up`" + ` makes all that a
-local cluster needs; these commands issue to further clients, and renew. The
-keys that sign checkpoints are not certified: docs/operations.md says how to
-move them.`,
+second one with its ML-KEM key (RFC 9935). A machine makes its own keys, and a
+request for their certificates (` + "`cairn node keys`, `cairn pki request`" + `); the
+authority answers the request (` + "`cairn pki sign`" + `). ` + "`cairn cluster up`" + ` does all of
+that for a local cluster.`,
 		RunE: needsSubcommand,
 	}
-	cmd.AddCommand(a.pkiInitCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
+	cmd.AddCommand(a.pkiInitCommand(), a.pkiRequestCommand(), a.pkiSignCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
 	return cmd
 }
 
-// suiteParams are the algorithms of an LPA/1 suite.
-func suiteParams(suite string) (pqcrypto.SigParams, pqcrypto.KEMParams, error) {
-	switch suite {
-	case "default":
-		return pqcrypto.MLDSA65, pqcrypto.MLKEM768, nil
-	case "cat5":
-		return pqcrypto.MLDSA87, pqcrypto.MLKEM1024, nil
-	default:
-		return 0, 0, usagef("--suite must be default or cat5, not %q", suite)
+// checkSuite returns the LPA/1 suite of a flag.
+func checkSuite(name string) (*lpa.Suite, error) {
+	s, err := lpa.ParseSuite(name)
+	if err != nil {
+		return nil, usagef("--suite must be default or cat5, not %q", name)
 	}
+	return s, nil
 }
 
 func (a *app) pkiInitCommand() *cobra.Command {
@@ -56,7 +55,7 @@ func (a *app) pkiInitCommand() *cobra.Command {
 			if domain == "" {
 				return usagef("--trust-domain is required")
 			}
-			sig, _, err := suiteParams(suite)
+			algorithms, err := checkSuite(suite)
 			if err != nil {
 				return err
 			}
@@ -66,7 +65,7 @@ func (a *app) pkiInitCommand() *cobra.Command {
 			if name == "" {
 				name = domain + " root"
 			}
-			root, err := pki.NewRoot(name, domain, sig, validity)
+			root, err := pki.NewRoot(name, domain, algorithms.Signature(), validity)
 			if err != nil {
 				return err
 			}
@@ -99,12 +98,14 @@ func (a *app) pkiInitCommand() *cobra.Command {
 }
 
 func (a *app) pkiIssueCommand() *cobra.Command {
-	var dir, ca, nodeName, cluster, service, roles, suite, renew string
+	var dir, ca, service, roles, suite, renew string
 	var validity time.Duration
 	cmd := &cobra.Command{
-		Use:   "issue (--node NAME --cluster ID | --service NAME --roles R,R | --renew OLD.crt)",
-		Short: "Make a key and issue its certificate; for a node two of each",
-		Long: `Make a key and issue its certificate; a node gets a second pair, for ML-KEM.
+		Use:   "issue (--service NAME --roles R,R | --renew OLD.crt)",
+		Short: "Make a client's key and certificate where the authority is",
+		Long: `Make a client's key, and issue its certificate, where the authority is. The
+private key has to be carried to the client then: better let the client make it
+(` + "`cairn pki request`" + `). A node always makes its own keys (` + "`cairn node keys`" + `).
 
 A client is a reader (reads every entry), a writer (appends payloads, and
 reads), a participant (moves and reads what it owns, where a ledger keeps
@@ -113,104 +114,132 @@ accounts, and reads) or an admin (all of that, and operates the cluster).
 
 With --renew OLD.crt the new certificate has the name, the roles, the algorithms
 and the validity of the old one; what --validity changes is printed.`,
-		Example: `  cairn pki issue --ca ca --node n1 --cluster 9f2c11d05e7ab364 --dir n1
-  cairn pki issue --ca ca --service billing --roles writer --dir billing
-  cairn pki issue --ca ca --renew n1/node.crt --dir renewed`,
+		Example: `  cairn pki issue --ca ca --service billing --roles writer --dir billing
+  cairn pki issue --ca ca --renew billing/billing.crt --dir renewed`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if renew != "" {
-				for _, name := range []string{"node", "cluster", "service", "roles", "suite"} {
+				for _, name := range []string{"service", "roles", "suite"} {
 					if cmd.Flags().Changed(name) {
 						return usagef("--renew takes everything from the old certificate but --validity: --%s does not go with it", name)
 					}
 				}
-			} else if (nodeName == "") == (service == "") {
-				return usagef("pass either --node NAME, --service NAME or --renew OLD.crt")
+			} else if service == "" {
+				return usagef("pass either --service NAME or --renew OLD.crt")
 			}
+			authority, err := loadAuthority(ca)
+			if err != nil {
+				return err
+			}
+			domain := authority.Certificate().TrustDomain
 			var old *pki.Certificate
+			var role pki.Role
 			if renew != "" {
-				var err error
 				if old, err = readIdentity(renew); err != nil {
 					return err
 				}
 				if !cmd.Flags().Changed("validity") {
 					validity = old.Validity()
 				}
-				suite = suiteOf(old)
-			}
-			sig, kem, err := suiteParams(suite)
-			if err != nil {
-				return err
-			}
-			authority, err := pki.LoadAuthority(filepath.Join(ca, "root.crt"), filepath.Join(ca, "root.key"))
-			if err != nil {
-				return fail(exitUsage, "--ca names the directory that `cairn pki init` made", err)
-			}
-			domain := authority.Certificate().TrustDomain
-			var name string
-			var role pki.Role
-			var id pki.ID
-			if old != nil {
+				suite, role, service = suiteOf(old), old.Roles, path.Base(old.ID.Path())
 				if old.TrustDomain != domain {
 					return usagef("%s is of the trust domain %s, the authority in --ca of %s", printable(renew), old.TrustDomain, domain)
 				}
-				id, role = old.ID, old.Roles
-				name = path.Base(id.Path())
-			} else if service != "" {
-				if cluster != "" {
-					return usagef("--cluster is for --node: a client belongs to no cluster")
+				if old.ID != pki.ServiceID(domain, service) {
+					return usagef("%s is of %s, which is no client that this command issues to", printable(renew), old.ID)
 				}
-				if roles == "" {
-					return usagef("--roles is required with --service: reader, writer, admin, participant, operator")
-				}
-				if role, err = pki.ParseRoles(roles); err != nil {
-					return fail(exitUsage, "", err)
-				}
-				name, id = service, pki.ServiceID(domain, service)
-			} else {
-				if roles != "" {
-					return usagef("--roles is for --service: a node has the role peer")
-				}
-				c, err := pki.ParseClusterID(cluster)
-				if err != nil {
-					return fail(exitUsage, "--cluster is the cluster_id of the node's configuration", errors.Wrap(err, "--cluster"))
-				}
-				name, role, id = nodeName, pki.RolePeer, pki.NodeID(domain, c, nodeName)
+			} else if role, err = clientRoles(roles); err != nil {
+				return err
 			}
-			if _, err := pki.ParseID(string(id)); err != nil {
+			if _, err := checkSuite(suite); err != nil {
+				return err
+			}
+			made, err := enrolment.Make(enrolment.Wanted{Kind: enrolment.Client, Name: service, Suite: suite})
+			if err != nil {
 				return fail(exitUsage, "", err)
 			}
-			i := issuance{authority: authority, dir: dir, name: name, validity: validity}
-			certs, err := i.issue(id, role, sig, kem, role.Has(pki.RolePeer))
-			if errors.Is(err, os.ErrExist) {
-				return fail(exitFailed, "a key or certificate is never overwritten: issue into another --dir, then put the files in place of the old ones", err)
-			}
+			request, err := enrolment.Parse(made.Request)
 			if err != nil {
 				return err
 			}
-			a.did(effect{text: "certificate and key are issued: " + printable(i.file(".crt")) + " and " + printable(i.file(".key"))})
-			for n, file := range []string{i.file(".crt"), i.file(".kem.crt")}[:len(certs)] {
-				if err := a.printCertificates(file, certs[n:n+1]); err != nil {
-					return err
-				}
+			answer, err := enrolment.Sign(authority, request, enrolment.Grant{Roles: role, Validity: validity})
+			if err != nil {
+				return err
 			}
-			if old != nil && old.Validity() != certs[0].Validity() {
-				a.note("The old certificate was valid for %s, the new ones are for %s.", validityString(old.Validity()), validityString(certs[0].Validity()))
+			crt, key := service+".crt", service+".key"
+			files, err := openFileSet(dir, service, crt, key)
+			if err != nil {
+				return taken(err)
+			}
+			err = pqcrypto.WriteKeyFile(files.path(key), made.Keys[0].Key)
+			if err == nil {
+				err = files.write(crt, answer.Files[0].Data)
+			}
+			if err != nil {
+				return errors.CombineErrors(err, files.clear())
+			}
+			if err := files.publish(); err != nil {
+				return taken(err)
+			}
+			a.did(effect{text: "certificate and key are issued: " + printable(filepath.Join(dir, crt)) + " and " + printable(filepath.Join(dir, key))})
+			if err := a.printCertificates(filepath.Join(dir, crt), answer.Certificates); err != nil {
+				return err
+			}
+			if now := answer.Certificates[0]; old != nil && old.Validity() != now.Validity() {
+				a.note("The old certificate was valid for %s, the new one is for %s.", validityString(old.Validity()), validityString(now.Validity()))
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&ca, "ca", ".", "`directory` with root.crt and root.key")
-	f.StringVar(&dir, "dir", ".", "`directory` to write NAME.crt, NAME.key (and NAME.kem.crt, NAME.kem.key) to")
-	f.StringVar(&nodeName, "node", "", "`name` of a node")
-	f.StringVar(&cluster, "cluster", "", "`id` of the node's cluster, the cluster_id of its configuration")
+	f.StringVar(&ca, "ca", ".", caUsage)
+	f.StringVar(&dir, "dir", ".", "`directory` to write NAME.crt and NAME.key to")
 	f.StringVar(&service, "service", "", "`name` of a client")
 	f.StringVar(&roles, "roles", "", "`roles` of the client: reader, writer, admin, participant, operator; separated by commas")
-	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65, ML-KEM-768) or cat5 (ML-DSA-87, ML-KEM-1024)")
+	f.StringVar(&suite, "suite", "default", "default (ML-DSA-65) or cat5 (ML-DSA-87)")
 	f.StringVar(&renew, "renew", "", "take name, roles, algorithms and validity from this old certificate `file`")
 	numberFlag(f, &validity, "validity", "", local.LeafValidity, time.Second, maxValidity, "validity")
 	return cmd
+}
+
+// clientRoles reads --roles.
+func clientRoles(roles string) (pki.Role, error) {
+	if roles == "" {
+		return 0, usagef("--roles is required for a client: reader, writer, admin, participant, operator")
+	}
+	role, err := pki.ParseRoles(roles)
+	if err != nil {
+		return 0, fail(exitUsage, "", err)
+	}
+	if role.Has(pki.RolePeer) {
+		return 0, usagef("--roles: a client has no role peer; a node gets it through `cairn node keys`")
+	}
+	return role, nil
+}
+
+// caUsage describes --ca, which loadAuthority reads.
+const caUsage = "the authority: a `directory` with root.crt and root.key, or PATH for PATH.crt and PATH.key"
+
+// loadAuthority reads the authority that --ca names: a directory of `cairn pki init`, or the files
+// of an issuing authority without their endings.
+func loadAuthority(ca string) (*pki.Authority, error) {
+	name := ca
+	if info, err := os.Stat(ca); err == nil && info.IsDir() {
+		name = filepath.Join(ca, "root")
+	}
+	authority, err := pki.LoadAuthority(name+".crt", name+".key")
+	if err != nil {
+		return nil, fail(exitUsage, "--ca names the directory that `cairn pki init` made, or an issuing authority: PATH for PATH.crt and PATH.key", err)
+	}
+	return authority, nil
+}
+
+// taken explains that a file is in the way.
+func taken(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return fail(exitFailed, "a key or certificate is never overwritten: choose another --dir, then put the files in place of the old ones", err)
+	}
+	return err
 }
 
 // readIdentity reads the identity certificate that a file begins with.
@@ -220,9 +249,12 @@ func readIdentity(file string) (*pki.Certificate, error) {
 		return nil, fail(exitUsage, "--renew names a certificate, as `cairn pki issue` writes it", err)
 	}
 	if c := certs[0]; !c.IsCA && !c.IsKEM {
+		if c.Roles.Has(pki.RolePeer) {
+			return nil, failf(exitUsage, "on its machine: cairn node keys --config node.yaml --dir DIR", "%s is of a node, which makes its own keys", printable(file))
+		}
 		return c, nil
 	}
-	return nil, failf(exitUsage, "for a node name its node.crt, not its kem.crt: both pairs are renewed", "%s holds no identity", printable(file))
+	return nil, failf(exitUsage, "name a client's certificate", "%s holds no identity", printable(file))
 }
 
 // suiteOf names the suite that a certificate's key belongs to.
@@ -239,66 +271,6 @@ func validityString(d time.Duration) string {
 		return plural(int(days), "day", "days")
 	}
 	return d.String()
-}
-
-// issuance makes what one identity needs, as files next to one another.
-type issuance struct {
-	authority *pki.Authority
-	dir, name string
-	validity  time.Duration
-}
-
-func (i issuance) file(ext string) string { return filepath.Join(i.dir, i.name+ext) }
-
-func (i issuance) issue(id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem pqcrypto.KEMParams, server bool) ([]*pki.Certificate, error) {
-	names := []string{i.name + ".crt", i.name + ".key"}
-	if server {
-		names = append(names, i.name+".kem.crt", i.name+".kem.key")
-	}
-	files, err := openFileSet(i.dir, i.name, names...)
-	if err != nil {
-		return nil, err
-	}
-	certs, err := i.stage(files, id, roles, sig, kem, server)
-	if err != nil {
-		return nil, errors.CombineErrors(err, files.clear())
-	}
-	return certs, files.publish()
-}
-
-// stage makes the files, not yet under their names.
-func (i issuance) stage(files *fileSet, id pki.ID, roles pki.Role, sig pqcrypto.SigParams, kem pqcrypto.KEMParams, server bool) ([]*pki.Certificate, error) {
-	key, err := pqcrypto.GenerateSigningKey(sig)
-	if err != nil {
-		return nil, err
-	}
-	svid, err := i.authority.IssueIdentity(pki.IssueRequest{ID: id, Roles: roles, PublicKey: key.Public(), Validity: i.validity})
-	if err != nil {
-		return nil, err
-	}
-	if err := pqcrypto.WriteKeyFile(files.path(i.name+".key"), key); err != nil {
-		return nil, err
-	}
-	if err := files.write(i.name+".crt", i.chain(svid)); err != nil || !server {
-		return []*pki.Certificate{svid}, err
-	}
-	kemKey, err := pqcrypto.GenerateDecapsulationKey(kem)
-	if err != nil {
-		return nil, err
-	}
-	kemCert, err := i.authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: kemKey.Public(), Validity: i.validity})
-	if err != nil {
-		return nil, err
-	}
-	if err := pqcrypto.WriteKeyFile(files.path(i.name+".kem.key"), kemKey); err != nil {
-		return nil, err
-	}
-	return []*pki.Certificate{svid, kemCert}, files.write(i.name+".kem.crt", i.chain(kemCert))
-}
-
-// chain is a certificate with those of its issuers.
-func (i issuance) chain(leaf *pki.Certificate) []byte {
-	return pki.MarshalPEM(append([]*pki.Certificate{leaf}, i.authority.Issuers()...)...)
 }
 
 func (a *app) pkiShowCommand() *cobra.Command {
@@ -329,7 +301,7 @@ func (a *app) pkiInspectCommand() *cobra.Command {
 	var roots string
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
-		Short: "Print certificates, and with --roots validate their path",
+		Short: "Print certificates or requests; with --roots validate paths",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var pool *pki.Pool
@@ -340,6 +312,12 @@ func (a *app) pkiInspectCommand() *cobra.Command {
 				}
 			}
 			for _, file := range args {
+				if r, err := enrolment.ReadFile(file); err == nil {
+					if err := a.printRequest(file, r); err != nil {
+						return err
+					}
+					continue
+				}
 				certs, err := pki.ReadCertificates(file)
 				if errors.Is(err, os.ErrNotExist) {
 					return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +99,7 @@ func runScripts(t *testing.T, p testscript.Params, c *local.Cluster) {
 
 // scriptCmds are the commands of our own; files of one platform add theirs.
 var scriptCmds = map[string]func(*testscript.TestScript, bool, []string){
-	"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat, "fits": cmdFits,
+	"exits": cmdExits, "flip": cmdFlip, "field": cmdField, "jsonl": cmdJSONL, "repeat": cmdRepeat, "fits": cmdFits, "ports": cmdPorts,
 }
 
 // cmdExits runs a command and wants its exit code: exits 3 cairn verify FILE
@@ -201,6 +202,23 @@ func cmdFits(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("%s: a line of %d columns: %s", stream, columns(line), line)
 			}
 		}
+	}
+}
+
+// cmdPorts puts free ports of the loopback interface into the variables PORT1 to PORTN: ports N
+func cmdPorts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ports N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for i := range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // all at the end, so that no two are the same
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		ts.Check(err)
+		ts.Setenv(fmt.Sprintf("PORT%d", i+1), port)
 	}
 }
 

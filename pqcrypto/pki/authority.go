@@ -29,7 +29,10 @@ func NewRoot(name, td string, params pqcrypto.SigParams, validity time.Duration)
 }
 
 func newRoot(name, td string, params pqcrypto.SigParams, now time.Time, validity time.Duration) (*Authority, error) {
-	key, err := newAuthorityKey(name, params)
+	if err := checkAuthority(name, params); err != nil {
+		return nil, err
+	}
+	key, err := pqcrypto.GenerateSigningKey(params)
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +48,14 @@ func newRoot(name, td string, params pqcrypto.SigParams, now time.Time, validity
 	return self, nil
 }
 
-func newAuthorityKey(name string, params pqcrypto.SigParams) (*pqcrypto.SigningKey, error) {
+func checkAuthority(name string, params pqcrypto.SigParams) error {
 	if n := utf8.RuneCountInString(name); n < 1 || n > 64 || !utf8.ValidString(name) {
-		return nil, refuse(ReasonIssueRequest, "authority name %q has %d characters, want 1 to 64", name, n)
+		return refuse(ReasonIssueRequest, "authority name %q has %d characters, want 1 to 64", name, n)
 	}
 	if params != pqcrypto.MLDSA65 && params != pqcrypto.MLDSA87 {
-		return nil, refuse(ReasonIssueRequest, "authority key %s is not allowed, want %s or %s", params, pqcrypto.MLDSA65, pqcrypto.MLDSA87)
+		return refuse(ReasonIssueRequest, "authority key %s is not allowed, want %s or %s", params, pqcrypto.MLDSA65, pqcrypto.MLDSA87)
 	}
-	return pqcrypto.GenerateSigningKey(params)
+	return nil
 }
 
 // authorityTemplate is for a root or an issuing authority with maxPathLen authorities below it.
@@ -129,18 +132,39 @@ func (a *Authority) NewIssuing(name string, params pqcrypto.SigParams, validity 
 }
 
 func (a *Authority) newIssuing(name string, params pqcrypto.SigParams, now time.Time, validity time.Duration) (*Authority, error) {
-	if own := a.Certificate(); own.MaxPathLen == 0 {
-		return nil, refuse(ReasonPathLength, "%s issues leaves only", own.name())
-	}
-	key, err := newAuthorityKey(name, params)
+	key, err := pqcrypto.GenerateSigningKey(params)
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.issue(authorityTemplate(name, a.Certificate().TrustDomain, key.Public(), 0), now, validity)
+	c, err := a.IssueAuthority(AuthorityRequest{Name: name, PublicKey: key.Public(), Validity: validity, Now: now})
 	if err != nil {
 		return nil, err
 	}
 	return &Authority{chain: append([]*Certificate{c}, a.chain...), key: key}, nil
+}
+
+// An AuthorityRequest asks for the certificate of an issuing authority that made its own key.
+type AuthorityRequest struct {
+	Name      string                 // common name, 1 to 64 characters
+	PublicKey *pqcrypto.VerifyingKey // ML-DSA-65 or ML-DSA-87
+	Validity  time.Duration          // from Now; must end before the authority's
+	Now       time.Time              // zero means the present
+}
+
+// IssueAuthority issues the certificate of an authority that issues leaves only, in the trust domain
+// of a.
+func (a *Authority) IssueAuthority(r AuthorityRequest) (*Certificate, error) {
+	own := a.Certificate()
+	if own.MaxPathLen == 0 {
+		return nil, refuse(ReasonPathLength, "%s issues leaves only", own.name())
+	}
+	if r.PublicKey == nil {
+		return nil, refuse(ReasonIssueRequest, "key of authority %q is missing", r.Name)
+	}
+	if err := checkAuthority(r.Name, r.PublicKey.Params()); err != nil {
+		return nil, err
+	}
+	return a.issue(authorityTemplate(r.Name, own.TrustDomain, r.PublicKey, 0), r.Now, r.Validity)
 }
 
 // An IssueRequest asks for an identity certificate.
