@@ -25,7 +25,7 @@ var flagValues = map[string][]string{
 // flagFiles are the flags whose value is a file (false) or a directory (true).
 var flagFiles = map[string]bool{
 	"profile": false, "policy": false, "config": false, "lines": false, "out": false, "state": false, "payload": false, "mapping": false, "options": false, "file": false,
-	"input": false, "roots": false, "renew": false, "dir": true, "save": true, "ca": true,
+	"input": false, "roots": false, "renew": false, "dir": true, "in": true, "save": true, "ca": true,
 }
 
 // flagFree are the flags whose value the user makes up.
@@ -36,7 +36,7 @@ var flagFree = map[string]bool{
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
-	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "reserve-for": true,
+	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "still": true, "poll": true, "reserve-for": true,
 	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true,
 }
 

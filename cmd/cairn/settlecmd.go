@@ -38,7 +38,7 @@ Amounts are decimal numbers such as 12.34.`,
 		a.settlePostCommand(), a.settleVoidCommand(), a.settleReturnCommand(),
 		a.settleInstructCommand(), a.settleInstructionsCommand(),
 		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(), a.settleProofCommand(), a.settleReconcileCommand(),
-		a.settleISOCommand(),
+		a.settleISOCommand(), a.settleGatewayCommand(),
 	)
 	cmd.AddCommand(a.settleManageCommands()...)
 	return cmd

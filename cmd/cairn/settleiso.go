@@ -310,7 +310,7 @@ func (s *submission) run() error {
 	}
 	var rejected []string
 	err := s.a.withSettle(s.cmd, func(ctx context.Context, c *settle.Client) error {
-		g, err := gateway.New(gate.Ledger(c), s.options)
+		g, err := gateway.New(gate.Ledger(c, 0), s.options)
 		if err != nil {
 			return usagef("%v", err)
 		}
@@ -433,7 +433,7 @@ func (a *app) isoStatus(cmd *cobra.Command, o gateway.Options, file string, args
 	}
 	unknown := 0
 	err := a.withSettle(cmd, func(ctx context.Context, c *settle.Client) error {
-		g, err := gateway.New(gate.Ledger(c), o)
+		g, err := gateway.New(gate.Ledger(c, 0), o)
 		if err != nil {
 			return usagef("%v", err)
 		}

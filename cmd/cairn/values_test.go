@@ -116,6 +116,11 @@ func TestTimeoutIsKept(t *testing.T) {
 	check(t, os.WriteFile(table, []byte("day,amount\n2027-03-01,5\n"), 0o644))
 	check(t, os.WriteFile(mapping, []byte("account: a\ncurrency: EUR\ncolumns:\n  booked: day\n  amount: amount\n"), 0o644))
 	message := filepath.Join("..", "..", "settlement", "iso20022", "testdata", "valid", "pacs008-single.xml")
+	waiting := filepath.Join(dir, "messages")
+	check(t, os.Mkdir(waiting, 0o755))
+	raw, err := os.ReadFile(message)
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(waiting, "m.xml"), raw, 0o644))
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	check(t, err)
 	defer deaf.Close()
@@ -146,6 +151,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle holds":          nil,
 		"settle instruct":       {"i-1", "--party", "A", "--counterparty", "B", "--deliver", "1", "--from", "a", "--date", "2027-01-02"},
 		"settle instructions":   nil,
+		"settle gateway":        {"--in", waiting, "--out", filepath.Join(dir, "replies"), "--participant", "A", "--once", "--still", "1ms"},
 		"settle iso audit":      nil,
 		"settle iso status":     {"M-1", "T-1", "--participant", "A"},
 		"settle iso submit":     {message, "--participant", "A"},

@@ -1,13 +1,14 @@
 // Package gate lets a gateway of ISO 20022 messages (package settlement/gateway) work on a ledger of
 // a cluster, through package api/client/settle:
 //
-//	g, err := gateway.New(gate.Ledger(settle.New(c)), gateway.Options{Participant: "BANKDEFF", Rail: "rtgs"})
+//	g, err := gateway.New(gate.Ledger(settle.New(c), 10*time.Second), gateway.Options{Participant: "BANKDEFF", Rail: "rtgs"})
 //
 // It stands apart so that whoever settles without messages does not link what reads them.
 package gate
 
 import (
 	"context"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
@@ -18,17 +19,29 @@ import (
 	"github.com/cairnledger/cairn/settlement/gateway"
 )
 
-// Ledger returns the ledger that s is a client of, as a gateway sees it. Calls have the timeout of
-// the client.
-func Ledger(s *settle.Client) gateway.Ledger { return remote{s} }
+// Ledger returns the ledger that s is a client of, as a gateway sees it. Each call ends after the
+// timeout; 0 leaves that to the context and the client.
+func Ledger(s *settle.Client, timeout time.Duration) gateway.Ledger { return remote{s, timeout} }
 
-type remote struct{ s *settle.Client }
+type remote struct {
+	s       *settle.Client
+	timeout time.Duration
+}
+
+func (r remote) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.timeout == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, r.timeout)
+}
 
 // Execute implements gateway.Ledger.
 func (r remote) Execute(ctx context.Context, actions []settlement.Action) ([]gateway.Decision, error) {
 	if len(actions) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
 	outcomes, err := r.s.Execute(ctx, actions)
 	if err != nil {
 		return nil, refused(err)
@@ -53,6 +66,8 @@ func refused(err error) error {
 
 // Transfer implements gateway.Ledger.
 func (r remote) Transfer(ctx context.Context, id string) (*gateway.Transfer, error) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
 	m, _, err := r.s.Transfer(ctx, id)
 	if unknown(err) {
 		return nil, nil
