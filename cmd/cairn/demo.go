@@ -35,7 +35,7 @@ one of these held. Nothing stays behind: no process, no file.`,
 			if err != nil {
 				return err
 			}
-			d := &demo{app: a, cluster: t, input: src, started: time.Now(), acked: newAcked()}
+			d := &demo{demoSteps: newDemoSteps(a), cluster: t, input: src, acked: newAcked()}
 			defer func() {
 				d.close()
 				if closeErr := t.close(keep); err == nil {
@@ -52,17 +52,16 @@ one of these held. Nothing stays behind: no process, no file.`,
 	f.StringVar(&input, "input", "", "`file` whose lines are appended (default: /var/log/dpkg.log, /var/log/syslog, or made-up audit events)")
 	f.StringVar(&dir, "dir", "", "`directory` for the cluster (default: a temporary one)")
 	f.BoolVar(&keep, "keep", false, "stop the nodes at the end, but keep the directory")
+	cmd.AddCommand(a.demoSettlementCommand())
 	return cmd
 }
 
 // demo is one demonstration in progress. A step that does not hold is an error;
 // there is no step that is merely reported.
 type demo struct {
-	*app
+	demoSteps
 	cluster *throwaway
 	input   *input
-	started time.Time
-	number  int
 
 	client *client.Client
 	policy *tlog.Policy
@@ -77,51 +76,13 @@ func (d *demo) run(ctx context.Context) error {
 	if !d.json {
 		fmt.Fprintf(d.out, "Cairn: three nodes, one ledger, one leader to be killed\n\n")
 	}
-	for _, step := range []func(context.Context) error{
-		d.startCluster, d.appendInput, d.showReceipt, d.killLeader, d.restart, d.proveNothingLost, d.tamper,
-	} {
-		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return err
-		}
-	}
-	return nil
+	return d.all(ctx, d.startCluster, d.appendInput, d.showReceipt, d.killLeader, d.restart, d.proveNothingLost, d.tamper)
 }
 
 func (d *demo) close() {
 	if d.client != nil {
 		_ = d.client.Close()
 	}
-}
-
-// verdict is the last line; it is printed only if every step held.
-func (d *demo) verdict() error {
-	took := time.Since(d.started)
-	return d.emit(struct {
-		Step    string  `json:"step"`
-		OK      bool    `json:"ok"`
-		Seconds float64 `json:"seconds"`
-	}{"verdict", true, took.Seconds()}, func(w *page) {
-		fmt.Fprintf(w, "\n%s %s\n", good("Every claim held."), latencyString(took))
-	})
-}
-
-// step prints the result of a step: an object, or a headline and lines below.
-func (d *demo) step(name string, v any, headline string, lines ...string) error {
-	d.number++
-	return d.emit(struct {
-		Step   string `json:"step"`
-		Result any    `json:"result"`
-	}{name, v}, func(w *page) {
-		w.prose(fmt.Sprintf("%d  %-8s  ", d.number, name), headline)
-		for _, l := range lines {
-			for part := range strings.SplitSeq(l, "\n") {
-				w.prose(strings.Repeat(" ", 13), part)
-			}
-		}
-	})
 }
 
 func (d *demo) startCluster(ctx context.Context) error {

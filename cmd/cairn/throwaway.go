@@ -35,7 +35,7 @@ func newThrowaway(dir string, nodes int) (_ *throwaway, err error) {
 	t := &throwaway{}
 	if dir == "" {
 		if t.temp, err = os.MkdirTemp("", "cairn-"); err != nil {
-			return nil, errors.Wrap(err, "create temporary directory")
+			return nil, fail(exitFailed, "set TMPDIR to a directory that can be written, or name another one with --dir", errors.Wrap(err, "create temporary directory"))
 		}
 		dir = t.temp
 		defer func() {
