@@ -11,12 +11,14 @@
 // of the key that was written to the same place later. The ledger's values name their keys, so the
 // ledger recognises that (ledger.Store).
 //
-// A clean Close makes everything durable. While the store is open, a token makes commits durable.
-// The token names the highest memtable file (*.mem) of its moment. Badger deletes such a file only
-// after the file's contents are a synced table in the synced MANIFEST. Once all files up to a token
-// are gone, and the value log and the directory were synced after that, every commit before the
-// token is durable. db.Sync is no substitute: it skips memtables that were rotated and not yet
-// written.
+// A clean Close makes everything durable. While the store is open, commits become durable in two
+// ways. A token names the highest memtable file (*.mem) of its moment. Badger deletes such a file
+// only after the file's contents are a synced table in the synced MANIFEST. Once all files up to a
+// token are gone, and the value log and the directory were synced after that, every commit before
+// the token is durable. Large values leave the memtable almost empty, so that it may live for
+// gigabytes: after Options.SyncBytes the store syncs the memtable files themselves. Then every
+// commit before that is durable, too, because Badger's replay begins with them. db.Sync is no
+// substitute for either: it skips memtables that were rotated and not yet written.
 //
 // Inspect opens the store of a stopped node for reading and writes nothing.
 //

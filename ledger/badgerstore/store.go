@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,9 @@ type Options struct {
 	// after a power failure and what a busy store holds in memory (three of them). Tests use less;
 	// a commit of ledger.MaxCommitSize needs at least the default.
 	MemTableSize int64
+	// SyncBytes bounds what is committed and not known to be durable, when Flushed is called now
+	// and then; 0 for 64 MiB.
+	SyncBytes int64
 	// ValueThreshold and ValueLogSize are for tests: 0 for 24 KiB and 256 MiB.
 	ValueThreshold, ValueLogSize int64
 	// Logf receives Badger's warnings and errors; nil drops them.
@@ -37,14 +41,17 @@ const (
 	// the other. Hash tiles and sealed checkpoints, which are replaced or deleted, stay below it:
 	// the value log is never collected.
 	valueThreshold = 24 << 10
+	// syncBytes is four memtables: what fills memtables becomes durable by their flushes.
+	syncBytes = 64 << 20
 	// valueLogSize is the size in bytes of a value log file; twice as much is mapped.
 	valueLogSize = 256 << 20
 )
 
 // Store implements ledger.Store. Safe for concurrent use.
 type Store struct {
-	dir string
-	db  *badger.DB
+	dir       string
+	db        *badger.DB
+	syncBytes int64
 	// syncFile makes the contents of a file durable, syncDir the names in a directory. Tests put a
 	// simulated disk in their place.
 	syncFile, syncDir func(name string) error
@@ -62,7 +69,11 @@ type Store struct {
 		sync.Mutex
 		err     error        // the first failed commit; final
 		discard uint64       // newest version given to SetDiscardTs
-		flushed ledger.Token // whose value log and directory entries were synced
+		flushed ledger.Token // newest that is known to be durable
+		syncs   uint32       // how many syncs of memtable files have begun
+		// unknown is how many bytes were committed since flushed last grew. It may be too low by
+		// what was committed and not yet flushed then.
+		unknown int64
 	}
 	// syncing serialises Flushed, which waits for the disk.
 	syncing struct {
@@ -91,7 +102,7 @@ func Open(o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
-	s = &Store{dir: o.Dir, db: db, syncFile: syncFile, syncDir: syncDir}
+	s = &Store{dir: o.Dir, db: db, syncBytes: o.SyncBytes, syncFile: syncFile, syncDir: syncDir}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
 }
@@ -99,6 +110,9 @@ func Open(o Options) (s *Store, err error) {
 func (o *Options) setDefaults() {
 	if o.MemTableSize == 0 {
 		o.MemTableSize = defaultMemTableSize
+	}
+	if o.SyncBytes == 0 {
+		o.SyncBytes = syncBytes
 	}
 	if o.ValueThreshold == 0 {
 		o.ValueThreshold = valueThreshold
@@ -148,7 +162,9 @@ func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 	}
 	txn := s.db.NewTransactionAt(math.MaxUint64, true)
 	defer txn.Discard()
+	bytes := 0
 	for _, p := range pairs {
+		bytes += len(p.Key) + len(p.Value)
 		if p.Value == nil {
 			err = txn.Delete(p.Key)
 		} else {
@@ -161,6 +177,9 @@ func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 	if err := txn.CommitAt(version, nil); err != nil {
 		return errors.Wrap(err, "commit to the store")
 	}
+	s.mu.Lock()
+	s.mu.unknown += int64(bytes)
+	s.mu.Unlock()
 	s.discardBelow(version)
 	return nil
 }
@@ -198,15 +217,28 @@ func (s *Store) remember(err error) error {
 	return err
 }
 
-// Token implements ledger.Store: the highest memtable file.
-func (s *Store) Token() (ledger.Token, error) {
-	_, highest, err := memtableFiles(s.dir)
-	return highest, err
+// A token has the number of a memtable file in its upper half, and how many syncs of memtable files
+// had begun in the lower one. Invariant: both are at most those of every later token. A commit is
+// durable when its memtable file was flushed, or when a sync began after it and has ended.
+func tokenOf(memtable uint32, syncs uint32) ledger.Token {
+	return ledger.Token(memtable)<<32 | ledger.Token(syncs)
 }
 
-// Flushed implements ledger.Store: the file below the lowest memtable file, once the value log and
-// the directory are synced, too. It waits for the disk when there is something new; commits go on
-// meanwhile.
+// Token implements ledger.Store: the highest memtable file, and the syncs that have begun.
+func (s *Store) Token() (ledger.Token, error) {
+	s.mu.Lock()
+	syncs := s.mu.syncs
+	s.mu.Unlock()
+	files, err := memtableFiles(s.dir)
+	if err != nil || len(files) == 0 {
+		return 0, err
+	}
+	return tokenOf(files[len(files)-1], syncs), nil
+}
+
+// Flushed implements ledger.Store: everything below the lowest memtable file, once the value log and
+// the directory are synced, too, and after SyncBytes everything. It waits for the disk when there is
+// something new; commits go on meanwhile.
 func (s *Store) Flushed() (ledger.Token, error) {
 	if s.inspection != nil {
 		return 0, errors.Wrap(ErrReadOnly, "sync the store")
@@ -218,28 +250,43 @@ func (s *Store) Flushed() (ledger.Token, error) {
 	if err := s.failed(); err != nil {
 		return 0, err
 	}
-	lowest, _, err := memtableFiles(s.dir)
-	if err != nil {
-		return 0, err
-	}
 	s.mu.Lock()
-	flushed := s.mu.flushed
+	flushed, syncs, overdue := s.mu.flushed, s.mu.syncs, s.mu.unknown >= s.syncBytes
+	if overdue {
+		s.mu.syncs++ // before the files are listed: what is committed from here on has another token
+	}
 	s.mu.Unlock()
-	if lowest == 0 || lowest-1 <= flushed {
+	files, err := memtableFiles(s.dir)
+	if err != nil || len(files) == 0 {
+		return flushed, err
+	}
+	now := tokenOf(files[0]-1, math.MaxUint32)
+	if overdue {
+		now = max(now, tokenOf(files[len(files)-1], syncs))
+	}
+	if now <= flushed {
 		return flushed, nil
 	}
-	// The values of these memtables were written before their keys, so they are in files that exist
-	// by now. Badger syncs neither them nor the directory entries of new files.
+	// The values of these commits were written before their keys, so they are in files that exist by
+	// now. Badger syncs neither them nor the directory entries of new files.
 	if err := s.syncValueLog(); err != nil {
 		return 0, s.remember(err)
+	}
+	if overdue {
+		for _, n := range files {
+			// One that is gone was flushed.
+			if err := s.syncFile(memtableFile(s.dir, n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return 0, s.remember(err)
+			}
+		}
 	}
 	if err := s.syncDir(s.dir); err != nil {
 		return 0, s.remember(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.flushed = lowest - 1
-	return s.mu.flushed, nil
+	s.mu.flushed, s.mu.unknown = now, 0
+	return now, nil
 }
 
 // syncValueLog makes all values durable that have been written so far. Badger maps its files;
@@ -271,21 +318,24 @@ func (s *Store) syncValueLog() error {
 func syncFile(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return errors.Wrap(err, "sync value log")
+		return errors.Wrap(err, "sync the store")
 	}
-	return errors.Wrap(errors.CombineErrors(f.Sync(), f.Close()), "sync value log")
+	return errors.Wrap(errors.CombineErrors(f.Sync(), f.Close()), "sync the store")
 }
 
-// memtableFiles returns the lowest and highest number of a memtable file, 0 when there is none.
-func memtableFiles(dir string) (lowest, highest ledger.Token, err error) {
+// memtableFile is the file of a memtable.
+func memtableFile(dir string, n uint32) string { return filepath.Join(dir, fmt.Sprintf("%05d.mem", n)) }
+
+// memtableFiles returns the numbers of the memtable files, ascending.
+func memtableFiles(dir string) (files []uint32, err error) {
 	d, err := os.Open(dir)
 	if err != nil {
-		return 0, 0, errors.Wrap(err, "list memtable files")
+		return nil, errors.Wrap(err, "list memtable files")
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return 0, 0, errors.Wrap(err, "list memtable files")
+		return nil, errors.Wrap(err, "list memtable files")
 	}
 	for _, name := range names {
 		stem, ok := strings.CutSuffix(name, ".mem")
@@ -294,14 +344,12 @@ func memtableFiles(dir string) (lowest, highest ledger.Token, err error) {
 		}
 		n, err := strconv.ParseUint(stem, 10, 32)
 		if err != nil {
-			return 0, 0, errors.Wrapf(err, "list memtable files: %q", name)
+			return nil, errors.Wrapf(err, "list memtable files: %q", name)
 		}
-		if lowest == 0 || ledger.Token(n) < lowest {
-			lowest = ledger.Token(n)
-		}
-		highest = max(highest, ledger.Token(n))
+		files = append(files, uint32(n))
 	}
-	return lowest, highest, nil
+	slices.Sort(files)
+	return files, nil
 }
 
 func syncDir(dir string) error {
