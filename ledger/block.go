@@ -25,7 +25,8 @@ const (
 
 	batchHasExpectedSize = 1 << 0
 
-	// blockHasRecords says that an entry of the block is a record.
+	// blockHasRecords says that an entry of the block is a record that every node has to look at
+	// before it stores the block: any but one of the map root.
 	blockHasRecords = 1 << 0
 )
 
@@ -119,7 +120,7 @@ func EncodeBlock(anchor Anchor, time int64, batches []Batch) ([]byte, error) {
 func recordsFlag(batches []Batch) byte {
 	for i := range batches {
 		for j := range batches[i].Entries {
-			if batches[i].Entries[j].Kind == KindRecord {
+			if e := &batches[i].Entries[j]; e.Kind == KindRecord && !isMapRoot(e.Body) {
 				return blockHasRecords
 			}
 		}
@@ -190,7 +191,7 @@ func ParseBlock(raw []byte) (*Block, error) {
 func (b *Block) hasRecords() bool {
 	for i := range b.Batches {
 		for j := range b.Batches[i].Entries {
-			if b.Batches[i].Entries[j].Kind == KindRecord {
+			if e := &b.Batches[i].Entries[j]; e.Kind == KindRecord && !isMapRoot(e.Body) {
 				return true
 			}
 		}

@@ -25,15 +25,14 @@ func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error)
 	l.applier.state.block, l.applier.state.first = 0, first
 	l.applier.accounts.begin()
 	for i := range block.Batches {
+		d.last = i+1 == len(block.Batches)
 		if err := d.batch(block.Time, &block.Batches[i], size, &results[i]); err != nil {
 			return nil, nil, err
 		}
 		size = results[i].Size
 		results[i].Time = block.Time
 	}
-	if err := d.publishRoot(first); err != nil {
-		return nil, nil, err
-	}
+	d.updateMap(first)
 	if d.outcomes != nil {
 		d.outcomes = d.outcomes[:len(d.accepted)]
 	}
@@ -48,10 +47,8 @@ type decision struct {
 	// outcomes has those of accepted, and is nil while none has one; outcomeBytes is their sum.
 	outcomes     [][]byte
 	outcomeBytes int
-	// rootRoom is by how many bytes the map root may lengthen the outcome of the last command in
-	// accepted.
-	rootRoom int
-	root     *mapRoot // nil: the block has not changed the map
+	last         bool     // the batch that is being decided is the last one of the block
+	root         *mapRoot // nil: the block has neither changed the map nor published its root
 	// room for the results of the batches to come
 	indexes   []uint64
 	duplicate []bool
@@ -74,7 +71,7 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 	d.indexes, d.duplicate = d.indexes[n:], d.duplicate[n:]
 
 	mark, staged := len(d.accepted), len(a.pairs)
-	outcomeBytes, rootRoom := d.outcomeBytes, d.rootRoom
+	outcomeBytes := d.outcomeBytes
 	next := size
 	refuse := func(err error) {
 		for _, p := range a.pairs[staged:] {
@@ -86,7 +83,7 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 		if d.outcomes != nil {
 			clear(d.outcomes[mark:])
 		}
-		d.outcomeBytes, d.rootRoom = outcomeBytes, rootRoom
+		d.outcomeBytes = outcomeBytes
 		res.Err, res.Size = err, size
 	}
 	atExpected := false

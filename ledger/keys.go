@@ -61,7 +61,7 @@ func (s keyspace) level(index uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindLevel, 8), index)
 }
 
-// mapRoot is keyed by the index of the last command of a block that changed the map of accounts.
+// mapRoot is keyed by the index of the last entry of a block that changed the map of accounts.
 func (s keyspace) mapRoot(index uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindMapRoot, 8), index)
 }

@@ -126,7 +126,10 @@ func payload(text string) ledger.Batch {
 // whoever looks at the flag alone overlooks no record.
 func TestBlockFlagOfRecords(t *testing.T) {
 	l := openLevels(t, 2)
-	for name, raw := range map[string][]byte{"a hidden record": l.block(ledger.LevelBatch("n1", 2)), "no record": l.block(payload("x"))} {
+	for name, raw := range map[string][]byte{
+		"a hidden record": l.block(ledger.LevelBatch("n1", 2)), "no record": l.block(payload("x")),
+		"a map root, which nobody looks for": l.block(rootRecord(1)),
+	} {
 		if _, err := ledger.ParseBlock(raw); err != nil {
 			t.Fatal(err)
 		}

@@ -8,35 +8,21 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
 // Mapped is a Program that commits to its state: the ledger keeps an authenticated map of the
-// program's accounts, and the program writes the map root into outcomes. docs/format-map.md
-// specifies the map.
+// program's accounts, and publishes its root in records of its own (WithMapRoot).
+// docs/format-map.md specifies the map.
 //
 // The rows whose keys begin with MapPrefix are the records of the map; the rest of such a key is
 // the id of the account. An account is in the map from its first row on. Rows of the map are put by
 // commands alone (RefusedWrites).
-//
-// When a block has changed rows of the map, the ledger brings the map up to date once, after the
-// last batch of the block, and calls RootOutcome for the last command that the block appended. So
-// the entry with the index i that carries a map root commits to the records as of size i+1.
 type Mapped interface {
 	Program
 	// MapPrefix returns what the keys of the map's rows begin with, 1 to MaxStateKey bytes. It
 	// always returns the same.
 	MapPrefix() []byte
-	// RootOutcome returns the outcome of the entry with this index, which is to carry the map root,
-	// given the outcome that Decide returned. It has at most MaxOutcome bytes. The view is the
-	// state after the whole block. What RootOutcome puts counts for the entry; it puts no rows of
-	// the map, and none that a later entry of the block has put. root is the map root and accounts
-	// the number of accounts.
-	//
-	// If RootOutcome breaks a rule or panics, the entry keeps the outcome of Decide. What
-	// RootOutcome put is dropped, the block carries no map root, and Refused counts it.
-	RootOutcome(view View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte
 }
 
 // mapState is the map of a Mapped program's accounts, as of the last block that was decided. The
@@ -46,7 +32,7 @@ type mapState struct {
 	origin  string
 	prefix  []byte
 	tree    *accountmap.Tree // nil in a ledger that is open for inspection
-	newest  mapRoot          // of tree
+	newest  mapRoot          // of tree, unless rows are in changed
 	// records has the map's rows as of the last commit, by their keys: all of them, so that a
 	// program reads none from the store.
 	records map[string]*row
@@ -116,83 +102,60 @@ func (m *mapState) update(fresh map[string]*row) {
 	m.tree.Update(m.leaves)
 }
 
-// publishRoot brings the map up to date when the block has changed it, and has the program write
-// the root into the outcome of the block's last command. first is the index of the block's first
-// entry.
-func (d *decision) publishRoot(first uint64) error {
-	l := d.l
-	m, s := &l.applier.accounts, &l.applier.state
-	if len(m.changed) == 0 {
-		return nil
+// updateMap brings the map up to date when the block has changed it and has no record of the map
+// root that did so.
+func (d *decision) updateMap(first uint64) {
+	m := &d.l.applier.accounts
+	if len(m.changed) == 0 || d.root != nil {
+		return
 	}
-	m.update(s.fresh)
-	at := len(d.accepted) - 1
-	for d.accepted[at].Kind != KindCommand {
-		at-- // a command has changed the map, so there is one
-	}
-	e := d.accepted[at]
-	most, _ := maxOutcome(m.program, e.Kind, e.Body) // understood: it was decided
-	index := first + uint64(at)
-	root := mapRoot{index: index, root: m.tree.Root(), accounts: uint64(m.tree.Len())}
-	var before, outcome []byte
-	if d.outcomes != nil {
-		before = d.outcomes[at]
-	}
-	refused, err := l.guard(func() *RefusedError {
-		s.begin(index, e.Kind, true)
-		outcome = m.program.RootOutcome(s, index, before, root.root, root.accounts)
-		if len(outcome) > most {
-			return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes with the map root, the program said at most %d", len(outcome), most)}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if refused != nil {
-		s.undo()
-	} else {
-		s.keep()
-		root.published = true
-		d.setOutcome(at, outcome)
-	}
-	d.root, m.newest = &root, root
-	return nil
+	d.setRoot(first+uint64(len(d.accepted))-1, false)
 }
 
-// mapRoot is the map as of the end of a block that changed it.
+// setRoot brings the map up to date at the end of a block, whose last entry has this index.
+func (d *decision) setRoot(index uint64, published bool) {
+	m := &d.l.applier.accounts
+	m.update(d.l.applier.state.fresh)
+	m.newest = mapRoot{MapRoot{index, m.tree.Root(), uint64(m.tree.Len()), m.newest.record()}, published}
+	root := m.newest
+	d.root = &root
+}
+
+// mapRoot is the map as of the end of a block that changed it, or published its root. Index is that
+// of the block's last entry.
 type mapRoot struct {
-	index     uint64 // of the block's last command
-	published bool   // the outcome of that command carries the root
-	root      merkle.Hash
-	accounts  uint64
+	MapRoot
+	published bool // the entry is a record of the map root
+}
+
+// record returns the index of the newest record of the map root, 0 when there is none.
+func (r *mapRoot) record() uint64 {
+	if r.published {
+		return r.Index
+	}
+	return r.Previous
 }
 
 // The first byte of a stored map root.
 const (
 	rootPublished   = 1
 	rootUnpublished = 2
-	mapRootSize     = 1 + merkle.HashSize + 8
 )
 
 func (r *mapRoot) pair(keys keyspace) Pair {
-	b := make([]byte, 0, mapRootSize)
+	form := byte(rootUnpublished)
 	if r.published {
-		b = append(b, rootPublished)
-	} else {
-		b = append(b, rootUnpublished)
+		form = rootPublished
 	}
-	b = append(b, r.root[:]...)
-	return Pair{keys.mapRoot(r.index), binary.BigEndian.AppendUint64(b, r.accounts)}
+	return Pair{keys.mapRoot(r.Index), append([]byte{form}, r.outcome()...)}
 }
 
 func parseMapRoot(p Pair) (r mapRoot, err error) {
-	if len(p.Key) != 9+8 || len(p.Value) != mapRootSize || p.Value[0] != rootPublished && p.Value[0] != rootUnpublished {
+	if len(p.Key) != 9+8 || len(p.Value) != 1+mapRootOutcome || p.Value[0] != rootPublished && p.Value[0] != rootUnpublished {
 		return r, errors.Newf("a key of %d bytes with a value of %d", len(p.Key), len(p.Value))
 	}
-	r.index, r.published = binary.BigEndian.Uint64(p.Key[9:]), p.Value[0] == rootPublished
-	r.root = merkle.Hash(p.Value[1:])
-	r.accounts = binary.BigEndian.Uint64(p.Value[1+merkle.HashSize:])
+	r.published = p.Value[0] == rootPublished
+	r.MapRoot = mapRootOf(binary.BigEndian.Uint64(p.Key[9:]), p.Value[1:])
 	return r, nil
 }
 
@@ -239,11 +202,11 @@ func (l *Ledger) loadMap() error {
 		return err
 	}
 	if !found {
-		root.root = accountmap.EmptyRoot()
+		root.Root = accountmap.EmptyRoot()
 	}
-	if tree.Root() != root.root || uint64(tree.Len()) != root.accounts {
+	if tree.Root() != root.Root || uint64(tree.Len()) != root.Accounts {
 		return &CorruptError{What: "rows of the map", Index: size, Err: errors.Newf("%d accounts with root %s, want %d with %s: rows of the program's state are lost or damaged",
-			tree.Len(), tree.Root(), root.accounts, root.root)}
+			tree.Len(), tree.Root(), root.Accounts, root.Root)}
 	}
 	m.tree, m.newest = tree, root
 	return nil

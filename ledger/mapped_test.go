@@ -12,7 +12,6 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
@@ -20,23 +19,19 @@ import (
 type mappedScript struct {
 	script
 	prefix string
-	root   func(v ledger.View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte
 }
 
 func (m mappedScript) MapPrefix() []byte { return []byte(m.prefix) }
 
-func (m mappedScript) RootOutcome(v ledger.View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte {
-	return m.root(v, index, outcome, root, accounts)
-}
-
-// appendRoot is a RootOutcome without a mistake.
-func appendRoot(_ ledger.View, _ uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(outcome, root[:]...), accounts)
+// rooted is a block with a record of the map root at its end.
+func rooted(t testing.TB, l *ledger.Ledger, batches ...ledger.Batch) []byte {
+	t.Helper()
+	return single(t, l, 1, append(batches, rootRecord(1))...)
 }
 
 // putter puts the row that a command names; "m/" and an id is one of the map.
 func putter(rows ...string) mappedScript {
-	m := mappedScript{script: script{most: 100, decides: map[string]func(ledger.View, *ledger.Input) []byte{}}, prefix: "m/", root: appendRoot}
+	m := mappedScript{script: script{most: 100, decides: map[string]func(ledger.View, *ledger.Input) []byte{}}, prefix: "m/"}
 	for _, r := range append(rows, "other") {
 		m.decides[r] = func(v ledger.View, in *ledger.Input) []byte {
 			v.Put([]byte(r), fmt.Appendf(nil, "%s of %d", r, in.Index))
@@ -73,37 +68,110 @@ func outcomes(t testing.TB, l *ledger.Ledger) (all []string) {
 	return all
 }
 
-func withRoot(outcome string, tree *accountmap.Tree) string {
-	return string(appendRoot(nil, 0, []byte(outcome), tree.Root(), uint64(tree.Len())))
-}
-
-// TestMapRoot: the last command of a block that has changed the map carries the root, whatever
-// comes behind it in the block; a block that has not changed the map carries none, and rows of a
-// batch that is refused are in no root.
+// TestMapRoot: a record of the map root at the end of its block publishes the root of everything
+// before it. It is not appended when the map has not changed since the record before, and refused
+// elsewhere. Rows of a batch that is refused are in no root.
 func TestMapRoot(t *testing.T) {
 	t.Parallel()
 	p := putter("m/a", "m/b", "m/")
 	l := openProgram(t, memstore.New(memstore.Options{}), p, ledger.Summary{})
 	payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("x")}}}
 	refused := commands("m/b", "nonsense")
-	block := func(batches ...ledger.Batch) { mustApply(t, l, single(t, l, 1, batches...)) }
+	misplaced := uint64(0)
+	block := func(batches ...ledger.Batch) []ledger.Result { return mustApply(t, l, single(t, l, 1, batches...)) }
+	root := rootRecord(1)
+	block(root)
+	block(payload, root)
+	block(commands("m/a", "m/a", "other"), payload, refused, root)
+	block(root)
+	block(commands("other"), payload, root)
+	block(refused, root)
+	block(commands("m/b"), root, commands("m/", "m/a"), rootRecord(2)) // both are misplaced
+	misplaced += 2
 	block(payload)
-	block(commands("m/a", "m/a", "other"), payload, refused)
-	block(commands("other"), payload)
-	block(commands("m/b"), commands("m/", "m/a"), commands("nothing"), refused, payload)
-	block(refused)
-	block(commands("m/a"))
-	want := []string{"", "put m/a", "put m/a", withRoot("put other", mapOf(map[string]uint64{"a": 2})), "", "put other", "",
-		"put m/b", "put m/", "put m/a", withRoot("", mapOf(map[string]uint64{"a": 9, "b": 7, "": 8})), "",
-		withRoot("put m/a", mapOf(map[string]uint64{"a": 12, "b": 7, "": 8}))}
+	block(root) // covers the block that published nothing
+	block(commands("m/a", "m/b"), root)
+	outcome := func(previous uint64, rows map[string]uint64) string {
+		return string(rootOutcome(mapOf(rows), previous))
+	}
+	want := []string{"", "put m/a", "put m/a", "put other", "", outcome(0, map[string]uint64{"a": 2}), "put other", "",
+		"put m/b", "put m/", "put m/a", "", outcome(5, map[string]uint64{"a": 10, "b": 8, "": 9}),
+		"put m/a", "put m/b", outcome(12, map[string]uint64{"a": 13, "b": 14, "": 9})}
 	got := outcomes(t, l)
-	for i := range want {
+	for i := range min(len(want), len(got)) {
 		if got[i] != want[i] {
 			t.Errorf("entry %d has the outcome %q, want %q", i, got[i], want[i])
 		}
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d entries, want %d", len(got), len(want))
+	}
+	// What every leader proposes is not counted.
+	if n := l.Refused(ledger.RefusedNotUnderstood); n != misplaced+2 {
+		t.Errorf("%d refused batches, want %d and 2 with nonsense", n, misplaced)
+	}
+	leaf, err := l.Leaf(12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := ledger.ParseLeaf(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := mapOf(map[string]uint64{"a": 10, "b": 8, "": 9})
+	if r, err := ledger.ParseMapRoot(12, &e); err != nil || r != (ledger.MapRoot{Index: 12, Root: tree.Root(), Accounts: 3, Previous: 5}) {
+		t.Errorf("entry 12 is parsed as %+v, %v", r, err)
+	}
+	if e.Outcome = e.Outcome[1:]; true {
+		if r, err := ledger.ParseMapRoot(12, &e); err == nil {
+			t.Errorf("a short outcome is parsed as %+v", r)
+		}
+	}
+}
+
+// TestWhenLeadersPublish: a leader adds the record to blocks with a command of a ledger with a map,
+// and to no other one.
+func TestWhenLeadersPublish(t *testing.T) {
+	t.Parallel()
+	payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload}}}
+	for name, c := range map[string]struct {
+		program ledger.Program
+		batches []ledger.Batch
+		want    bool
+	}{
+		"a command":          {accounts.Mapped{}, []ledger.Batch{payload, commands("x")}, true},
+		"payloads":           {accounts.Mapped{}, []ledger.Batch{payload, payload}, false},
+		"another record":     {accounts.Mapped{}, []ledger.Batch{ledger.LevelBatch("n", 2)}, false},
+		"a program without":  {accounts.Program{}, []ledger.Batch{commands("x")}, false},
+		"a log":              {ledger.Log{}, []ledger.Batch{payload}, false},
+		"the default: a log": {nil, []ledger.Batch{payload}, false},
+	} {
+		got := ledger.WithMapRoot(c.program, "leader", c.batches)
+		if added := len(got) == len(c.batches)+1; added != c.want || added && fmt.Sprint(got[len(c.batches)]) != fmt.Sprint(rootRecord(1)) {
+			t.Errorf("%s: %d batches: %v", name, len(got), got)
+		}
+	}
+}
+
+// TestFullBlockHasRoomForTheRoot: whatever fits into a block without the record fits with it.
+func TestFullBlockHasRoomForTheRoot(t *testing.T) {
+	t.Parallel()
+	for what, n := range map[string]int{"one batch": 1, "many batches": 8000} {
+		var batches []ledger.Batch
+		size := 0
+		for range n {
+			b := commands()
+			for len(b.Entries) == 0 || n == 1 && size+b.Size()+64+len(b.Principal) < ledger.MaxBatchSize {
+				b.Entries = append(b.Entries, commands("").Entries...)
+			}
+			batches, size = append(batches, b), size+b.Size()
+		}
+		if size > ledger.MaxBatchSize {
+			t.Fatalf("%s have %d bytes", what, size)
+		}
+		if _, err := ledger.EncodeBlock(ledger.Anchor{}, 1, ledger.WithMapRoot(accounts.Mapped{}, "leader", batches)); err != nil {
+			t.Errorf("%s of %d bytes: %v", what, size, err)
+		}
 	}
 }
 
@@ -132,7 +200,7 @@ func TestLostRowOfTheMap(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		l := openProgram(t, store, putter("m/a", "m/b"), ledger.Summary{})
 		for _, row := range []string{"m/a", "m/b", "m/a"} {
-			mustApply(t, l, single(t, l, 1, commands(row)))
+			mustApply(t, l, rooted(t, l, commands(row))) // rows of the entries 0, 2 and 4
 		}
 		h := l.Head()
 		return store, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
@@ -145,14 +213,14 @@ func TestLostRowOfTheMap(t *testing.T) {
 		return binary.BigEndian.AppendUint64(append(bytes.Clone(group), 'r'), index)
 	}
 	for name, pair := range map[string]ledger.Pair{
-		"a row lost":     {Key: row("m/b", 1)},
-		"a newest row":   {Key: row("m/a", 2)},
-		"a row changed":  {Key: row("m/a", 2), Value: []byte("m/a of 3")},
-		"a row more":     {Key: row("m/c", 2), Value: []byte("m/c of 2")},
-		"a root lost":    {Key: root(2)},
-		"a root changed": {Key: root(2), Value: append([]byte{1}, make([]byte, 40)...)},
-		"a short root":   {Key: root(2), Value: []byte{1}},
-		"no root":        {Key: root(2), Value: make([]byte, 41)},
+		"a row lost":     {Key: row("m/b", 2)},
+		"a newest row":   {Key: row("m/a", 4)},
+		"a row changed":  {Key: row("m/a", 4), Value: []byte("m/a of 5")},
+		"a row more":     {Key: row("m/c", 4), Value: []byte("m/c of 4")},
+		"a root lost":    {Key: root(5)},
+		"a root changed": {Key: root(5), Value: append([]byte{1}, make([]byte, 48)...)},
+		"a short root":   {Key: root(5), Value: []byte{1}},
+		"no root":        {Key: root(5), Value: make([]byte, 49)},
 	} {
 		store, start := fill()
 		if err := store.Commit(100, []ledger.Pair{pair}); err != nil {
@@ -170,68 +238,6 @@ func TestLostRowOfTheMap(t *testing.T) {
 	store, start := fill()
 	if l := openProgram(t, store, putter("m/b"), start); len(mustApply(t, l, single(t, l, 1, commands("m/b")))) != 1 {
 		t.Error("an undamaged store is refused")
-	}
-}
-
-// TestRootOutcomeBounds: whatever RootOutcome does wrong, the command keeps the outcome that Decide
-// returned and what it put, nothing of RootOutcome is left, it is counted, and the next block
-// carries a root of everything. A restart finds the same.
-func TestRootOutcomeBounds(t *testing.T) {
-	t.Parallel()
-	put := func(key string) func(ledger.View, uint64, []byte, merkle.Hash, uint64) []byte {
-		return func(v ledger.View, _ uint64, outcome []byte, _ merkle.Hash, _ uint64) []byte {
-			v.Put([]byte("first"), nil)
-			v.Put([]byte(key), nil)
-			return outcome
-		}
-	}
-	for name, c := range map[string]struct {
-		want ledger.RefuseReason
-		root func(ledger.View, uint64, []byte, merkle.Hash, uint64) []byte
-	}{
-		"long": {ledger.RefusedOutcome, func(ledger.View, uint64, []byte, merkle.Hash, uint64) []byte { return make([]byte, 101) }},
-		"panic": {ledger.RefusedPanic, func(v ledger.View, _ uint64, _ []byte, _ merkle.Hash, _ uint64) []byte {
-			v.Put([]byte("first"), nil)
-			panic("a bug")
-		}},
-		"row of the map":          {ledger.RefusedWrites, put("m/z")},
-		"no key":                  {ledger.RefusedWrites, put("")},
-		"row of a later entry":    {ledger.RefusedWrites, put("later")},
-		"shorter than in Decide":  {"", func(ledger.View, uint64, []byte, merkle.Hash, uint64) []byte { return nil }},
-		"row of an earlier entry": {"", put("other")},
-	} {
-		p := putter("m/a", "m/b")
-		p.root = func(v ledger.View, index uint64, outcome []byte, root merkle.Hash, n uint64) []byte {
-			if index == 2 {
-				return c.root(v, index, outcome, root, n)
-			}
-			return appendRoot(v, index, outcome, root, n)
-		}
-		// A payload puts a row, too.
-		program := payloadPutter{p}
-		store := memstore.New(memstore.Options{})
-		l := openProgram(t, store, program, ledger.Summary{})
-		payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload, Body: []byte("later")}}}
-		mustApply(t, l, single(t, l, 1, commands("other", "m/a", "m/b"), payload))
-		got := outcomes(t, l)
-		if want := map[bool]string{true: "", false: "put m/b"}[name == "shorter than in Decide"]; got[2] != want || len(got) != 4 {
-			t.Errorf("%s: outcomes %q, want %q for entry 2", name, got, want)
-		}
-		rows := map[string]string{"other": "other of 0", "m/a": "m/a of 1", "m/b": "m/b of 2", "later": "later of 3"}
-		if name == "row of an earlier entry" {
-			rows["first"], rows["other"] = "", ""
-		}
-		wantRows(t, l, rows)
-		if n := l.Refused(c.want); c.want != "" && n != 1 {
-			t.Errorf("%s: counted %d times", name, n)
-		}
-		h := l.Head()
-		start := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
-		l = openProgram(t, store.ProcessCrash(), program, start)
-		mustApply(t, l, single(t, l, 1, commands("m/a")))
-		if got, want := outcomes(t, l)[4], withRoot("put m/a", mapOf(map[string]uint64{"a": 4, "b": 2})); got != want {
-			t.Errorf("%s: the next block has the outcome %q, want %q", name, got, want)
-		}
 	}
 }
 
@@ -260,61 +266,37 @@ func TestPayloadPutsNoAccount(t *testing.T) {
 	}
 }
 
-// TestRoomForTheRoot: the outcomes of a block leave room for the map root in the last command's, up
-// to what MaxOutcome said about it.
+// TestRoomForTheRoot: outcomes that leave no room for the root leave it to the next block.
 func TestRoomForTheRoot(t *testing.T) {
 	t.Parallel()
 	const each = 60_000
-	for long, fits := range map[int]bool{34: true, 35: false} {
+	for rest, fits := range map[int]bool{48: true, 47: false} {
 		p := putter("m/a")
 		p.most = each
-		p.decides["long"] = func(v ledger.View, in *ledger.Input) []byte {
-			v.Put([]byte("m/b"), nil)
-			return make([]byte, each-100)
+		outcome := func(n int) func(v ledger.View, in *ledger.Input) []byte {
+			return func(v ledger.View, _ *ledger.Input) []byte {
+				v.Put([]byte("m/b"), nil)
+				return make([]byte, n)
+			}
 		}
-		p.root = func(_ ledger.View, _ uint64, outcome []byte, _ merkle.Hash, _ uint64) []byte {
-			return make([]byte, each)
-		}
-		l := openProgram(t, memstore.New(memstore.Options{}), payloadOutcome{p}, ledger.Summary{})
+		p.decides["long"], p.decides["rest"] = outcome(each), outcome(ledger.MaxBlockOutcomes%each-rest)
+		l := openProgram(t, memstore.New(memstore.Options{}), p, ledger.Summary{})
 		var batches []ledger.Batch
-		for range long {
+		for range ledger.MaxBlockOutcomes / each {
 			batches = append(batches, commands("long"))
 		}
-		batches = append(batches, commands("m/a", "nonsense")) // is refused, and takes no room
-		payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload}}}
-		batches = append(batches, payload, commands("m/a"))
-		results := mustApply(t, l, single(t, l, 1, batches...))
-		total := 0
-		got := outcomes(t, l)
-		for _, o := range got {
-			total += len(o)
-		}
-		if err := results[long+1].Err; err != nil {
-			t.Errorf("a payload with an outcome of 500 bytes, behind %d outcomes: %v", long, err)
-		}
-		err := results[long+2].Err
+		batches = append(batches, commands("rest"))
+		results := mustApply(t, l, rooted(t, l, batches...))
 		var refused *ledger.RefusedError
+		err := results[len(batches)].Err
 		if fits != (err == nil) || err != nil && (!errors.As(err, &refused) || refused.Reason != ledger.RefusedTooLarge) {
-			t.Errorf("a short outcome that may have %d bytes, behind %d outcomes: %v", each, long, err)
+			t.Errorf("%d bytes are left: %v", rest, err)
 		}
-		last := got[long-1]
-		if fits {
-			last = got[len(got)-1]
-		}
-		if len(last) != each || total > ledger.MaxBlockOutcomes {
-			t.Errorf("behind %d outcomes: the last of a command has %d bytes, and all have %d", long, len(last), total)
+		mustApply(t, l, rooted(t, l, commands("nothing")))
+		if root, err := l.MapRootAt(l.Head().Size); err != nil || root.Accounts != 1 || fits != (root.Index == uint64(len(batches))) {
+			t.Errorf("%d bytes are left: the root is %+v, %v", rest, root, err)
 		}
 	}
-}
-
-// payloadOutcome gives payloads an outcome of 500 bytes.
-type payloadOutcome struct{ mappedScript }
-
-func (p payloadOutcome) Decide(v ledger.View, in *ledger.Input) []byte {
-	if in.Kind == ledger.KindPayload {
-		return make([]byte, 500)
-	}
-	return p.mappedScript.Decide(v, in)
 }
 
 // TestMapPrefixes: every prefix of 1 to 4,096 bytes selects its rows, those of nothing but ff
@@ -333,18 +315,18 @@ func TestMapPrefixes(t *testing.T) {
 				v.Put([]byte(k), []byte(k))
 			}
 			return nil
-		}}}, prefix: prefix, root: appendRoot}
+		}}}, prefix: prefix}
 		store := memstore.New(memstore.Options{})
 		l := openProgram(t, store, p, ledger.Summary{})
-		mustApply(t, l, single(t, l, 1, commands("put")))
+		mustApply(t, l, rooted(t, l, commands("put")))
 		want := accountmap.New()
 		for _, k := range keys {
 			if id, ok := bytes.CutPrefix([]byte(k), []byte(prefix)); ok {
 				want.Update([]accountmap.Leaf{{Key: accountmap.KeyOf(origin, id), Record: sha256.Sum256([]byte(k))}})
 			}
 		}
-		if got := outcomes(t, l)[0]; got != withRoot("", want) || want.Len() == 0 {
-			t.Errorf("prefix %q: outcome %x, want %x", prefix, got, withRoot("", want))
+		if got, want := outcomes(t, l)[1], string(rootOutcome(want, 0)); got != want {
+			t.Errorf("prefix %q: outcome %x, want %x", prefix, got, want)
 		}
 		h := l.Head()
 		openProgram(t, store, p, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time})
@@ -358,7 +340,8 @@ func TestProofOfABalance(t *testing.T) {
 	h.grow(t, 100, 10)
 	l := openProgram(t, memstore.New(memstore.Options{}), h.program(), ledger.Summary{})
 	apply(t, h, l, 0, len(h.entries))
-	leaf, err := l.Leaf(h.model.previous)
+	newest := len(h.model.rooted) - 1
+	leaf, err := l.Leaf(h.model.rooted[newest])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,13 +349,13 @@ func TestProofOfABalance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, root, ok := accounts.CutRoot(e.Outcome, len(e.Outcome)-accounts.RootSize)
-	tree := h.model.accounts.Map(origin)
+	root, err := ledger.ParseMapRoot(h.model.rooted[newest], &e)
+	tree := h.model.published[newest].Map(origin)
 	for account := range uint64(20) {
-		record, present, err := tree.Prove(accountmap.KeyOf(origin, accounts.ID(account))).Verify(root.Root, accountmap.KeyOf(origin, accounts.ID(account)))
-		balance, found := h.model.accounts[account]
-		if !ok || err != nil || present != found || present && record != sha256.Sum256(accounts.Record(balance)) {
-			t.Errorf("account %d: %s, %t, %v; the model has %d, %t", account, record, present, err, balance, found)
+		record, present, err2 := tree.Prove(accountmap.KeyOf(origin, accounts.ID(account))).Verify(root.Root, accountmap.KeyOf(origin, accounts.ID(account)))
+		balance, found := h.model.published[newest][account]
+		if err != nil || err2 != nil || present != found || present && record != sha256.Sum256(accounts.Record(balance)) {
+			t.Errorf("account %d: %s, %t, %v, %v; the model has %d, %t", account, record, present, err, err2, balance, found)
 		}
 	}
 }

@@ -7,19 +7,10 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
-// MapRoot is a map root that an entry carries. It commits to the records of all accounts as of size
-// Index+1.
-type MapRoot struct {
-	Index    uint64 // of the entry whose outcome carries the root
-	Root     merkle.Hash
-	Accounts uint64
-}
-
-// AccountProof is what the map of accounts says about one account below one map root.
+// AccountProof is what the map of accounts says about one account below one published map root.
 type AccountProof struct {
 	MapRoot
 	Present bool
@@ -30,8 +21,8 @@ type AccountProof struct {
 var (
 	// ErrNotMapped says that the ledger's program keeps no map of accounts.
 	ErrNotMapped = errors.New("the ledger's program keeps no map of accounts")
-	// ErrNoMapRoot says that no entry below the size carries a map root.
-	ErrNoMapRoot = errors.New("no entry carries a map root yet")
+	// ErrNoMapRoot says that no entry below the size publishes a map root.
+	ErrNoMapRoot = errors.New("no entry publishes a map root yet")
 )
 
 // keptMaps is how many maps of the past stay in memory.
@@ -48,7 +39,7 @@ type pastMaps struct {
 	}
 }
 
-// pastMap is the map as of the root that the entry with this index carries. It is immutable.
+// pastMap is the map as of the root that the record with this index publishes. It is immutable.
 type pastMap struct {
 	index uint64
 	tree  *accountmap.Tree
@@ -73,11 +64,11 @@ func (p *pastMaps) put(index uint64, tree *accountmap.Tree) {
 	p.mu.maps = p.mu.maps[:min(len(p.mu.maps), keptMaps)]
 }
 
-// MapRootAt returns the newest map root that an entry below a size carries. Errors: ErrNotMapped,
+// MapRootAt returns the newest map root that an entry below a size publishes. Errors: ErrNotMapped,
 // ErrNoMapRoot, *NotFoundError for a size beyond the head, *CorruptError.
 func (l *Ledger) MapRootAt(size uint64) (MapRoot, error) {
 	r, _, err := l.rootAt(size)
-	return MapRoot{r.index, r.root, r.accounts}, err
+	return r.MapRoot, err
 }
 
 // rootAt returns the newest published root below a size, and whether the map has not changed since
@@ -89,25 +80,23 @@ func (l *Ledger) rootAt(size uint64) (r mapRoot, newest bool, err error) {
 	if l.applier.accounts.program == nil {
 		return r, false, ErrNotMapped
 	}
-	newest = true
-	for below := size; ; below = r.index {
-		var found bool
-		if r, found, err = l.newestMapRoot(below); err != nil {
-			return r, false, err
-		}
-		if !found {
-			return r, false, ErrNoMapRoot
-		}
-		if r.published {
-			return r, newest, nil
-		}
-		newest = false
+	r, found, err := l.newestMapRoot(size)
+	switch {
+	case err != nil || r.published:
+		return r, true, err
+	case !found || r.Previous == 0:
+		return r, false, ErrNoMapRoot
 	}
+	index := r.Previous
+	if r, found, err = l.newestMapRoot(index + 1); err == nil && (!found || r.Index != index || !r.published) {
+		err = &CorruptError{What: "map root", Index: index, Err: errors.New("it is missing")}
+	}
+	return r, false, err
 }
 
 // NewestMapProof returns the record of an account and its proof below the newest map root. It waits
 // for the blocks that are being applied, and costs some microseconds. Whoever wants to show the
-// proof to others waits until the entry that carries the root is sealed. Errors: those of MapProof.
+// proof to others waits until the record that publishes the root is sealed. Errors: those of MapProof.
 func (l *Ledger) NewestMapProof(account []byte) (*AccountProof, error) {
 	p, size, err := l.liveProof(account, nil)
 	if p == nil && err == nil {
@@ -117,18 +106,18 @@ func (l *Ledger) NewestMapProof(account []byte) (*AccountProof, error) {
 }
 
 // liveProof returns the proof below the newest map root out of the map that the applier keeps, and
-// the size of the head. The proof is nil when that map is none that an entry carries, or, unless
-// index is nil, not the one that this entry carries.
+// the size of the head. The proof is nil when that map's root is published by no entry, or, unless
+// index is nil, not by this one.
 func (l *Ledger) liveProof(account []byte, index *uint64) (p *AccountProof, size uint64, err error) {
 	l.applier.Lock()
 	defer l.applier.Unlock()
 	m := &l.applier.accounts
 	size = l.Head().Size
 	// After an error the map may be ahead of what is committed.
-	if l.Err() != nil || m.tree == nil || !m.newest.published || index != nil && *index != m.newest.index {
+	if l.Err() != nil || m.tree == nil || !m.newest.published || index != nil && *index != m.newest.Index {
 		return nil, size, nil
 	}
-	p = &AccountProof{MapRoot: MapRoot{m.newest.index, m.newest.root, m.newest.accounts}, Proof: m.tree.Prove(accountmap.KeyOf(m.origin, account))}
+	p = &AccountProof{MapRoot: m.newest.MapRoot, Proof: m.tree.Prove(accountmap.KeyOf(m.origin, account))}
 	if r, _ := m.record(m.row(account)); !r.absent {
 		p.Record, p.Present = slices.Clone(r.value), true
 	}
@@ -144,7 +133,7 @@ func (p *AccountProof) check(size uint64) error {
 }
 
 // MapProof returns the record of an account and its proof below the newest map root that an entry
-// below a size carries (MapRootAt). For a root that is not the newest the map is built anew from
+// below a size publishes (MapRootAt). For a root that is not the newest the map is built anew from
 // the rows, about a second for each million accounts, unless it is one of the two that were used
 // last. Errors: those of MapRootAt, and ErrStateGone when the state is not kept any more.
 func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
@@ -152,7 +141,7 @@ func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p, _, err := l.liveProof(account, &r.index); p != nil || err != nil {
+	if p, _, err := l.liveProof(account, &r.Index); p != nil || err != nil {
 		return p, err
 	}
 	state, err := l.stateOf(r, newest, size)
@@ -164,7 +153,7 @@ func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 		return nil, err
 	}
 	m := &l.applier.accounts
-	p := &AccountProof{MapRoot: MapRoot{r.index, r.root, r.accounts}, Proof: tree.Prove(accountmap.KeyOf(m.origin, account))}
+	p := &AccountProof{MapRoot: r.MapRoot, Proof: tree.Prove(accountmap.KeyOf(m.origin, account))}
 	if p.Record, p.Present, err = state.Get(m.row(account)); err != nil {
 		return nil, err
 	}
@@ -174,10 +163,7 @@ func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 // stateOf returns a state that has the records which a root commits to: that at the end of the
 // root's block, or the one of the size when the map has not changed between the two.
 func (l *Ledger) stateOf(r mapRoot, newest bool, size uint64) (State, error) {
-	_, end, _, err := readBlockHead(l.store, l.keys, r.index)
-	if err != nil {
-		return State{}, err
-	}
+	end := r.Index + 1 // the record is the last entry of its block
 	if newest {
 		if s, err := l.StateAt(size); err == nil && s.size >= end {
 			return s, nil
@@ -190,12 +176,12 @@ func (l *Ledger) stateOf(r mapRoot, newest bool, size uint64) (State, error) {
 // mapOf returns the map as of a root, of which the state has the records.
 func (l *Ledger) mapOf(r mapRoot, state State) (*accountmap.Tree, error) {
 	p := &l.pastMaps
-	if tree := p.get(r.index); tree != nil {
+	if tree := p.get(r.Index); tree != nil {
 		return tree, nil
 	}
 	p.building.Lock()
 	defer p.building.Unlock()
-	if tree := p.get(r.index); tree != nil {
+	if tree := p.get(r.Index); tree != nil {
 		return tree, nil
 	}
 	tree, err := l.buildMap(state.size, nil)
@@ -205,11 +191,11 @@ func (l *Ledger) mapOf(r mapRoot, state State) (*accountmap.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tree.Root() != r.root || uint64(tree.Len()) != r.accounts {
-		return nil, &CorruptError{What: "rows of the map", Index: state.size, Err: errors.Newf("%d accounts with root %s, entry %d carries %d with %s",
-			tree.Len(), tree.Root(), r.index, r.accounts, r.root)}
+	if tree.Root() != r.Root || uint64(tree.Len()) != r.Accounts {
+		return nil, &CorruptError{What: "rows of the map", Index: state.size, Err: errors.Newf("%d accounts with root %s, entry %d publishes %d with %s",
+			tree.Len(), tree.Root(), r.Index, r.Accounts, r.Root)}
 	}
-	p.put(r.index, tree)
+	p.put(r.Index, tree)
 	return tree, nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
-	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
@@ -30,11 +29,12 @@ func (s scannedStore) Scan(key, prefix []byte, limit int, visit func([]byte) (bo
 	return s.Store.Scan(key, prefix, limit, visit)
 }
 
-// putRows applies blocks of one command each on a ledger of putter.
+// putRows applies blocks of one command and a record of the map root each on a ledger of putter. The
+// record is not appended when the command puts no row of the map.
 func putRows(t testing.TB, l *ledger.Ledger, rows ...string) {
 	t.Helper()
 	for _, r := range rows {
-		mustApply(t, l, single(t, l, 1, commands(r)))
+		mustApply(t, l, rooted(t, l, commands(r)))
 	}
 }
 
@@ -71,10 +71,10 @@ func TestMapProofs(t *testing.T) {
 	} {
 		store, p := memstore.New(memstore.Options{}), putter("m/a", "m/b")
 		l := openProgram(t, store, p, ledger.Summary{})
-		putRows(t, l, "m/a", "other", "m/b")
+		putRows(t, l, "m/a", "other", "m/b") // entries 0 and 1; 2; 3 and 4
 		payload := ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindPayload}, {Kind: ledger.KindPayload}}}
-		mustApply(t, l, single(t, l, 1, commands("m/a", "other"), payload)) // entries 3 to 6
-		putRows(t, l, "other", "m/a")                                       // 7, 8
+		mustApply(t, l, rooted(t, l, commands("m/a", "other"), payload)) // 5 to 9
+		putRows(t, l, "other", "m/a")                                    // 10; 11 and 12
 		if open != nil {
 			h := l.Head()
 			var err error
@@ -90,22 +90,26 @@ func TestMapProofs(t *testing.T) {
 		if _, err := l.MapProof(0, []byte("a")); !errors.Is(err, ledger.ErrNoMapRoot) {
 			t.Errorf("%s: a proof as of nothing: %v", name, err)
 		}
-		for size := uint64(1); size <= 2; size++ {
-			proof(size, "a", 0, 0)
-			proof(size, "b", 0, -1)
+		if _, err := l.MapProof(1, []byte("a")); !errors.Is(err, ledger.ErrNoMapRoot) {
+			t.Errorf("%s: a proof below the first root: %v", name, err)
 		}
-		proof(3, "a", 2, 0)
-		proof(4, "a", 2, 0) // entry 3 does not carry its block's root
-		for size := uint64(5); size <= 8; size++ {
-			proof(size, "a", 4, 3)
-			proof(size, "b", 4, 2)
+		for size := uint64(2); size <= 4; size++ {
+			proof(size, "a", 1, 0)
+			proof(size, "b", 1, -1)
+		}
+		for size := uint64(5); size <= 9; size++ { // those behind 5 lie within a block
+			proof(size, "a", 4, 0)
+			proof(size, "b", 4, 3)
 			proof(size, "c", 4, -1)
 		}
-		proof(9, "a", 8, 8)
+		for size := uint64(10); size <= 12; size++ {
+			proof(size, "a", 9, 5)
+		}
+		proof(13, "a", 12, 11)
 		newest, err := l.NewestMapProof([]byte("a"))
-		wantProof(t, name+", newest", newest, err, "a", 8, 8)
+		wantProof(t, name+", newest", newest, err, "a", 12, 11)
 		var beyond *ledger.NotFoundError
-		if _, err := l.MapProof(10, []byte("a")); !errors.As(err, &beyond) {
+		if _, err := l.MapProof(14, []byte("a")); !errors.As(err, &beyond) {
 			t.Errorf("%s: a proof beyond the head: %v", name, err)
 		}
 	}
@@ -118,28 +122,38 @@ func TestMapProofs(t *testing.T) {
 	}
 }
 
-// TestProofWithoutARoot: a block that carries no root, because the program failed to write it, is
-// none to prove against. The root before it proves the records of its own time.
+// TestProofWithoutARoot: a block that publishes no root is none to prove against. The root before it
+// proves the records of its own time.
 func TestProofWithoutARoot(t *testing.T) {
 	t.Parallel()
-	p := putter("m/a", "m/b")
-	p.root = func(v ledger.View, index uint64, outcome []byte, root merkle.Hash, n uint64) []byte {
-		if index == 2 {
-			panic("a bug")
+	for _, restart := range []bool{false, true} {
+		store, program := memstore.New(memstore.Options{}), putter("m/a", "m/b")
+		l := openProgram(t, store, program, ledger.Summary{})
+		mustApply(t, l, single(t, l, 1, commands("m/a"))) // 0
+		if _, err := l.NewestMapProof([]byte("a")); !errors.Is(err, ledger.ErrNoMapRoot) {
+			t.Errorf("a proof before the first root: %v", err)
 		}
-		return appendRoot(v, index, outcome, root, n)
+		putRows(t, l, "m/a") // 1, 2
+		for range 2 {
+			mustApply(t, l, single(t, l, 1, commands("m/a"))) // 3, 4
+		}
+		if restart {
+			h := l.Head()
+			l = openProgram(t, store.ProcessCrash(), program, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time})
+		}
+		for size := uint64(3); size <= 5; size++ {
+			proof, err := l.MapProof(size, []byte("a"))
+			wantProof(t, fmt.Sprint("size ", size), proof, err, "a", 2, 1)
+		}
+		newest, err := l.NewestMapProof([]byte("a"))
+		wantProof(t, "newest", newest, err, "a", 2, 1)
+		putRows(t, l, "m/b") // 5, 6
+		newest, err = l.NewestMapProof([]byte("a"))
+		wantProof(t, "newest after the next block", newest, err, "a", 6, 4)
+		if newest != nil && newest.Previous != 2 {
+			t.Errorf("the record before entry 6 is %d, want 2", newest.Previous)
+		}
 	}
-	l := openProgram(t, memstore.New(memstore.Options{}), p, ledger.Summary{})
-	putRows(t, l, "m/a", "other", "m/a")
-	for size := uint64(1); size <= 3; size++ {
-		proof, err := l.MapProof(size, []byte("a"))
-		wantProof(t, fmt.Sprint("size ", size), proof, err, "a", 0, 0)
-	}
-	newest, err := l.NewestMapProof([]byte("a"))
-	wantProof(t, "newest", newest, err, "a", 0, 0)
-	putRows(t, l, "m/b")
-	newest, err = l.NewestMapProof([]byte("a"))
-	wantProof(t, "newest after the next block", newest, err, "a", 3, 2)
 }
 
 // TestTwoMapsAreKept: a map of the past is built once as long as at most two are in use; the newest
@@ -153,10 +167,10 @@ func TestTwoMapsAreKept(t *testing.T) {
 	for i, c := range []struct {
 		size  uint64
 		built bool
-	}{{5, false}, {1, true}, {2, true}, {1, false}, {2, false}, {3, true}, {2, false}, {1, true}, {3, true}, {5, false}} {
+	}{{10, false}, {2, true}, {4, true}, {2, false}, {4, false}, {6, true}, {4, false}, {2, true}, {6, true}, {10, false}} {
 		before := scans
 		p, err := l.MapProof(c.size, []byte("a"))
-		wantProof(t, fmt.Sprintf("step %d, size %d", i, c.size), p, err, "a", c.size-1, int(c.size-1))
+		wantProof(t, fmt.Sprintf("step %d, size %d", i, c.size), p, err, "a", c.size-1, int(c.size-2))
 		if built := scans > before; built != c.built {
 			t.Errorf("step %d, size %d: built: %t, want %t", i, c.size, built, c.built)
 		}
@@ -172,8 +186,8 @@ func TestDamagedRowsProveNothing(t *testing.T) {
 		l := openProgram(t, store, putter("m/a", "m/b"), ledger.Summary{})
 		putRows(t, l, "m/a", "m/b", "m/b")
 		if before {
-			p, err := l.MapProof(1, []byte("a"))
-			wantProof(t, "undamaged", p, err, "a", 0, 0)
+			p, err := l.MapProof(2, []byte("a"))
+			wantProof(t, "undamaged", p, err, "a", 1, 0)
 		}
 		key := binary.BigEndian.AppendUint64(nil, 1)
 		key = append(append(key, 's'), "m/a\x00\x01"...)
@@ -182,7 +196,7 @@ func TestDamagedRowsProveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		var corrupt *ledger.CorruptError
-		if p, err := l.MapProof(1, []byte("a")); !errors.As(err, &corrupt) {
+		if p, err := l.MapProof(2, []byte("a")); !errors.As(err, &corrupt) {
 			t.Errorf("built before: %t: proof %+v, %v, want a *CorruptError", before, p, err)
 		}
 	}
@@ -198,7 +212,7 @@ func TestProofsWhileApplying(t *testing.T) {
 	for i := range uint64(n) {
 		opens = append(opens, string(accounts.Open(i, balance)))
 	}
-	mustApply(t, l, single(t, l, 1, commands(opens...)))
+	mustApply(t, l, rooted(t, l, commands(opens...)))
 	const readers, proofs = 3, 50
 	var wg sync.WaitGroup
 	for r := range readers {
@@ -210,7 +224,7 @@ func TestProofsWhileApplying(t *testing.T) {
 				if size := l.Head().Size; r == 0 {
 					p, err = l.NewestMapProof(accounts.ID(account))
 				} else {
-					p, err = l.MapProof(max(n, size-size%7*uint64(r-1)), accounts.ID(account))
+					p, err = l.MapProof(max(n+1, size-size%7*uint64(r-1)), accounts.ID(account))
 				}
 				if err != nil {
 					t.Error(err)
@@ -239,7 +253,7 @@ func TestProofsWhileApplying(t *testing.T) {
 			return
 		default:
 		}
-		mustApply(t, l, single(t, l, 1, commands(string(accounts.Transfer(i%n, (i+1)%n, 1)))))
+		mustApply(t, l, rooted(t, l, commands(string(accounts.Transfer(i%n, (i+1)%n, 1)))))
 		if i%10 == 0 {
 			h := l.Head()
 			l.Marked(ledger.Summary{RaftIndex: h.RaftIndex, Size: h.Size})

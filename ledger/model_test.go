@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/programtest/accounts"
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
 // model is the specification of a ledger, written to be read: a list of leaves and a map of keys.
@@ -25,11 +27,11 @@ type model struct {
 	time   int64
 	// accounts is what the program accounts knows; nil when the program is log.
 	accounts accounts.Model
-	// mapped says that the program is accounts.Mapped; previous is the index of the newest entry
-	// that carries a map root, changed that the block has put rows of the map.
+	// mapped says that the program is accounts.Mapped, changed that the map has changed since the
+	// newest record of the map root. rooted has these records, and of each the accounts.
 	mapped, changed bool
-	previous        uint64
-	rooted          []uint64 // the entries that carry map roots
+	rooted          []uint64
+	published       []accounts.Model
 }
 
 type modelKey struct {
@@ -47,12 +49,8 @@ func (m *model) size() uint64 { return uint64(len(m.leaves)) }
 func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
 	var results []ledger.Result
 	first := m.size()
-	m.changed = false
-	for _, b := range batches {
-		results = append(results, m.applyBatch(time, b))
-	}
-	if m.mapped && m.changed {
-		m.publishRoot()
+	for i, b := range batches {
+		results = append(results, m.applyBatch(time, b, i+1 == len(batches)))
 	}
 	for _, leaf := range m.leaves[first:] {
 		m.tree.Append([]merkle.Hash{merkle.LeafHash(leaf)})
@@ -61,21 +59,41 @@ func (m *model) apply(time int64, batches []ledger.Batch) []ledger.Result {
 	return results
 }
 
-// publishRoot puts the map root behind the outcome of the last command.
-func (m *model) publishRoot() {
-	at := m.size() - 1
-	for m.leaves[at][1] != byte(ledger.KindCommand) {
-		at--
+// publishRoot gives a record of the map root its outcome, or says why there can be none.
+func (m *model) publishRoot(records []ledger.Entry, last bool) (outcome []byte, err error) {
+	switch {
+	case !m.mapped:
+		return nil, ledger.ErrNotMapped
+	case !last || len(records) > 1:
+		return nil, errors.New("a record of the map root stands at the end of its block, alone in its batch")
+	case !m.changed:
+		return nil, errors.New("the map has not changed since the record before")
 	}
-	tree := m.accounts.Map(origin)
-	root := tree.Root()
-	leaf := append(bytes.Clone(m.leaves[at]), root[:]...)
-	leaf = binary.BigEndian.AppendUint64(leaf, uint64(tree.Len()))
-	m.leaves[at] = binary.BigEndian.AppendUint64(leaf, m.previous)
-	m.previous, m.rooted = at, append(m.rooted, at)
+	tree, previous := m.accounts.Map(origin), uint64(0)
+	if n := len(m.rooted); n > 0 {
+		previous = m.rooted[n-1]
+	}
+	m.changed, m.rooted, m.published = false, append(m.rooted, m.size()), append(m.published, maps.Clone(m.accounts))
+	return rootOutcome(tree, previous), nil
 }
 
-func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
+// rootOutcome is the outcome of a record of the map root.
+func rootOutcome(tree *accountmap.Tree, previous uint64) []byte {
+	root := tree.Root()
+	b := binary.BigEndian.AppendUint64(root[:], uint64(tree.Len()))
+	return binary.BigEndian.AppendUint64(b, previous)
+}
+
+// rootRecord is the batch with which a leader publishes the root.
+func rootRecord(records int) ledger.Batch {
+	b := ledger.Batch{Principal: "leader"}
+	for range records {
+		b.Entries = append(b.Entries, ledger.NewEntry{Kind: ledger.KindRecord, Body: []byte{3, 1}})
+	}
+	return b
+}
+
+func (m *model) applyBatch(time int64, b ledger.Batch, last bool) ledger.Result {
 	r := ledger.Result{Size: m.size(), Time: time}
 	fresh := map[string]modelKey{}
 	var add []ledger.Entry
@@ -104,6 +122,15 @@ func (m *model) applyBatch(time int64, b ledger.Batch) ledger.Result {
 	}
 	if b.ExpectedSize != nil && *b.ExpectedSize != m.size() && !(len(add) == 0 && retry) {
 		return ledger.Result{Size: m.size(), Time: time, Err: &ledger.SizeMismatchError{Expected: *b.ExpectedSize, Actual: m.size()}}
+	}
+	if len(add) > 0 && add[0].Kind == ledger.KindRecord {
+		var err error
+		if add[0].Outcome, err = m.publishRoot(add, last); err != nil {
+			return ledger.Result{Size: m.size(), Time: time, Err: &ledger.RefusedError{Reason: ledger.RefusedNotUnderstood, Err: err}}
+		}
+		m.leaves, m.times, m.time = append(m.leaves, add[0].AppendLeaf(nil)), append(m.times, time), time
+		r.Size = m.size()
+		return r
 	}
 	after, changed := maps.Clone(m.accounts), false
 	for i := range add {
@@ -143,8 +170,10 @@ type history struct {
 	times   []int64  // of the newest entry after each entry
 	now     int64
 	pace    int64 // µs, about twice the time from one block to the next
-	// accounts has the accounts after each entry; nil when the program is log.
+	// accounts has the accounts after each entry; nil when the program is log. stale says whether
+	// the map has changed since the newest record of its root.
 	accounts []accounts.Model
+	stale    []bool
 }
 
 // newAccounts is a history of a ledger whose program is accounts.
@@ -157,7 +186,7 @@ func newAccounts(seed uint64) *history {
 // newMapped is a history of a ledger whose program is accounts.Mapped.
 func newMapped(seed uint64) *history {
 	h := newAccounts(seed)
-	h.model.mapped, h.model.previous = true, accounts.NoRoot
+	h.model.mapped = true
 	return h
 }
 
@@ -218,6 +247,9 @@ func (h *history) grow(t testing.TB, n, payload int) {
 			for range rng.IntN(6) {
 				batches = append(batches, h.batch(payload))
 			}
+			if h.model.mapped {
+				batches = h.withRoot(batches)
+			}
 			h.now = max(h.model.time, h.now+rng.Int64N(h.pace)-h.pace/10)
 			size := h.model.size()
 			anchor := size - min(size, rng.Uint64N(30))
@@ -235,9 +267,20 @@ func (h *history) grow(t testing.TB, n, payload int) {
 		h.results = append(h.results, results)
 		h.sizes, h.times = append(h.sizes, h.model.size()), append(h.times, h.model.time)
 		if h.accounts != nil {
-			h.accounts = append(h.accounts, maps.Clone(h.model.accounts))
+			h.accounts, h.stale = append(h.accounts, maps.Clone(h.model.accounts)), append(h.stale, h.model.changed)
 		}
 	}
+}
+
+// withRoot adds what a leader adds, or what a faulty one might.
+func (h *history) withRoot(batches []ledger.Batch) []ledger.Batch {
+	switch rng := h.rng; rng.IntN(12) {
+	case 0:
+		return batches
+	case 1:
+		return slices.Insert(batches, rng.IntN(len(batches)+1), rootRecord(1+rng.IntN(2)))
+	}
+	return ledger.WithMapRoot(accounts.Mapped{}, "leader", batches)
 }
 
 func (h *history) batch(payload int) ledger.Batch {

@@ -13,6 +13,9 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 	l := d.l
 	entries := d.accepted[from:]
 	if len(entries) > 0 && entries[0].Kind == KindRecord {
+		if isMapRoot(entries[0].Body) {
+			return d.acceptMapRoot(entries, from, first), nil
+		}
 		err, stop := l.acceptRecord(entries, first)
 		if err != nil {
 			return l.refuse(&RefusedError{Reason: RefusedNotUnderstood, Err: err}), nil
@@ -54,18 +57,15 @@ func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) 
 	}
 	in := l.input(e, time, index)
 	in.Parsed = parsed
-	s.begin(index, e.Kind, false)
+	s.begin(index, e.Kind)
 	outcome := l.program.Decide(s, &in)
 	if len(outcome) > most {
 		return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most)}
 	}
 	d.outcomeBytes += len(outcome)
-	if l.applier.accounts.program != nil && e.Kind == KindCommand {
-		d.rootRoom = most - len(outcome)
-	}
-	if d.outcomeBytes+d.rootRoom > MaxBlockOutcomes {
+	if d.outcomeBytes > MaxBlockOutcomes {
 		return &RefusedError{Reason: RefusedTooLarge,
-			Err: errors.Newf("the outcomes of the block have up to %d bytes, at most %d are allowed", d.outcomeBytes+d.rootRoom, MaxBlockOutcomes)}
+			Err: errors.Newf("the outcomes of the block have %d bytes, at most %d are allowed", d.outcomeBytes, MaxBlockOutcomes)}
 	}
 	d.setOutcome(at, outcome)
 	return nil

@@ -64,7 +64,6 @@ type programState struct {
 
 	// of the entry that is being decided
 	deciding  bool
-	rooting   bool // RootOutcome is called
 	kind      Kind
 	index     uint64
 	ranging   int
@@ -103,9 +102,9 @@ func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accou
 	s.filter.init(keys)
 }
 
-// begin lets the program decide an entry, or write the map root into its outcome.
-func (s *programState) begin(index uint64, kind Kind, root bool) {
-	s.index, s.kind, s.deciding, s.rooting = index, kind, true, root
+// begin lets the program decide an entry.
+func (s *programState) begin(index uint64, kind Kind) {
+	s.index, s.kind, s.deciding = index, kind, true
 }
 
 func (s *programState) end() { s.deciding, s.ranging = false, 0 }
@@ -217,13 +216,8 @@ func (s *programState) Put(key, value []byte) {
 	}
 	k := string(key)
 	before := s.fresh[k]
-	switch inMap := s.accounts.holds(k); {
-	case inMap && s.rooting:
-		s.violate("a row of the map was put together with the map root")
-	case inMap && s.kind != KindCommand:
+	if s.kind != KindCommand && s.accounts.holds(k) {
 		s.violate("a row of the map was put for a %s", s.kind)
-	case before != nil && before.index > s.index:
-		s.violate("a row was put that the later entry %d has put", before.index)
 	}
 	moved := s.history.on && before != nil && before.index < s.first
 	switch {

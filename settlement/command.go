@@ -48,7 +48,7 @@ type Action interface {
 	decode(r *reader)
 	// check says what the wire can carry and no command may say.
 	check() error
-	// maxOutcome is the largest outcome in bytes, without its header and the root of the map.
+	// maxOutcome is the largest outcome in bytes, without its header.
 	maxOutcome() int
 }
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/errors"
-
-	"github.com/cairnledger/cairn/merkle"
 )
 
 // Outcome is what came of a command. It stands behind the command in the leaf. With the commands it
@@ -16,9 +14,6 @@ import (
 type Outcome struct {
 	Results []Result // one for each thing that was asked for; of an Advance one for each thing done
 	Lines   []Line   // the accounts that the entry touched, each once, ascending by id
-	// Root is that of the map of accounts after the entry. The last command that a block appends
-	// has it, when the block touched an account.
-	Root *MapRoot
 }
 
 // Result is what came of one thing that a command asked for.
@@ -57,18 +52,9 @@ type Balances struct {
 	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted Amount
 }
 
-// MapRoot commits to all accounts.
-type MapRoot struct {
-	Root     merkle.Hash
-	Accounts uint64
-	Previous uint64 // index of the leaf with the root before this one; of the first: its own index
-}
-
 const (
 	outcomeVersion = 1
-	outcomeRoot    = 1 // flag: a MapRoot ends the outcome
-	outcomeHeader  = 1 + 1 + 2 + 2
-	mapRootSize    = merkle.HashSize + 8 + 8
+	outcomeHeader  = 1 + 2 + 2
 
 	maxAmountSize = 1 + 16
 	resultSize    = 1 + 1 + 1 + 8 + 2 + 1 // without the id
@@ -81,8 +67,7 @@ func (s Status) settles() bool { return s == Settled || s == PartlySettled }
 // Marshal returns the outcome's encoding.
 func (o *Outcome) Marshal() []byte {
 	b := make([]byte, 0, o.size())
-	b = append(b, outcomeVersion, boolByte(o.Root != nil)*outcomeRoot)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Results)))
+	b = binary.BigEndian.AppendUint16(append(b, outcomeVersion), uint16(len(o.Results)))
 	for i := range o.Results {
 		r := &o.Results[i]
 		b = appendID(append(b, byte(r.Status), byte(r.Reason)), r.ID)
@@ -97,14 +82,11 @@ func (o *Outcome) Marshal() []byte {
 		b = l.Balances.encode(append(appendID(b, l.Account), l.Scale))
 		b = appendU64(appendU64(b, l.Sequence), l.Previous)
 	}
-	if o.Root != nil {
-		b = appendU64(appendU64(append(b, o.Root.Root[:]...), o.Root.Accounts), o.Root.Previous)
-	}
 	return b
 }
 
 func (o *Outcome) size() int {
-	n := outcomeHeader + mapRootSize + len(o.Results)*resultSize + len(o.Lines)*lineSize
+	n := outcomeHeader + len(o.Results)*resultSize + len(o.Lines)*lineSize
 	for i := range o.Results {
 		if n += len(o.Results[i].ID); o.Results[i].Status.settles() {
 			n += 2 * maxAmountSize
@@ -121,10 +103,6 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 	r := reader{b: b}
 	if v := r.u8(); r.err == nil && v != outcomeVersion {
 		return nil, errors.Newf("an outcome of settlement of version %d, this program knows version %d", v, outcomeVersion)
-	}
-	flags := r.u8()
-	if flags&^outcomeRoot != 0 {
-		r.fail("the flags %#x of an outcome", flags)
 	}
 	o := &Outcome{}
 	for range r.u16() {
@@ -152,11 +130,6 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		}
 		o.Lines = append(o.Lines, l)
 	}
-	if flags&outcomeRoot != 0 {
-		o.Root = new(MapRoot)
-		copy(o.Root.Root[:], r.take(merkle.HashSize))
-		o.Root.Accounts, o.Root.Previous = r.u64(), r.u64()
-	}
 	return o, r.end("outcome of settlement")
 }
 
@@ -167,23 +140,6 @@ func (o *Outcome) Line(account string) (Line, bool) {
 		return Line{}, false
 	}
 	return o.Lines[i], true
-}
-
-// withRoot returns the encoding of an outcome that has no root, with this one.
-func withRoot(outcome []byte, root MapRoot) []byte {
-	b := append(make([]byte, 0, len(outcome)+mapRootSize), outcome...)
-	b[1] |= outcomeRoot
-	return appendU64(appendU64(append(b, root.Root[:]...), root.Accounts), root.Previous)
-}
-
-// withoutRoot is the opposite of withRoot. It returns an outcome that has no root as it is.
-func withoutRoot(outcome []byte) []byte {
-	if len(outcome) < outcomeHeader+mapRootSize || outcome[1]&outcomeRoot == 0 {
-		return outcome
-	}
-	b := append([]byte(nil), outcome[:len(outcome)-mapRootSize]...)
-	b[1] &^= outcomeRoot
-	return b
 }
 
 func (s *Balances) encode(b []byte) []byte {

@@ -1,12 +1,9 @@
 package settlement
 
 import (
-	"encoding/binary"
-
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
 )
 
 // Program implements ledger.Program, ledger.Parsing, ledger.Mapped and ledger.Timed. It takes
@@ -22,7 +19,7 @@ func (Program) Name() string { return ProgramName }
 // Version implements ledger.Program.
 func (Program) Version() uint32 { return 1 }
 
-// maxAdvance is the largest outcome of an Advance, in bytes, the root not counted: work stops
+// maxAdvance is the largest outcome of an Advance, in bytes, its header not counted: work stops
 // before it.
 const maxAdvance = 48 << 10
 
@@ -45,7 +42,7 @@ func (Program) Parse(kind ledger.Kind, body []byte) (parsed any, maxOutcome int,
 }
 
 // MaxOutcome returns the largest outcome in bytes that the command can have.
-func (c *Command) MaxOutcome() int { return outcomeHeader + mapRootSize + c.Action.maxOutcome() }
+func (c *Command) MaxOutcome() int { return outcomeHeader + c.Action.maxOutcome() }
 
 const maxLine = lineSize + MaxID
 
@@ -118,13 +115,3 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 
 // MapPrefix implements ledger.Mapped.
 func (Program) MapPrefix() []byte { return mapPrefix }
-
-// RootOutcome implements ledger.Mapped.
-func (Program) RootOutcome(view ledger.View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte {
-	previous := index
-	if b, found := view.Get([]byte{rowRoot}); found {
-		previous = binary.BigEndian.Uint64(b)
-	}
-	view.Put([]byte{rowRoot}, appendU64(nil, index))
-	return withRoot(outcome, MapRoot{root, accounts, previous})
-}

@@ -16,7 +16,6 @@ const (
 	rowTransfer = 't' // id: what became of a transfer, a set or an instruction
 	rowTimer    = 'x' // time, id: what is due then; an empty value: nothing any more
 	rowCursor   = 'X' // the first timer that may be live
-	rowRoot     = 'r' // index of the newest leaf with a root of the map
 
 	rowOpen       = 'i' // chain of the instructions that are not final
 	rowList       = 'm' // name of a list: chain of instructions that wait for their match
@@ -46,7 +45,7 @@ type Account struct {
 	Last     uint64 // index of the last one of them
 	// Head chains the entries that touched the account, the opening included:
 	//
-	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(encoded entry ‖ outcome without the root))
+	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(leaf))
 	//
 	// It begins with 32 zero bytes. So a statement that leaves out an entry, or invents one, does
 	// not lead from one head to the other.
@@ -89,19 +88,10 @@ func (a *Account) extend(index uint64, entry [sha256.Size]byte) {
 	a.Sequence++
 }
 
-// NextHead returns the head of an account after an entry; entry is EntryDigest.
+// NextHead returns the head of an account after an entry; entry is the SHA-256 of its leaf.
 func NextHead(head merkle.Hash, index uint64, entry [sha256.Size]byte) merkle.Hash {
 	b := append(make([]byte, 0, 1+32+8+32), 4)
 	return sha256.Sum256(append(appendU64(append(b, head[:]...), index), entry[:]...))
-}
-
-// EntryDigest is what the heads of the accounts that an entry touched take of it: SHA-256 of the
-// encoded entry and its outcome, without the root of the map.
-func EntryDigest(encoded, outcome []byte) [sha256.Size]byte {
-	h := sha256.New()
-	h.Write(encoded)
-	h.Write(withoutRoot(outcome))
-	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // Posted returns what the account owes or is owed: posted credits less posted debits. negative says

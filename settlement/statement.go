@@ -1,6 +1,8 @@
 package settlement
 
 import (
+	"crypto/sha256"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -49,17 +51,9 @@ func ParseLeaf(index uint64, leaf []byte) (*Decided, error) {
 	return d, nil
 }
 
-// Digest is what the heads of the accounts that the entry touched take of it.
-func (d *Decided) Digest() [32]byte {
-	return EntryDigest(d.Leaf[:len(d.Leaf)-len(d.Entry.Outcome)], d.Entry.Outcome)
-}
-
-// WithoutRoot returns the leaf without the root of the map: what the heads of the accounts that the
-// entry touched cover.
-func (d *Decided) WithoutRoot() []byte {
-	encoded := d.Leaf[:len(d.Leaf)-len(d.Entry.Outcome)]
-	return append(encoded[:len(encoded):len(encoded)], withoutRoot(d.Entry.Outcome)...)
-}
+// Digest is what the heads of the accounts that the entry touched take of it: the SHA-256 of the
+// leaf.
+func (d *Decided) Digest() [32]byte { return sha256.Sum256(d.Leaf) }
 
 // Repeats returns the entry that decided before what this one asks for, and whether there is one:
 // all its results say so, of one entry.

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"slices"
 )
 
@@ -104,7 +105,10 @@ func (s *step) finish() []byte {
 	}
 	outcome := s.out.Marshal()
 	if len(accounts) > 0 {
-		digest := EntryDigest(s.in.Encoded, outcome)
+		leaf := sha256.New()
+		leaf.Write(s.in.Encoded)
+		leaf.Write(outcome)
+		digest := [sha256.Size]byte(leaf.Sum(nil))
 		for _, r := range accounts {
 			r.value.extend(s.in.Index, digest)
 			s.view.Put(rowKey(rowAccount, r.id), r.value.Marshal())

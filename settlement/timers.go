@@ -258,7 +258,7 @@ func (s *step) afford(n int) bool {
 			n += lineSize + len(r.id)
 		}
 	}
-	return n <= outcomeHeader+mapRootSize+maxAdvance
+	return n <= outcomeHeader+maxAdvance
 }
 
 // maxSkipped bounds how many timers that are not live Work passes in one agenda.

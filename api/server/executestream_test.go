@@ -79,8 +79,8 @@ func TestExecuteStream(t *testing.T) {
 	// Everything in this one is known: nothing is proposed, and the receipts are of the first time.
 	ask(5, cairnv1.Wait_WAIT_SEALED, pay("t-2", "1"), pay("t-1", "12.34"))
 	hear(1)
-	if now := n.Ledger().Head().Size; size != before+3 || now != size {
-		t.Errorf("the ledger grew from %d to %d and then to %d, want 3 commands once", before, size, now)
+	if now := n.Ledger().Head().Size; size != before+5 || now != size {
+		t.Errorf("the ledger grew from %d to %d and then to %d, want 3 commands and 2 records of the map root once", before, size, now)
 	}
 	for id, reason := range map[uint64]string{2: server.ReasonInvalidArgument, 4: server.ReasonInvalidArgument} {
 		if e := answers[id].GetError(); e.GetReason() != reason || e.GetDetail().GetOutcome() != sure {
@@ -90,7 +90,7 @@ func TestExecuteStream(t *testing.T) {
 	for id, want := range map[uint64][]struct {
 		index   uint64
 		existed bool
-	}{1: {{before, false}, {before + 1, false}}, 3: {{before + 2, false}}, 5: {{before + 1, true}, {before, true}}} {
+	}{1: {{before, false}, {before + 1, false}}, 3: {{before + 3, false}}, 5: {{before + 1, true}, {before, true}}} {
 		r := answers[id].GetResponse()
 		if len(r.GetOutcomes()) != len(want) {
 			t.Errorf("request %d: %v", id, answers[id])

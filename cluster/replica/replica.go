@@ -170,14 +170,15 @@ func (r *Replica) Submit(b ledger.Batch, done func(ledger.Result, error)) {
 	}
 }
 
-// BuildBlock encodes the waiting batches as one block. The ledger time that it stamps never goes
-// back: this leader has applied everything that was committed before its term, and remembers what
-// it has stamped.
+// BuildBlock encodes the waiting batches as one block, with a record of the map root behind them
+// where the ledger has a map. The ledger time that it stamps never goes back: this leader has
+// applied everything that was committed before its term, and remembers what it has stamped.
 func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
-	batches := make([]ledger.Batch, len(reqs))
+	batches := make([]ledger.Batch, len(reqs), len(reqs)+1)
 	for i, q := range reqs {
 		batches[i] = q.(*request).batch
 	}
+	batches = ledger.WithMapRoot(r.ledger.Program(), r.principal, batches)
 	return ledger.EncodeBlock(r.ledger.Anchor(), r.clocks.stamp(), batches)
 }
 
@@ -218,7 +219,8 @@ func answer(e *raftnode.Committed, results []ledger.Result) {
 			a.done(results[i], nil)
 			continue
 		}
-		// Raft gives back the block that was proposed here, so it parses.
+		// Raft gives back the block that was proposed here, so it parses. A record of the map root is
+		// behind the callers' batches.
 		a.done(ledger.Result{}, errors.AssertionFailedf("the block at raft index %d has %d results for %d batches", e.Index, len(results), len(e.Requests)))
 	}
 }

@@ -97,6 +97,53 @@ func (b *workBench) apply() {
 	}
 }
 
+// TestMapRootIsPublished: a leader puts a record of the map root behind the commands of a block, in
+// its own name. Whoever asked is answered as without it. A command that touches no account, and the
+// record itself, lead to no record.
+func TestMapRootIsPublished(t *testing.T) {
+	b := newWorkBench(t, accounts.Mapped{})
+	b.serve(true)
+	want := uint64(0)
+	submit := func(command []byte) {
+		b.Replica.Submit(ledger.Batch{Principal: "p", Entries: []ledger.NewEntry{{Kind: ledger.KindCommand, Body: command}}}, func(res ledger.Result, err error) {
+			if err != nil || res.Err != nil || res.Indexes[0] != want {
+				t.Errorf("%v, %v, index %v, want %d", err, res.Err, res.Indexes, want)
+			}
+			want++
+		})
+	}
+	submit(accounts.Open(1, 100))
+	submit(accounts.Open(2, 100))
+	b.apply()
+	root, err := b.ledger.MapRootAt(3)
+	if err != nil || root.Index != 2 || root.Accounts != 2 {
+		t.Fatalf("the newest map root is %+v, %v", root, err)
+	}
+	leaf, err := b.ledger.Leaf(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := ledger.ParseLeaf(leaf); err != nil || e.Kind != ledger.KindRecord || e.Principal != testNode || e.Time != b.now.UnixMicro() {
+		t.Errorf("entry 2 is %+v, %v", e, err)
+	}
+	want = 3
+	submit(accounts.Sum(1, 2))
+	b.apply()
+	if size := b.ledger.Head().Size; size != 4 {
+		t.Errorf("size %d after a command that touches no account, want 4", size)
+	}
+	b.work("after records", -1)
+	b.proposals("after records", 0)
+	b.Replica.Submit(testBatch("payload"), func(ledger.Result, error) {})
+	block, err := b.BuildBlock(b.accepted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parsed, err := ledger.ParseBlock(block); err != nil || len(parsed.Batches) != 1 {
+		t.Errorf("a block of a payload: %+v, %v", parsed, err)
+	}
+}
+
 // TestWorkIsProposed: a leader proposes work when it is due, once, in its own name, and asks again
 // when that was applied. A replica that does not lead, or has not been told its group, proposes
 // nothing.

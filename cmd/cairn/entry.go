@@ -21,9 +21,10 @@ type entryResult struct {
 	keyJSON
 	// Kind is set unless the entry is a payload. Payload is the body, whatever its kind.
 	Kind string `json:"kind,omitempty"`
-	// Genesis and FeatureLevel are what a record says; at most one is set.
+	// Genesis, FeatureLevel and MapRoot are what a record says; at most one is set.
 	Genesis      *genesisInfo `json:"genesis,omitempty"`
 	FeatureLevel uint32       `json:"feature_level,omitempty"`
+	MapRoot      *mapRootInfo `json:"map_root,omitempty"`
 	// Program is that whose command the entry holds, Command and Outcome are what the command asks
 	// for and what came of it. They are set where this binary can read the entry.
 	Program       string  `json:"program,omitempty"`
@@ -76,10 +77,11 @@ func newEntry(program string, index uint64, e *ledger.Entry) entryResult {
 	}
 	switch e.Kind {
 	case ledger.KindRecord:
-		if t, err := recordTold(e.Body); err == nil {
+		if t, err := recordTold(index, e); err == nil {
 			r.record = &t
 			r.Genesis, _ = t.object.(*genesisInfo)
 			r.FeatureLevel, _ = t.object.(uint32)
+			r.MapRoot, _ = t.object.(*mapRootInfo)
 		}
 	case ledger.KindCommand:
 		if read, err := interpret(program, e); err == nil {
@@ -130,7 +132,7 @@ func (r entryResult) contents(indent string) []string {
 			pairs = []string{r.Kind, loose + r.rawText()}
 		}
 	}
-	if r.read == nil && r.OutcomeBase64 != "" {
+	if r.read == nil && r.MapRoot == nil && r.OutcomeBase64 != "" {
 		pairs = append(pairs, "outcome", loose+base64Prefix+r.OutcomeBase64)
 	}
 	for i := 0; i < len(pairs); i += 2 {

@@ -13,7 +13,6 @@ import (
 type outcomeInfo struct {
 	Results []resultWord `json:"results"`
 	Lines   []lineWord   `json:"accounts,omitempty"`
-	Root    *rootWord    `json:"map_root,omitempty"`
 }
 
 type resultWord struct {
@@ -40,12 +39,6 @@ type lineWord struct {
 	CreditsPosted  string `json:"credits_posted"`
 	Sequence       uint64 `json:"sequence"`
 	Previous       uint64 `json:"previous"`
-}
-
-type rootWord struct {
-	Root     string `json:"root"`
-	Accounts uint64 `json:"accounts"`
-	Previous uint64 `json:"previous"`
 }
 
 // settledTold is what came of a command of a settlement ledger.
@@ -106,10 +99,6 @@ func settledTold(body, outcome []byte) (told, error) {
 		info.Lines = append(info.Lines, w)
 		more = append(more, "  account", fmt.Sprintf("%s: debits %s and %s pending, credits %s and %s pending; entry %d of the account",
 			w.Account, w.DebitsPosted, w.DebitsPending, w.CreditsPosted, w.CreditsPending, w.Sequence))
-	}
-	if o.Root != nil {
-		info.Root = &rootWord{o.Root.Root.String(), o.Root.Accounts, o.Root.Previous}
-		more = append(more, "  map root", fmt.Sprintf("%s of %s", info.Root.Root, plural(o.Root.Accounts, "account", "accounts")))
 	}
 	return told{line: strings.Join(line, "; "), more: more, object: info}, nil
 }

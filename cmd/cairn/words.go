@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/errors"
@@ -98,13 +99,27 @@ func (i interpreter) read(program string, e *ledger.Entry) (*interpretation, err
 	return &interpretation{program, command, outcome}, nil
 }
 
-// recordTold says what a record of a ledger itself means. Its object is a *genesisInfo or a feature
-// level, uint32.
-func recordTold(body []byte) (told, error) {
-	if level, err := ledger.ParseLevel(body); err == nil {
+// mapRootInfo is the root of the map of accounts that a record publishes.
+type mapRootInfo struct {
+	Root     string `json:"root"`
+	Accounts uint64 `json:"accounts"`
+	Previous uint64 `json:"previous"` // index of the record before; 0: this is the first
+}
+
+// recordTold says what a record of a ledger itself means. Its object is a *genesisInfo, a
+// *mapRootInfo or a feature level, uint32.
+func recordTold(index uint64, e *ledger.Entry) (told, error) {
+	if level, err := ledger.ParseLevel(e.Body); err == nil {
 		return told{line: fmt.Sprintf("the feature level rises to %d", level), object: level}, nil
 	}
-	g, err := ledger.ParseGenesis(body)
+	if r, err := ledger.ParseMapRoot(index, e); err == nil {
+		return told{
+			line: "the map of " + plural(r.Accounts, "account", "accounts") + " has the root " + r.Root.String(),
+			head: "the map of accounts", more: []string{"  root", r.Root.String(), "  accounts", strconv.FormatUint(r.Accounts, 10), "  record before", strconv.FormatUint(r.Previous, 10)},
+			object: &mapRootInfo{r.Root.String(), r.Accounts, r.Previous},
+		}, nil
+	}
+	g, err := ledger.ParseGenesis(e.Body)
 	if err != nil {
 		return told{}, err
 	}

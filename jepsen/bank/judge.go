@@ -140,7 +140,7 @@ func read(ctx context.Context, api cairnv1.LedgerClient, size uint64) (leaves []
 
 // replay has the model read the ledger.
 func (b *Bank) replay(v *Verdict, leaves [][]byte) *settle.Model {
-	m := settle.New(b.origin, true)
+	m := settle.New(b.origin)
 	for _, leaf := range leaves {
 		if problems := m.Leaf(leaf); len(problems) > 0 {
 			v.breaks("the bank's ledger: %v", problems[0])

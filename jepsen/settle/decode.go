@@ -16,7 +16,6 @@ type entry struct {
 	time      int64
 	principal string
 	body      []byte
-	encoded   []byte // the leaf without the outcome
 	outcome   []byte
 }
 
@@ -40,7 +39,6 @@ func decodeLeaf(leaf []byte) (e entry, err error) {
 		return e, errors.Newf("a leaf of version %d, kind %d, flags %d", version, kind, flags)
 	}
 	e.outcome = d.b
-	e.encoded = leaf[:len(leaf)-len(d.b)]
 	return e, nil
 }
 
@@ -402,7 +400,6 @@ func (d *decoder) source() {
 type outcome struct {
 	results []result
 	lines   []line
-	root    *mapRoot
 }
 
 // result is one result of an outcome, with the fields of the documented table.
@@ -431,9 +428,8 @@ type mapRoot struct {
 
 func decodeOutcome(b []byte) (*outcome, error) {
 	d := &decoder{b: b}
-	version, flags := d.u8(), d.u8()
-	if version != 1 || flags > 1 {
-		d.wrong("version %d with flags %d", version, flags)
+	if version := d.u8(); version != 1 {
+		d.wrong("version %d", version)
 	}
 	o := &outcome{}
 	for range d.u16() {
@@ -452,31 +448,30 @@ func decodeOutcome(b []byte) (*outcome, error) {
 		}
 		o.lines = append(o.lines, line{d.id(), int(d.u8()), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()})
 	}
-	if flags == 1 {
-		o.root = &mapRoot{root: [32]byte(d.take(32)), accounts: d.u64(), previous: d.u64()}
-	}
 	if len(d.b) > 0 {
 		d.wrong("%d bytes too many", len(d.b))
 	}
 	return o, errors.Wrap(d.bad, "an outcome")
 }
 
-// rootSize is what the root of the map takes at the end of an outcome.
-const rootSize = 32 + 8 + 8
-
-// withoutRoot returns the encoded outcome as it was before the root of the map was added.
-func withoutRoot(b []byte) []byte {
-	if len(b) < 2+rootSize || b[1]&1 == 0 {
-		return b
+// decodeRoot reads a record of the ledger itself. It returns nil for any but one of the map root.
+func decodeRoot(e *entry) (*mapRoot, error) {
+	if len(e.body) != 2 || e.body[0] != 3 || e.body[1] != 1 {
+		if len(e.outcome) > 0 {
+			return nil, errors.Newf("a record that is not of the map root has an outcome of %d bytes", len(e.outcome))
+		}
+		return nil, nil
 	}
-	cut := append([]byte(nil), b[:len(b)-rootSize]...)
-	cut[1] &^= 1
-	return cut
+	d := &decoder{b: e.outcome}
+	r := &mapRoot{root: [32]byte(d.take(32)), accounts: d.u64(), previous: d.u64()}
+	if len(d.b) > 0 {
+		d.wrong("%d bytes too many", len(d.b))
+	}
+	return r, errors.Wrap(d.bad, "the outcome of a record of the map root")
 }
 
-// encode returns the outcome without a root.
 func (o *outcome) encode() []byte {
-	b := []byte{1, 0}
+	b := []byte{1}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.results)))
 	for _, r := range o.results {
 		b = append(b, r.status, r.reason, byte(len(r.id)))

@@ -9,7 +9,7 @@
 //
 // The smallest use:
 //
-//	m := settle.New("example.org/money", true)
+//	m := settle.New("example.org/money")
 //	for i, leaf := range leaves {
 //		for _, p := range m.Leaf(leaf) {
 //			fmt.Println(i, p)

@@ -23,13 +23,11 @@ type Model struct {
 	live     map[string]*thing // of ids: what is pending or not final, and some that was
 	queues   map[string]*queue // by account
 
-	// The map of accounts: whether an account was touched since the newest root, in entries of the
-	// newest time and before; and the index of the leaf with that root, size when there is none.
-	roots     bool // the ledger has map roots
+	// The map of accounts: the index of the newest record of its root, 0 when there is none, and of
+	// the first entry that touched an account since then.
 	rootAt    uint64
-	hasRoot   bool
-	uncovered uint64 // index of the first entry that touched an account since the newest root
-	stale     bool   // there is such an entry
+	uncovered uint64
+	stale     bool // there is such an entry
 
 	counts Counts
 }
@@ -98,10 +96,9 @@ const (
 	conflict = 8
 )
 
-// New returns the model of a ledger before its first entry. roots says that the ledger publishes
-// roots of its map of accounts.
-func New(origin string, roots bool) *Model {
-	return &Model{origin: origin, roots: roots, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}, live: map[string]*thing{}, queues: map[string]*queue{}}
+// New returns the model of a ledger before its first entry.
+func New(origin string) *Model {
+	return &Model{origin: origin, assets: map[string]asset{}, accounts: map[string]*account{}, ids: map[string]*thing{}, live: map[string]*thing{}, queues: map[string]*queue{}}
 }
 
 // Size is the number of leaves that the model has read.
@@ -135,10 +132,13 @@ func (m *Model) Leaf(leaf []byte) (problems []error) {
 	}
 	m.time = e.time
 	switch {
-	case e.kind == kindRecord && len(e.outcome) == 0:
+	case e.kind == kindRecord:
+		if err := m.record(index, &e); err != nil {
+			say("%v", err)
+		}
 		return problems
 	case e.kind != kindCommand:
-		say("an entry of kind %d with an outcome of %d bytes; a settlement ledger has commands, and records without an outcome", e.kind, len(e.outcome))
+		say("an entry of kind %d; a settlement ledger has commands and records", e.kind)
 		return problems
 	}
 	c, err := decodeCommand(e.body)
@@ -153,15 +153,11 @@ func (m *Model) Leaf(leaf []byte) (problems []error) {
 	}
 	s := &step{m: m, e: &e, c: c, index: index, before: map[string]*account{}, booked: booking{}, given: got}
 	want := s.decide()
-	plain := withoutRoot(e.outcome)
-	if b := want.encode(); !bytes.Equal(b, plain) {
+	if b := want.encode(); !bytes.Equal(b, e.outcome) {
 		say("%s has the outcome %s", c, got.unlike(want))
 	}
-	m.extend(s, &e, plain)
+	m.extend(s, leaf)
 	m.count(want)
-	if err := m.checkRoot(index, got.root); err != nil {
-		say("%v", err)
-	}
 	if err := m.balanced(s); err != nil {
 		say("%v", err)
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // extend chains an entry to the accounts that it touched.
-func (m *Model) extend(s *step, e *entry, plain []byte) {
-	digest := sha256.Sum256(slices.Concat(e.encoded, plain))
+func (m *Model) extend(s *step, leaf []byte) {
+	digest := sha256.Sum256(leaf)
 	for id := range s.before {
 		a := m.accounts[id]
 		b := append([]byte{4}, a.head[:]...)
@@ -91,23 +91,22 @@ func rootOf(leaves []mapLeaf, from int) [32]byte {
 	return sha256.Sum256(slices.Concat([]byte{3, byte(from)}, left[:], right[:]))
 }
 
-// checkRoot compares the root that a leaf publishes with that of all accounts.
-func (m *Model) checkRoot(index uint64, got *mapRoot) error {
-	if got == nil {
-		return nil
+// record compares the root that a record of the ledger publishes with that of all accounts.
+func (m *Model) record(index uint64, e *entry) error {
+	got, err := decodeRoot(e)
+	if got == nil || err != nil {
+		return err
 	}
-	want := mapRoot{root: m.mapRoot(), accounts: uint64(len(m.accounts)), previous: index}
-	if m.hasRoot {
-		want.previous = m.rootAt
-	}
+	want := mapRoot{root: m.mapRoot(), accounts: uint64(len(m.accounts)), previous: m.rootAt}
+	changed := m.stale
 	m.counts.Roots++
-	m.rootAt, m.hasRoot, m.stale = index, true, false
-	if !m.roots {
-		return errors.New("it publishes a root of the map, which this ledger does not have")
-	}
-	if *got != want {
-		return errors.Newf("it publishes the root %x of %d accounts, the one before is that of entry %d; by its records the root is %x, of %d accounts, and the one before that of entry %d",
+	m.rootAt, m.stale = index, false
+	switch {
+	case *got != want:
+		return errors.Newf("it publishes the root %x of %d accounts, the record before is entry %d; by its records the root is %x, of %d accounts, and the record before entry %d",
 			got.root, got.accounts, got.previous, want.root, want.accounts, want.previous)
+	case !changed:
+		return errors.New("it publishes the root of a map that has not changed since the record before")
 	}
 	return nil
 }
@@ -115,7 +114,7 @@ func (m *Model) checkRoot(index uint64, got *mapRoot) error {
 // covered says whether a root covers what the accounts have at the end of a block. The entries of a
 // block have one time, so a block ends at the latest where the time changes.
 func (m *Model) covered() error {
-	if m.roots && m.stale {
+	if m.stale {
 		return errors.Newf("no root of the map covers entry %d, which changed accounts, although its block has ended", m.uncovered)
 	}
 	return nil

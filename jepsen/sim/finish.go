@@ -176,7 +176,7 @@ func (m *member) read(l *Ledger) {
 			}
 			time = e.Time
 			judge.leaf(at, &e, leaf)
-			if ofLeader(e.Principal) {
+			if ofLeader(e.Principal) && e.Kind == ledger.KindCommand {
 				m.w.stats.Works++
 			}
 			l.Final = append(l.Final, check.FinalEntry{

@@ -41,7 +41,7 @@ type moneyJudge struct {
 }
 
 func (m *money) judge(g *group) judge {
-	return &moneyJudge{g: g, model: settle.New(originOf(g.id), true)}
+	return &moneyJudge{g: g, model: settle.New(originOf(g.id))}
 }
 
 func (j *moneyJudge) leaf(index uint64, _ *ledger.Entry, leaf []byte) {

@@ -5,9 +5,6 @@
 //     lose power anywhere have the same results, leaves, roots and rows.
 //   - A program knows nothing but the entry and its View: what it was asked before, for this ledger
 //     or another one, does not show.
-//   - Where the entries are cut into blocks says which of them carry a map root (ledger.Mapped),
-//     and nothing else: what Decide returns, and the rows that RootOutcome has not put, are the
-//     same. Replicas that apply the same blocks are the same to the last byte.
 //   - It changes nothing that it was given, and keeps no View.
 //   - No outcome is longer than MaxOutcome says, which does not depend on the state.
 //   - No bytes make it panic, stop a replica or pass a limit of its writes.
@@ -82,10 +79,6 @@ type state struct {
 	size    uint64
 	rows    string
 	work    string // of a ledger.Timed
-	// decided and common are for replicas that cut the entries into other blocks. decided has what
-	// Decide returned for each entry; common has the rows that RootOutcome has not put.
-	mapped          bool
-	decided, common string
 }
 
 func newHistory(t testing.TB, o Options, seed uint64) *history {
@@ -160,7 +153,7 @@ func nonsense(rng *rand.Rand, command []byte) []byte {
 
 // blocks cuts the batches from first on into blocks and groups of blocks. Batches of one block have
 // one time. Cuts, and nothing else, are random.
-func (h *history) blocks(t testing.TB, l replica, first int, rng *rand.Rand) (group []ledger.Committed, sizes []int) {
+func (h *history) blocks(t testing.TB, l *ledger.Ledger, first int, rng *rand.Rand) (group []ledger.Committed, sizes []int) {
 	t.Helper()
 	raft := l.Head().RaftIndex
 	for range 1 + rng.IntN(6) {
@@ -182,23 +175,18 @@ func (h *history) blocks(t testing.TB, l replica, first int, rng *rand.Rand) (gr
 	return group, sizes
 }
 
-// replica is a ledger whose program is watched.
-type replica struct {
-	*ledger.Ledger
-	w *watch
-}
-
-func (w *watch) open(store ledger.Store, p ledger.Program, start ledger.Summary) replica {
+// open opens a ledger whose program is watched.
+func (w *watch) open(store ledger.Store, p ledger.Program, start ledger.Summary) *ledger.Ledger {
 	w.t.Helper()
 	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: w.program(p), Start: start})
 	if err != nil {
 		w.t.Fatalf("open a replica: %v", err)
 	}
-	return replica{l, w}
+	return l
 }
 
 // apply applies what comes next and returns the results as texts, one for each batch.
-func apply(t testing.TB, l replica, group []ledger.Committed) (results []string) {
+func apply(t testing.TB, l *ledger.Ledger, group []ledger.Committed) (results []string) {
 	t.Helper()
 	all, err := l.ApplyMany(group)
 	if err != nil {
@@ -213,19 +201,16 @@ func apply(t testing.TB, l replica, group []ledger.Committed) (results []string)
 }
 
 // finish returns the state of a replica, and complains of what no program may do.
-func finish(t testing.TB, l replica, results []string) *state {
+func finish(t testing.TB, l *ledger.Ledger, results []string) *state {
 	t.Helper()
 	for _, reason := range []ledger.RefuseReason{ledger.RefusedOutcome, ledger.RefusedWrites, ledger.RefusedPanic} {
 		if n := l.Refused(reason); n > 0 {
 			t.Errorf("%d batches were refused because of a bug of the program: %s\n%s", n, reason, l.ProgramPanic())
 		}
 	}
-	var rows, common bytes.Buffer
+	var rows bytes.Buffer
 	if err := l.State().Range(nil, nil, func(k, v []byte) bool {
 		fmt.Fprintf(&rows, "%x = %x\n", k, v)
-		if !l.w.rooted[string(k)] {
-			fmt.Fprintf(&common, "%x = %x\n", k, v)
-		}
 		return true
 	}); err != nil {
 		t.Fatalf("read the rows: %v", err)
@@ -235,39 +220,17 @@ func finish(t testing.TB, l replica, results []string) *state {
 	if err != nil {
 		t.Errorf("ask for work: %v", err)
 	}
-	return &state{results: results, root: head.Root, size: head.Size, rows: rows.String(), work: fmt.Sprintf("%d %x %t", work.At, work.Command, due),
-		mapped: l.w.mapped, decided: l.w.decisions(), common: common.String()}
+	return &state{results: results, root: head.Root, size: head.Size, rows: rows.String(), work: fmt.Sprintf("%d %x %t", work.At, work.Command, due)}
 }
 
-// compare compares replicas that may have cut the entries into other blocks.
+// compare compares two replicas.
 func (s *state) compare(t testing.TB, want *state) {
-	t.Helper()
-	if !s.mapped {
-		s.identical(t, want)
-		return
-	}
-	s.compareResults(t, want)
-	if s.decided != want.decided || s.size != want.size {
-		t.Fatalf("two replicas have decided differently, map roots apart: size %d, and %d", s.size, want.size)
-	}
-	if s.common != want.common {
-		t.Fatalf("two replicas have other rows, those of RootOutcome apart:\n%s\n%s", s.common, want.common)
-	}
-}
-
-func (s *state) compareResults(t testing.TB, want *state) {
 	t.Helper()
 	for i := range want.results {
 		if s.results != nil && s.results[i] != want.results[i] {
 			t.Fatalf("batch %d: %s on one replica, %s on another", i, s.results[i], want.results[i])
 		}
 	}
-}
-
-// identical compares replicas that have applied the same blocks.
-func (s *state) identical(t testing.TB, want *state) {
-	t.Helper()
-	s.compareResults(t, want)
 	if s.root != want.root || s.size != want.size {
 		t.Fatalf("two replicas have decided differently: size %d with root %s, and %d with %s", s.size, s.root, want.size, want.root)
 	}
@@ -354,11 +317,7 @@ func (h *history) crashes(t testing.TB, o Options) {
 			l = w.open(store, o.New(), mark)
 		}
 	}
-	got := finish(t, l, nil)
-	got.compare(t, h.want)
-	calm := newWatch(t).open(memstore.New(memstore.Options{}), o.New(), ledger.Summary{})
-	apply(t, calm, log)
-	got.identical(t, finish(t, calm, nil))
+	finish(t, l, nil).compare(t, h.want)
 }
 
 // twoLedgers has one program decide two ledgers in turns.
@@ -367,7 +326,7 @@ func twoLedgers(t testing.TB, o Options) {
 	var histories [2]*history
 	var want [2]*state
 	run := func(p ledger.Program, which ...int) (got [2]*state) {
-		var ledgers [2]replica
+		var ledgers [2]*ledger.Ledger
 		var next [2]int
 		var results [2][]string
 		for _, i := range which {
@@ -398,7 +357,7 @@ func twoLedgers(t testing.TB, o Options) {
 		want[i] = run(o.New(), i)[i]
 	}
 	for i, got := range run(shared, 0, 1) {
-		got.identical(t, want[i])
+		got.compare(t, want[i])
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
 )
 
 // recorder is a test that may fail.
@@ -234,63 +233,30 @@ func TestWorkMistakesAreFound(t *testing.T) {
 // mappedCounter is a counter whose row is the only account of a map.
 type mappedCounter struct {
 	counter
-	root func(v ledger.View, index uint64, outcome []byte, root merkle.Hash) []byte
+	payloads bool // payloads count, too
 }
 
 func (*mappedCounter) MapPrefix() []byte { return []byte("n") }
 
-func (c *mappedCounter) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
-	n, err := c.counter.MaxOutcome(kind, body)
-	return n + merkle.HashSize, err
+func (c *mappedCounter) Decide(v ledger.View, in *ledger.Input) []byte {
+	if in.Kind == ledger.KindPayload && c.payloads {
+		v.Put([]byte("n"), []byte("a payload"))
+	}
+	return c.counter.Decide(v, in)
 }
 
-func (c *mappedCounter) RootOutcome(v ledger.View, index uint64, outcome []byte, root merkle.Hash, _ uint64) []byte {
-	return c.root(v, index, outcome, root)
-}
-
-// TestMistakesOfMappedAreFound: the same for programs with a map. That a block carries a root at
-// all is no mistake, although replicas that cut the entries into other blocks differ in it.
+// TestMistakesOfMappedAreFound: the same for programs with a map.
 func TestMistakesOfMappedAreFound(t *testing.T) {
 	t.Parallel()
-	number := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-	fine := func(_ ledger.View, _ *ledger.Input, n uint64) []byte { return number(n) }
-	for name, c := range map[string]struct {
-		decide func(v ledger.View, in *ledger.Input, n uint64) []byte
-		root   func(v ledger.View, index uint64, outcome []byte, root merkle.Hash) []byte
-		want   string
-	}{
-		"none": {fine, func(v ledger.View, index uint64, outcome []byte, root merkle.Hash) []byte {
-			v.Put([]byte("root"), number(index))
-			return append(outcome, root[:]...)
-		}, ""},
-		"chance": {fine, func(_ ledger.View, _ uint64, outcome []byte, _ merkle.Hash) []byte {
-			return append(outcome, number(rand.Uint64())...)
-		}, "decided differently"},
-		"a decision that depends on the blocks": {func(v ledger.View, _ *ledger.Input, _ uint64) []byte {
-			value, _ := v.Get([]byte("root"))
-			return value
-		}, func(v ledger.View, index uint64, outcome []byte, _ merkle.Hash) []byte {
-			v.Put([]byte("root"), number(index))
-			return outcome
-		}, "map roots apart"},
-		"an account": {fine, func(v ledger.View, _ uint64, outcome []byte, _ merkle.Hash) []byte {
-			v.Put([]byte("n2"), nil)
-			return outcome
-		}, "bug of the program"},
-		"a changed outcome": {fine, func(_ ledger.View, _ uint64, outcome []byte, _ merkle.Hash) []byte {
-			outcome[0] ^= 1
-			return outcome
-		}, "changes a slice"},
-		"too long": {fine, func(_ ledger.View, _ uint64, outcome []byte, _ merkle.Hash) []byte { return make([]byte, 41) }, "bug of the program"},
-		"a panic":  {fine, func(ledger.View, uint64, []byte, merkle.Hash) []byte { panic("a bug") }, "panic"},
-	} {
+	for payloads, want := range map[bool]string{false: "", true: "bug of the program"} {
+		count := func(_ ledger.View, _ *ledger.Input, n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 		o := Options{
-			New:     func() ledger.Program { return &mappedCounter{counter{decide: c.decide}, c.root} },
+			New:     func() ledger.Program { return &mappedCounter{counter{decide: count}, payloads} },
 			Command: func(rng *rand.Rand) []byte { return []byte{byte(rng.IntN(10)), byte(rng.IntN(4))} },
 			Batches: 150,
 		}
-		if got := run(o); c.want == "" && got != "" || !strings.Contains(got, c.want) {
-			t.Errorf("%s: the test says %.500q, want %q in it", name, got, c.want)
+		if got := run(o); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("payloads count: %t: the test says %.500q, want %q in it", payloads, got, want)
 		}
 	}
 }

@@ -2,67 +2,51 @@ package programtest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"fmt"
 	"iter"
-	"maps"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
-	"github.com/cairnledger/cairn/merkle"
-	"github.com/cairnledger/cairn/merkle/accountmap"
 )
 
 // watch looks at what the program of one ledger does, over all restarts of the ledger.
-type watch struct {
-	t       testing.TB
-	mapped  bool              // the program is a ledger.Mapped
-	decided map[uint64]string // what Decide returned for each entry
-	rooted  map[string]bool   // keys of the rows that RootOutcome has put
-}
+type watch struct{ t testing.TB }
 
-func newWatch(t testing.TB) *watch {
-	return &watch{t: t, decided: map[uint64]string{}, rooted: map[string]bool{}}
-}
+func newWatch(t testing.TB) *watch { return &watch{t: t} }
 
 // program returns the program, watched. It is a ledger.Mapped and a ledger.Timed when p is.
 func (w *watch) program(p ledger.Program) ledger.Program {
 	c := &checked{Program: p, w: w}
 	m, mapped := p.(ledger.Mapped)
-	timed, ok := p.(ledger.Timed)
-	w.mapped = mapped
+	t, timed := p.(ledger.Timed)
 	switch {
-	case mapped && ok:
+	case mapped && timed:
 		return struct {
-			*checkedMapped
+			*checked
+			mapper
 			worker
-		}{&checkedMapped{c, m}, timed}
+		}{c, m, t}
 	case mapped:
-		return &checkedMapped{c, m}
-	case ok:
+		return struct {
+			*checked
+			mapper
+		}{c, m}
+	case timed:
 		return struct {
 			*checked
 			worker
-		}{c, timed}
+		}{c, t}
 	}
 	return c
 }
 
+// mapper is what a ledger.Mapped has more than a Program.
+type mapper interface{ MapPrefix() []byte }
+
 // worker is what a ledger.Timed has more than a Program.
 type worker interface {
 	Work(state ledger.State) (at int64, command []byte, ok bool, err error)
-}
-
-// decisions returns what Decide returned, in the order of the entries.
-func (w *watch) decisions() string {
-	var b strings.Builder
-	for _, index := range slices.Sorted(maps.Keys(w.decided)) {
-		fmt.Fprintf(&b, "%d %x\n", index, w.decided[index])
-	}
-	return b.String()
 }
 
 // checked is a program whose slices are watched.
@@ -107,7 +91,6 @@ func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 	if again, err2 := c.Program.MaxOutcome(in.Kind, before[2]); again != most || (err == nil) != (err2 == nil) {
 		c.w.t.Errorf("entry %d: MaxOutcome says %d (%v), and after the decision %d (%v)", in.Index, most, err, again, err2)
 	}
-	c.w.decided[in.Index] = string(outcome)
 	return outcome
 }
 
@@ -120,43 +103,10 @@ func (c *checked) unchanged(index uint64, w *watched) {
 	}
 }
 
-// checkedMapped is a ledger.Mapped that is watched. It compares every map root with the rows.
-type checkedMapped struct {
-	*checked
-	mapped ledger.Mapped
-}
-
-// MapPrefix implements ledger.Mapped.
-func (c *checkedMapped) MapPrefix() []byte { return c.mapped.MapPrefix() }
-
-// RootOutcome implements ledger.Mapped.
-func (c *checkedMapped) RootOutcome(v ledger.View, index uint64, outcome []byte, root merkle.Hash, accounts uint64) []byte {
-	var leaves []accountmap.Leaf
-	prefix := c.mapped.MapPrefix()
-	for k, value := range v.Range(prefix, nil) {
-		if !bytes.HasPrefix(k, prefix) {
-			break
-		}
-		leaves = append(leaves, accountmap.Leaf{Key: accountmap.KeyOf(Origin, k[len(prefix):]), Record: sha256.Sum256(value)})
-	}
-	if want := accountmap.Build(leaves); want.Root() != root || uint64(want.Len()) != accounts {
-		c.w.t.Errorf("entry %d: the map root is %s of %d accounts, the rows have %s of %d", index, root, accounts, want.Root(), want.Len())
-	}
-	if string(outcome) != c.w.decided[index] {
-		c.w.t.Errorf("entry %d: RootOutcome gets %x, Decide returned %x", index, outcome, c.w.decided[index])
-	}
-	w := &watched{View: v, put: c.w.rooted}
-	w.note(outcome)
-	with := c.mapped.RootOutcome(w, index, outcome, root, accounts)
-	c.unchanged(index, w)
-	return with
-}
-
 // watched is a view that keeps copies of what it has given.
 type watched struct {
 	ledger.View
 	given, copies [][]byte
-	put           map[string]bool // keys that were put; may be nil
 }
 
 func (w *watched) note(b []byte) []byte {
@@ -179,12 +129,4 @@ func (w *watched) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
 			}
 		}
 	}
-}
-
-// Put implements ledger.View.
-func (w *watched) Put(key, value []byte) {
-	if w.put != nil {
-		w.put[string(key)] = true
-	}
-	w.View.Put(key, value)
 }

@@ -14,13 +14,13 @@ import (
 const nodePrincipal = "spiffe://example.org/cluster/00000000000000c1/node/n1"
 
 // workTest adds to a history what leaders propose of the program's work: in time and too early, and
-// what callers propose of it. It tests what ledger.Timed demands of a program on a replica of its
+// what callers propose of it. It tests what ledger.Timed demands of a program on a ledger of its
 // own, which applies every batch of the history as a block.
 type workTest struct {
 	t       testing.TB
 	rng     *rand.Rand
 	h       *history
-	l       replica
+	l       *ledger.Ledger
 	applied int // batches of the history
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle/accountmap"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/settlement"
@@ -21,8 +22,8 @@ type Account struct {
 	// Record is the record of the account; nil when there is no such account.
 	Record []byte
 	Map    accountmap.Proof
-	// Root is the receipt of the leaf with the root of the map. The size that the proof is about is
-	// its index + 1.
+	// Root is the receipt of the record that publishes the root of the map (ledger.MapRoot). The
+	// size that the proof is about is its index + 1.
 	Root *tlog.Receipt
 }
 
@@ -99,18 +100,19 @@ func (a *Account) verify(policy *tlog.Policy) (*VerifiedAccount, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := settlement.ParseLeaf(a.Root.Index, a.Root.Extra)
+	entry, err := ledger.ParseLeaf(a.Root.Extra)
+	if err != nil {
+		return nil, errors.Wrapf(err, "entry %d", a.Root.Index)
+	}
+	root, err := ledger.ParseMapRoot(a.Root.Index, &entry)
 	if err != nil {
 		return nil, err
 	}
-	if root.Outcome.Root == nil {
-		return nil, errors.Newf("entry %d has no root of the map of accounts", root.Index)
-	}
-	record, present, err := a.Map.Verify(root.Outcome.Root.Root, accountmap.KeyOf(checkpoint.Origin, []byte(a.ID)))
+	record, present, err := a.Map.Verify(root.Root, accountmap.KeyOf(checkpoint.Origin, []byte(a.ID)))
 	if err != nil {
 		return nil, err
 	}
-	v := &VerifiedAccount{Checkpoint: checkpoint, ID: a.ID, Size: root.Index + 1, Time: root.Entry.Time, Accounts: root.Outcome.Root.Accounts}
+	v := &VerifiedAccount{Checkpoint: checkpoint, ID: a.ID, Size: root.Index + 1, Time: entry.Time, Accounts: root.Accounts}
 	switch {
 	case present && a.Record == nil:
 		return nil, errors.New("the map has the account, and the file does not show its record")

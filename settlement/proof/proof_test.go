@@ -15,7 +15,10 @@ import (
 	"github.com/cairnledger/cairn/settlement/proof"
 )
 
-const origin = "example.org/bank"
+const (
+	origin = "example.org/bank"
+	node   = "spiffe://example.org/cluster/00000000000000c1/node/n1"
+)
 
 // bank is a settlement ledger whose checkpoints are signed by keys of the test.
 type bank struct {
@@ -66,7 +69,8 @@ func newBank(t testing.TB) *bank {
 func (b *bank) append(entries ...ledger.NewEntry) {
 	b.t.Helper()
 	b.time += 1000
-	block, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, b.time, []ledger.Batch{{Principal: "spiffe://example.org/svc/a", Entries: entries}})
+	batches := ledger.WithMapRoot(settlement.Program{}, node, []ledger.Batch{{Principal: "spiffe://example.org/svc/a", Entries: entries}})
+	block, err := ledger.EncodeBlock(ledger.Anchor{Root: merkle.EmptyRoot()}, b.time, batches)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -150,7 +154,7 @@ func filled(t testing.TB) *bank {
 // below it, and that another account does not exist.
 func TestAccountAtEverySize(t *testing.T) {
 	b := filled(t)
-	for size := uint64(3); size <= b.l.Head().Size; size++ {
+	for size := uint64(4); size <= b.l.Head().Size; size++ {
 		raw := b.prove("alice", size).Marshal()
 		v, err := proof.Verify(raw, b.policy)
 		if err != nil {
@@ -203,7 +207,7 @@ func TestTransfers(t *testing.T) {
 		"another's resolution":       b.transferProof("out-6", state("out-6").Index, state("out-3").Resolved),
 		"a resolution of the posted": b.transferProof("in-1", state("in-1").Index, state("out-3").Resolved),
 		"no resolution":              b.transferProof("out-9", state("out-9").Index, state("in-1").Index),
-		"no transfer":                b.transferProof("alice", 3),
+		"no transfer":                b.transferProof("alice", 4),
 	} {
 		if v, err := proof.Verify(p.Marshal(), b.policy); err == nil {
 			t.Errorf("%s is proved: %+v", name, v.Transfer)
@@ -219,7 +223,7 @@ func (b *bank) statement(from, to uint64, hide func(index uint64) bool) *proof.S
 		b.t.Fatal(err)
 	}
 	err = settlement.History(b.l.Leaf, "alice", closing.Last, s.Opening.Root.Index+1, func(m *settlement.Movement) bool {
-		e := proof.StatementEntry{Index: m.Index, Leaf: m.WithoutRoot()}
+		e := proof.StatementEntry{Index: m.Index, Leaf: m.Leaf}
 		if hide(m.Index) {
 			e = proof.StatementEntry{Index: m.Index, Digest: m.Digest()}
 		}
@@ -238,7 +242,7 @@ func TestStatements(t *testing.T) {
 	b := filled(t)
 	head := b.l.Head().Size
 	for _, hide := range []func(uint64) bool{func(uint64) bool { return false }, func(i uint64) bool { return i%3 == 0 }, func(uint64) bool { return true }} {
-		for _, from := range []uint64{3, 12, 25} {
+		for _, from := range []uint64{4, 14, 30} {
 			s := b.statement(from, head, hide)
 			v, err := proof.Verify(s.Marshal(), b.policy)
 			if err != nil {

@@ -27,10 +27,9 @@ type Statement struct {
 // StatementEntry is an entry that touched the account.
 type StatementEntry struct {
 	Index uint64
-	// Leaf is the leaf without the root of the map (settlement.Decided.WithoutRoot), so that the heads
-	// cover every byte of it; nil: the entry is not shown, and Digest stands for it.
+	// Leaf is nil when the entry is not shown, and Digest stands for it.
 	Leaf []byte
-	// Digest is settlement.EntryDigest of an entry that is not shown.
+	// Digest is the SHA-256 of the leaf of an entry that is not shown.
 	Digest settlement.Digest
 }
 
@@ -187,9 +186,6 @@ func (c *chain) next(e *StatementEntry) (VerifiedEntry, error) {
 		d, err := settlement.ParseLeaf(e.Index, e.Leaf)
 		if err != nil {
 			return v, err
-		}
-		if d.Outcome.Root != nil {
-			return v, errors.Newf("entry %d is shown with a root of the map, which the heads do not cover", e.Index)
 		}
 		digest = d.Digest()
 		line, ok := d.Outcome.Line(c.account)

@@ -32,6 +32,9 @@ const Origin = "fake.example/ledger"
 // Principal is who clients are unless they say otherwise.
 const Principal = "spiffe://fake.example/svc/writer"
 
+// nodePrincipal is whose records of the map root are.
+const nodePrincipal = "spiffe://fake.example/cluster/00000000000000c1/node/n1"
+
 // Keys sign checkpoints. Two clusters with the same keys are how a fork looks.
 type Keys struct {
 	secret *pqcrypto.SigningKey // of log
@@ -280,7 +283,8 @@ func (c *Cluster) seal() {
 
 // apply makes a block of one batch and applies it on every node that does not lag.
 func (c *Cluster) apply(leader *Node, b ledger.Batch) (ledger.Result, error) {
-	block, err := ledger.EncodeBlock(leader.ledger.Anchor(), time.Now().UnixMicro(), []ledger.Batch{b})
+	batches := ledger.WithMapRoot(leader.ledger.Program(), nodePrincipal, []ledger.Batch{b})
+	block, err := ledger.EncodeBlock(leader.ledger.Anchor(), time.Now().UnixMicro(), batches)
 	if err != nil {
 		return ledger.Result{}, err
 	}
