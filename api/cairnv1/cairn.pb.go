@@ -1980,8 +1980,10 @@ type StatusResponse struct {
 	// Program that the ledger runs, such as "log".
 	Program        string `protobuf:"bytes,23,opt,name=program,proto3" json:"program,omitempty"`
 	ProgramVersion uint32 `protobuf:"varint,24,opt,name=program_version,json=programVersion,proto3" json:"program_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The certificates that the node depends on: of each kind the one that ends first.
+	Certificates  []*CertificateStatus `protobuf:"bytes,25,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2182,6 +2184,86 @@ func (x *StatusResponse) GetProgramVersion() uint32 {
 	return 0
 }
 
+func (x *StatusResponse) GetCertificates() []*CertificateStatus {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+// CertificateStatus says when a certificate of the answering node ends.
+type CertificateStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "identity", "kem", "issuer", "root".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Hexadecimal, as cairn pki inspect prints it.
+	Serial string `protobuf:"bytes,2,opt,name=serial,proto3" json:"serial,omitempty"`
+	// Unix seconds.
+	Expires int64 `protobuf:"varint,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// The node warns about it.
+	Soon          bool `protobuf:"varint,4,opt,name=soon,proto3" json:"soon,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateStatus) Reset() {
+	*x = CertificateStatus{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateStatus) ProtoMessage() {}
+
+func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
+func (*CertificateStatus) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CertificateStatus) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *CertificateStatus) GetSoon() bool {
+	if x != nil {
+		return x.Soon
+	}
+	return false
+}
+
 // Peer is one member of the cluster, as the answering node sees it.
 type Peer struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2201,7 +2283,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2295,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2308,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Peer) GetId() uint64 {
@@ -2288,7 +2370,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2382,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2395,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -2333,7 +2415,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2427,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2440,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -2382,7 +2464,7 @@ type CreateLedgerRequest struct {
 
 func (x *CreateLedgerRequest) Reset() {
 	*x = CreateLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2476,7 @@ func (x *CreateLedgerRequest) String() string {
 func (*CreateLedgerRequest) ProtoMessage() {}
 
 func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2489,7 @@ func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateLedgerRequest) GetOrigin() string {
@@ -2442,7 +2524,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2536,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2549,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Parameter) GetName() string {
@@ -2495,7 +2577,7 @@ type CreateLedgerResponse struct {
 
 func (x *CreateLedgerResponse) Reset() {
 	*x = CreateLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2589,7 @@ func (x *CreateLedgerResponse) String() string {
 func (*CreateLedgerResponse) ProtoMessage() {}
 
 func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2602,7 @@ func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
@@ -2547,7 +2629,7 @@ type ListLedgersRequest struct {
 
 func (x *ListLedgersRequest) Reset() {
 	*x = ListLedgersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2641,7 @@ func (x *ListLedgersRequest) String() string {
 func (*ListLedgersRequest) ProtoMessage() {}
 
 func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2654,7 @@ func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
 func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListLedgersRequest) GetAfter() string {
@@ -2593,7 +2675,7 @@ type ListLedgersResponse struct {
 
 func (x *ListLedgersResponse) Reset() {
 	*x = ListLedgersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2687,7 @@ func (x *ListLedgersResponse) String() string {
 func (*ListLedgersResponse) ProtoMessage() {}
 
 func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2700,7 @@ func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
 func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
@@ -2644,7 +2726,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2738,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2751,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetLedgerRequest) GetOrigin() string {
@@ -2688,7 +2770,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2782,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2795,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
@@ -2748,7 +2830,7 @@ type LedgerInfo struct {
 
 func (x *LedgerInfo) Reset() {
 	*x = LedgerInfo{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2760,7 +2842,7 @@ func (x *LedgerInfo) String() string {
 func (*LedgerInfo) ProtoMessage() {}
 
 func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2773,7 +2855,7 @@ func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
 func (*LedgerInfo) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LedgerInfo) GetOrigin() string {
@@ -2866,7 +2948,7 @@ type LedgerMember struct {
 
 func (x *LedgerMember) Reset() {
 	*x = LedgerMember{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +2960,7 @@ func (x *LedgerMember) String() string {
 func (*LedgerMember) ProtoMessage() {}
 
 func (x *LedgerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +2973,7 @@ func (x *LedgerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
 func (*LedgerMember) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LedgerMember) GetId() uint64 {
@@ -2935,7 +3017,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3029,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3042,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -3077,7 +3159,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3171,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3184,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -3143,7 +3225,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3237,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3250,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -3196,7 +3278,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3290,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3303,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -3253,7 +3335,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3347,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3360,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Limit) GetWhat() string {
@@ -3319,7 +3401,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3413,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3426,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -3480,7 +3562,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x04R\x04time\",\n" +
 	"\rStatusRequest\x12\x1b\n" +
-	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\xc5\x05\n" +
+	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\x86\x06\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -3509,7 +3591,13 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"sealedRoot\x12%\n" +
 	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\x12\x18\n" +
 	"\aprogram\x18\x17 \x01(\tR\aprogram\x12'\n" +
-	"\x0fprogram_version\x18\x18 \x01(\rR\x0eprogramVersion\"\xa6\x01\n" +
+	"\x0fprogram_version\x18\x18 \x01(\rR\x0eprogramVersion\x12?\n" +
+	"\fcertificates\x18\x19 \x03(\v2\x1b.cairn.v1.CertificateStatusR\fcertificates\"m\n" +
+	"\x11CertificateStatus\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\tR\x06serial\x12\x18\n" +
+	"\aexpires\x18\x03 \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04soon\x18\x04 \x01(\bR\x04soon\"\xa6\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3639,7 +3727,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -3673,24 +3761,25 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*Cosigner)(nil),                   // 29: cairn.v1.Cosigner
 	(*StatusRequest)(nil),              // 30: cairn.v1.StatusRequest
 	(*StatusResponse)(nil),             // 31: cairn.v1.StatusResponse
-	(*Peer)(nil),                       // 32: cairn.v1.Peer
-	(*TransferLeadershipRequest)(nil),  // 33: cairn.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 34: cairn.v1.TransferLeadershipResponse
-	(*CreateLedgerRequest)(nil),        // 35: cairn.v1.CreateLedgerRequest
-	(*Parameter)(nil),                  // 36: cairn.v1.Parameter
-	(*CreateLedgerResponse)(nil),       // 37: cairn.v1.CreateLedgerResponse
-	(*ListLedgersRequest)(nil),         // 38: cairn.v1.ListLedgersRequest
-	(*ListLedgersResponse)(nil),        // 39: cairn.v1.ListLedgersResponse
-	(*GetLedgerRequest)(nil),           // 40: cairn.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),          // 41: cairn.v1.GetLedgerResponse
-	(*LedgerInfo)(nil),                 // 42: cairn.v1.LedgerInfo
-	(*LedgerMember)(nil),               // 43: cairn.v1.LedgerMember
-	(*ErrorDetail)(nil),                // 44: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 45: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 46: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 47: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 48: cairn.v1.Limit
-	(*Resume)(nil),                     // 49: cairn.v1.Resume
+	(*CertificateStatus)(nil),          // 32: cairn.v1.CertificateStatus
+	(*Peer)(nil),                       // 33: cairn.v1.Peer
+	(*TransferLeadershipRequest)(nil),  // 34: cairn.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 35: cairn.v1.TransferLeadershipResponse
+	(*CreateLedgerRequest)(nil),        // 36: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 37: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 38: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 39: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 40: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 41: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 42: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 43: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 44: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 45: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 46: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 47: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 48: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 49: cairn.v1.Limit
+	(*Resume)(nil),                     // 50: cairn.v1.Resume
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -3700,63 +3789,64 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	44, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	45, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
 	7,  // 11: cairn.v1.CheckpointResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	7,  // 12: cairn.v1.ReceiptResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	29, // 13: cairn.v1.VerifyResponse.cosigners:type_name -> cairn.v1.Cosigner
-	32, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
-	36, // 15: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
-	42, // 16: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	42, // 17: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
-	42, // 18: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	36, // 19: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
-	43, // 20: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
-	2,  // 21: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	45, // 22: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	46, // 23: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	47, // 24: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	48, // 25: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	49, // 26: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	4,  // 27: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 28: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 29: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 30: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 31: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 32: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 33: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 34: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 35: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 36: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 37: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 38: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	33, // 39: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	35, // 40: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	38, // 41: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	40, // 42: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	5,  // 43: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 44: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 45: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 46: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 47: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 48: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 49: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 50: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 51: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 52: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 53: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 54: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	34, // 55: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	37, // 56: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	39, // 57: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	41, // 58: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	43, // [43:59] is the sub-list for method output_type
-	27, // [27:43] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	33, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
+	32, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
+	37, // 16: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	43, // 17: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	43, // 18: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	43, // 19: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	37, // 20: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	44, // 21: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	2,  // 22: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
+	46, // 23: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	47, // 24: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	48, // 25: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	49, // 26: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	50, // 27: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	4,  // 28: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 29: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 30: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 31: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 32: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 33: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 34: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 35: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 36: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 37: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 38: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	30, // 39: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	34, // 40: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	36, // 41: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	39, // 42: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	41, // 43: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	5,  // 44: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 45: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 46: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 47: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 48: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 49: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 50: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 51: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 52: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 53: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 54: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 55: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	35, // 56: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	38, // 57: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	40, // 58: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	42, // 59: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	44, // [44:60] is the sub-list for method output_type
+	28, // [28:44] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -3769,7 +3859,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[41].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[42].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -3782,7 +3872,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -182,6 +182,16 @@ type Status struct {
 	DiskFreeBytes  uint64
 	QueuedRequests uint64 // waiting in the proposal queue
 	QueuedBytes    uint64
+
+	Certificates []CertificateStatus // of each kind the one that ends first
+}
+
+// CertificateStatus says when a certificate that a node depends on ends.
+type CertificateStatus struct {
+	Kind    string // "identity", "kem", "issuer", "root"
+	Serial  string // hexadecimal
+	Expires time.Time
+	Soon    bool // the node warns about it
 }
 
 // PeerStatus is one member of the cluster as this node sees it.

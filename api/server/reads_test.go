@@ -446,6 +446,7 @@ func TestStatusSaysAll(t *testing.T) {
 		Node: "n7", ID: 7, Version: "v7", Role: "candidate", LeaderName: "n8", LeaderAddr: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Started: time.UnixMicro(1_700_000_000_123_456),
 		WALBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		Certificates: []server.CertificateStatus{{Kind: "kem", Serial: "1f", Expires: time.Unix(1_800_000_000, 0), Soon: true}},
 		Peers: []server.PeerStatus{
 			{ID: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
 			{ID: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},
@@ -456,6 +457,7 @@ func TestStatusSaysAll(t *testing.T) {
 		Term: 3, Commit: 4, Applied: 5, Root: head.Root[:], Started: 1_700_000_000_123_456,
 		WalBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
 		Program: "log", ProgramVersion: 1,
+		Certificates: []*cairnv1.CertificateStatus{{Kind: "kem", Serial: "1f", Expires: 1_800_000_000, Soon: true}},
 		Peers: []*cairnv1.Peer{
 			{Id: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
 			{Id: 8, Name: "n8", Address: "10.0.0.8:1", Kind: "learner", Problem: "its data directory is new"},

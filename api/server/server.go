@@ -33,11 +33,14 @@ type Config struct {
 	Directory   Directory                        // nil: the service Directory is refused
 	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel
-	Peer        func(context.Context) (Peer, bool)
-	Limits      Limits
-	Metrics     prometheus.Registerer // nil: no metrics
-	Access      func(Call)            // called with every call that was refused or has ended; nil: nobody asks
-	Logf        func(format string, args ...any)
+	// ConnectionAge is how old a connection becomes before its client is asked to make another one;
+	// its calls go on. 0: any age. Clients see a renewed certificate of the node after that time.
+	ConnectionAge time.Duration
+	Peer          func(context.Context) (Peer, bool)
+	Limits        Limits
+	Metrics       prometheus.Registerer // nil: no metrics
+	Access        func(Call)            // called with every call that was refused or has ended; nil: nobody asks
+	Logf          func(format string, args ...any)
 }
 
 // Server is the gRPC server of a node.
@@ -114,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 		grpc.WriteBufferSize(ioBufferBytes),
 		grpc.ConnectionTimeout(connTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, MaxConnectionAge: cfg.ConnectionAge, Time: pingAfter, Timeout: pingTimeout}),
 	)
 	cairnv1.RegisterLedgerServer(s.grpc, s)
 	cairnv1.RegisterAdminServer(s.grpc, s)

@@ -30,6 +30,9 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 		}
 		resp.RequestedRoot = root[:]
 	}
+	for _, c := range st.Certificates {
+		resp.Certificates = append(resp.Certificates, &cairnv1.CertificateStatus{Kind: c.Kind, Serial: c.Serial, Expires: c.Expires.Unix(), Soon: c.Soon})
+	}
 	for _, p := range st.Peers {
 		resp.Peers = append(resp.Peers, &cairnv1.Peer{
 			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem,

@@ -133,6 +133,12 @@ func (n *node) registerMetrics() {
 		}
 		return float64(free)
 	})
+	for _, kind := range expiryKinds {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "cairn_certificate_left_seconds", Help: "Seconds until the first certificate of a kind expires, negative afterwards.",
+			ConstLabels: prometheus.Labels{"certificate": kind},
+		}, func() float64 { return n.left(kind) }))
+	}
 	m.gauge("cairn_certificate_expiry_seconds", "Unix time at which the node's certificate expires.", func() float64 {
 		return float64(n.channel.Current().Leaf().NotAfter.Unix())
 	})

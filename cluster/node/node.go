@@ -55,6 +55,8 @@ type node struct {
 	hangup  <-chan os.Signal
 	metrics *metrics
 	started time.Time
+	// expiries are the ends of the certificates in force, replaced as a whole by a reload.
+	expiries atomic.Pointer[[]expiry]
 
 	dir       *dataDir
 	members   *membership
@@ -114,6 +116,7 @@ func (n *node) load() (err error) {
 	}
 	n.deny.list.Store(deny)
 	n.signing = signingFiles(&n.cfg)
+	n.setExpiries(n.keys.identity, n.keys.roots)
 	suite, err := lpa.ParseSuite(n.cfg.Suite)
 	if err != nil {
 		return errors.Wrap(err, "suite")
@@ -191,6 +194,11 @@ func (n *node) fail(err error) {
 func (n *node) wait(ctx context.Context) error {
 	full := time.NewTicker(100 * time.Millisecond)
 	defer full.Stop()
+	expiring := time.NewTicker(expiryInterval)
+	defer expiring.Stop()
+	watch := expiryWatch{log: n.log}
+	look := func() { watch.look(n.cfg.wallClock()(), *n.expiries.Load()) }
+	look()
 	for {
 		select {
 		case <-ctx.Done():
@@ -199,6 +207,9 @@ func (n *node) wait(ctx context.Context) error {
 			return err
 		case <-n.hangup:
 			n.reload()
+			look()
+		case <-expiring.C:
+			look()
 		case <-full.C:
 			if err := n.checkSpace(); err != nil {
 				return err

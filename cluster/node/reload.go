@@ -65,6 +65,7 @@ func (n *node) tryReload() error {
 		return err
 	}
 	n.deny.list.Store(deny)
+	n.setExpiries(id, roots)
 	n.logs.set(&next)
 	closed := n.channel.Recheck()
 	leaf := id.Leaf()

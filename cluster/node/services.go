@@ -32,8 +32,9 @@ func (n *node) serve(l *listeners) (*services, error) {
 	var err error
 	s.grpc, err = server.New(server.Config{
 		Ledger: n.hosting.backend, Learning: n.hosting.learning, Directory: n.hosting, Policy: n.policy,
-		Credentials: n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
-		Metrics:     n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
+		Credentials:   n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
+		ConnectionAge: connectionAge(n.keys.identity.Leaf().Validity()),
+		Metrics:       n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
 	if err != nil {
 		return nil, err

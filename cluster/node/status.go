@@ -35,6 +35,10 @@ func (h *hosted) Status() server.Status {
 			connected[c.Peer] = true
 		}
 	}
+	now := n.cfg.wallClock()()
+	for _, e := range *n.expiries.Load() {
+		s.Certificates = append(s.Certificates, server.CertificateStatus{Kind: e.kind, Serial: e.serial, Expires: e.end, Soon: e.soon(now)})
+	}
 	match := map[uint64]uint64{}
 	for _, p := range st.Progress {
 		match[p.ID] = p.Match

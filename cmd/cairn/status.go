@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -41,6 +42,8 @@ type nodeStatus struct {
 	Version      string       `json:"version,omitempty"`
 	Started      string       `json:"started,omitempty"`
 	Peers        []peerStatus `json:"peers,omitempty"`
+	// Certificates are those that the node depends on, of each kind the one that ends first.
+	Certificates []certificateStatus `json:"certificates,omitempty"`
 }
 
 // figures are the numbers that a node gives about itself. They are absent, not zero, when the node
@@ -62,6 +65,13 @@ type peerStatus struct {
 	Problem   string `json:"problem,omitempty"` // why the node exchanges nothing with this peer
 }
 
+type certificateStatus struct {
+	Kind    string `json:"kind"` // identity, kem, issuer, root
+	Serial  string `json:"serial"`
+	Expires string `json:"expires"`
+	Soon    bool   `json:"soon"` // the node warns about it
+}
+
 func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
 	s.figures = &figures{
@@ -69,6 +79,9 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	}
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
 	s.Origin, s.Program, s.Version, s.Started = r.Origin, r.Program, r.Version, timeString(r.Started)
+	for _, c := range r.Certificates {
+		s.Certificates = append(s.Certificates, certificateStatus{c.Kind, c.Serial, time.Unix(c.Expires, 0).UTC().Format(time.RFC3339), c.Soon})
+	}
 	for _, p := range r.Peers {
 		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem})
 	}
@@ -206,6 +219,11 @@ func statusTable(w *page, all []nodeStatus) {
 	for _, s := range all {
 		if s.Error != "" {
 			w.hang("", s.Error)
+		}
+		for _, c := range s.Certificates {
+			if c.Soon {
+				w.hang("", fmt.Sprintf("%s: %s: the %s certificate, serial number %s, expires %s", s.Node, doubtful("renew"), c.Kind, c.Serial, c.Expires))
+			}
 		}
 		for _, p := range s.Peers {
 			if p.Problem != "" {
