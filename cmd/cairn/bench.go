@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,9 +26,16 @@ func (a *app) benchCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure appends: throughput and latency",
+		Short: "Measure appends or reads: throughput and latency",
 		Long: `Append random entries from several clients and measure. The latency is that of a
 request (a batch), from the call to its acknowledgement, verification included.
+With --op it is reads: get (an entry, linearizable), proof (a receipt of any
+node, verified), head (linearizable), or range (--batch entries of any node).
+They read from --fill random entries, or from what the ledger of --ledger has.
+
+Each client sends its next request when the last one is answered. With --rate n
+requests are due each second whether answers come or not, and a latency begins
+when the request was due: what a slow answer holds up counts as slow.
 
 The ledger is that of a cluster of three nodes, or of --local N, which is made
 for the measurement and deleted afterwards. With --ledgers N that cluster has N
@@ -37,6 +45,8 @@ its origin: they stay in that ledger for ever.`,
 		Example: `  cairn bench --clients 16 --batch 500 --size 256
   cairn bench --local 5 --clients 1 --batch 1 --duration 10s
   cairn bench --ledgers 100 --clients 200
+  cairn bench --op proof --clients 64
+  cairn bench --rate 2000 --clients 256
   cairn bench --ledger example.org/test --count 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -91,6 +101,11 @@ its origin: they stay in that ledger for ever.`,
 					return err
 				}
 			}
+			if o.reads() && nodes > 0 {
+				if err := a.fillBench(cmd.Context(), profiles, o); err != nil {
+					return err
+				}
+			}
 			r, err := a.bench(cmd.Context(), profiles, o)
 			if err != nil {
 				return err
@@ -107,7 +122,10 @@ its origin: they stay in that ledger for ever.`,
 		},
 	}
 	f := cmd.Flags()
-	numberFlag(f, &o.Clients, "clients", "", 16, 1, 10000, "`n` clients append at the same time")
+	f.StringVar(&o.Op, "op", opAppend, "what is measured: append, get, proof, head or range")
+	numberFlag(f, &o.Fill, "fill", "", 10_000, 1, 100_000_000, "with --op: a throw-away ledger has `n` entries that are read")
+	numberFlag(f, &o.Rate, "rate", "", 0, 0, 10_000_000, "`n` requests of all clients are due each second (0: each as soon as it can)")
+	numberFlag(f, &o.Clients, "clients", "", 16, 1, 10000, "`n` clients append or read at the same time")
 	numberFlag(f, &o.Ledgers, "ledgers", "", 1, 1, 1000, "they share `n` ledgers of the throw-away cluster")
 	numberFlag(f, &o.Connections, "connections", "", 0, 0, 10000, "they share `n` connections (0: one each, at most 8, or one a ledger)")
 	numberFlag(f, &o.Batch, "batch", "", 1, 1, 8192, "`n` entries a request")
@@ -146,6 +164,9 @@ func (a *app) mayFill(origin string) error {
 
 // benchOptions are part of the result, so that a number never stands alone.
 type benchOptions struct {
+	Op          string        `json:"op"`
+	Fill        int           `json:"fill,omitempty"`
+	Rate        int           `json:"rate,omitempty"` // requests a second; 0 for a closed loop
 	Program     string        `json:"program"`
 	Accounts    int           `json:"accounts,omitempty"`
 	Pack        int           `json:"pack,omitempty"`
@@ -172,6 +193,15 @@ func (o *benchOptions) validate() error {
 		return usagef("--mode must be unary or stream, not %q", o.Mode)
 	case o.Duration <= 0 && o.Count <= 0:
 		return usagef("--duration or --count must be positive")
+	case !slices.Contains(ops, o.Op):
+		return usagef("--op must be one of %s, not %q", strings.Join(ops, ", "), o.Op)
+	case o.Rate > 0 && o.Mode == "stream":
+		return usagef("--rate and --mode stream exclude each other")
+	case o.reads() && (o.Mode == "stream" || o.Sealed || o.Keys || o.Program != ledger.Log{}.Name()):
+		return usagef("--mode, --sealed, --keys and --program are about appends, not about --op %s", o.Op)
+	}
+	if !o.reads() {
+		o.Fill = 0
 	}
 	switch o.Program {
 	case ledger.Log{}.Name():
@@ -294,6 +324,12 @@ func (a *app) dialBench(ctx context.Context, p client.Profile, o benchOptions) (
 func (r *benchResult) text(w *page) {
 	o := r.Options
 	what := []string{fmt.Sprintf("%s of %d × %d bytes", o.Mode, o.Batch, o.Size), "committed", "without keys"}
+	if o.reads() {
+		what = []string{o.Op}
+		if o.Op == opRange {
+			what[0] = fmt.Sprintf("%s of %d entries", o.Op, o.Batch)
+		}
+	}
 	if o.Program == settlement.ProgramName {
 		what = []string{fmt.Sprintf("%s of %d transfers between %d accounts", o.Mode, o.Batch, o.Accounts), "committed", fmt.Sprintf("%d an entry", o.Pack)}
 	}
@@ -307,12 +343,26 @@ func (r *benchResult) text(w *page) {
 	if r.LocalNodes > 0 {
 		where = plural(o.Ledgers, "ledger", "ledgers") + " of " + plural(r.LocalNodes, "local node", "local nodes")
 	}
+	title := "appends"
+	if o.reads() {
+		title = "reads"
+	}
+	if o.Rate > 0 {
+		what = append(what, count(float64(o.Rate))+" due each second")
+	}
+	throughput := fmt.Sprintf("%s entries/s, %s/s, %s requests/s", count(r.EntryRate), bytesString(uint64(r.ByteRate)), count(float64(r.Requests)/r.Seconds))
+	if o.reads() {
+		throughput = fmt.Sprintf("%s requests/s", count(float64(r.Requests)/r.Seconds))
+		if o.Op == opRange {
+			throughput = count(r.EntryRate) + " entries/s, " + throughput
+		}
+	}
 	l := r.Latency
 	us := func(v int64) string { return latencyString(time.Duration(v) * time.Microsecond) }
 	fields(w,
-		"appends", strings.Join(what, ", "),
+		title, strings.Join(what, ", "),
 		"from", fmt.Sprintf("%s over %s, to %s, %d CPUs", plural(o.Clients, "client", "clients"), plural(o.Connections, "connection", "connections"), where, r.CPUs),
-		"throughput", fmt.Sprintf("%s entries/s, %s/s, %s requests/s", count(r.EntryRate), bytesString(uint64(r.ByteRate)), count(float64(r.Requests)/r.Seconds)),
+		"throughput", throughput,
 		"latency", fmt.Sprintf("p50 %s   p90 %s   p99 %s   p99.9 %s   max %s", us(l.P50), us(l.P90), us(l.P99), us(l.P999), us(l.Max)),
 		"measured", fmt.Sprintf("%s entries in %.1f s, %s", count(r.Entries), r.Seconds, plural(r.Errors, "error", "errors")))
 }

@@ -41,6 +41,7 @@ func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
 		"head --output ":           "text json :4",
 		"bench --mode ":            "unary stream :4",
+		"bench --op ":              "append get proof head range :4",
 		"cluster up --suite ":      "default cat5 :4",
 		"pki issue --roles ":       "reader writer admin participant operator reader,writer writer,operator :4",
 		"get ":                     ":4",

@@ -125,7 +125,7 @@ func TestReadLinesEnds(t *testing.T) {
 
 func TestBenchOptions(t *testing.T) {
 	t.Parallel()
-	ok := benchOptions{Program: "log", Clients: 20, Batch: 1, Size: 256, Mode: "unary", InFlight: 16, Duration: time.Second}
+	ok := benchOptions{Op: opAppend, Program: "log", Clients: 20, Batch: 1, Size: 256, Mode: "unary", InFlight: 16, Duration: time.Second}
 	if err := ok.validate(); err != nil || ok.Connections != 8 || ok.InFlight != 0 {
 		t.Errorf("got %+v, %v", ok, err)
 	}
@@ -133,6 +133,9 @@ func TestBenchOptions(t *testing.T) {
 		"large batch": func(o *benchOptions) { o.Batch, o.Size = 8192, 256 },
 		"other mode":  func(o *benchOptions) { o.Mode = "x" },
 		"no end":      func(o *benchOptions) { o.Duration = 0 },
+		"other op":    func(o *benchOptions) { o.Op = "x" },
+		"sealed read": func(o *benchOptions) { o.Op, o.Sealed = opGet, true },
+		"due stream":  func(o *benchOptions) { o.Rate, o.Mode = 100, "stream" },
 	} {
 		o := ok
 		change(&o)

@@ -21,6 +21,7 @@ type bench struct {
 	clients [][]*client.Client // by ledger; none is empty
 
 	left  atomic.Int64 // entries that may still be sent, with --count
+	start time.Time    // of the first request
 	begin time.Time    // of the measurement: what was sent before is warm-up
 	end   time.Time    // zero with --count
 }
@@ -29,6 +30,7 @@ type bench struct {
 type worker struct {
 	b       *bench
 	id      int
+	turn    int // how many requests of it were due, with --rate
 	c       *client.Client
 	rng     *rand.Rand
 	lat     *latencies
@@ -36,6 +38,8 @@ type worker struct {
 	errors  int64
 	first   error
 }
+
+func newRandom(worker int) *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), uint64(worker))) }
 
 // clientOf returns the connection of a worker. The workers are spread evenly over the ledgers, and
 // those of a ledger over its connections.
@@ -48,7 +52,7 @@ func (b *bench) clientOf(worker int) *client.Client {
 func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	o := b.opts
 	now := time.Now()
-	b.begin = now.Add(o.Warmup)
+	b.start, b.begin = now, now.Add(o.Warmup)
 	if o.Count > 0 {
 		b.begin = now
 		b.left.Store(o.Count)
@@ -58,12 +62,14 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	workers := make([]*worker, o.Clients)
 	var wg sync.WaitGroup
 	for i := range workers {
-		w := &worker{b: b, id: i, c: b.clientOf(i), lat: newLatencies(), rng: rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))}
+		w := &worker{b: b, id: i, c: b.clientOf(i), lat: newLatencies(), rng: newRandom(i)}
 		workers[i] = w
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			switch {
+			case o.reads():
+				w.read(ctx)
 			case o.Program == settlement.ProgramName:
 				w.transfers(ctx)
 			case o.Mode == "stream":
@@ -94,6 +100,9 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 	r.Latency = total.summary()
 	r.Requests = r.Latency.Count
 	r.EntryRate, r.ByteRate = float64(r.Entries)/r.Seconds, float64(r.Entries)*float64(o.Size)/r.Seconds
+	if o.reads() {
+		r.ByteRate = 0 // what is read may be of any size
+	}
 	if r.Entries == 0 && r.FirstError != "" {
 		return nil, errors.Newf("every request failed; the first: %s", r.FirstError)
 	}
@@ -147,6 +156,24 @@ func (w *worker) options() []client.AppendOption {
 	return nil
 }
 
+// due waits until the worker's next request is due and returns that moment: now without --rate. A
+// worker that is late does not wait, and its requests were due all the same.
+func (w *worker) due(ctx context.Context) time.Time {
+	o := w.b.opts
+	if o.Rate == 0 {
+		return time.Now()
+	}
+	at := w.b.start.Add(time.Duration(float64(w.id+w.turn*o.Clients) / float64(o.Rate) * float64(time.Second)))
+	w.turn++
+	if wait := time.Until(at); wait > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return at
+}
+
 // done counts one request. A request counts by its end: the rate is of what was
 // acknowledged within the measured time.
 func (w *worker) done(start time.Time, entries int, err error) {
@@ -171,7 +198,7 @@ func (w *worker) unary(ctx context.Context) {
 		if entries == nil {
 			return
 		}
-		start := time.Now()
+		start := w.due(ctx)
 		_, err := w.c.AppendBatch(ctx, entries, opts...)
 		if ctx.Err() != nil {
 			return

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/api/client"
 )
@@ -32,5 +34,26 @@ func TestWorkersAreSpreadEvenly(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLateRequestsWereDue: with a rate, requests are due in equal distances, the workers in turns. One
+// that comes late was due when it was due; one that comes early waits.
+func TestLateRequestsWereDue(t *testing.T) {
+	t.Parallel()
+	b := &bench{opts: benchOptions{Rate: 1000, Clients: 2}, start: time.Now().Add(-time.Second)}
+	for id := range 2 {
+		w := &worker{b: b, id: id}
+		for turn := range 3 {
+			want := b.start.Add(time.Duration(id+2*turn) * time.Millisecond)
+			if at := w.due(context.Background()); !at.Equal(want) {
+				t.Errorf("request %d of worker %d was due %v after the start, want %v", turn, id, at.Sub(b.start), want.Sub(b.start))
+			}
+		}
+	}
+	b.start = time.Now().Add(20 * time.Millisecond)
+	w := &worker{b: b}
+	if at := w.due(context.Background()); !at.Equal(b.start) || time.Now().Before(at) {
+		t.Errorf("an early request is sent %v after the start, due at %v", time.Since(b.start), at.Sub(b.start))
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -45,7 +44,7 @@ func (w *worker) transfers(ctx context.Context) {
 	}
 	for n := w.batch(ctx); n > 0; n = w.batch(ctx) {
 		actions := w.actions(n)
-		start := time.Now()
+		start := w.due(ctx)
 		outcomes, err := s.Execute(ctx, actions, opts...)
 		if ctx.Err() != nil {
 			return
