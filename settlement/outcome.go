@@ -78,11 +78,32 @@ func (o *Outcome) Marshal() []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Lines)))
 	for i := range o.Lines {
-		l := &o.Lines[i]
-		b = l.Balances.encode(append(appendID(b, l.Account), l.Scale))
-		b = appendU64(appendU64(b, l.Sequence), l.Previous)
+		b = o.Lines[i].Append(b)
 	}
 	return b
+}
+
+// Append appends the line's encoding.
+func (l *Line) Append(b []byte) []byte {
+	b = l.Balances.encode(append(appendID(b, l.Account), l.Scale))
+	return appendU64(appendU64(b, l.Sequence), l.Previous)
+}
+
+// ParseLine parses a line. Every byte string is either refused or encodes back to itself.
+func ParseLine(b []byte) (Line, error) {
+	r := reader{b: b}
+	l := r.line()
+	return l, r.end("line of an outcome")
+}
+
+func (r *reader) line() Line {
+	l := Line{Account: r.id(), Scale: r.u8()}
+	if l.Scale > MaxScale {
+		r.fail("a scale of %d", l.Scale)
+	}
+	l.Balances.decode(r)
+	l.Sequence, l.Previous = r.u64(), r.u64()
+	return l
 }
 
 func (o *Outcome) size() int {
@@ -119,12 +140,7 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		if r.err != nil {
 			break
 		}
-		l := Line{Account: r.id(), Scale: r.u8()}
-		if l.Scale > MaxScale {
-			r.fail("a scale of %d", l.Scale)
-		}
-		l.Balances.decode(&r)
-		l.Sequence, l.Previous = r.u64(), r.u64()
+		l := r.line()
 		if n := len(o.Lines); n > 0 && o.Lines[n-1].Account >= l.Account {
 			r.fail("the accounts of an outcome do not ascend")
 		}

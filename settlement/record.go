@@ -45,7 +45,7 @@ type Account struct {
 	Last     uint64 // index of the last one of them
 	// Head chains the entries that touched the account, the opening included:
 	//
-	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(leaf))
+	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(leaf) ‖ line)
 	//
 	// It begins with 32 zero bytes. So a statement that leaves out an entry, or invents one, does
 	// not lead from one head to the other.
@@ -81,17 +81,20 @@ func ParseAccount(b []byte) (*Account, error) {
 	return a, r.end("record of an account")
 }
 
-// extend chains an entry to the head.
-func (a *Account) extend(index uint64, entry [sha256.Size]byte) {
-	a.Head = NextHead(a.Head, index, entry)
+// extend chains an entry to the head. The line is the account's in the outcome of the entry.
+func (a *Account) extend(index uint64, leaf [sha256.Size]byte, line *Line) {
+	a.Head = NextHead(a.Head, index, leaf, line)
 	a.Last = index
-	a.Sequence++
+	a.Sequence = line.Sequence
 }
 
-// NextHead returns the head of an account after an entry; entry is the SHA-256 of its leaf.
-func NextHead(head merkle.Hash, index uint64, entry [sha256.Size]byte) merkle.Hash {
-	b := append(make([]byte, 0, 1+32+8+32), 4)
-	return sha256.Sum256(append(appendU64(append(b, head[:]...), index), entry[:]...))
+// NextHead returns the head of an account after an entry. leaf is the SHA-256 of the entry's leaf,
+// line the account's in its outcome: it is chained, too, so that who may not read the entry knows
+// all the same what the account had behind it.
+func NextHead(head merkle.Hash, index uint64, leaf [sha256.Size]byte, line *Line) merkle.Hash {
+	b := append(make([]byte, 0, 1+32+8+32+maxLine), 4)
+	b = append(appendU64(append(b, head[:]...), index), leaf[:]...)
+	return sha256.Sum256(line.Append(b))
 }
 
 // Posted returns what the account owes or is owed: posted credits less posted debits. negative says

@@ -109,8 +109,8 @@ func (s *step) finish() []byte {
 		leaf.Write(s.in.Encoded)
 		leaf.Write(outcome)
 		digest := [sha256.Size]byte(leaf.Sum(nil))
-		for _, r := range accounts {
-			r.value.extend(s.in.Index, digest)
+		for i, r := range accounts {
+			r.value.extend(s.in.Index, digest, &s.out.Lines[i])
 			s.view.Put(rowKey(rowAccount, r.id), r.value.Marshal())
 		}
 	}

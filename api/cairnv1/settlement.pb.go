@@ -3665,12 +3665,14 @@ type StatementEntry struct {
 	Sequence uint64                 `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// The leaf; absent when the caller may not read all of the entry. Then transfers has what concerns the account.
 	Leaf []byte `protobuf:"bytes,6,opt,name=leaf,proto3" json:"leaf,omitempty"`
-	// SHA-256 that the head of the account takes of the entry.
+	// SHA-256 of the leaf.
 	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The transfers of the entry that concern the account.
 	Transfers []*SettlementTransfer `protobuf:"bytes,8,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	// The instructions with a leg on the account that the entry settled, in whole or in part.
-	Instructions  []*SettlementInstruction `protobuf:"bytes,9,rep,name=instructions,proto3" json:"instructions,omitempty"`
+	Instructions []*SettlementInstruction `protobuf:"bytes,9,rep,name=instructions,proto3" json:"instructions,omitempty"`
+	// What the account has after the entry, as the outcome of the entry encodes it. The head of the account covers digest and line.
+	Line          []byte `protobuf:"bytes,10,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3768,10 +3770,17 @@ func (x *StatementEntry) GetInstructions() []*SettlementInstruction {
 	return nil
 }
 
+func (x *StatementEntry) GetLine() []byte {
+	if x != nil {
+		return x.Line
+	}
+	return nil
+}
+
 type ProveAccountRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// 0 is the newest sealed size.
+	// 0 is the newest size with a record of the map root.
 	AtSize        uint64 `protobuf:"varint,2,opt,name=at_size,json=atSize,proto3" json:"at_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4251,7 +4260,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\aentries\x18\x01 \x03(\v2\x18.cairn.v1.StatementEntryR\aentries\x125\n" +
 	"\aaccount\x18\x02 \x01(\v2\x1b.cairn.v1.SettlementAccountR\aaccount\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x04R\x04next\"\xe7\x02\n" +
+	"\x04next\x18\x04 \x01(\x04R\x04next\"\xfb\x02\n" +
 	"\x0eStatementEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x121\n" +
@@ -4261,7 +4270,9 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x04leaf\x18\x06 \x01(\fR\x04leaf\x12\x16\n" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12:\n" +
 	"\ttransfers\x18\b \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\x12C\n" +
-	"\finstructions\x18\t \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\"H\n" +
+	"\finstructions\x18\t \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\x12\x12\n" +
+	"\x04line\x18\n" +
+	" \x01(\fR\x04line\"H\n" +
 	"\x13ProveAccountRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
 	"\aat_size\x18\x02 \x01(\x04R\x06atSize\"@\n" +

@@ -355,7 +355,7 @@ func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (
 func (b *bookkeeping) statementEntry(m *settlement.Movement, account string, scale uint8) (*cairnv1.StatementEntry, error) {
 	digest := m.Digest()
 	e := &cairnv1.StatementEntry{
-		Index: m.Index, Time: m.Entry.Time, Sequence: m.Line.Sequence, Digest: digest[:],
+		Index: m.Index, Time: m.Entry.Time, Sequence: m.Line.Sequence, Digest: digest[:], Line: m.Line.Append(nil),
 		Before: settlepb.Balances(&m.Before, scale), After: settlepb.Balances(&m.Line.Balances, scale),
 	}
 	open, err := b.mayRead(&m.Decided)

@@ -12,7 +12,7 @@ import (
 func (a *app) settleProofCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proof",
-		Short: "Prove an account or a transfer in a file that verifies offline",
+		Short: "Prove an account, a statement or a transfer, to verify offline",
 		RunE:  needsSubcommand,
 	}
 	var at uint64
@@ -35,7 +35,23 @@ FILE" verifies it with the policy alone.`,
 		func(ctx context.Context, s *settle.Client, id string) ([]byte, error) {
 			return s.ProveTransfer(ctx, id)
 		})
-	cmd.AddCommand(account, transfer)
+	var from, to uint64
+	statement := a.proofCommand("statement ACCOUNT", "Prove a statement of an account: all entries, and none else", `Write a file that proves the entries which touched an account between two sizes
+of the ledger, and what the account had before, after each of them and at the
+end. No entry can be left out, invented or moved. "cairn verify FILE" verifies
+it with the policy alone.
+
+Without --from the statement begins with the entry that opened the account.
+Sizes are provable for a day, and the sizes at the ends of days for ever.
+An entry that the caller may not read is not shown: its index and what the
+account had after it are.`,
+		"  cairn settle proof statement alice --from 1200 -o alice.proof",
+		func(ctx context.Context, s *settle.Client, id string) ([]byte, error) {
+			return s.ProveStatement(ctx, id, from, to)
+		})
+	numberFlag(statement.Flags(), &from, "from", "", 0, 0, maxIndex, "from the newest state below this `size` of the ledger (0: the beginning)")
+	numberFlag(statement.Flags(), &to, "to", "", 0, 0, maxIndex, "to the newest state below this `size` of the ledger (0: the newest)")
+	cmd.AddCommand(account, statement, transfer)
 	return cmd
 }
 

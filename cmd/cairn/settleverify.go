@@ -62,16 +62,18 @@ type provenTransfer struct {
 }
 
 type provenStatement struct {
-	Opening provenAccount `json:"opening"`
-	Closing provenAccount `json:"closing"`
-	Entries []provenEntry `json:"entries"`
+	// Opening is absent from a statement that begins with the entry which opened the account.
+	Opening *provenAccount `json:"opening,omitempty"`
+	Closing *provenAccount `json:"closing"`
+	Entries []provenEntry  `json:"entries"`
 }
 
 type provenEntry struct {
 	Index  uint64 `json:"index"`
 	Shown  bool   `json:"shown"`
 	Time   string `json:"time,omitempty"`
-	Change string `json:"posted_change,omitempty"`
+	Change string `json:"posted_change"`
+	Posted string `json:"posted"` // after the entry
 }
 
 // verifyProof verifies a proof about a settlement ledger; every error of it has the code for
@@ -127,15 +129,16 @@ func newProvenTransfer(v *proof.VerifiedTransfer) *provenTransfer {
 }
 
 func newProvenStatement(v *proof.VerifiedStatement) *provenStatement {
-	p := &provenStatement{Opening: *newProvenAccount(v.Opening), Closing: *newProvenAccount(v.Closing), Entries: []provenEntry{}}
+	p := &provenStatement{Closing: newProvenAccount(v.Closing), Entries: []provenEntry{}}
+	if v.Opening != nil {
+		p.Opening = newProvenAccount(v.Opening)
+	}
 	for i := range v.Entries {
 		e := &v.Entries[i]
-		entry := provenEntry{Index: e.Index, Shown: e.Decided != nil}
+		after, scale := &e.Line.Balances, e.Line.Scale
+		entry := provenEntry{Index: e.Index, Shown: e.Decided != nil, Change: change(&e.Before, after, scale), Posted: signedDecimal(after.Posted())(scale)}
 		if e.Decided != nil {
 			entry.Time = timeString(e.Decided.Entry.Time)
-		}
-		if e.Known {
-			entry.Change = change(&e.Before, &e.After, v.Closing.Account.Scale)
 		}
 		p.Entries = append(p.Entries, entry)
 	}
@@ -193,18 +196,17 @@ func (v proofVerdict) text(w *page) {
 		}
 	default:
 		x := v.Statement
-		fmt.Fprintf(w, "the statement of the account %s, %d entries, none is missing\n", printable(x.Closing.ID), len(x.Entries))
-		pairs = append(pairs, "  opening", "")
-		pairs = append(pairs, x.Opening.pairs()...)
+		fmt.Fprintf(w, "the statement of the account %s, %s, none is missing\n", printable(x.Closing.ID), plural(uint64(len(x.Entries)), "entry", "entries"))
+		if x.Opening != nil {
+			pairs = append(pairs, "  opening", "")
+			pairs = append(pairs, x.Opening.pairs()...)
+		}
 		for _, e := range x.Entries {
-			what := e.Change
-			switch {
-			case !e.Shown:
-				what = "not shown"
-			case what == "":
-				what = "shown"
+			at := e.Time
+			if !e.Shown {
+				at = "not shown"
 			}
-			pairs = append(pairs, "  entry", fmt.Sprintf("%d  %s  %s", e.Index, e.Time, what))
+			pairs = append(pairs, "  entry", fmt.Sprintf("%d  %s  %s, then %s", e.Index, at, e.Change, e.Posted))
 		}
 		pairs = append(pairs, "  closing", "")
 		pairs = append(pairs, x.Closing.pairs()...)

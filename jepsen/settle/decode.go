@@ -485,14 +485,18 @@ func (o *outcome) encode() []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.lines)))
 	for _, l := range o.lines {
-		b = append(b, byte(len(l.account)))
-		b = append(append(b, l.account...), byte(l.scale))
-		for _, n := range []*big.Int{l.dp, l.db, l.cp, l.cb} {
-			b = appendAmount(b, n)
-		}
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, l.seq), l.previous)
+		b = append(b, l.encode()...)
 	}
 	return b
+}
+
+func (l *line) encode() []byte {
+	b := append([]byte{byte(len(l.account))}, l.account...)
+	b = append(b, byte(l.scale))
+	for _, n := range []*big.Int{l.dp, l.db, l.cp, l.cb} {
+		b = appendAmount(b, n)
+	}
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, l.seq), l.previous)
 }
 
 func appendAmount(b []byte, n *big.Int) []byte {

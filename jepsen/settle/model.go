@@ -156,7 +156,7 @@ func (m *Model) Leaf(leaf []byte) (problems []error) {
 	if b := want.encode(); !bytes.Equal(b, e.outcome) {
 		say("%s has the outcome %s", c, got.unlike(want))
 	}
-	m.extend(s, leaf)
+	m.extend(s, leaf, want.lines)
 	m.count(want)
 	if err := m.balanced(s); err != nil {
 		say("%v", err)

@@ -10,13 +10,13 @@ import (
 )
 
 // extend chains an entry to the accounts that it touched.
-func (m *Model) extend(s *step, leaf []byte) {
+func (m *Model) extend(s *step, leaf []byte, lines []line) {
 	digest := sha256.Sum256(leaf)
-	for id := range s.before {
-		a := m.accounts[id]
+	for _, l := range lines {
+		a := m.accounts[l.account]
 		b := append([]byte{4}, a.head[:]...)
 		b = binary.BigEndian.AppendUint64(b, s.index)
-		a.head = sha256.Sum256(append(b, digest[:]...))
+		a.head = sha256.Sum256(append(append(b, digest[:]...), l.encode()...))
 	}
 	if len(s.before) > 0 && !m.stale {
 		m.stale, m.uncovered = true, s.index

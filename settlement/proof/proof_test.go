@@ -215,17 +215,22 @@ func TestTransfers(t *testing.T) {
 	}
 }
 
+// statement returns the statement of alice between two sizes; 0 is from the beginning.
 func (b *bank) statement(from, to uint64, hide func(index uint64) bool) *proof.Statement {
 	b.t.Helper()
-	s := &proof.Statement{Opening: b.prove("alice", from), Closing: b.prove("alice", to)}
+	s, first := &proof.Statement{Closing: b.prove("alice", to)}, uint64(0)
+	if from > 0 {
+		s.Opening = b.prove("alice", from)
+		first = s.Opening.Root.Index + 1
+	}
 	closing, err := settlement.ParseAccount(s.Closing.Record)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	err = settlement.History(b.l.Leaf, "alice", closing.Last, s.Opening.Root.Index+1, func(m *settlement.Movement) bool {
+	err = settlement.History(b.l.Leaf, "alice", closing.Last, first, func(m *settlement.Movement) bool {
 		e := proof.StatementEntry{Index: m.Index, Leaf: m.Leaf}
 		if hide(m.Index) {
-			e = proof.StatementEntry{Index: m.Index, Digest: m.Digest()}
+			e = proof.StatementEntry{Index: m.Index, Digest: m.Digest(), Line: m.Line.Append(nil)}
 		}
 		s.Entries = append([]proof.StatementEntry{e}, s.Entries...)
 		return true
@@ -236,13 +241,24 @@ func (b *bank) statement(from, to uint64, hide func(index uint64) bool) *proof.S
 	return s
 }
 
+// otherLine hides an entry behind a line with other balances.
+func otherLine(t *testing.T, b *bank, e proof.StatementEntry) proof.StatementEntry {
+	t.Helper()
+	m, err := settlement.ReadMovement(b.l.Leaf, e.Index, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Line.Balances.CreditsPosted.Lo++
+	return proof.StatementEntry{Index: e.Index, Digest: m.Digest(), Line: m.Line.Append(nil)}
+}
+
 // TestStatements: a statement verifies with all entries, with some hidden, and not with one left
 // out, twice, moved or changed.
 func TestStatements(t *testing.T) {
 	b := filled(t)
 	head := b.l.Head().Size
 	for _, hide := range []func(uint64) bool{func(uint64) bool { return false }, func(i uint64) bool { return i%3 == 0 }, func(uint64) bool { return true }} {
-		for _, from := range []uint64{4, 14, 30} {
+		for _, from := range []uint64{0, 4, 14, 30} {
 			s := b.statement(from, head, hide)
 			v, err := proof.Verify(s.Marshal(), b.policy)
 			if err != nil {
@@ -250,6 +266,14 @@ func TestStatements(t *testing.T) {
 			}
 			if len(v.Statement.Entries) != len(s.Entries) || len(s.Entries) < 5 {
 				t.Errorf("from %d: %d entries", from, len(v.Statement.Entries))
+			}
+			if first := v.Statement.Entries[0].Line.Sequence; first == 1 != (from <= 4) {
+				t.Errorf("from %d: the first entry is the account's %d", from, first)
+			}
+			for i, e := range v.Statement.Entries[1:] {
+				if e.Before != v.Statement.Entries[i].Line.Balances {
+					t.Errorf("from %d: entry %d begins with other balances than those before left", from, e.Index)
+				}
 			}
 		}
 	}
@@ -261,6 +285,8 @@ func TestStatements(t *testing.T) {
 		"two are swapped":             func(s *proof.Statement) { s.Entries[2], s.Entries[3] = s.Entries[3], s.Entries[2] },
 		"one has another index":       func(s *proof.Statement) { s.Entries[2].Index++ },
 		"one is hidden under a lie":   func(s *proof.Statement) { s.Entries[2].Leaf, s.Entries[2].Digest[0] = nil, 1 },
+		"another line":                func(s *proof.Statement) { s.Entries[2] = otherLine(t, b, s.Entries[2]) },
+		"the opening is left out":     func(s *proof.Statement) { s.Opening = nil },
 		"one is another leaf":         func(s *proof.Statement) { s.Entries[2].Leaf = s.Entries[4].Leaf },
 		"it ends before it begins":    func(s *proof.Statement) { s.Opening, s.Closing = s.Closing, s.Opening },
 		"the closing is that of then": func(s *proof.Statement) { s.Closing = s.Opening },

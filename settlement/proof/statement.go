@@ -16,10 +16,13 @@ import (
 // statementKind is the first line of a statement.
 const statementKind = "cairn-statement-proof v1"
 
-// Statement proves every entry that touched an account between two sizes: the heads of the two
-// records chain them, so that none can be left out, invented or moved.
+// Statement proves every entry that touched an account between two sizes, and what the account had
+// after each of them: the heads of the two records chain them, so that none can be left out,
+// invented or moved.
 type Statement struct {
-	Opening *Account // the account, or its absence, as of the first size
+	// Opening is the account, or its absence, as of the first size; nil: the statement begins with
+	// the entry that opened the account.
+	Opening *Account
 	Closing *Account // as of the second size
 	Entries []StatementEntry
 }
@@ -27,22 +30,28 @@ type Statement struct {
 // StatementEntry is an entry that touched the account.
 type StatementEntry struct {
 	Index uint64
-	// Leaf is nil when the entry is not shown, and Digest stands for it.
+	// Leaf is nil when the entry is not shown. Digest and Line stand for it.
 	Leaf []byte
-	// Digest is the SHA-256 of the leaf of an entry that is not shown.
+	// Digest is the SHA-256 of the leaf of an entry that is not shown, and Line the line of the
+	// account in its outcome, as it is encoded there (settlement.Line).
 	Digest settlement.Digest
+	Line   []byte
 }
 
 // Marshal returns the file.
 func (s *Statement) Marshal() []byte {
-	d := document{kind: statementKind, parts: [][]byte{s.Opening.Marshal(), s.Closing.Marshal()}}
+	d := document{kind: statementKind}
+	if s.Opening != nil {
+		d.parts = append(d.parts, s.Opening.Marshal())
+	}
+	d.parts = append(d.parts, s.Closing.Marshal())
 	d.add("account", s.Closing.ID)
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		if e.Leaf != nil {
 			d.add("entry", fmt.Sprintf("%d %s", e.Index, encoding.EncodeToString(e.Leaf)))
 		} else {
-			d.add("hidden", fmt.Sprintf("%d %s", e.Index, encoding.EncodeToString(e.Digest[:])))
+			d.add("hidden", fmt.Sprintf("%d %s %s", e.Index, encoding.EncodeToString(e.Digest[:]), encoding.EncodeToString(e.Line)))
 		}
 	}
 	return d.marshal()
@@ -67,14 +76,8 @@ func parseStatement(b []byte) (*Statement, error) {
 	s := &Statement{}
 	for f.is("entry") || f.is("hidden") {
 		hidden := f.is("hidden")
-		number, value, _ := strings.Cut(f.next(f.rest[0].name), " ")
-		index, err := strconv.ParseUint(number, 10, 64)
-		content, err2 := encoding.Strict().DecodeString(value)
-		e := StatementEntry{Index: index, Leaf: content}
-		if hidden && len(content) == len(e.Digest) {
-			e.Leaf, e.Digest = nil, settlement.Digest(content)
-		}
-		if err != nil || err2 != nil || strconv.FormatUint(index, 10) != number || encoding.EncodeToString(content) != value || hidden == (e.Leaf != nil) || len(content) == 0 {
+		e, ok := parseStatementEntry(f.next(f.rest[0].name), hidden)
+		if !ok {
 			f.fail("a damaged line about an entry")
 		}
 		s.Entries = append(s.Entries, e)
@@ -82,33 +85,65 @@ func parseStatement(b []byte) (*Statement, error) {
 	if err := f.end(); err != nil {
 		return nil, err
 	}
-	if len(d.parts) != 2 {
-		return nil, errors.Newf("%d parts, want two proofs of the account", len(d.parts))
+	n := len(d.parts)
+	if n < 1 || n > 2 {
+		return nil, errors.Newf("%d parts, want one proof of the account or two", n)
 	}
-	if s.Opening, err = ParseAccount(d.parts[0]); err != nil {
-		return nil, errors.Wrap(err, "opening")
-	}
-	if s.Closing, err = ParseAccount(d.parts[1]); err != nil {
+	if s.Closing, err = ParseAccount(d.parts[n-1]); err != nil {
 		return nil, errors.Wrap(err, "closing")
 	}
-	if s.Opening.ID != id || s.Closing.ID != id {
-		return nil, errors.Newf("a statement about %s with proofs about %s and %s", id, s.Opening.ID, s.Closing.ID)
+	if n == 2 {
+		if s.Opening, err = ParseAccount(d.parts[0]); err != nil {
+			return nil, errors.Wrap(err, "opening")
+		}
+	}
+	if s.Closing.ID != id || s.Opening != nil && s.Opening.ID != id {
+		return nil, errors.Newf("a statement about %s with proofs about other accounts", id)
 	}
 	return s, nil
 }
 
+func parseStatementEntry(value string, hidden bool) (e StatementEntry, ok bool) {
+	words := strings.Split(value, " ")
+	if len(words) < 2 {
+		return e, false
+	}
+	var err error
+	if e.Index, err = strconv.ParseUint(words[0], 10, 64); err != nil {
+		return e, false
+	}
+	var contents [][]byte
+	for _, w := range words[1:] {
+		b, err := encoding.Strict().DecodeString(w)
+		if err != nil || len(b) == 0 {
+			return e, false
+		}
+		contents = append(contents, b)
+	}
+	if !hidden {
+		e.Leaf = contents[0]
+		return e, len(contents) == 1
+	}
+	if len(contents) != 2 || len(contents[0]) != len(e.Digest) {
+		return e, false
+	}
+	e.Digest, e.Line = settlement.Digest(contents[0]), contents[1]
+	return e, true
+}
+
 // VerifiedStatement is what a statement proves.
 type VerifiedStatement struct {
-	Opening, Closing *VerifiedAccount
-	Entries          []VerifiedEntry
+	Opening *VerifiedAccount // nil: the statement begins with the entry that opened the account
+	Closing *VerifiedAccount
+	Entries []VerifiedEntry
 }
 
 // VerifiedEntry is an entry of a statement.
 type VerifiedEntry struct {
-	Index         uint64
-	Decided       *settlement.Decided // nil: not shown
-	Before, After settlement.Balances // zero when not known, for want of an entry that is shown
-	Known         bool                // whether Before and After are known
+	Index   uint64
+	Decided *settlement.Decided // nil: not shown
+	Before  settlement.Balances
+	Line    settlement.Line // what the account has after the entry
 }
 
 // Verify verifies the statement under a policy.
@@ -120,33 +155,37 @@ func (s *Statement) Verify(policy *tlog.Policy) (*VerifiedStatement, error) {
 func (s *Statement) verify(policy *tlog.Policy) (*VerifiedStatement, error) {
 	v := &VerifiedStatement{}
 	var err error
-	if v.Opening, err = s.Opening.Verify(policy); err != nil {
-		return nil, errors.Wrap(err, "opening")
-	}
 	if v.Closing, err = s.Closing.Verify(policy); err != nil {
 		return nil, errors.Wrap(err, "closing")
 	}
 	closing := v.Closing.Account
+	chain := chain{account: s.Closing.ID}
+	first := uint64(0) // where the statement begins
+	if s.Opening != nil {
+		if v.Opening, err = s.Opening.Verify(policy); err != nil {
+			return nil, errors.Wrap(err, "opening")
+		}
+		if first = v.Opening.Size; first > v.Closing.Size {
+			return nil, errors.New("it ends before it begins")
+		}
+		if v.Opening.Checkpoint.Origin != v.Closing.Checkpoint.Origin {
+			return nil, errors.Newf("it begins in the ledger %s and ends in %s", v.Opening.Checkpoint.Origin, v.Closing.Checkpoint.Origin)
+		}
+		if o := v.Opening.Account; o != nil {
+			chain.head, chain.sequence, chain.last, chain.balances = o.Head, o.Sequence, o.Last, o.Balances
+		}
+	}
 	switch {
-	case v.Opening.Checkpoint.Origin != v.Closing.Checkpoint.Origin:
-		return nil, errors.Newf("it begins in the ledger %s and ends in %s", v.Opening.Checkpoint.Origin, v.Closing.Checkpoint.Origin)
-	case v.Opening.Size > v.Closing.Size:
-		return nil, errors.New("it ends before it begins")
-	case closing == nil && v.Opening.Account != nil:
+	case closing == nil && chain.sequence > 0:
 		return nil, errors.New("the account is there at the beginning and not at the end")
 	case closing == nil && len(s.Entries) > 0:
 		return nil, errors.New("it shows entries of an account that does not exist")
 	case closing == nil:
 		return v, nil
 	}
-	opening := v.Opening.Account
-	if opening == nil {
-		opening = &settlement.Account{ID: closing.ID, Asset: closing.Asset}
-	}
-	chain := chain{account: closing.ID, head: opening.Head, sequence: opening.Sequence, last: opening.Last, balances: opening.Balances, known: true}
 	for i := range s.Entries {
 		e := &s.Entries[i]
-		if e.Index < v.Opening.Size || e.Index >= v.Closing.Size {
+		if e.Index < first || e.Index >= v.Closing.Size {
 			return nil, errors.Newf("entry %d lies outside of the statement", e.Index)
 		}
 		entry, err := chain.next(e)
@@ -158,7 +197,7 @@ func (s *Statement) verify(policy *tlog.Policy) (*VerifiedStatement, error) {
 	switch {
 	case chain.head != closing.Head || chain.sequence != closing.Sequence:
 		return nil, errors.New("the entries do not lead from the opening record to the closing one: one is missing, too many or changed")
-	case chain.known && chain.balances != closing.Balances:
+	case chain.balances != closing.Balances:
 		return nil, errors.New("the last entry leaves other balances than the closing record has")
 	}
 	return v, nil
@@ -170,36 +209,30 @@ type chain struct {
 	head     merkle.Hash
 	sequence uint64
 	last     uint64
-	balances settlement.Balances
-	known    bool // balances are those after the last entry
+	balances settlement.Balances // after the last entry
 }
 
 func (c *chain) next(e *StatementEntry) (VerifiedEntry, error) {
-	v := VerifiedEntry{Index: e.Index}
-	if c.sequence > 0 && e.Index <= c.last {
-		return v, errors.Newf("entry %d stands behind entry %d", e.Index, c.last)
+	v := VerifiedEntry{Index: e.Index, Before: c.balances}
+	digest, found := e.Digest, true
+	var err error
+	if e.Leaf == nil {
+		v.Line, err = settlement.ParseLine(e.Line)
+	} else if v.Decided, err = settlement.ParseLeaf(e.Index, e.Leaf); err == nil {
+		digest = v.Decided.Digest()
+		v.Line, found = v.Decided.Outcome.Line(c.account)
 	}
-	digest := e.Digest
-	before, knew := c.balances, c.known
-	c.known = false
-	if e.Leaf != nil {
-		d, err := settlement.ParseLeaf(e.Index, e.Leaf)
-		if err != nil {
-			return v, err
-		}
-		digest = d.Digest()
-		line, ok := d.Outcome.Line(c.account)
-		previous := c.last
-		if c.sequence == 0 {
-			previous = e.Index
-		}
-		if !ok || line.Sequence != c.sequence+1 || line.Previous != previous {
-			return v, errors.Newf("entry %d does not follow entry %d of the account", e.Index, c.last)
-		}
-		v.Decided, v.Before, v.After, v.Known = d, before, line.Balances, knew
-		c.balances, c.known = line.Balances, true
+	if err != nil {
+		return v, errors.Wrapf(err, "entry %d", e.Index)
 	}
-	c.head, c.last = settlement.NextHead(c.head, e.Index, digest), e.Index
-	c.sequence++
+	previous := c.last
+	if c.sequence == 0 {
+		previous = e.Index
+	}
+	if !found || v.Line.Account != c.account || v.Line.Sequence != c.sequence+1 || v.Line.Previous != previous || c.sequence > 0 && e.Index <= c.last {
+		return v, errors.Newf("entry %d does not follow entry %d of the account", e.Index, c.last)
+	}
+	c.head, c.last = settlement.NextHead(c.head, e.Index, digest, &v.Line), e.Index
+	c.sequence, c.balances = v.Line.Sequence, v.Line.Balances
 	return v, nil
 }

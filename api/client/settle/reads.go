@@ -2,11 +2,14 @@ package settle
 
 import (
 	"context"
+	"slices"
 
+	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/settlement/proof"
 )
 
 // What a node says about accounts and transfers. It is the word of an authenticated node; package
@@ -162,6 +165,51 @@ func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSiz
 func (s *Client) ProveAccount(ctx context.Context, id string, atSize uint64) ([]byte, uint64, error) {
 	resp, err := ask(ctx, s, &cairnv1.ProveAccountRequest{Account: id, AtSize: atSize}, cairnv1.SettlementClient.ProveAccount)
 	return resp.GetProof(), resp.GetSize(), err
+}
+
+// ProveStatement returns the file that proves every entry which touched an account between two
+// sizes, and what the account had after each: from a size at most fromSize (0: from the beginning of
+// the account) to one at most toSize (0: the newest). The leaves of entries that the caller may not
+// read are not in it. The file is not verified: package settlement/proof does that, with the policy.
+func (s *Client) ProveStatement(ctx context.Context, account string, fromSize, toSize uint64) ([]byte, error) {
+	st := &proof.Statement{}
+	first := uint64(0)
+	get := func(at uint64) (*proof.Account, uint64, error) {
+		raw, size, err := s.ProveAccount(ctx, account, at)
+		if err != nil {
+			return nil, 0, err
+		}
+		a, err := proof.ParseAccount(raw)
+		return a, size, err
+	}
+	var err error
+	if fromSize > 0 {
+		if st.Opening, first, err = get(fromSize); err != nil {
+			return nil, errors.Wrap(err, "prove the account at the beginning")
+		}
+	}
+	var end uint64
+	if st.Closing, end, err = get(toSize); err != nil {
+		return nil, errors.Wrap(err, "prove the account at the end")
+	}
+	if st.Closing.Record == nil || end <= first {
+		return st.Marshal(), nil // no entry; of sizes in the wrong order verification says so
+	}
+	bytes := 0
+	_, _, err = s.Statement(ctx, account, first, end, func(e *StatementEntry) error {
+		if bytes += 4 * (len(e.GetLeaf()) + len(e.GetLine())) / 3; bytes > proof.MaxSize/2 {
+			return errors.Newf("the statement is larger than %d MiB: choose sizes that are closer together", proof.MaxSize/2>>20)
+		}
+		entry := proof.StatementEntry{Index: e.GetIndex(), Leaf: e.GetLeaf()}
+		if entry.Leaf == nil {
+			copy(entry.Digest[:], e.GetDigest())
+			entry.Line = e.GetLine()
+		}
+		st.Entries = append(st.Entries, entry)
+		return nil
+	})
+	slices.Reverse(st.Entries)
+	return st.Marshal(), errors.Wrap(err, "read the entries of the account")
 }
 
 // ProveTransfer returns the file that proves what became of a transfer or a set. It is not verified.
