@@ -37,6 +37,8 @@ func decodeLeaf(leaf []byte) (e entry, err error) {
 		return e, errors.Wrap(d.bad, "a leaf")
 	case version != 2 || flags != 0 || kind < kindPayload || kind > kindRecord:
 		return e, errors.Newf("a leaf of version %d, kind %d, flags %d", version, kind, flags)
+	case p == 0 || p > 2048 || k > 128 || len(leaf) > 65_535:
+		return e, errors.Newf("a leaf of %d bytes with a principal of %d and a key of %d", len(leaf), p, k)
 	}
 	e.outcome = d.b
 	return e, nil
@@ -436,22 +438,48 @@ func decodeOutcome(b []byte) (*outcome, error) {
 		if d.bad != nil {
 			break
 		}
-		r := result{status: d.u8(), reason: d.u8(), id: d.optionalID(), index: d.u64(), member: d.u16(), cause: d.u8()}
-		if r.status == settled || r.status == partlySettled {
-			r.delivered, r.received = d.amount(), d.amount()
-		}
-		o.results = append(o.results, r)
+		o.results = append(o.results, d.result())
 	}
 	for range d.u16() {
 		if d.bad != nil {
 			break
 		}
-		o.lines = append(o.lines, line{d.id(), int(d.u8()), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()})
+		l := line{d.id(), int(d.u8()), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()}
+		if n := len(o.lines); n > 0 && l.account <= o.lines[n-1].account {
+			d.wrong("a line of %q behind one of %q", l.account, o.lines[n-1].account)
+		}
+		if l.scale > 18 || l.seq == 0 {
+			d.wrong("a line of %s with the scale %d and the sequence %d", l.account, l.scale, l.seq)
+		}
+		o.lines = append(o.lines, l)
 	}
 	if len(d.b) > 0 {
 		d.wrong("%d bytes too many", len(d.b))
 	}
 	return o, errors.Wrap(d.bad, "an outcome")
+}
+
+// lastReason is the highest number of the documented table of reasons.
+const lastReason = instructionExpired
+
+func (d *decoder) result() result {
+	r := result{status: d.u8(), reason: d.u8(), id: d.optionalID(), index: d.u64(), member: d.u16(), cause: d.u8()}
+	if r.status == settled || r.status == partlySettled {
+		r.delivered, r.received = d.amount(), d.amount()
+	}
+	switch {
+	case r.status == 0 || r.status > held:
+		d.wrong("the status %d", r.status)
+	case r.reason > lastReason || r.cause > lastReason:
+		d.wrong("the reason %d with the cause %d", r.reason, r.cause)
+	case (r.cause != 0) != (r.reason == setMemberRejected):
+		d.wrong("the cause %d with the reason %d", r.cause, r.reason)
+	case r.member != 0 && r.reason != setMemberRejected && r.reason != conditionFailed:
+		d.wrong("the member %d with the reason %d", r.member, r.reason)
+	case (r.reason != 0) != (r.status == rejected) && r.status != queued && r.status != partlySettled && r.status != cancelled && r.status != expired:
+		d.wrong("the status %d with the reason %d", r.status, r.reason)
+	}
+	return r
 }
 
 // decodeRoot reads a record of the ledger itself. It returns nil for any but one of the map root.

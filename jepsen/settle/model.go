@@ -178,7 +178,7 @@ func (m *Model) count(o *outcome) {
 }
 
 // balanced checks, for the assets that an entry touched, that debits are credits, and for every
-// account that it touched that nothing is negative or too large.
+// account that it touched that nothing is negative or too large, and that its limit holds.
 func (m *Model) balanced(s *step) error {
 	touched := map[string]bool{}
 	for id := range s.before {
@@ -188,6 +188,9 @@ func (m *Model) balanced(s *step) error {
 			if n.Sign() < 0 || n.BitLen() > 128 {
 				return errors.Newf("the account %s has the impossible sum %s", id, n)
 			}
+		}
+		if err := a.limited(s.before[id]); err != nil {
+			return err
 		}
 	}
 	net := map[string]*big.Int{}
@@ -205,6 +208,19 @@ func (m *Model) balanced(s *step) error {
 		if n.Sign() != 0 {
 			return errors.Newf("the credits of %s are %s more than the debits", what, n)
 		}
+	}
+	return nil
+}
+
+// limited checks that an entry did not take an account above its limit. An account may be above it
+// because the limit was lowered; then nothing that counts against the limit is added.
+func (a *account) limited(before *account) error {
+	debits, credits := sum(a.dp, a.db), sum(a.cp, a.cb)
+	switch {
+	case a.flags&debitsLimited != 0 && debits.Cmp(sum(a.cb, a.limit)) > 0 && debits.Cmp(sum(before.dp, before.db)) > 0:
+		return errors.Newf("the account %s has debits of %s with credits of %s and a limit of %s", a.id, debits, a.cb, a.limit)
+	case a.flags&creditsLimited != 0 && credits.Cmp(sum(a.db, a.limit)) > 0 && credits.Cmp(sum(before.cp, before.cb)) > 0:
+		return errors.Newf("the account %s has credits of %s with debits of %s and a limit of %s", a.id, credits, a.db, a.limit)
 	}
 	return nil
 }

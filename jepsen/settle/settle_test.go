@@ -64,14 +64,16 @@ func TestAgrees(t *testing.T) {
 
 // bank is a settlement ledger of its own.
 type bank struct {
-	t   *testing.T
+	t   testing.TB
 	l   *ledger.Ledger
 	now int64
 }
 
-func newBank(t *testing.T) *bank {
+func newBank(t testing.TB) *bank { return openBank(t, memstore.New(memstore.Options{})) }
+
+func openBank(t testing.TB, store ledger.Store) *bank {
 	t.Helper()
-	l, err := ledger.Open(memstore.New(memstore.Options{}), ledger.Config{Group: 1, Origin: origin, Program: settlement.Program{}})
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: origin, Program: settlement.Program{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,12 +25,12 @@ type Load struct {
 
 	begun, random int // commands of the beginning that were made, and others
 	ids           uint64
-	held          []string              // ids of what may be pending
-	made          []settlement.Transfer // that were asked for
+	held          []string              // ids of what may be pending, lately
+	made          []settlement.Transfer // that were asked for, lately
 	sent          []settlement.Command  // lately
 
 	awaited    []settlement.Instruct // the counterparts of instructions that were given
-	instructed []string              // ids of instructions
+	instructed []string              // ids of instructions, lately
 }
 
 // The assets are a currency with cents, another one, and a security that is counted in pieces. The
@@ -109,11 +109,12 @@ func (l *Load) Next(rng *rand.Rand) settlement.Command {
 		c.Action = l.transfers(rng)
 	}
 	l.sent = append(l.sent, c)
-	if len(l.sent) > 40 {
-		l.sent = l.sent[1:]
-	}
+	l.sent, l.held, l.made, l.instructed = lately(l.sent), lately(l.held), lately(l.made), lately(l.instructed)
 	return c
 }
+
+// lately returns the last 40 of a list: nothing looks further back.
+func lately[T any](list []T) []T { return list[max(0, len(list)-40):] }
 
 // beginnings is how many commands create what all others need. Repeating one changes nothing.
 const beginnings = 3 + 3 + 3 + 3 + accounts + 1
