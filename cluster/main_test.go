@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "node" {
 		os.Exit(runNode(os.Args[3]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == "signer" {
+		os.Exit(runSigner(os.Args[2], os.Args[3]))
+	}
 	os.Exit(m.Run())
 }
 

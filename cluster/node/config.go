@@ -101,10 +101,13 @@ type Keys struct {
 	Key            string `yaml:"key"`             // its ML-DSA key, PKCS#8
 	KEMCertificate string `yaml:"kem_certificate"` // its ML-KEM companion certificate, PEM
 	KEMKey         string `yaml:"kem_key"`         // its ML-KEM key, PKCS#8
-	Cosigner       string `yaml:"cosigner"`        // this replica's ML-DSA-44 cosigner key, PKCS#8
-	Sealing        string `yaml:"sealing"`         // this node's X-Wing sealing key, PKCS#8
-	LogKey         string `yaml:"log_key"`         // the cluster's ML-DSA-44 log key, sealed to Sealing
-	Deny           string `yaml:"deny,omitempty"`  // certificates that are refused; "" refuses none
+	// This replica's ML-DSA-44 cosigner key is in the file Cosigner, PKCS#8, or in a process that
+	// listens on the Unix socket Signer (package signer). Exactly one of them is set.
+	Cosigner string `yaml:"cosigner,omitempty"`
+	Signer   string `yaml:"signer,omitempty"`
+	Sealing  string `yaml:"sealing"`        // this node's X-Wing sealing key, PKCS#8
+	LogKey   string `yaml:"log_key"`        // the cluster's ML-DSA-44 log key, sealed to Sealing
+	Deny     string `yaml:"deny,omitempty"` // certificates that are refused; "" refuses none
 }
 
 // Member is one voter as every node knows it.
@@ -228,7 +231,7 @@ func (c *Config) paths() []configPath {
 		{"data_dir", &c.DataDir, false}, {"policy", &c.Policy, false}, {"keys.roots", &c.Keys.Roots, false},
 		{"keys.certificate", &c.Keys.Certificate, false}, {"keys.key", &c.Keys.Key, false},
 		{"keys.kem_certificate", &c.Keys.KEMCertificate, false}, {"keys.kem_key", &c.Keys.KEMKey, false},
-		{"keys.cosigner", &c.Keys.Cosigner, false}, {"keys.sealing", &c.Keys.Sealing, false},
+		{"keys.cosigner", &c.Keys.Cosigner, true}, {"keys.signer", &c.Keys.Signer, true}, {"keys.sealing", &c.Keys.Sealing, false},
 		{"keys.log_key", &c.Keys.LogKey, false}, {"keys.deny", &c.Keys.Deny, true}, {"log_file", &c.LogFile, true},
 	}
 }
@@ -255,6 +258,9 @@ func (c *Config) Validate() error {
 		if *p.path == "" && !p.optional {
 			return errors.Newf("%s: must be set", p.key)
 		}
+	}
+	if (c.Keys.Cosigner == "") == (c.Keys.Signer == "") {
+		return errors.New("keys.cosigner, keys.signer: set one of them, the key file or the socket of the process that holds the key")
 	}
 	if err := c.validateLogFile(); err != nil {
 		return err

@@ -3,10 +3,12 @@ package node
 import (
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/cluster/signer"
+	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
-	"github.com/cairnledger/cairn/pqcrypto/seal"
+	keyseal "github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
 // LogKeyLabel is what the sealed log key's file says the key is for: only a file made for the
@@ -20,7 +22,8 @@ type keyring struct {
 	// log is the cluster's log key. Under the origin of each ledger it signs that ledger's
 	// checkpoints (logCosigner).
 	log      *pqcrypto.SigningKey
-	cosigner *tlog.Cosigner // for all ledgers: its signature covers the origin
+	cosigner seal.Cosigner  // for all ledgers: its signature covers the origin
+	signer   *signer.Client // cosigner, if keys.signer is set
 	voters   map[uint64]*tlog.VerifierKey
 	members  map[pki.ID]uint64
 }
@@ -38,15 +41,11 @@ func loadKeys(c *Config) (*keyring, error) {
 	if k.roots, err = pki.LoadPool(c.Keys.Roots); err != nil {
 		return nil, errors.Wrap(err, "keys.roots")
 	}
-	cosignerKey, err := readSigningKey(c.Keys.Cosigner)
-	if err != nil {
-		return nil, errors.Wrap(err, "keys.cosigner")
-	}
-	sealing, err := seal.ReadKeyFile(c.Keys.Sealing)
+	sealing, err := keyseal.ReadKeyFile(c.Keys.Sealing)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.sealing")
 	}
-	opened, err := seal.OpenKeyFile(sealing, LogKeyLabel(c.Directory), c.Keys.LogKey)
+	opened, err := keyseal.OpenKeyFile(sealing, LogKeyLabel(c.Directory), c.Keys.LogKey)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.log_key: open it with keys.sealing")
 	}
@@ -68,14 +67,30 @@ func loadKeys(c *Config) (*keyring, error) {
 		if m.Name != c.Name {
 			continue
 		}
-		if k.cosigner, err = tlog.NewCosigner(key.Name(), cosignerKey); err != nil {
+		if c.Keys.Signer != "" {
+			k.signer = signer.NewClient(c.Keys.Signer, key)
+			k.cosigner = k.signer
+		} else if k.cosigner, err = readCosigner(c.Keys.Cosigner, key); err != nil {
 			return nil, errors.Wrap(err, "keys.cosigner")
-		}
-		if key.String() != k.cosigner.Key().String() {
-			return nil, errors.Newf("keys.cosigner: the key does not match this node's row of members")
 		}
 	}
 	return k, nil
+}
+
+// readCosigner reads the key file of this node's own row of members.
+func readCosigner(path string, want *tlog.VerifierKey) (*tlog.Cosigner, error) {
+	key, err := readSigningKey(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := tlog.NewCosigner(want.Name(), key)
+	if err != nil {
+		return nil, err
+	}
+	if want.String() != c.Key().String() {
+		return nil, errors.New("the key does not match this node's row of members")
+	}
+	return c, nil
 }
 
 // logCosigner returns what signs the checkpoints of a ledger as its log.

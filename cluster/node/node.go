@@ -233,6 +233,9 @@ func (n *node) checkSpace() error {
 }
 
 func (n *node) start() (err error) {
+	if err := n.checkSigner(); err != nil {
+		return err
+	}
 	if err := n.openStorage(); err != nil {
 		return err
 	}

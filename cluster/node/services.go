@@ -64,6 +64,9 @@ func (n *node) serve(l *listeners) (*services, error) {
 	if l.probe != nil {
 		s.probe = serveHTTP(web.Probes(pages), l.probe)
 	}
+	if n.keys.signer != nil {
+		s.wg.Go(func() { n.watchSigner(s.quit) })
+	}
 	s.wg.Add(4)
 	go func() {
 		defer s.wg.Done()

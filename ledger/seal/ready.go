@@ -33,7 +33,7 @@ func (s *Sealer) prepare() {
 }
 
 // make leaves nothing if it fails: whoever needs the signature tries once more, and reports it.
-func (r *readySignature) make(by *tlog.Cosigner, cp tlog.Checkpoint, timestamp uint64) {
+func (r *readySignature) make(by Cosigner, cp tlog.Checkpoint, timestamp uint64) {
 	*r = readySignature{}
 	if sig, err := by.Cosign(cp, timestamp); err == nil {
 		*r = readySignature{cp, sig}
@@ -41,7 +41,7 @@ func (r *readySignature) make(by *tlog.Cosigner, cp tlog.Checkpoint, timestamp u
 }
 
 // take returns the signature on a checkpoint, which is made now if it is not ready.
-func (r *readySignature) take(by *tlog.Cosigner, cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
+func (r *readySignature) take(by Cosigner, cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
 	if r.cp == cp {
 		return r.sig, nil
 	}

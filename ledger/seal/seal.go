@@ -59,6 +59,16 @@ const (
 	DefaultShow    = time.Second
 )
 
+// A Cosigner signs checkpoints: a *tlog.Cosigner, or whatever holds the key elsewhere. It may refuse,
+// and it may take its time, in which the Sealer does nothing else.
+type Cosigner interface {
+	// Key verifies the signatures. It never changes.
+	Key() *tlog.VerifierKey
+	// Cosign signs a checkpoint; the timestamp is in seconds since the Unix epoch. An error leaves
+	// nothing behind that another call could contradict.
+	Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error)
+}
+
 // Config of New. The keys, RootAt and ConsistencyProof are required.
 type Config struct {
 	Origin string
@@ -68,9 +78,9 @@ type Config struct {
 	// Learners are other nodes that get sealed checkpoints.
 	Learners []uint64
 	// LogCosigner has the log's key; its name is Origin.
-	LogCosigner *tlog.Cosigner
+	LogCosigner Cosigner
 	// NodeCosigner has this node's key.
-	NodeCosigner *tlog.Cosigner
+	NodeCosigner Cosigner
 	// RootAt returns the root that this replica computed; ledger.Ledger.RootAt.
 	RootAt func(size uint64) (merkle.Hash, error)
 	// ConsistencyProof proves that this replica's tree of newSize begins with that of oldSize;
