@@ -101,6 +101,9 @@ func (d *Driver) Applied(err error) {
 	if n > 0 {
 		d.waiting.advance(q.run[n-1].Index)
 	}
+	for i := range n {
+		d.cfg.crowd.Add(-len(q.run[i].Requests))
+	}
 	clear(q.run)
 	q.run = q.run[:0]
 	var finished []*ApplyWork
@@ -119,7 +122,7 @@ func (d *Driver) skipApplies() {
 	for _, w := range q.works {
 		for i := q.done; i < len(w.Entries); i++ {
 			if reqs := w.Entries[i].Requests; len(reqs) > 0 {
-				d.cfg.Machine.Fail(reqs, errors.Wrap(ErrIndefinite, "node failed while applying"))
+				d.failRequests(reqs, errors.Wrap(ErrIndefinite, "node failed while applying"))
 			}
 		}
 		q.done = 0

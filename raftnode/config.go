@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/raftnode/gather"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
@@ -110,8 +111,9 @@ type Config struct {
 	// Host.Start draws it when it is 0.
 	Incarnation uint64
 
-	// budgets are those of the Host; a Driver without one has its own.
+	// budgets and crowd are those of the Host; a Driver without them has its own.
 	budgets *budgets
+	crowd   *gather.Crowd
 
 	// Fatal, when not nil, is called by a Node once, on a goroutine of its own, when the node
 	// has stopped because the log or the machine failed.
@@ -137,6 +139,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxInflightBlocks, 8)
 	if c.budgets == nil {
 		c.budgets = newBudgets(Limits{})
+	}
+	if c.crowd == nil {
+		c.crowd = new(gather.Crowd)
 	}
 	setDefault(&c.QueueRequests, 1<<20)
 	setDefault(&c.StallTimeout, 2*time.Duration(c.ElectionTicks)*c.TickInterval)

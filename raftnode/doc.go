@@ -51,6 +51,9 @@
 // all queues between them are slices behind a mutex, bounded by Raft's own windows (in-flight
 // messages, outstanding apply bytes), so that no cycle of waits can form.
 //
+// Under load the turns and the writes of a Host, and what its Transport writes, begin with a pause in
+// which others add to what waits (package gather). A request that is alone meets no pause.
+//
 // A member that has nothing to do is quiet: it takes no turns. It notes the heartbeats and answers
 // that change nothing, and its core gets the time that has passed when there is something to do
 // again. The type quiet says why nobody can tell the difference, and what ends it.

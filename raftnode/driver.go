@@ -161,7 +161,20 @@ func NewDriver(cfg Config, shell Shell) (*Driver, error) {
 // Submit gives a request to the leader's queue. An error is definite, and the request will not be
 // heard of again: *NotLeaderError, ErrQueueFull, ErrTooLarge, ErrStopped. Otherwise the machine
 // gets the request back, through Apply or Fail.
-func (d *Driver) Submit(r Request) error { return d.queue.add(r) }
+func (d *Driver) Submit(r Request) error {
+	d.cfg.crowd.Add(1)
+	err := d.queue.add(r)
+	if err != nil {
+		d.cfg.crowd.Add(-1)
+	}
+	return err
+}
+
+// failRequests answers requests that the machine will not apply.
+func (d *Driver) failRequests(reqs []Request, err error) {
+	d.cfg.crowd.Add(-len(reqs))
+	d.cfg.Machine.Fail(reqs, err)
+}
 
 // ReadIndex calls done, from inside a turn, with an index such that a read of a state that has
 // applied it is linearizable, or with ErrReadTimeout or ErrStopped. All reads that wait at the same
@@ -285,7 +298,7 @@ func (d *Driver) Unreachable(id uint64) {
 // Refuse closes the queue of requests for good. Those that wait fail with ErrStopped.
 func (d *Driver) Refuse() {
 	if waiting := d.queue.stop(); len(waiting) > 0 {
-		d.cfg.Machine.Fail(waiting, ErrStopped)
+		d.failRequests(waiting, ErrStopped)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/raftnode/gather"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -21,6 +22,9 @@ type HostConfig struct {
 	Workers *Workers
 	// TickInterval is the length of a tick of all members. DefaultTick.
 	TickInterval time.Duration
+	// Crowd counts the requests of all members. The Transport pauses for the same one. Nil: the Host
+	// has its own.
+	Crowd *gather.Crowd
 	// Limits are of all members together.
 	Limits
 }
@@ -47,11 +51,14 @@ type Host struct {
 // NewHost returns a Host without members.
 func NewHost(cfg HostConfig) *Host {
 	setDefault(&cfg.TickInterval, DefaultTick)
+	if cfg.Crowd == nil {
+		cfg.Crowd = new(gather.Crowd)
+	}
 	h := &Host{cfg: cfg, budgets: newBudgets(cfg.Limits), start: time.Now(), commit: NewGroupCommit(), workers: cfg.Workers, quit: make(chan struct{})}
 	if h.workers == nil {
 		h.workers = new(Workers)
 	}
-	h.writer = h.workers.Runner(h.write)
+	h.writer = h.workers.gatherer(cfg.Crowd, h.write)
 	h.wg.Go(h.ticks)
 	return h
 }
@@ -60,7 +67,7 @@ func NewHost(cfg HostConfig) *Host {
 // machine again as they become known to be committed. The Host sets Log, Transport, TickInterval
 // and, when it is 0, Incarnation.
 func (h *Host) Start(cfg Config) (*Node, error) {
-	cfg.Log, cfg.Transport, cfg.TickInterval, cfg.budgets = h.cfg.Log, h.cfg.Transport, h.cfg.TickInterval, h.budgets
+	cfg.Log, cfg.Transport, cfg.TickInterval, cfg.budgets, cfg.crowd = h.cfg.Log, h.cfg.Transport, h.cfg.TickInterval, h.budgets, h.cfg.Crowd
 	if cfg.Incarnation == 0 {
 		var nonce [8]byte
 		if _, err := rand.Read(nonce[:]); err != nil {
@@ -121,6 +128,7 @@ func (h *Host) ticks() {
 			rounds = rounds || round
 		}
 		h.cfg.Transport.Flush(rounds)
+		h.cfg.Crowd.Tick()
 	}
 }
 

@@ -32,7 +32,7 @@ func newNode(h *Host, cfg Config) *Node {
 	for i := range n.ended {
 		n.ended[i] = make(chan struct{})
 	}
-	n.turns, n.applies = h.workers.Runner(n.turnAlone), h.workers.Runner(n.apply)
+	n.turns, n.applies = h.workers.gatherer(cfg.crowd, n.turnAlone), h.workers.Runner(n.apply)
 	n.writer.Over = func() { n.over(TaskWrite) }
 	return n
 }

@@ -3,6 +3,8 @@ package raftnode
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/cairnledger/cairn/raftnode/gather"
 )
 
 // keptWorkers bounds the goroutines of a Workers that wait for something to do. One busy group needs
@@ -29,6 +31,12 @@ type worker chan *Runner
 
 // Runner returns a Runner of a function. Its runs are on w.
 func (w *Workers) Runner(run func()) *Runner { return &Runner{workers: w, run: run} }
+
+// gatherer returns a Runner of a function that does more with one run the more has been asked for:
+// its runs begin with a pause.
+func (w *Workers) gatherer(crowd *gather.Crowd, run func()) *Runner {
+	return &Runner{workers: w, run: run, crowd: crowd}
+}
 
 // Close ends the goroutines that wait. Runners go on with goroutines that end with each run.
 func (w *Workers) Close() {
@@ -87,6 +95,9 @@ type Runner struct {
 	workers *Workers
 	run     func()
 	state   atomic.Uint32
+	// crowd, when not nil, is given a moment before each run: what is asked for meanwhile is done by
+	// that run.
+	crowd *gather.Crowd
 }
 
 // States of a Runner. A Wake during a run leads to one more run, which sees everything that was
@@ -127,6 +138,10 @@ func (r *Runner) Run(own func()) {
 
 func (r *Runner) loop() {
 	for {
+		if r.crowd != nil {
+			r.crowd.Pause()
+			r.state.Store(runnerBusy)
+		}
 		r.run()
 		if r.state.CompareAndSwap(runnerBusy, runnerIdle) {
 			return

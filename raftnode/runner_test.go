@@ -3,8 +3,11 @@ package raftnode
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cairnledger/cairn/raftnode/gather"
 )
 
 // idle is how many goroutines of w wait for something to do.
@@ -67,5 +70,36 @@ func TestFewWorkersWait(t *testing.T) {
 	}
 	if n := w.idle(); n != 0 {
 		t.Errorf("%d goroutines wait after Close", n)
+	}
+}
+
+// TestRunsGather: in a crowd one run serves everybody who is about to ask for one. Without a crowd
+// nobody's run waits for the others.
+func TestRunsGather(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const askers = 20
+	for _, c := range []struct{ crowd, fewest, most int }{{1, askers / 2, askers}, {2, 1, 2}} {
+		w := new(Workers)
+		crowd := new(gather.Crowd)
+		crowd.Add(c.crowd)
+		var runs, asked atomic.Int64
+		served := make(chan int64, askers)
+		r := w.gatherer(crowd, func() {
+			runs.Add(1)
+			served <- asked.Load()
+		})
+		for range askers {
+			go func() {
+				asked.Add(1)
+				r.Wake()
+			}()
+		}
+		for <-served < askers {
+		}
+		waitIdle(t, w, 1)
+		if n := int(runs.Load()); n < c.fewest || n > c.most {
+			t.Errorf("a crowd of %d: %d runs for %d askers, want %d to %d", c.crowd, n, askers, c.fewest, c.most)
+		}
+		w.Close()
 	}
 }

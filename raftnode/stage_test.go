@@ -418,6 +418,68 @@ func TestLostLeadership(t *testing.T) {
 	}
 }
 
+// TestRequestsLeaveTheCrowd: a request counts from its acceptance until it is answered, however that
+// comes about, and another leader's entries count until they are written.
+func TestRequestsLeaveTheCrowd(t *testing.T) {
+	t.Parallel()
+	count := func(s *stage, want int, when string) {
+		t.Helper()
+		if got := s.cfg.crowd.Count(); got != want {
+			t.Errorf("%d are on their way, want %d %s", got, want, when)
+		}
+	}
+	leader := func() *stage {
+		s := newStage(t, 3, func(c *Config) { c.MaxInflightBlocks, c.MaxBlockBytes = 1, 1 })
+		s.lead()
+		s.submit(11)
+		s.run()
+		s.submit(22)
+		count(s, 2, "with one request in a block and one in the queue")
+		return s
+	}
+	s := leader()
+	s.acknowledge()
+	count(s, 1, "when the first block is applied")
+	s.acknowledge()
+	count(s, 0, "when both are applied")
+
+	s = leader()
+	s.hear(msg{typ: raftpb.MsgHeartbeat, from: 3, term: s.core.State().Term + 1})
+	s.run()
+	count(s, 1, "when the queue has closed")
+	if err := s.Submit(sized(1)); err == nil {
+		t.Error("a follower takes requests")
+	}
+	count(s, 1, "when a request was refused")
+	for range 2 * s.cfg.ElectionTicks {
+		s.hear(msg{typ: raftpb.MsgHeartbeat, from: 3})
+		s.tick(1)
+	}
+	count(s, 0, "when the block is given up")
+
+	s = leader()
+	s.applyErr = errors.New("broken")
+	s.acknowledge()
+	count(s, 0, "when the machine has failed")
+	s = leader()
+	s.Refuse()
+	count(s, 1, "when what waits was refused")
+	s.Close()
+	s.run()
+	count(s, 0, "when the driver has ended")
+
+	for _, failed := range []error{nil, errors.New("disk")} {
+		s = newStage(t, 3, nil)
+		s.hear(msg{typ: raftpb.MsgApp, from: 2, term: 5, index: 1, logTerm: 1, entries: []*raftpb.Entry{entry(5, 2, "x")}})
+		s.Turn()
+		count(s, 1, "while another leader's entry waits for the disk")
+		if w, _ := s.NextWrite(); w != nil {
+			s.Written(errors.CombineErrors(s.cfg.Log.Append(w.Records, w.Sync), failed))
+		}
+		count(s, 0, "when it has been written")
+	}
+}
+
 // TestLinesOfTheWatchdog: a stall has one line, and so has its end.
 func TestLinesOfTheWatchdog(t *testing.T) {
 	t.Parallel()

@@ -145,7 +145,7 @@ func (d *Driver) propose() {
 			}
 		}
 		if err != nil {
-			d.cfg.Machine.Fail(reqs, err)
+			d.failRequests(reqs, err)
 			continue
 		}
 		d.dispatch() // the appends leave before the next block is built
@@ -169,7 +169,7 @@ func (d *Driver) dispatch() {
 			}
 		}
 		if e.Append != nil {
-			d.pushWrite(writeItem{work: e.Append})
+			d.pushWrite(writeItem{work: e.Append, foreign: e.State.Role != RoleLeader && len(e.Append.Entries) > 0})
 		}
 		if e.Apply != nil {
 			d.claim(e.Apply)
@@ -209,16 +209,16 @@ func (d *Driver) failBlock(l LostProposal) {
 	d.turn.inflight.add(-d.turn.blocks[l.Tag].size)
 	delete(d.turn.blocks, l.Tag)
 	if l.Definite {
-		d.cfg.Machine.Fail(reqs, errors.Wrap(ErrDropped, "another leader's entry was committed in its place"))
+		d.failRequests(reqs, errors.Wrap(ErrDropped, "another leader's entry was committed in its place"))
 	} else {
-		d.cfg.Machine.Fail(reqs, ErrIndefinite)
+		d.failRequests(reqs, ErrIndefinite)
 	}
 }
 
 func (d *Driver) stateChanged(st State) {
 	d.cfg.Logf("raft: %s in term %d, leader %d, commit %d, serving %t", st.Role, st.Term, st.Leader, st.Commit, st.Serving)
 	if waiting := d.queue.follow(st.Role == RoleLeader, st.Leader); len(waiting) > 0 {
-		d.cfg.Machine.Fail(waiting, &NotLeaderError{Leader: st.Leader})
+		d.failRequests(waiting, &NotLeaderError{Leader: st.Leader})
 	}
 	d.publishProgress()
 	d.cfg.Machine.StateChanged(st)
@@ -247,11 +247,11 @@ func (d *Driver) end(cause error) {
 		answerAll(waiting, 0, ErrStopped)
 	}
 	if waiting := d.queue.stop(); len(waiting) > 0 {
-		d.cfg.Machine.Fail(waiting, ErrStopped)
+		d.failRequests(waiting, ErrStopped)
 	}
 	d.turn.inflight.clear()
 	for _, b := range d.turn.blocks {
-		d.cfg.Machine.Fail(b.reqs, errors.Wrap(ErrIndefinite, "node stopped"))
+		d.failRequests(b.reqs, errors.Wrap(ErrIndefinite, "node stopped"))
 	}
 	for _, t := range d.turn.transfers {
 		t.done(cause)

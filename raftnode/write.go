@@ -37,6 +37,8 @@ type writeItem struct {
 	note *wal.Note
 	done func(error) // of the note
 	at   int64
+	// foreign: the work has entries of another leader.
+	foreign bool
 }
 
 // size is how many bytes of entries the item holds.
@@ -75,6 +77,9 @@ func (d *Driver) pushWrite(it writeItem) bool {
 	if ok {
 		q.mu.items = append(q.mu.items, it)
 		q.bytes.add(it.size())
+		if it.foreign {
+			d.cfg.crowd.Add(1)
+		}
 	}
 	q.mu.Unlock()
 	if ok {
@@ -137,6 +142,9 @@ func (d *Driver) deliver(err error) {
 	items := d.writes.busy
 	for i := range items {
 		d.writes.bytes.add(-items[i].size())
+		if items[i].foreign {
+			d.cfg.crowd.Add(-1)
+		}
 		if it := &items[i]; it.work != nil && err == nil {
 			for _, m := range it.work.Remote {
 				d.cfg.Transport.SendRaft(d.cfg.Group, m)

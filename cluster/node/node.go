@@ -29,6 +29,7 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/raftnode"
+	"github.com/cairnledger/cairn/raftnode/gather"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
@@ -250,13 +251,14 @@ func (n *node) start() (err error) {
 		}
 	}()
 	l.bound(n.displaced)
+	crowd := new(gather.Crowd)
 	n.transport = transport.New(transport.Config{
 		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
-		Now: n.cfg.wallClock(), Mark: n.hosting.time,
+		Now: n.cfg.wallClock(), Mark: n.hosting.time, Crowd: crowd,
 	})
 	n.host = raftnode.NewHost(raftnode.HostConfig{
-		Log: n.wal, Transport: n.transport, Workers: &n.workers, TickInterval: n.cfg.Raft.Tick,
+		Log: n.wal, Transport: n.transport, Workers: &n.workers, TickInterval: n.cfg.Raft.Tick, Crowd: crowd,
 		Limits: raftnode.Limits{QueueBytes: int(n.cfg.Storage.QueueBytes)},
 	})
 	if err := n.hosting.start(); err != nil {

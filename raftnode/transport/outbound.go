@@ -353,6 +353,7 @@ func (o *outbound) send(conn net.Conn) error {
 		if next.empty() {
 			select {
 			case <-o.wake:
+				o.t.cfg.Crowd.Pause()
 				continue
 			case err := <-broken:
 				return err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/raftnode/gather"
 )
 
 // NodeID is a node's Raft id, the same in all groups, not 0.
@@ -72,6 +74,10 @@ type Config struct {
 	// WriteTimeout is how long a peer may take for 64 KiB before its connection is
 	// given up; 0 means 10 s.
 	WriteTimeout time.Duration
+
+	// Crowd, when not nil, is given a moment before a write to a connection, in which others add
+	// to it.
+	Crowd *gather.Crowd
 
 	// Now is this node's wall clock, which peers compare with theirs (Clocks); nil
 	// means time.Now.
