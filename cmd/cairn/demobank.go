@@ -73,7 +73,7 @@ func (d *settleDemo) newBank(ctx context.Context, n bankName) (b *demoBank, err 
 		return nil, errors.Wrap(err, "prepare client")
 	}
 	b.client, b.principal = settle.New(b.conn), b.conn.Principal()
-	g, err := gateway.New(gatewayledger.New(b.client), gateway.Options{
+	g, err := gateway.New(gatewayledger.New(b.client, 0), gateway.Options{
 		Participant: n.bic, Rail: "demo", BetweenAgents: true,
 		Accounts: map[string]string{"ALPHDEFF": "bank-a-cash", "BETAFRPP": "bank-b-cash"},
 	})

@@ -16,7 +16,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/client/settle"
-	"github.com/cairnledger/cairn/api/client/settle/gate"
+	"github.com/cairnledger/cairn/api/client/settle/gatewayledger"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/settlement"
@@ -159,10 +159,27 @@ func pacs008(id string, amounts ...string) []byte {
 	return []byte(b.String())
 }
 
+// instruction makes a sese.023: a delivers shares to b against payment.
+func instruction(id, movement, quantity, amount string) []byte {
+	own, side := "a", "CRDT"
+	if movement == "RECE" {
+		own, side = "b", "DBIT"
+	}
+	return []byte(fmt.Sprintf(`<Document xmlns="urn:iso:std:iso:20022:tech:xsd:sese.023.001.12"><SctiesSttlmTxInstr><TxId>%s</TxId>`+
+		`<SttlmTpAndAddtlParams><SctiesMvmntTp>%s</SctiesMvmntTp><Pmt>APMT</Pmt><CmonId>%s</CmonId></SttlmTpAndAddtlParams>`+
+		`<TradDtls><SttlmDt><Dt><Dt>2026-11-01</Dt></Dt></SttlmDt></TradDtls><FinInstrmId><ISIN>DE000BAY0017</ISIN></FinInstrmId>`+
+		`<QtyAndAcctDtls><SttlmQty><Qty><Unit>%s</Unit></Qty></SttlmQty><SfkpgAcct><Id>%s</Id></SfkpgAcct><CshAcct><Prtry>%s-cash</Prtry></CshAcct></QtyAndAcctDtls>`+
+		`<SttlmParams><SctiesTxTp><Cd>TRAD</Cd></SctiesTxTp></SttlmParams>`+
+		`<DlvrgSttlmPties><Pty1><Id><AnyBIC>AAAADEFFXXX</AnyBIC></Id></Pty1></DlvrgSttlmPties><RcvgSttlmPties><Pty1><Id><AnyBIC>BBBBDEFFXXX</AnyBIC></Id></Pty1></RcvgSttlmPties>`+
+		`<SttlmAmt><Amt Ccy="EUR">%s</Amt><CdtDbtInd>%s</CdtDbtInd></SttlmAmt></SctiesSttlmTxInstr></Document>`,
+		id, movement, id[1:], quantity, own, own, amount, side))
+}
+
 // TestKillGateway kills the gateway at random moments, again and again, while messages come: new
 // ones, the same ones once more, ones that are rejected in part or altogether, and what is no
 // message. Every transaction is decided once and moves its amount once; every file ends in exactly
-// one of done and rejected; every answer is there once, and is the one that the ledger gives.
+// one of done and rejected; every answer is there once, and is the one that the ledger gives; every
+// instruction settles once and is confirmed once.
 func TestKillGateway(t *testing.T) {
 	t.Parallel()
 	t.Logf("run it again with -args -kills %d -seed %d", *kills, *killSeed)
@@ -173,12 +190,31 @@ func TestKillGateway(t *testing.T) {
 		&settlement.CreateAsset{ID: "EUR", Scale: 2}, &settlement.OpenAccount{ID: "world", Asset: "EUR"}, &settlement.OpenAccount{ID: "payee", Asset: "EUR"},
 		&settlement.OpenAccount{ID: "payer", Asset: "EUR", Flags: settlement.DebitsLimited},
 		&settlement.Submit{Transfers: []settlement.Transfer{{ID: "fund", Debit: "world", Credit: "payer", Amount: eur(1_000_000_000)}}},
+		&settlement.CreateAsset{ID: "DE000BAY0017"}, &settlement.OpenAccount{ID: "issuer", Asset: "DE000BAY0017"},
+		&settlement.OpenAccount{ID: "a/DE000BAY0017", Asset: "DE000BAY0017", Owners: []string{"AAAADEFF"}}, &settlement.OpenAccount{ID: "a-cash", Asset: "EUR", Owners: []string{"AAAADEFF"}},
+		&settlement.OpenAccount{ID: "b/DE000BAY0017", Asset: "DE000BAY0017", Owners: []string{"BBBBDEFF"}}, &settlement.OpenAccount{ID: "b-cash", Asset: "EUR", Owners: []string{"BBBBDEFF"}},
 	)
+	var halves [][]byte            // instructions whose counterparts were not given yet
+	shares := uint64(0)            // that all instructions move
 	settled := map[string]uint64{} // what each transaction that can be paid moves, in cents
 	var payments [][]byte
 	feed := func() {
 		name := fmt.Sprintf("m%04d.xml", len(r.given))
-		switch rng.IntN(8) {
+		switch rng.IntN(10) {
+		case 8: // one side of an exchange
+			quantity := 1 + rng.Uint64N(100)
+			shares += quantity
+			sides := [][]byte{instruction("D"+name, "DELI", fmt.Sprint(quantity), "50"), instruction("R"+name, "RECE", fmt.Sprint(quantity), "50.00")}
+			first := rng.IntN(2)
+			r.put(name, sides[first])
+			halves = append(halves, sides[1-first])
+		case 9: // the other side of one that came before, whichever
+			if len(halves) == 0 {
+				return
+			}
+			i := rng.IntN(len(halves))
+			r.put(name, halves[i])
+			halves = append(halves[:i], halves[i+1:]...)
 		case 0:
 			r.put(name, pacs008(name, "999999999.99"))
 		case 1:
@@ -223,25 +259,36 @@ func TestKillGateway(t *testing.T) {
 			inside++
 		}
 	}
+	for len(halves) > 0 {
+		r.put(fmt.Sprintf("m%04d.xml", len(r.given)), halves[0])
+		halves = halves[1:]
+	}
 	r.finish()
 	t.Logf("%d kills, %d of them in the middle of files; %d files", *kills, inside, len(r.given))
 	r.checkFiles()
 	r.checkMoney(settled)
+	account, _, err := settle.New(r.client).Account(t.Context(), "b/DE000BAY0017")
+	check(t, err)
+	if account.GetPosted() != fmt.Sprint(shares) {
+		t.Errorf("%s shares have moved, want %d", account.GetPosted(), shares)
+	}
 }
 
 // checkFiles demands that every file that was given is in exactly one of done and rejected, that its
 // answer is in out, and that there is nothing else.
 func (r *gatewayRig) checkFiles() {
 	r.t.Helper()
-	g, err := gateway.New(gate.Ledger(settle.New(r.client), 0), r.options)
+	g, err := gateway.New(gatewayledger.New(settle.New(r.client), 0), r.options)
 	check(r.t, err)
 	out := r.tree(r.out)
 	found := map[string]int{}
-	for path, raw := range r.tree(r.in) {
-		if path == ".cairn-gateway.lock" {
+	confirmed := map[string]bool{}
+	in := r.tree(r.in)
+	for path, raw := range in {
+		folder, name := filepath.Split(path)
+		if folder == "closed/" || strings.HasPrefix(name, ".") {
 			continue
 		}
-		folder, name := filepath.Split(path)
 		found[name]++
 		if !bytes.Equal(raw, r.given[name]) {
 			r.t.Errorf("%s is another file than the one that was given", path)
@@ -261,6 +308,30 @@ func (r *gatewayRig) checkFiles() {
 			r.t.Errorf("%s is\n%s\nwant\n%s", reply, out[reply], want.Reply)
 		}
 		delete(out, reply)
+		if want.Follow == "" || confirmed[want.Follow] {
+			continue
+		}
+		confirmed[want.Follow] = true
+		notices, _, final, err := g.Follow(r.t.Context(), raw, gateway.Followed{})
+		check(r.t, err)
+		if len(notices) != 1 || !final {
+			r.t.Fatalf("%s: %d notices, final %v", want.Follow, len(notices), final)
+		}
+		var names []string // whichever file of the message came first
+		for other, text := range out {
+			if bytes.Equal(text, notices[0].Reply) && strings.Contains(other, ".sese.025-") {
+				names = append(names, other)
+			}
+		}
+		if len(names) != 1 {
+			r.t.Errorf("%s is confirmed by %v", want.Follow, names)
+		}
+		for _, other := range names {
+			delete(out, other)
+		}
+	}
+	if len(confirmed) == 0 && *kills > 10 {
+		r.t.Error("no instruction was confirmed: this proves little")
 	}
 	for name := range r.given {
 		if found[name] != 1 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/client/settle"
-	"github.com/cairnledger/cairn/api/client/settle/gate"
+	"github.com/cairnledger/cairn/api/client/settle/gatewayledger"
 	"github.com/cairnledger/cairn/settlement/gateway"
 	"github.com/cairnledger/cairn/settlement/gateway/folder"
 )
@@ -18,6 +18,13 @@ import (
 type eventInfo struct {
 	*answerInfo
 	Moved string `json:"moved"` // path of the file now
+}
+
+// noticeInfo is a message about an instruction whose file is done already.
+type noticeInfo struct {
+	File   string `json:"file"`
+	Notice string `json:"notice_file"`
+	Index  uint64 `json:"index"`
 }
 
 func (a *app) settleGatewayCommand() *cobra.Command {
@@ -35,6 +42,7 @@ write the answers into the directory --out, until SIGINT or SIGTERM.
   IN/done/NAME         one that was carried out, at least in part
   IN/rejected/NAME     one of which nothing was carried out
   OUT/NAME.reply.xml   the answer; NAME.reply.txt when it is a text
+  OUT/NAME.sese.025-…  what an entry of the ledger settled of an instruction
 
 The gateway may be killed at any moment, and started again: every message is
 carried out once, and every answer is there once. While no node answers, files
@@ -86,7 +94,7 @@ func (a *app) gateway(ctx context.Context, in, out string, o folder.Options, opt
 	}
 	defer f.Close()
 	err = a.withClientContext(ctx, func(ctx context.Context, c *client.Client) error {
-		g, err := gateway.New(gate.Ledger(settle.New(c), a.timeout), options)
+		g, err := gateway.New(gatewayledger.New(settle.New(c), a.timeout), options)
 		if err != nil {
 			return usagef("%v", err)
 		}
@@ -109,11 +117,18 @@ func (a *app) gateway(ctx context.Context, in, out string, o folder.Options, opt
 // gatewayEvent says what the gateway has done.
 func (a *app) gatewayEvent(in, out string, e folder.Event) error {
 	if e.Err != nil {
-		what := "the ledger or the disk fails, and messages wait"
+		what := "the ledger or the disk fails"
 		if e.File != "" {
 			what = printable(e.File) + " waits"
 		}
 		a.note("%s: %v", what, e.Err)
+		return nil
+	}
+	if e.Notice != "" {
+		if a.json {
+			return a.emit(noticeInfo{e.File, e.Notice, e.Index}, nil)
+		}
+		a.note("%s: entry %d is told in %s", printable(e.File), e.Index, printable(e.Notice))
 		return nil
 	}
 	info := newAnswerInfo(e.File, e.Answer)

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairnledger/cairn/api/client/settle"
-	"github.com/cairnledger/cairn/api/client/settle/gate"
+	"github.com/cairnledger/cairn/api/client/settle/gatewayledger"
 	"github.com/cairnledger/cairn/settlement/gateway"
 	"github.com/cairnledger/cairn/settlement/iso20022"
 	"github.com/cairnledger/cairn/settlement/iso20022/xmltree"
@@ -24,7 +24,8 @@ func (a *app) settleISOCommand() *cobra.Command {
 		Use:   "iso",
 		Short: "Judge, carry out and audit ISO 20022 messages",
 		Long: `Commands for ISO 20022 messages: pacs.008, pacs.009, pacs.004, pacs.002,
-pacs.028 and camt.056. cairn settle gateway does the same for folders of files.
+pacs.028, camt.056 and sese.023. cairn settle gateway does the same for folders
+of files.
 
 The identity of a transaction is the participant, the rail, the kind of message,
 the message's identification and the transaction's. An identity is decided once:
@@ -260,7 +261,8 @@ func (a *app) isoSubmitCommand() *cobra.Command {
 		Use:   "submit FILE...",
 		Short: "Carry messages out, and write the answers",
 		Long: `Carry out ISO 20022 messages on the ledger, in their order, and answer each:
-pacs.002, or camt.029 to camt.056. What cannot be read as a message gets a text.
+pacs.002, camt.029 to camt.056, sese.024 to sese.023. What cannot be read as a
+message gets a text.
 
 -o writes the answer to a file; of several messages it names a directory, and
 each answer is there as FILE.reply.xml, or FILE.reply.txt when it is a text.
@@ -310,7 +312,7 @@ func (s *submission) run() error {
 	}
 	var rejected []string
 	err := s.a.withSettle(s.cmd, func(ctx context.Context, c *settle.Client) error {
-		g, err := gateway.New(gate.Ledger(c, 0), s.options)
+		g, err := gateway.New(gatewayledger.New(c, 0), s.options)
 		if err != nil {
 			return usagef("%v", err)
 		}
@@ -433,7 +435,7 @@ func (a *app) isoStatus(cmd *cobra.Command, o gateway.Options, file string, args
 	}
 	unknown := 0
 	err := a.withSettle(cmd, func(ctx context.Context, c *settle.Client) error {
-		g, err := gateway.New(gate.Ledger(c, 0), o)
+		g, err := gateway.New(gatewayledger.New(c, 0), o)
 		if err != nil {
 			return usagef("%v", err)
 		}

@@ -132,6 +132,16 @@ func statusWords(code string) string {
 		return "cancelled"
 	case "RJCT":
 		return "rejected"
+	case "Umtchd":
+		return "unmatched"
+	case "Pdg":
+		return "pending"
+	case "Settled":
+		return "settled"
+	case "Canc":
+		return "cancelled"
+	case "Rjctd":
+		return "rejected"
 	case "":
 		return "unknown"
 	}

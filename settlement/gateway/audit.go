@@ -29,7 +29,7 @@ func (d Difference) String() string {
 
 // Audit compares the commands of a ledger with the messages that they were decoded from: it reads
 // each message again. It looks at the commands one by one, in the order of the ledger, and at what
-// Submit asks for; the accounts of a return follow from its original, which the ledger sees to. An
+// Submit and Instruct ask for; the accounts of a return follow from its original, which the ledger sees to. An
 // Audit has one owner.
 type Audit struct {
 	// Commands counts those that name a message; Compared counts those whose message was at hand, in
@@ -65,12 +65,11 @@ func NewAudit(o Options, files [][]byte) *Audit {
 
 // Check compares a command with its message. A command without a message has no difference.
 func (a *Audit) Check(index uint64, c *settlement.Command) []Difference {
-	submit, ok := c.Action.(*settlement.Submit)
-	if !ok || submit.Source.Form == settlement.NoSource {
+	source := settlement.SourceOf(c.Action)
+	if source == nil || source.Form == settlement.NoSource {
 		return nil
 	}
 	a.Commands++
-	source := &submit.Source
 	raw, digest := source.Raw, source.Digest
 	whole := func(field, command, message string) []Difference {
 		return []Difference{{Index: index, Field: field, Command: command, Message: message}}
@@ -95,6 +94,10 @@ func (a *Audit) Check(index uint64, c *settlement.Command) []Difference {
 	if a.message.Definition != source.Type {
 		return whole("definition", source.Type, a.message.Definition)
 	}
+	if in, ok := c.Action.(*settlement.Instruct); ok {
+		return a.instruction(index, in)
+	}
+	submit := c.Action.(*settlement.Submit)
 	if source.Form == settlement.RawSource && len(a.message.Transactions) > len(submit.Transfers) {
 		a.open(digest, raw)
 	}
@@ -103,6 +106,52 @@ func (a *Audit) Check(index uint64, c *settlement.Command) []Difference {
 		all = append(all, a.transfer(index, &submit.Transfers[i])...)
 	}
 	return all
+}
+
+// instruction compares an instruction with the one that its message asks for.
+func (a *Audit) instruction(index uint64, in *settlement.Instruct) []Difference {
+	none := func(field, command, message string) []Difference {
+		return []Difference{{index, in.ID, field, command, message}}
+	}
+	if a.message.Securities == nil {
+		return none("message", "an instruction", "it is a "+a.message.Type())
+	}
+	o := a.options
+	o.Participant, o.Rail = in.Reference(settlement.Participant), in.Reference(settlement.Rail)
+	want, p := o.instruct(a.message, a.message.Identify(o.Participant, o.Rail)[0].Key())
+	if p != nil {
+		return none(p.name, "an instruction", p.text)
+	}
+	var all []Difference
+	differ := func(field, command, message string) {
+		if command != message {
+			all = append(all, Difference{index, in.ID, field, command, message})
+		}
+	}
+	differ("id", in.ID, want.ID)
+	differ("party", in.Party, want.Party)
+	differ("counterparty", in.Counterparty, want.Counterparty)
+	differ("delivers", legText(in.Delivers), legText(want.Delivers))
+	differ("receives", legText(in.Receives), legText(want.Receives))
+	differ("trade_date", in.TradeDate.String(), want.TradeDate.String())
+	differ("settlement_date", in.SettlementDate.String(), want.SettlementDate.String())
+	differ("common_reference", in.Common, want.Common)
+	differ("held", fmt.Sprint(in.Held), fmt.Sprint(want.Held))
+	differ("partial", fmt.Sprint(in.Partial), fmt.Sprint(want.Partial))
+	differ("priority", fmt.Sprint(in.Priority), fmt.Sprint(want.Priority))
+	differ("expires", fmt.Sprint(in.Expires), fmt.Sprint(want.Expires))
+	for k := settlement.EndToEndID; k.String() != "unknown"; k++ {
+		differ(k.String(), in.Reference(k), want.Reference(k))
+	}
+	return all
+}
+
+// legText writes a leg of an instruction.
+func legText(l *settlement.Leg) string {
+	if l == nil {
+		return "nothing"
+	}
+	return l.Amount.String() + " " + l.Asset + " of " + l.Account
 }
 
 // open remembers a message of which the command holds a part of the transactions.

@@ -147,13 +147,16 @@ func TestRepliesFitTheirSchemas(t *testing.T) {
 		t.Skipf("no ISO 20022 schemas in %s, or no xmllint: set CAIRN_ISO20022_XSD, install libxml2-utils", dir)
 	}
 	for definition, list := range files {
+		if definition == definitionAdvice {
+			continue // no public schema is at hand
+		}
 		args := append([]string{"--noout", "--nonet", "--schema", filepath.Join(dir, definition+".xsd")}, list...)
 		if out, err := exec.Command("xmllint", args...).CombinedOutput(); err != nil {
 			t.Errorf("%s: %s", definition, bytes.ReplaceAll(out, []byte(" validates\n"), nil))
 		}
 	}
-	if len(files) != 2 {
-		t.Errorf("replies of %d definitions, want 2", len(files))
+	if len(files) != 3 {
+		t.Errorf("replies of %d definitions, want 3", len(files))
 	}
 }
 

@@ -10,6 +10,7 @@
 //	pacs.002            posts or voids what is reserved  answered by pacs.002
 //	pacs.028            changes nothing                  answered by pacs.002
 //	camt.056            voids what is reserved           answered by camt.029
+//	sese.023            instructions for securities      answered by sese.024; Follow: sese.025
 //
 // # What it guarantees
 //

@@ -75,6 +75,8 @@ func (g *Gateway) begin(in Incoming) step {
 		return e.statusRequest()
 	case "camt.056":
 		return e.cancellation()
+	case "sese.023":
+		return e.securities()
 	}
 	return e.reject([]problem{{codeFile, "unsupported_message", "the gateway does not carry out " + e.m.Type() + ": send it another way"}})
 }

@@ -47,6 +47,9 @@ type Answer struct {
 	Message, ID string
 	// Rejected says that nothing of what the message asks for was carried out, now or before.
 	Rejected bool
+	// Follow is the id of the instruction that a sese.023 gave, "" when it gave none: Gateway.Follow
+	// tells what becomes of it.
+	Follow   string
 	Items    []Item // one for each transaction that the answer is about
 	Findings []iso20022.Finding
 }
@@ -55,28 +58,37 @@ type Answer struct {
 type Item struct {
 	Transaction string // identification in the message, as in "TxId=T-1"
 	ID          string // of the transfer in the ledger, "" when it is not known
-	Code        string // status of ISO 20022, as in ACSC, "" when the answer gives none
-	Reason      string // reason code of ISO 20022, "" for none
-	Name        string // the reason as a stable word, "" for none
-	Text        string // what the reason means and what to do
-	Index       uint64 // of the entry that decided it; it counts when Decided
-	Decided     bool
-	Repeated    bool // the ledger had decided it before this message came
+	// Code is the status of ISO 20022, as in ACSC, "" when the answer gives none. Of an instruction it
+	// is Umtchd, Pdg, Rjctd or Canc as in sese.024, or Settled.
+	Code     string
+	Reason   string // reason code of ISO 20022, "" for none
+	Name     string // the reason as a stable word, "" for none
+	Text     string // what the reason means and what to do
+	Index    uint64 // of the entry that decided it; it counts when Decided
+	Decided  bool
+	Repeated bool // the ledger had decided it before this message came
 }
 
 // step is what a message needs next: reads and actions, which are independent of one another, and
 // what follows from the ledger's answers. The last step has an answer and nothing else.
 type step struct {
-	reads   []string // ids of transfers
-	actions []settlement.Action
-	then    func(*facts) step
-	answer  *Answer
+	reads        []string // ids of transfers
+	instructions []string // ids of instructions that are read
+	actions      []settlement.Action
+	then         func(*facts) step
+	answer       *Answer
+}
+
+// onlyActs says that the step asks for actions and reads nothing.
+func (s *step) onlyActs() bool {
+	return len(s.actions) > 0 && len(s.reads) == 0 && len(s.instructions) == 0
 }
 
 // facts are the ledger's answers to a step.
 type facts struct {
-	transfers map[string]*Transfer // by id; none for a transfer that is not known
-	decisions []Decision           // in the order of the actions
+	transfers    map[string]*Transfer    // by id; none for a transfer that is not known
+	instructions map[string]*Instruction // in the same way
+	decisions    []Decision              // in the order of the actions
 }
 
 // Answer carries out a message and returns the answer. An error is one of the ledger: the message is
@@ -108,12 +120,12 @@ func (g *Gateway) AnswerAll(ctx context.Context, in []Incoming) ([]*Answer, erro
 	}
 	for i := range in {
 		steps[i] = g.begin(in[i])
-		if len(steps[i].actions) == 0 || len(steps[i].reads) > 0 || size+len(in[i].Raw) > maxTogether {
+		if !steps[i].onlyActs() || size+len(in[i].Raw) > maxTogether {
 			if err := flush(); err != nil {
 				return answers, err
 			}
 		}
-		if len(steps[i].actions) > 0 && len(steps[i].reads) == 0 {
+		if steps[i].onlyActs() {
 			waiting, size = append(waiting, i), size+len(in[i].Raw)
 			continue
 		}
@@ -149,8 +161,13 @@ func (g *Gateway) together(ctx context.Context, messages []int, steps []step, an
 // run takes a message from a step to its answer.
 func (g *Gateway) run(ctx context.Context, s step) (*Answer, error) {
 	for s.answer == nil {
-		f := &facts{}
+		f := &facts{instructions: make(map[string]*Instruction)}
 		var err error
+		for _, id := range s.instructions {
+			if f.instructions[id], err = g.ledger.Instruction(ctx, id); err != nil {
+				return nil, err
+			}
+		}
 		if f.transfers, err = g.read(ctx, s.reads); err != nil {
 			return nil, err
 		}

@@ -19,6 +19,12 @@ type Ledger interface {
 	// Transfer returns what became of a transfer; nil when the ledger knows none of this id that the
 	// caller may read.
 	Transfer(ctx context.Context, id string) (*Transfer, error)
+	// Instruction returns what became of an instruction; nil when the ledger knows none of this id that
+	// the caller may read.
+	Instruction(ctx context.Context, id string) (*Instruction, error)
+	// Settlements returns the entries from an index on that settled an instruction which has a leg on
+	// the account, the oldest first.
+	Settlements(ctx context.Context, account, id string, from uint64) ([]Settlement, error)
 }
 
 // ErrRefused marks an error of Ledger.Execute: the actions are malformed or too large. Nothing was

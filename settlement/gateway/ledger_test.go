@@ -25,9 +25,12 @@ type books struct {
 	fail func() error
 	// requests counts the calls of Execute, and entries the commands that were appended.
 	requests, entries int
+	statements        int // calls of Settlements
 }
 
 var errLost = errors.New("the answer was lost")
+
+const nodeName = "spiffe://example.org/cluster/00000000000000c1/node/n1"
 
 const testOrigin = "example.org/settlement"
 
@@ -171,6 +174,83 @@ func (b *books) Transfer(_ context.Context, id string) (*Transfer, error) {
 		t.References = submit.Transfers[s.Position].References
 	}
 	return t, nil
+}
+
+// Instruction implements Ledger.
+func (b *books) Instruction(_ context.Context, id string) (*Instruction, error) {
+	s, err := settlement.ReadInstruction(b.l.State(), id)
+	if errors.Is(err, settlement.ErrUnknown) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	i := &Instruction{ID: id, Status: s.Status, Reason: s.Reason, Index: s.Index, Resolved: s.Resolved}
+	if s.Instruction == nil {
+		return i, nil
+	}
+	for _, leg := range []struct {
+		leg *settlement.LegState
+		to  *string
+	}{{&s.Instruction.Delivers, &i.Delivered}, {&s.Instruction.Receives, &i.Received}} {
+		if leg.leg.Account != "" {
+			*leg.to = b.units(leg.leg.Account, leg.leg.Settled)
+		}
+	}
+	return i, nil
+}
+
+func (b *books) units(account string, amount settlement.Amount) string {
+	b.t.Helper()
+	a, _, err := settlement.ReadAccount(b.l.State(), account)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return amount.Decimal(a.Scale)
+}
+
+// Settlements implements Ledger.
+func (b *books) Settlements(_ context.Context, account, id string, from uint64) ([]Settlement, error) {
+	state, err := settlement.ReadInstruction(b.l.State(), id)
+	if err != nil {
+		return nil, err
+	}
+	b.statements++
+	var list []Settlement
+	for index := from; index < b.l.Head().Size; index++ {
+		leaf, err := b.l.Leaf(index)
+		if err != nil {
+			return nil, err
+		}
+		d, err := settlement.ParseLeaf(index, leaf)
+		if err != nil {
+			continue // a record of the ledger
+		}
+		for _, r := range d.Outcome.Results {
+			if r.ID != id || r.Delivered.IsZero() && r.Received.IsZero() {
+				continue
+			}
+			s := Settlement{Index: index, Time: time.UnixMicro(d.Entry.Time)}
+			if l := state.Instruction.Delivers.Account; l != "" {
+				s.Delivered = b.units(l, r.Delivered)
+			}
+			if l := state.Instruction.Receives.Account; l != "" {
+				s.Received = b.units(l, r.Received)
+			}
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// advance lets the ledger's leader do what is due.
+func (b *books) advance() {
+	b.t.Helper()
+	body, err := (&settlement.Command{Action: &settlement.Advance{}}).Marshal()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.append(nodeName, ledger.KindCommand, [][]byte{body})
 }
 
 // do asks for actions, none of which may be rejected.

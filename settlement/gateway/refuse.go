@@ -14,6 +14,9 @@ import (
 
 // reject answers a message that is not carried out as a whole.
 func (e *exchange) reject(against []problem) step {
+	if e.m.Securities != nil {
+		return e.rejectSecurities(against)
+	}
 	return e.rejected(e.m.ID, e.m.Definition, against)
 }
 
@@ -21,7 +24,7 @@ func (e *exchange) reject(against []problem) step {
 func (e *exchange) unreadable(p problem) step {
 	id, definition := salvage(e.in.Raw)
 	p.code = cmp.Or(p.code, codeFile)
-	if id == "" {
+	if id == "" || strings.HasPrefix(definition, "sese.") { // a pacs.002 is not about these
 		return e.answer(nil, "", []problem{p})
 	}
 	return e.rejected(id, definition, []problem{p})
@@ -61,6 +64,9 @@ func (e *exchange) answer(raw []byte, definition string, against []problem) step
 		a.Items = append(a.Items, i)
 		if it.carriedOut(e) {
 			a.Rejected = false
+			if e.m.Securities != nil {
+				a.Follow = it.id
+			}
 		}
 	}
 	if a.Reply == nil || a.Message != "" && isReply.MatchString(a.ID) && strings.HasPrefix(a.Message, "pacs.002") {
@@ -87,6 +93,8 @@ func (it *item) carriedOut(e *exchange) bool {
 		return it.original != nil && it.problem == nil
 	case "camt.056":
 		return it.code == report.Cancelled
+	case "sese.023":
+		return it.asked && it.problem == nil
 	}
 	return it.code == statusSettled || it.code == statusReserved
 }

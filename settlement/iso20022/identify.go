@@ -19,7 +19,7 @@ type Identity struct {
 	Participant string // who sent the message, as the caller knows it, not as the message says
 	Rail        string // where the message came from
 	Type        string // kind of message, as in "pacs.008"
-	Message     string // Message.ID
+	Message     string // Message.ID; of sese.023 its TxId
 	// Transaction is an identification with its kind, as in "TxId=A-1", or the position in the
 	// message, as in "#2", for a transaction that has none.
 	Transaction string
@@ -45,7 +45,10 @@ func (m *Message) Identify(participant, rail string) []Identity {
 		}
 	}
 	if m.Securities != nil {
-		add(firstOf(0, "TxId=", m.Securities.TransactionID))
+		// TxId alone is the identity: the header, and with it its identification, changes when the same
+		// instruction is sent again.
+		id := m.Securities.TransactionID
+		all = append(all, Identity{participant, rail, m.Type(), id, firstOf(0, "TxId=", id)})
 	}
 	return all
 }

@@ -4,6 +4,8 @@
 //	in/done/NAME      a message that was carried out, at least in part
 //	in/rejected/NAME  a message of which nothing was carried out
 //	out/NAME.reply.xml, out/NAME.reply.txt  the reply
+//	out/NAME.sese.025-INDEX-KEY.xml  what became of an instruction later, by entry of the ledger
+//	in/open, in/closed  notes about instructions: see note
 //
 // # What it guarantees
 //
@@ -13,7 +15,10 @@
 //     synced. The next run repeats what the last one did not finish: the ledger decides a transfer
 //     once, and the reply is written over the same name. The order for each file is: the ledger
 //     decides; the reply is written aside and synced; it gets its name; the folder out is synced;
-//     the file is moved; the folders under in are synced.
+//     the note of an instruction is made and synced; the file is moved; the folders under in are
+//     synced.
+//   - An instruction that settles after its message was answered is confirmed once for every entry that
+//     settled it, or told to be cancelled.
 //   - A reply is never seen in part.
 //   - Files that are still being written are left: those with a temporary name, and those whose size
 //     or time changes. A writer that uses a temporary name and renames the file at the end is safe.

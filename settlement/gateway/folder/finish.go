@@ -39,7 +39,10 @@ func (f *Folder) finish(all []message) error {
 	if err := f.fs.sync(f.out); err != nil {
 		return errors.Wrap(err, "sync the folder of replies")
 	}
-	// Every reply is durable: the files may go.
+	if err := f.keepNotes(all, places); err != nil {
+		return err
+	}
+	// Every reply and every note is durable: the files may go.
 	for i := range all {
 		if err := f.fs.rename(filepath.Join(f.in, all[i].name), filepath.Join(f.in, folderOf(all[i].answer), places[i])); err != nil {
 			return errors.Wrapf(err, "move %s", all[i].name)
@@ -72,11 +75,15 @@ func extension(a *gateway.Answer) string {
 	return replyXML
 }
 
-// reply writes a reply aside, syncs it, and gives it its name.
+// reply writes the reply to a message.
 func (f *Folder) reply(place string, a *gateway.Answer) error {
-	name := place + extension(a)
+	return f.publish(place+extension(a), a.Reply)
+}
+
+// publish writes a message aside, syncs it, and gives it its name.
+func (f *Folder) publish(name string, raw []byte) error {
 	aside := filepath.Join(f.out, fmt.Sprintf("%s%x%s", asidePrefix, sha256.Sum256([]byte(name)), asideSuffix))
-	if err := f.fs.write(aside, a.Reply); err != nil {
+	if err := f.fs.write(aside, raw); err != nil {
 		return err
 	}
 	return f.fs.rename(aside, filepath.Join(f.out, name))

@@ -20,6 +20,8 @@ import (
 // are not nil count.
 type Answerer interface {
 	AnswerAll(ctx context.Context, in []gateway.Incoming) ([]*gateway.Answer, error)
+	// Follow returns what is to be told about the instruction of a message, from a place on.
+	Follow(ctx context.Context, raw []byte, from gateway.Followed) (notices []gateway.Notice, to gateway.Followed, final bool, err error)
 }
 
 // Options are how a folder is worked on. The zero value is a good choice.
@@ -44,6 +46,10 @@ type Event struct {
 	Moved  string // path of the file now, relative to the folder in; "" while it waits
 	Reply  string // path of the reply, relative to the folder out
 	Answer *gateway.Answer
+	// Notice is the path, relative to the folder out, of a message that tells what became of an
+	// instruction whose file is done already; Index is the entry that it is about.
+	Notice string
+	Index  uint64
 	Err    error // the file waits, and is tried again
 }
 
@@ -58,6 +64,10 @@ type Folder struct {
 	seen map[string]sighting
 	// unreadable are the files that were reported because they cannot be read, as they were then.
 	unreadable map[string]sighting
+	// followed is the key of the note that was looked at last, and failing are those that could not be
+	// followed the last time, and were reported.
+	followed string
+	failing  map[string]bool
 }
 
 type sighting struct {
@@ -77,9 +87,13 @@ const (
 // Open makes the folders that are missing, takes the lock, and removes what an earlier run has left
 // aside.
 func Open(in, out string, o Options) (*Folder, error) {
-	f := &Folder{in: in, out: out, o: o, fs: disk{}, now: time.Now, seen: make(map[string]sighting), unreadable: make(map[string]sighting)}
+	f := &Folder{in: in, out: out, o: o, fs: disk{}, now: time.Now, seen: make(map[string]sighting), unreadable: make(map[string]sighting), failing: make(map[string]bool)}
 	f.o.Quiet, f.o.Poll = cmp.Or(o.Quiet, DefaultQuiet), cmp.Or(o.Poll, DefaultPoll)
-	for _, dir := range []string{in, out, filepath.Join(in, doneFolder), filepath.Join(in, rejectedFolder)} {
+	inside := []string{in}
+	for _, name := range []string{doneFolder, rejectedFolder, openFolder, closedFolder} {
+		inside = append(inside, filepath.Join(in, name))
+	}
+	for _, dir := range append(slices.Clone(inside), out) {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return nil, errors.Wrap(err, "make the folders of the gateway")
 		}
@@ -88,7 +102,7 @@ func Open(in, out string, o Options) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{in, filepath.Join(in, doneFolder), filepath.Join(in, rejectedFolder)} {
+	for _, dir := range inside {
 		if info, err := os.Stat(dir); err == nil {
 			if b, err := os.Stat(out); err == nil && os.SameFile(info, b) {
 				return nil, errors.Newf("the replies would go into %s, where messages are: name another folder", out)
@@ -131,8 +145,15 @@ func (f *Folder) Close() error { return f.lock.Close() }
 // fails, the files wait, and Run tries again after a pause.
 func (f *Folder) Run(ctx context.Context, a Answerer) error {
 	pause := f.o.Poll
+	var followed time.Time
 	for {
 		worked, _, err := f.Pass(ctx, a)
+		// Messages go first, but not for ever. What cannot be followed is reported, and does not hold
+		// messages up.
+		if err == nil && (worked == 0 || time.Since(followed) > time.Second) {
+			_, _, _ = f.follow(ctx, a, sweep)
+			followed = time.Now()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -156,9 +177,17 @@ func (f *Folder) Run(ctx context.Context, a Answerer) error {
 // maxPause is the longest pause after a failure.
 const maxPause = 5 * time.Second
 
-// Once answers what is there, and returns how many files it left because they are still being
-// written.
+// Once answers what is there, tells what is to be told about instructions, and returns how many files
+// it left because they are still being written.
 func (f *Folder) Once(ctx context.Context, a Answerer) (left int, err error) {
+	if left, err = f.answer(ctx, a); err != nil {
+		return left, err
+	}
+	return left, f.followAll(ctx, a)
+}
+
+// answer answers what is there.
+func (f *Folder) answer(ctx context.Context, a Answerer) (left int, err error) {
 	for pass := 0; ; {
 		worked, waiting, err := f.Pass(ctx, a)
 		if err != nil {

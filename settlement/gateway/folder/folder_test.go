@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ func replyTo(raw []byte) *gateway.Answer {
 	if strings.Contains(string(raw), "TEXT") {
 		a.Definition = ""
 	}
+	if told(raw) > 0 {
+		a.Follow = string(raw)
+	}
 	a.Reply = []byte(a.ReplyID + " answers " + string(raw[:min(len(raw), 100)]))
 	return a
 }
@@ -47,6 +51,33 @@ func (e *echo) AnswerAll(_ context.Context, in []gateway.Incoming) ([]*gateway.A
 		answers[i] = replyTo(in[i].Raw)
 	}
 	return answers, nil
+}
+
+// told says how often an instruction is told about. The message says it: FOLLOW 3 is told about thrice.
+func told(raw []byte) int {
+	_, rest, found := strings.Cut(string(raw), "FOLLOW ")
+	if !found {
+		return 0
+	}
+	n, _ := strconv.Atoi(rest[:1])
+	return n
+}
+
+// Follow tells about one entry at a time, and then that there is no more. Entries have the indexes 1,
+// 2 and so on.
+func (e *echo) Follow(_ context.Context, raw []byte, from gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+	if e.err != nil {
+		return nil, from, false, e.err
+	}
+	n := from.Last + 1
+	if n > uint64(told(raw)) {
+		return nil, from, true, nil
+	}
+	return []gateway.Notice{noticeOf(raw, n)}, gateway.Followed{Last: n, Settled: "x"}, n == uint64(told(raw)) && n%2 == 0, nil
+}
+
+func noticeOf(raw []byte, n uint64) gateway.Notice {
+	return gateway.Notice{Index: n, Reply: []byte(fmt.Sprintf("entry %d tells about %s", n, raw)), Definition: "sese.025.001.12"}
 }
 
 // pair is a pair of folders of a test.
@@ -126,9 +157,35 @@ func (p pair) check(what string, texts ...string) {
 	p.t.Helper()
 	in, out := p.tree(p.in), p.tree(p.out)
 	count := make(map[string]int)
+	notes := make(map[string]int)
 	for path, text := range in {
-		count[text]++
 		folder, name := filepath.Split(path)
+		if folder == closedFolder+"/" {
+			_, raw, _ := strings.Cut(text, "\n")
+			if notes[raw]++; notes[raw] > 1 || noteKey(raw) != name || told([]byte(raw)) == 0 {
+				p.t.Errorf("%s: the note %s is about %q, one of %d", what, name, raw, notes[raw])
+			}
+			for n := 1; n <= told([]byte(raw)); n++ {
+				want := noticeOf([]byte(raw), uint64(n))
+				for file := range out {
+					if strings.HasSuffix(file, fmt.Sprintf(".sese.025-%d-%s.xml", n, name[:8])) {
+						if out[file] != string(want.Reply) {
+							p.t.Errorf("%s: %s is %q", what, file, out[file])
+						}
+						notes[fmt.Sprintf("%s told %d", raw, n)]++
+						delete(out, file)
+					}
+				}
+				if got := notes[fmt.Sprintf("%s told %d", raw, n)]; got != 1 {
+					p.t.Errorf("%s: entry %d of %q is told %d times", what, n, raw, got)
+				}
+			}
+			continue
+		}
+		if name == noteAside {
+			continue
+		}
+		count[text]++
 		want := replyTo([]byte(text))
 		if folder != folderOf(want)+"/" {
 			p.t.Errorf("%s: %s holds %q", what, path, text)
@@ -137,6 +194,9 @@ func (p pair) check(what string, texts ...string) {
 			p.t.Errorf("%s: the reply to %s is %q", what, path, got)
 		}
 		delete(out, name+extension(want))
+		if told([]byte(text)) > 0 && in[closedFolder+"/"+noteKey(text)] == "" {
+			p.t.Errorf("%s: %s has no note", what, path)
+		}
 	}
 	for _, text := range texts {
 		count[text]--
@@ -149,6 +209,31 @@ func (p pair) check(what string, texts ...string) {
 	if len(out) > 0 {
 		p.t.Errorf("%s: there are other replies: %v", what, out)
 	}
+}
+
+// noted says whether there is a note about an instruction, and fails where there are two.
+func (p pair) noted(instruction string) bool {
+	p.t.Helper()
+	n := 0
+	for _, dir := range []string{openFolder, closedFolder} {
+		if _, err := os.Stat(filepath.Join(p.in, dir, noteKey(instruction))); err == nil {
+			n++
+		}
+	}
+	if n > 1 {
+		p.t.Errorf("%q has %d notes", instruction, n)
+	}
+	return n == 1
+}
+
+// notes returns how many instructions are followed.
+func (p pair) notes() int {
+	p.t.Helper()
+	open, err := filepath.Glob(filepath.Join(p.in, openFolder, "[0-9a-f]*"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return len(open)
 }
 
 func TestFolder(t *testing.T) {
@@ -393,6 +478,10 @@ func TestHostileSizes(t *testing.T) {
 
 type answererFunc func(in []gateway.Incoming) []*gateway.Answer
 
+func (answererFunc) Follow(context.Context, []byte, gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+	return nil, gateway.Followed{}, true, nil
+}
+
 func (f answererFunc) AnswerAll(_ context.Context, in []gateway.Incoming) ([]*gateway.Answer, error) {
 	return f(in), nil
 }
@@ -444,7 +533,11 @@ type mortal struct {
 	unsynced []renamed
 }
 
-type renamed struct{ from, to string }
+type renamed struct {
+	from, to string
+	old      []byte // what to held before
+	replaced bool
+}
 
 var errDead = errors.New("the process was killed")
 
@@ -475,10 +568,11 @@ func (m *mortal) write(path string, data []byte) error {
 func (m *mortal) rename(from, to string) error {
 	does, err := m.step()
 	if does {
+		old, missing := os.ReadFile(to)
 		if err := m.disk.rename(from, to); err != nil {
 			return err
 		}
-		m.unsynced = append(m.unsynced, renamed{from, to})
+		m.unsynced = append(m.unsynced, renamed{from, to, old, missing == nil})
 	}
 	return err
 }
@@ -515,6 +609,11 @@ func (m *mortal) powerFails(t *testing.T, lost func(r renamed) bool) {
 			if err := os.Rename(r.to, r.from); err != nil {
 				t.Fatal(err)
 			}
+			if r.replaced {
+				if err := os.WriteFile(r.to, r.old, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	}
 }
@@ -527,17 +626,24 @@ func TestKilledAnywhere(t *testing.T) {
 	crashes := 0
 	for point := 0; ; point++ {
 		ended := false
-		for variant := range 6 {
+		for i := range 3 { // of six, the other three at the next operation
+			variant := (point + 2*i) % 6
 			p := newPair(t)
 			for i := range 3 {
 				p.put(fmt.Sprintf("m%d", i), fmt.Sprintf("message %d", i))
 			}
 			p.put("m3", "TEXT REJECT message 3")
+			p.put("m4", "FOLLOW 2")
+			p.put("m5", "FOLLOW 3")
+			p.put("m6", "FOLLOW 2") // the same again
 			for n, at := 0, point; ; n++ {
 				f := p.open(Options{Quiet: time.Nanosecond})
 				m := &mortal{left: at, halved: variant%2 == 1}
 				f.fs = m
 				_, err := f.Once(t.Context(), &echo{})
+				for err == nil && p.notes() > 0 {
+					_, err = f.Once(t.Context(), &echo{})
+				}
 				f.Close()
 				if err == nil {
 					ended = n == 0
@@ -555,13 +661,20 @@ func TestKilledAnywhere(t *testing.T) {
 				}
 				out := p.tree(p.out)
 				for path, text := range p.tree(p.in) {
-					if dir, name := filepath.Split(path); dir != "" && out[name+extension(replyTo([]byte(text)))] == "" {
+					dir, name := filepath.Split(path)
+					if isNote := dir == openFolder+"/" || dir == closedFolder+"/"; isNote {
+						continue
+					}
+					if told([]byte(text)) > 0 && dir != "" && !p.noted(text) {
+						t.Fatalf("killed at operation %d, variant %d: %s was moved and has no note", at, variant, path)
+					}
+					if dir != "" && out[name+extension(replyTo([]byte(text)))] == "" {
 						t.Fatalf("killed at operation %d, variant %d: %s was moved and has no reply: %v", at, variant, path, out)
 					}
 				}
 				at = rng.IntN(30)
 			}
-			p.check(fmt.Sprintf("killed at operation %d, variant %d", point, variant), "message 0", "message 1", "message 2", "TEXT REJECT message 3")
+			p.check(fmt.Sprintf("killed at operation %d, variant %d", point, variant), "message 0", "message 1", "message 2", "TEXT REJECT message 3", "FOLLOW 2", "FOLLOW 3", "FOLLOW 2")
 		}
 		if ended {
 			break

@@ -1,7 +1,7 @@
 // Package gatewayledger lets a gateway of package settlement/gateway work on a ledger of a running
 // cluster:
 //
-//	l := gatewayledger.New(settle.New(c))
+//	l := gatewayledger.New(settle.New(c), 10*time.Second)
 //	g, err := gateway.New(l, gateway.Options{Participant: "BANKDEFF", Rail: "rtgs"})
 //
 // The package is apart from package settle, so that a client that knows no messages does not carry
@@ -11,6 +11,7 @@ package gatewayledger
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -21,16 +22,32 @@ import (
 )
 
 // Ledger is a gateway.Ledger. It is safe for concurrent use.
-type Ledger struct{ s *settle.Client }
+type Ledger struct {
+	s       *settle.Client
+	timeout time.Duration // of a call
+}
 
 var _ gateway.Ledger = (*Ledger)(nil)
 
-// New returns the ledger that s is a client of.
-func New(s *settle.Client) *Ledger { return &Ledger{s} }
+// New returns the ledger that s is a client of. Each call ends after the timeout; 0 leaves that to the
+// context and the client.
+func New(s *settle.Client, timeout time.Duration) *Ledger { return &Ledger{s, timeout} }
+
+func (l *Ledger) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l.timeout == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, l.timeout)
+}
 
 // Execute implements gateway.Ledger. An error is one of settle.Client.Execute; it is marked with
 // gateway.ErrRefused if the ledger will never take the actions.
 func (l *Ledger) Execute(ctx context.Context, actions []settlement.Action) ([]gateway.Decision, error) {
+	if len(actions) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
 	outcomes, err := l.s.Execute(ctx, actions)
 	if err != nil {
 		if refused(err) {
@@ -61,10 +78,11 @@ var atFault = []string{client.ReasonInvalid, "ENTRY_TOO_LARGE", "BATCH_TOO_LARGE
 
 // Transfer implements gateway.Ledger.
 func (l *Ledger) Transfer(ctx context.Context, id string) (*gateway.Transfer, error) {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
 	t, _, err := l.s.Transfer(ctx, id)
-	var e *client.Error
 	switch {
-	case errors.As(err, &e) && e.Reason == client.ReasonUnknownID:
+	case unknown(err):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -89,4 +107,52 @@ func (l *Ledger) Transfer(ctx context.Context, id string) (*gateway.Transfer, er
 		g.References = append(g.References, settlement.Reference{Kind: kind, Value: r.GetValue()})
 	}
 	return g, nil
+}
+
+// Instruction implements gateway.Ledger.
+func (l *Ledger) Instruction(ctx context.Context, id string) (*gateway.Instruction, error) {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	m, _, err := l.s.Instruction(ctx, id)
+	if unknown(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	i := &gateway.Instruction{
+		ID: m.GetId(), Index: m.GetIndex(), Resolved: m.GetResolved(),
+		Delivered: m.GetSaid().GetDelivers().GetSettled(), Received: m.GetSaid().GetReceives().GetSettled(),
+	}
+	if i.Status, err = settlement.ParseStatus(m.GetStatus()); err == nil {
+		i.Reason, err = settlement.ParseReason(m.GetReason())
+	}
+	if err != nil {
+		return nil, errors.Wrapf(err, "read the instruction %s: the node knows more than this program; upgrade it", id)
+	}
+	return i, nil
+}
+
+// Settlements implements gateway.Ledger.
+func (l *Ledger) Settlements(ctx context.Context, account, id string, from uint64) ([]gateway.Settlement, error) {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	var list []gateway.Settlement
+	_, _, err := l.s.Statement(ctx, account, from, 0, func(e *settle.StatementEntry) error {
+		for _, i := range e.GetInstructions() {
+			if i.GetId() == id {
+				list = append(list, gateway.Settlement{
+					Index: e.GetIndex(), Time: time.UnixMicro(e.GetTime()), Delivered: i.GetDelivered(), Received: i.GetReceived(),
+				})
+			}
+		}
+		return nil
+	})
+	slices.Reverse(list) // a statement begins with the newest entry
+	return list, err
+}
+
+func unknown(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Reason == client.ReasonUnknownID
 }

@@ -68,7 +68,7 @@ func TestPays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := New(s)
+	l := New(s, 0)
 	g, err := gateway.New(l, gateway.Options{Participant: "COBADEFF", Rail: "rtgs"})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestPays(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	var roles atomic.Uint32
-	l := New(bank(t, &roles))
+	l := New(bank(t, &roles), 0)
 	good := &settlement.Submit{Transfers: []settlement.Transfer{{ID: "t-1", Debit: payer, Credit: payee, Amount: settlement.NewDecimal(settlement.AmountOf(1), 0)}}}
 	bad := *good
 	bad.Transfers = []settlement.Transfer{{ID: "no space", Debit: payer, Credit: payee}}

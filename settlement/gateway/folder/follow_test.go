@@ -1,0 +1,109 @@
+package folder
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cairnledger/cairn/settlement/gateway"
+)
+
+// TestFollow: what becomes of an instruction is told entry by entry, and once: not again when the same
+// message comes again, whether the instruction is open or closed, and whoever takes the notices away.
+func TestFollow(t *testing.T) {
+	p := newPair(t)
+	p.put("a", "FOLLOW 3")
+	e := &echo{}
+	for n := 1; n <= 4; n++ {
+		p.once(e)
+		out := p.tree(p.out)
+		key := noteKey("FOLLOW 3")[:8]
+		for i := 1; i <= 3; i++ {
+			name := "a.sese.025-" + string(rune('0'+i)) + "-" + key + ".xml"
+			if _, there := out[name]; there != (i == n) {
+				t.Errorf("after %d passes %s is there: %v; out has %v", n, name, there, out)
+			}
+			_ = os.Remove(filepath.Join(p.out, name)) // somebody takes it away
+		}
+		if n == 2 {
+			p.put("b", "FOLLOW 3") // the same again
+		}
+	}
+	if p.notes() != 0 || !p.noted("FOLLOW 3") {
+		t.Error("the note is not closed")
+	}
+	p.put("c", "FOLLOW 3")
+	p.once(e)
+	for name := range p.tree(p.out) {
+		if strings.Contains(name, "sese.025") {
+			t.Errorf("%s is told again", name)
+		}
+	}
+}
+
+// TestFollowFails: a note that cannot be followed is reported once, until it can be, and holds up
+// neither the others nor messages.
+func TestFollowFails(t *testing.T) {
+	p := newPair(t)
+	p.put("a", "FOLLOW 1")
+	p.put("b", "FOLLOW 2")
+	p.put("c", "FOLLOW 4")
+	failures := 0
+	f := p.open(Options{Quiet: 1, Report: func(e Event) {
+		if e.Err != nil {
+			failures++
+		}
+	}})
+	defer f.Close()
+	if _, err := f.answer(t.Context(), &echo{}); err != nil {
+		t.Fatal(err)
+	}
+	bad := &picky{bad: "FOLLOW 2"}
+	for range 20 {
+		_, _, _ = f.follow(t.Context(), bad, 1)
+	}
+	if failures != 1 || p.notes() != 1 {
+		t.Errorf("%d failures are reported, %d notes are open", failures, p.notes())
+	}
+	if err := f.followAll(t.Context(), bad); err == nil {
+		t.Error("the failure is not returned")
+	}
+	bad.bad = ""
+	for range 3 {
+		if err := f.followAll(t.Context(), bad); err != nil {
+			t.Error(err)
+		}
+	}
+	if p.notes() != 0 {
+		t.Error("what can be followed again is not")
+	}
+	// What is no note stops nothing.
+	if err := os.WriteFile(filepath.Join(p.in, openFolder, "nonsense"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.put("d", "FOLLOW 6")
+	for range 3 {
+		if _, err := f.Once(t.Context(), &echo{}); err == nil || !strings.Contains(err.Error(), "is no note of a gateway") {
+			t.Errorf("what is no note: %v", err)
+		}
+	}
+	if out := p.tree(p.out); out["d.sese.025-3-"+noteKey("FOLLOW 6")[:8]+".xml"] == "" {
+		t.Errorf("the replies are %v", out)
+	}
+}
+
+// picky cannot follow one instruction.
+type picky struct {
+	echo
+	bad string
+}
+
+func (p *picky) Follow(ctx context.Context, raw []byte, from gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+	if string(raw) == p.bad {
+		return nil, from, false, errors.New("the ledger does not tell")
+	}
+	return p.echo.Follow(ctx, raw, from)
+}
