@@ -1,5 +1,5 @@
 # The few verbs of the project. CI runs the same ones; see .ci/run.
-.PHONY: build test race lint fuzz generate interop demo kill sim jepsen ci
+.PHONY: build test race lint fuzz generate interop demo kill sim jepsen bench-compare ci
 
 build: ## the binary, in bin/cairn
 	go build -o bin/cairn ./cmd/cairn
@@ -30,6 +30,9 @@ sim: ## two thousand simulated clusters under faults
 
 jepsen: ## simulated clusters, ten minutes of faults on real ones, and the deliberate bugs; about 15 minutes
 	bash .ci/run sim zoo faults
+
+bench-compare: ## Cairn beside etcd, in turns; about half an hour, results in docs/performance
+	go -C tools/compare run . --out ../../docs/performance
 
 demo: ## the whole story in half a minute
 	go run ./cmd/cairn demo
