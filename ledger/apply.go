@@ -75,6 +75,9 @@ type applierState struct {
 	// it is ahead of what is committed. history has its past states.
 	accounts mapState
 	history  history
+	// stale has the bases beyond Start that the store had at Open and the replay has not reached,
+	// ascending.
+	stale []uint64
 }
 
 func (a *applierState) init(tree *merkle.Tree, start, stored Summary) {
@@ -152,6 +155,11 @@ func (l *Ledger) stage(e *Committed) ([]Result, error) {
 		results = ignoredResults(block, reason, a.pos.Size)
 	case block != nil:
 		if results, err = l.stageBlock(e, block); err != nil {
+			return nil, err
+		}
+	}
+	if len(a.stale) > 0 {
+		if err := l.passStale(); err != nil {
 			return nil, err
 		}
 	}
@@ -333,6 +341,7 @@ func (l *Ledger) flush() error {
 		return nil
 	}
 	pairs, rows := a.pairs, a.state.rows()
+	newBase, bare := false, false
 	var old []Pair // what history wants to have committed together
 	var err error
 	if a.overlapping {
@@ -342,7 +351,17 @@ func (l *Ledger) flush() error {
 		if rows, err = l.missing(rows); err != nil {
 			return err
 		}
-	} else if len(rows) > 0 {
+	} else {
+		var more []Pair
+		if more, newBase = a.baseRows(l.keys, len(a.state.written)); newBase {
+			pairs = append(pairs, Pair{l.keys.base(a.accounts.rows.writing.at.Size), []byte{}})
+		}
+		rows = append(rows, more...)
+		if bare = a.bareBase(); bare {
+			pairs = append(pairs, Pair{l.keys.base(a.pos.Size), []byte{}})
+		}
+	}
+	if !a.overlapping && len(rows) > 0 {
 		if old, err = a.expired(len(rows)); err != nil {
 			return errors.Wrapf(err, "look for rows to delete at raft index %d", a.pos.RaftIndex)
 		}
@@ -350,7 +369,7 @@ func (l *Ledger) flush() error {
 			rows, old = append(rows, old...), nil
 		}
 	}
-	if rows, err = l.commitRows(rows); err != nil {
+	if rows, err = l.commitRows(a.pos.RaftIndex, rows); err != nil {
 		return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 	}
 	if len(rows)+len(old) > 0 {
@@ -365,8 +384,20 @@ func (l *Ledger) flush() error {
 			return errors.Wrapf(err, "commit raft index %d", a.pos.RaftIndex)
 		}
 	}
-	l.durable.committed(l.store, a.pos, a.bytes+a.state.bytes)
+	bytes := a.bytes + a.state.bytes
 	a.state.commit(a.pos.Size)
+	if newBase {
+		l.endBase()
+	}
+	m := &a.accounts.rows
+	if bare {
+		m.base = a.pos
+		a.history.addBase(a.pos.Size)
+	}
+	l.durable.committed(l.store, a.pos, bytes, m.stored())
+	if m.moved >= l.movesPerBase && m.writing == nil && !a.overlapping {
+		m.begin(a.pos)
+	}
 	if err := a.state.filter.fill(l.store, l.keys, fillPerCommit); err != nil {
 		return errors.Wrapf(err, "look for keys of rows at raft index %d", a.pos.RaftIndex)
 	}
@@ -379,6 +410,11 @@ func (l *Ledger) flush() error {
 	clear(a.full)
 	a.records, a.full = a.records[:0], a.full[:0]
 	l.grown.reach(a.pos.Size)
+	if a.overlapping && m.moved >= l.movesPerBase {
+		if err := l.writeBase(); err != nil {
+			return err
+		}
+	}
 	return l.promoteSealed()
 }
 
@@ -394,7 +430,7 @@ func (a *applierState) expired(written int) ([]Pair, error) {
 // commitRows commits rows until the rest is few enough to go with the position, and returns the
 // rest. Rows above the position that a crash leaves behind are rows of the future, which nothing
 // reads.
-func (l *Ledger) commitRows(rows []Pair) (rest []Pair, err error) {
+func (l *Ledger) commitRows(version uint64, rows []Pair) (rest []Pair, err error) {
 	for {
 		n, size := 0, 0
 		for n < len(rows) && n < rowsPerCommit && size < rowBytesPerCommit {
@@ -404,7 +440,7 @@ func (l *Ledger) commitRows(rows []Pair) (rest []Pair, err error) {
 		if n == len(rows) {
 			return rows, nil
 		}
-		if err := l.store.Commit(l.applier.pos.RaftIndex, rows[:n:n]); err != nil {
+		if err := l.store.Commit(version, rows[:n:n]); err != nil {
 			return nil, err
 		}
 		rows = rows[n:]
@@ -464,6 +500,8 @@ func kindName(key []byte) string {
 		return "row of the program's state"
 	case kindMapRoot:
 		return "map root"
+	case kindBase:
+		return "base of the map"
 	default:
 		return "record"
 	}

@@ -37,7 +37,7 @@ type replica struct {
 func (r *replica) open(store ledger.Store) {
 	r.t.Helper()
 	var err error
-	r.l, err = ledger.Open(store, ledger.Config{Group: r.group, Origin: origin, Start: r.mark, Program: r.h.program(), Caches: r.caches})
+	r.l, err = ledger.Open(store, ledger.Config{Group: r.group, Origin: origin, Start: r.mark, Program: r.h.program(), Caches: r.caches, MovesPerBase: 1 + r.rng.IntN(60)})
 	if err != nil {
 		r.t.Fatalf("%v: open at %+v: %v", r.h, r.mark, err)
 	}
@@ -119,7 +119,11 @@ func TestMemoryCrashes(t *testing.T) {
 		r.open(store)
 		crashes := 0
 		for r.next < len(h.entries) {
-			r.run(60, 8)
+			r.run(30, 8)
+			if r.rng.IntN(3) == 0 {
+				store.Flush()
+			}
+			r.run(30, 8)
 			if crashes++; crashes > 15 {
 				break
 			}

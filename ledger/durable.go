@@ -18,7 +18,7 @@ type durability struct {
 		sync.Mutex
 		newest  Summary
 		samples []sample // ascending in token and position; at most one for each token
-		last    Summary  // newest position that was committed
+		last    Summary  // newest position that was committed, and of which the store has all rows
 		pending int      // bytes committed since the last sample
 		problem error    // why the last sample or question failed; nil when it did not
 	}
@@ -33,13 +33,27 @@ func (d *durability) init(start Summary) {
 	d.mu.newest = start
 }
 
-// committed says that a commit of n bytes brought the ledger to summary.
-func (d *durability) committed(store Store, summary Summary, n int) {
+// committed says that a commit of n bytes brought the ledger to summary; whole says that the store
+// has all rows of that position, so that a replay can begin there.
+func (d *durability) committed(store Store, summary Summary, n int, whole bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.mu.pending += n; !whole {
+		return
+	}
 	d.mu.last = summary
-	d.mu.pending += n
 	if d.mu.pending >= sampleBytes {
+		d.sample(store)
+	}
+}
+
+// base says that the store has all rows as of summary, an earlier position than that of the last
+// commit or the same one.
+func (d *durability) base(store Store, summary Summary) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if summary.RaftIndex > d.mu.last.RaftIndex {
+		d.mu.last = summary
 		d.sample(store)
 	}
 }
@@ -76,6 +90,9 @@ func (l *Ledger) DurabilityProblem() error {
 // only the empty ledger. Call it now and then, not on the way of an append: it may wait for the
 // disk. Meant for the Raft log's mark.
 func (l *Ledger) Durable() (Summary, bool) {
+	if l.applier.accounts.rows.loaded {
+		l.settle()
+	}
 	d := &l.durable
 	d.mu.Lock()
 	// A quiet ledger may never commit enough for a sample. The memtables of the store are flushed

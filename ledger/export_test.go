@@ -19,5 +19,16 @@ func BlockOf(l *Ledger, index uint64) ([]byte, error) {
 	return r.raw, nil
 }
 
+// WriteBase makes the position of the last commit one from which the ledger can be opened, and
+// returns it.
+func WriteBase(l *Ledger) Summary {
+	l.applier.Lock()
+	defer l.applier.Unlock()
+	if err := l.writeBase(); err != nil {
+		panic(err)
+	}
+	return l.summary()
+}
+
 // PutCRC makes the checksum of a changed block right.
 func PutCRC(raw []byte) { putCRC(raw) }

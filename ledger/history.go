@@ -36,8 +36,8 @@ const (
 // be read. Kept are the states of the last KeptTime, and the last state of every UTC day, for ever.
 //
 // The row of an entry i that the entry j has replaced is the state from size i+1 to size j. It may
-// go when these sizes lie before from, and none of them is the size at the end of a day. A walk
-// over all rows, again and again, deletes what may go. It takes a few steps with every commit.
+// go when these sizes lie before the newest base up to from, and none of them between the end of a
+// day and the newest base up to that. A walk over all rows, again and again, deletes what may go. It takes a few steps with every commit.
 // Where it has come to is stored, so restarts do not keep it from the rows at the end.
 //
 // Invariants: from never falls, is the end of a block, and is at most the size at the durable
@@ -56,11 +56,19 @@ type history struct {
 		ends []uint64
 	}
 
+	// bases has the sizes as of which the store has every row of the map, ascending. The applier
+	// writes it.
+	bases struct {
+		sync.Mutex
+		sizes []uint64
+	}
+
 	// of the applier
-	past   []moment // of the last KeptTime, ascending, momentSpacing apart
-	behind uint64   // size KeptTime ago, or a smaller one
-	credit int      // rows that the walk may look at
-	cursor []byte   // key of the row that the walk has come to, without group and kind; nil: the first
+	past    []moment // of the last KeptTime, ascending, momentSpacing apart
+	behind  uint64   // size KeptTime ago, or a smaller one
+	credit  int      // rows that the walk may look at
+	dropped uint64   // base below which all others that nothing needs are dropped
+	cursor  []byte   // key of the row that the walk has come to, without group and kind; nil: the first
 }
 
 // moment is a size that the ledger had at a time or earlier.
@@ -80,12 +88,18 @@ func (h *history) keeps(size uint64) bool {
 	return found
 }
 
-// endOfDay reports whether a day ended at a size above i and at most j.
+// endOfDay reports whether a size above i and at most j is between the end of a day and the base
+// from which the state at that end is decided again.
 func (h *history) endOfDay(i, j uint64) bool {
 	h.days.Lock()
-	defer h.days.Unlock()
 	at, _ := slices.BinarySearch(h.days.ends, i+1)
-	return at < len(h.days.ends) && h.days.ends[at] <= j
+	found := at < len(h.days.ends)
+	var end uint64
+	if found {
+		end = h.days.ends[at]
+	}
+	h.days.Unlock()
+	return found && h.baseOf(end) <= j
 }
 
 // dayOf returns the number of the UTC day of a time in µs.
@@ -132,7 +146,8 @@ func (h *history) advance(time int64, floor uint64) {
 // walk goes on with the walk and returns deletions of rows, and behind them a pair that says how
 // far it has come. They have to go into one commit, for which so many rows are written.
 func (h *history) walk(written int) ([]Pair, error) {
-	from := h.from.Load()
+	kept := h.from.Load()
+	from := h.baseOf(kept)
 	if h.credit += walkRows * written; h.credit < walkStep || from == 0 {
 		h.credit = min(h.credit, walkStep)
 		return nil, nil
@@ -173,7 +188,8 @@ func (h *history) walk(written int) ([]Pair, error) {
 	if h.cursor = nil; len(last) > 0 && (budget == 0 || deleted >= walkBytes || len(old) == walkDeletes) {
 		h.cursor = bytes.Clone(last[len(all):])
 	}
-	return append(old, Pair{h.keys.walk(), append(binary.BigEndian.AppendUint64(nil, from), h.cursor...)}), nil
+	old = append(old, h.dropBases(from)...)
+	return append(old, Pair{h.keys.walk(), append(binary.BigEndian.AppendUint64(nil, kept), h.cursor...)}), nil
 }
 
 // load reads what is known of past states of a ledger that begins at start.

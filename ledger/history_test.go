@@ -161,7 +161,11 @@ func TestPastStates(t *testing.T) {
 		r.open(store)
 		reached, power := 0, 0
 		for r.next < len(h.entries) {
-			r.run(40, 8)
+			r.run(20, 8)
+			if r.rng.IntN(3) == 0 {
+				store.Flush()
+			}
+			r.run(20, 8)
 			r.advanceMark()
 			reached = max(reached, r.next)
 			if r.rng.IntN(3) == 0 {
@@ -186,7 +190,10 @@ func TestPastStates(t *testing.T) {
 		kept += rowsOf(t, store, 3)
 
 		whole := memstore.New(memstore.Options{})
-		l := openProgram(t, whole, h.program(), ledger.Summary{})
+		l, err := ledger.Open(whole, ledger.Config{Group: 1, Origin: origin, Program: h.program(), MovesPerBase: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
 		apply(t, h, l, 0, len(h.entries))
 		if g, _ := newPast(h, r.next, reached).check(t, l, r.rng); g > 0 {
 			t.Fatalf("%v: %d states are gone although no mark was set", h, g)

@@ -20,6 +20,7 @@ const (
 	kindMapRoot = 'r'
 	kindDay     = 'd'
 	kindWalk    = 'w'
+	kindBase    = 'x'
 )
 
 // keyspace makes the keys of one group.
@@ -69,6 +70,11 @@ func (s keyspace) mapRoot(index uint64) []byte {
 // dayEnd is keyed by the size at the end of a UTC day.
 func (s keyspace) dayEnd(size uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindDay, 8), size)
+}
+
+// base is keyed by the size as of which the store has every row of the map.
+func (s keyspace) base(size uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.prefix(kindBase, 8), size)
 }
 
 func (s keyspace) walk() []byte { return s.prefix(kindWalk, 0) }

@@ -32,6 +32,9 @@ type Config struct {
 	KnownLevel uint32
 	// Caches is shared with other ledgers; nil is one of DefaultCacheBytes for this ledger alone.
 	Caches *Caches
+	// MovesPerBase is after how many puts of rows of a Mapped program's map the store gets the
+	// newest ones; 0 is 131,072. Tests use less.
+	MovesPerBase int
 	// ReadOnly opens the ledger for inspection at Start. Open then writes nothing, not even the
 	// identity of a new ledger; Err is ErrReadOnly from the start, and ApplyMany and SetSealed
 	// return it.
@@ -72,9 +75,15 @@ type Ledger struct {
 	}
 	durable  durability
 	pastMaps pastMaps
-	level    atomic.Uint32 // the feature level; owned by ApplyMany
-	ignored  ignored
-	refused  refused
+	// movesPerBase is Config.MovesPerBase. settled is of settle, under the applier's lock.
+	movesPerBase int
+	settled      struct {
+		head  uint64 // raft index of the head at the last call
+		calls int
+	}
+	level   atomic.Uint32 // the feature level; owned by ApplyMany
+	ignored ignored
+	refused refused
 	// storedAtOpen is the newest raft index that the store held when it was opened.
 	storedAtOpen uint64
 
@@ -119,6 +128,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	if l.program = cfg.Program; l.program == nil {
 		l.program = Log{}
 	}
+	if l.movesPerBase = cfg.MovesPerBase; l.movesPerBase == 0 {
+		l.movesPerBase = movesPerBase
+	}
 	_, l.isLog = l.program.(Log)
 	if name := l.program.Name(); len(name) == 0 || len(name) > maxProgramName {
 		return nil, errors.Newf("open ledger: a program with a name of %d bytes, want 1 to %d", len(name), maxProgramName)
@@ -140,6 +152,9 @@ func Open(store Store, cfg Config) (*Ledger, error) {
 	}
 	if _, ok := l.program.(Mapped); ok {
 		if err := l.applier.history.load(l.store, l.keys, cfg.Start); err != nil {
+			return nil, errors.Wrap(err, "open ledger")
+		}
+		if err := l.loadBases(cfg.Start); err != nil {
 			return nil, errors.Wrap(err, "open ledger")
 		}
 	}
@@ -321,7 +336,9 @@ func (l *Ledger) Close() error {
 	l.failed.Store(&failure{ErrClosed})
 	l.grown.stop(ErrClosed)
 	l.sealed.stop(ErrClosed)
-	if err := l.store.Close(); err != nil {
+	// After an error, too, the rows of the map in memory are those as of the head.
+	baseErr := l.writeBase()
+	if err := errors.CombineErrors(baseErr, l.store.Close()); err != nil {
 		return errors.Wrap(err, "close ledger")
 	}
 	// In an overlap with what the store held before, everything up to the head was compared or

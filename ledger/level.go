@@ -68,20 +68,28 @@ func (l *Ledger) KnownLevel() uint32 { return l.cfg.KnownLevel }
 
 // loadLevel reads the feature level as of the ledger's size.
 func (l *Ledger) loadLevel() error {
-	size := l.cfg.Start.Size
+	level, err := l.levelAt(l.cfg.Start.Size)
+	if err != nil {
+		return err
+	}
+	return l.setLevel(level)
+}
+
+// levelAt returns the feature level as of a size.
+func (l *Ledger) levelAt(size uint64) (uint32, error) {
 	if size == 0 {
-		return l.setLevel(firstLevel)
+		return firstLevel, nil
 	}
 	p, err := l.store.SeekLast(l.keys.level(size-1), l.keys.prefix(kindLevel, 0))
 	switch {
 	case errors.Is(err, ErrKeyNotFound):
-		return l.setLevel(firstLevel)
+		return firstLevel, nil
 	case err != nil:
-		return errors.Wrap(err, "read the feature level")
+		return 0, errors.Wrap(err, "read the feature level")
 	case len(p.Value) != storedLevelBytes:
-		return &CorruptError{What: "feature level", Index: size, Err: errors.Newf("%d bytes", len(p.Value))}
+		return 0, &CorruptError{What: "feature level", Index: size, Err: errors.Newf("%d bytes", len(p.Value))}
 	}
-	return l.setLevel(binary.BigEndian.Uint32(p.Value))
+	return binary.BigEndian.Uint32(p.Value), nil
 }
 
 func (l *Ledger) setLevel(level uint32) error {

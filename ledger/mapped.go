@@ -33,9 +33,7 @@ type mapState struct {
 	prefix  []byte
 	tree    *accountmap.Tree // nil in a ledger that is open for inspection
 	newest  mapRoot          // of tree, unless rows are in changed
-	// records has the map's rows as of the last commit, by their keys: all of them, so that a
-	// program reads none from the store.
-	records map[string]*row
+	rows    mapRows
 
 	// changed has the keys of the map's rows that the batches of this block have put, each once. A
 	// batch that is refused is not in it.
@@ -56,30 +54,13 @@ func (m *mapState) holds(key string) bool {
 	return m.program != nil && len(key) >= len(m.prefix) && key[:len(m.prefix)] == string(m.prefix)
 }
 
-// record returns the row of the map with this key as of the last commit; ok is false when the map
-// holds no such rows.
-func (m *mapState) record(key []byte) (r *row, ok bool) {
-	if m.program == nil || !bytes.HasPrefix(key, m.prefix) {
-		return nil, false
-	}
-	if r, ok = m.records[string(key)]; !ok {
-		r = noRow
-	}
-	return r, true
-}
-
-// keep takes a row for committed, and reports whether it is one of the map.
-func (m *mapState) keep(key string, r *row) bool {
-	if !m.holds(key) {
-		return false
-	}
-	m.records[key] = r
-	return true
-}
-
 // put notes that a batch which is kept has put a row.
 func (m *mapState) put(key string) {
-	if _, ok := m.known[key]; ok || !m.holds(key) {
+	if !m.holds(key) {
+		return
+	}
+	m.rows.moved++
+	if _, ok := m.known[key]; ok {
 		return
 	}
 	m.known[key] = struct{}{}
@@ -185,6 +166,7 @@ func (l *Ledger) loadMap() error {
 	}
 	m := &l.applier.accounts
 	m.program, m.origin, m.prefix, m.known = p, l.cfg.Origin, bytes.Clone(p.MapPrefix()), make(map[string]struct{})
+	m.rows.prefix = m.prefix
 	if len(m.prefix) == 0 || len(m.prefix) > MaxStateKey {
 		return errors.Newf("a program whose map prefix has %d bytes, want 1 to %d", len(m.prefix), MaxStateKey)
 	}
@@ -192,11 +174,11 @@ func (l *Ledger) loadMap() error {
 		return nil
 	}
 	size := l.Head().Size
-	m.records = make(map[string]*row)
-	tree, err := l.buildMap(size, func(key []byte, r *row) { m.records[string(key)] = r })
+	rows, tree, err := l.storedMap(size)
 	if err != nil {
 		return err
 	}
+	m.rows.load(rows, l.cfg.Start)
 	root, found, err := l.newestMapRoot(size)
 	if err != nil {
 		return err
@@ -212,22 +194,17 @@ func (l *Ledger) loadMap() error {
 	return nil
 }
 
-// buildMap returns the map of the rows as of a size. each, unless it is nil, is called for every
-// row.
-func (l *Ledger) buildMap(size uint64, each func(key []byte, r *row)) (*accountmap.Tree, error) {
+// storedMap returns the rows of the map that the store has as of a size, which must be a base, and
+// their tree.
+func (l *Ledger) storedMap(size uint64) (rows []keyedRow, tree *accountmap.Tree, err error) {
 	m := &l.applier.accounts
 	var leaves []accountmap.Leaf
-	err := rangeIndexedRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key []byte, index uint64, value []byte) bool {
+	err = rangeIndexedRows(l.store, l.keys, m.prefix, behindPrefix(m.prefix), size, func(key []byte, index uint64, value []byte) bool {
 		leaves = append(leaves, m.leaf(key[len(m.prefix):], value))
-		if each != nil {
-			each(key, &row{index: index, value: value})
-		}
+		rows = append(rows, keyedRow{string(key), &row{index: index, value: value}})
 		return true
 	})
-	if err != nil {
-		return nil, err
-	}
-	return accountmap.Build(leaves), nil
+	return rows, accountmap.Build(leaves), err
 }
 
 // behindPrefix returns the first key behind all that begin with the prefix; nil when there is none.

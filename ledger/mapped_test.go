@@ -185,6 +185,7 @@ func TestMapAfterRestart(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		l := openProgram(t, store, h.program(), ledger.Summary{})
 		apply(t, h, l, 0, n)
+		ledger.WriteBase(l)
 		apply(t, h, l, n, min(n+5, len(h.entries)))
 		l = openProgram(t, store.ProcessCrash(), h.program(), h.summary(n))
 		apply(t, h, l, n, len(h.entries))
@@ -202,8 +203,7 @@ func TestLostRowOfTheMap(t *testing.T) {
 		for _, row := range []string{"m/a", "m/b", "m/a"} {
 			mustApply(t, l, rooted(t, l, commands(row))) // rows of the entries 0, 2 and 4
 		}
-		h := l.Head()
-		return store, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
+		return store, ledger.WriteBase(l)
 	}
 	group := binary.BigEndian.AppendUint64(nil, 1)
 	row := func(key string, index uint64) []byte {
@@ -328,8 +328,7 @@ func TestMapPrefixes(t *testing.T) {
 		if got, want := outcomes(t, l)[1], string(rootOutcome(want, 0)); got != want {
 			t.Errorf("prefix %q: outcome %x, want %x", prefix, got, want)
 		}
-		h := l.Head()
-		openProgram(t, store, p, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time})
+		openProgram(t, store, p, ledger.WriteBase(l))
 	}
 }
 

@@ -3,7 +3,6 @@ package ledger
 import (
 	"crypto/sha256"
 	"slices"
-	"sync"
 
 	"github.com/cockroachdb/errors"
 
@@ -24,45 +23,6 @@ var (
 	// ErrNoMapRoot says that no entry below the size publishes a map root.
 	ErrNoMapRoot = errors.New("no entry publishes a map root yet")
 )
-
-// keptMaps is how many maps of the past stay in memory.
-const keptMaps = 2
-
-// pastMaps has the maps of the past that were asked for last.
-type pastMaps struct {
-	// building is held while a map is built: one at a time, because it takes the processor for a
-	// second for each million accounts, and the memory of a map.
-	building sync.Mutex
-	mu       struct {
-		sync.Mutex
-		maps []pastMap // at most keptMaps, the one used last is first
-	}
-}
-
-// pastMap is the map as of the root that the record with this index publishes. It is immutable.
-type pastMap struct {
-	index uint64
-	tree  *accountmap.Tree
-}
-
-func (p *pastMaps) get(index uint64) *accountmap.Tree {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := slices.IndexFunc(p.mu.maps, func(m pastMap) bool { return m.index == index })
-	if at < 0 {
-		return nil
-	}
-	m := p.mu.maps[at]
-	p.mu.maps = slices.Insert(slices.Delete(p.mu.maps, at, at+1), 0, m)
-	return m.tree
-}
-
-func (p *pastMaps) put(index uint64, tree *accountmap.Tree) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.maps = slices.Insert(p.mu.maps, 0, pastMap{index, tree})
-	p.mu.maps = p.mu.maps[:min(len(p.mu.maps), keptMaps)]
-}
 
 // MapRootAt returns the newest map root that an entry below a size publishes. Errors: ErrNotMapped,
 // ErrNoMapRoot, *NotFoundError for a size beyond the head, *CorruptError.
@@ -118,10 +78,14 @@ func (l *Ledger) liveProof(account []byte, index *uint64) (p *AccountProof, size
 		return nil, size, nil
 	}
 	p = &AccountProof{MapRoot: m.newest.MapRoot, Proof: m.tree.Prove(accountmap.KeyOf(m.origin, account))}
-	if r, _ := m.record(m.row(account)); !r.absent {
+	p.setRecord(m.rows.newest(m.row(account)))
+	return p, size, p.check(size)
+}
+
+func (p *AccountProof) setRecord(r *row) {
+	if !r.absent {
 		p.Record, p.Present = slices.Clone(r.value), true
 	}
-	return p, size, p.check(size)
 }
 
 // check compares the record with its proof.
@@ -148,55 +112,24 @@ func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := l.mapOf(r, state)
+	past, err := l.pastMap(state.size)
 	if err != nil {
 		return nil, err
 	}
 	m := &l.applier.accounts
-	p := &AccountProof{MapRoot: r.MapRoot, Proof: tree.Prove(accountmap.KeyOf(m.origin, account))}
-	if p.Record, p.Present, err = state.Get(m.row(account)); err != nil {
-		return nil, err
-	}
+	p := &AccountProof{MapRoot: r.MapRoot, Proof: past.tree.Prove(accountmap.KeyOf(m.origin, account))}
+	p.setRecord(past.row(m.row(account)))
 	return p, p.check(state.size)
 }
 
 // stateOf returns a state that has the records which a root commits to: that at the end of the
 // root's block, or the one of the size when the map has not changed between the two.
 func (l *Ledger) stateOf(r mapRoot, newest bool, size uint64) (State, error) {
-	end := r.Index + 1 // the record is the last entry of its block
-	if newest {
-		if s, err := l.StateAt(size); err == nil && s.size >= end {
-			return s, nil
-		}
+	s := State{l, r.Index + 1} // the record is the last entry of its block
+	if err := s.kept(); err == nil || !newest {
+		return s, err
 	}
-	s := State{l, end}
-	return s, s.kept()
-}
-
-// mapOf returns the map as of a root, of which the state has the records.
-func (l *Ledger) mapOf(r mapRoot, state State) (*accountmap.Tree, error) {
-	p := &l.pastMaps
-	if tree := p.get(r.Index); tree != nil {
-		return tree, nil
-	}
-	p.building.Lock()
-	defer p.building.Unlock()
-	if tree := p.get(r.Index); tree != nil {
-		return tree, nil
-	}
-	tree, err := l.buildMap(state.size, nil)
-	if err == nil {
-		err = state.kept()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if tree.Root() != r.Root || uint64(tree.Len()) != r.Accounts {
-		return nil, &CorruptError{What: "rows of the map", Index: state.size, Err: errors.Newf("%d accounts with root %s, entry %d publishes %d with %s",
-			tree.Len(), tree.Root(), r.Index, r.Accounts, r.Root)}
-	}
-	p.put(r.Index, tree)
-	return tree, nil
+	return l.StateAt(size)
 }
 
 // SizeAt returns how many entries have this time, in µs since the Unix epoch, or an earlier one. It

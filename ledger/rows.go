@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/errors"
@@ -73,6 +74,46 @@ func rangeIndexedRows(store Store, keys keyspace, from, to []byte, below uint64,
 		at = appendBehind(nil, last[:len(last)-8])
 		limit = min(8*limit, scanRows)
 	}
+}
+
+// rangeWithMap is rangeRows where the store lacks the newest rows of the map: their keys are those
+// of m, and each has the row that ofMap returns. Without a map in memory it is rangeRows.
+func rangeWithMap(store Store, keys keyspace, m *mapRows, from, to []byte, below uint64, ofMap func(key []byte) *row, yield func(key, value []byte) bool) error {
+	if !m.loaded {
+		return rangeRows(store, keys, from, to, below, yield)
+	}
+	first, behind := m.prefix, behindPrefix(m.prefix)
+	ends := func(key, end []byte) bool { return len(end) > 0 && bytes.Compare(key, end) >= 0 }
+	more := true
+	all := func(key, value []byte) bool {
+		more = yield(key, value)
+		return more
+	}
+	if bytes.Compare(from, first) < 0 {
+		end := first
+		if ends(first, to) {
+			end = to
+		}
+		if err := rangeRows(store, keys, from, end, below, all); err != nil || !more {
+			return err
+		}
+		from = first
+	}
+	if !ends(from, behind) && !ends(from, to) {
+		sorted := m.keys()
+		at, _ := slices.BinarySearch(sorted, string(from))
+		for ; at < len(sorted) && !ends([]byte(sorted[at]), to); at++ {
+			key := []byte(sorted[at])
+			if r := ofMap(key); !r.absent && !all(key, r.value) {
+				return nil
+			}
+		}
+		from = behind
+	}
+	if behind == nil || ends(from, to) {
+		return nil
+	}
+	return rangeRows(store, keys, from, to, below, all)
 }
 
 // scanRows is how many rows are read from the store at once, a few when a range begins.

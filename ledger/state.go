@@ -23,11 +23,12 @@ const (
 	rowBytesPerCommit = 256 << 10
 )
 
-// row is one row of a program's state. It is immutable.
+// row is one row of a program's state. It is immutable, but for before.
 type row struct {
 	absent bool   // there is no such row
 	index  uint64 // of the entry that put it
 	value  []byte
+	before *row // of a row of the map: the one that it has replaced lately. mapRows guards it.
 }
 
 // noRow says that there is no row.
@@ -38,9 +39,10 @@ type programState struct {
 	store    Store
 	keys     keyspace
 	cache    ledgerCache // rows, and absences, as of size
-	filter   keyFilter   // keys of rows that are not in the store
+	filter   *keyFilter  // keys of rows that are not in the store
 	accounts *mapState   // is told of rows of the map
 	history  *history    // says whether rows are kept for past states
+	again    bool        // entries are decided again: their rows are in the store, and the filter is another's
 	// size is the ledger's size as of the last commit. The store is read as of it: later rows are
 	// in fresh, and those that the store may hold are of the future.
 	size uint64
@@ -99,6 +101,7 @@ func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accou
 	s.accounts, s.history = accounts, history
 	s.fresh, s.below = make(map[string]*row), make(map[string]*row)
 	s.floor.Store(size)
+	s.filter = new(keyFilter)
 	s.filter.init(keys)
 }
 
@@ -184,8 +187,8 @@ func (s *programState) get(key []byte) *row {
 
 // committed returns the row as of the last commit.
 func (s *programState) committed(key []byte) *row {
-	if r, ok := s.accounts.record(key); ok {
-		return r
+	if s.accounts.rows.holds(key) {
+		return s.accounts.rows.newest(key)
 	}
 	if r, ok := s.cache.row(key); ok {
 		return r
@@ -216,10 +219,11 @@ func (s *programState) Put(key, value []byte) {
 	}
 	k := string(key)
 	before := s.fresh[k]
-	if s.kind != KindCommand && s.accounts.holds(k) {
+	inMap := s.accounts.holds(k)
+	if inMap && s.kind != KindCommand {
 		s.violate("a row of the map was put for a %s", s.kind)
 	}
-	moved := s.history.on && before != nil && before.index < s.first
+	moved := s.history.on && !inMap && before != nil && before.index < s.first
 	switch {
 	case before == nil:
 		if !s.history.on {
@@ -257,7 +261,7 @@ func (s *programState) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
 			next++
 			return yield([]byte(key), s.fresh[key].value)
 		}
-		for key, value := range s.stored(from, to) {
+		for key, value := range s.allCommitted(from, to) {
 			for k, ok := fresh(); ok && k < string(key); k, ok = fresh() {
 				if !emit(k) {
 					return
@@ -281,21 +285,26 @@ func (s *programState) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-func (s *programState) stored(from, to []byte) iter.Seq2[[]byte, []byte] {
+// allCommitted yields the rows as of the last commit.
+func (s *programState) allCommitted(from, to []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
-		if err := rangeRows(s.store, s.keys, from, to, s.size, yield); err != nil {
+		if err := rangeWithMap(s.store, s.keys, &s.accounts.rows, from, to, s.size, s.accounts.rows.newest, yield); err != nil {
 			s.fail(err)
 		}
 	}
 }
 
-// rows returns what the store has to hold for the puts since the last commit.
+// rows returns what the store has to hold for the puts since the last commit. Rows of the map are
+// not among them (mapRows).
 func (s *programState) rows() []Pair {
 	pairs := make([]Pair, 0, len(s.between)+len(s.written))
 	for _, r := range s.between {
 		pairs = append(pairs, Pair{s.keys.row([]byte(r.key), r.index), r.value})
 	}
 	for _, key := range s.written {
+		if s.accounts.holds(key) {
+			continue
+		}
 		r := s.fresh[key]
 		pairs = append(pairs, Pair{s.keys.row([]byte(key), r.index), r.value})
 	}
@@ -304,16 +313,22 @@ func (s *programState) rows() []Pair {
 
 // commit takes the puts for committed, at a ledger of the given size.
 func (s *programState) commit(size uint64) {
+	var ofMap []keyedRow
 	for _, key := range s.written {
 		r := s.fresh[key]
+		if s.accounts.holds(key) {
+			ofMap = append(ofMap, keyedRow{key, r})
+			continue
+		}
 		if b := s.below[key]; b != nil && !b.absent {
 			s.old = append(s.old, superseded{key, b.index, r.index, b.index < s.opened})
 		}
-		s.filter.add([]byte(key))
-		if !s.accounts.keep(key, r) {
-			s.cache.putRow(key, r)
+		if !s.again {
+			s.filter.add([]byte(key))
 		}
+		s.cache.putRow(key, r)
 	}
+	s.accounts.rows.commit(ofMap, s.size, size)
 	s.size = size
 	clear(s.fresh)
 	clear(s.below)

@@ -46,6 +46,12 @@ func (s State) Size() uint64 { return s.size }
 // *CorruptError, the store's.
 func (s State) Get(key []byte) (value []byte, found bool, err error) {
 	r := noRow
+	if s.l.applier.accounts.rows.holds(key) {
+		if r, err = s.ofMap(key); err != nil || r.absent {
+			return nil, false, err
+		}
+		return r.value, true, nil
+	}
 	if !s.l.applier.state.filter.absent(key) {
 		r, err = readRow(s.l.store, s.l.keys, key, s.size)
 	}
@@ -62,14 +68,38 @@ func (s State) Get(key []byte) (value []byte, found bool, err error) {
 // returns true; an empty to means to the end. Its errors are those of Get.
 func (s State) Range(from, to []byte, each func(key, value []byte) bool) error {
 	var gone error
-	err := rangeRows(s.l.store, s.l.keys, from, to, s.size, func(key, value []byte) bool {
-		gone = s.kept()
+	ofMap := func(key []byte) *row {
+		r := noRow
+		if gone == nil {
+			var err error
+			if r, err = s.ofMap(key); err != nil {
+				gone, r = err, noRow
+			}
+		}
+		return r
+	}
+	err := rangeWithMap(s.l.store, s.l.keys, &s.l.applier.accounts.rows, from, to, s.size, ofMap, func(key, value []byte) bool {
+		if gone == nil {
+			gone = s.kept()
+		}
 		return gone == nil && each(key, value)
 	})
 	if err == nil && gone == nil {
 		err = s.kept()
 	}
 	return errors.CombineErrors(gone, err)
+}
+
+// ofMap returns a row of the map, which are in memory: as of the last commits, or of the past.
+func (s State) ofMap(key []byte) (*row, error) {
+	if r, ok := s.l.applier.accounts.rows.at(key, s.size); ok {
+		return r, nil
+	}
+	past, err := s.l.pastMap(s.size)
+	if err != nil {
+		return nil, err
+	}
+	return past.row(key), nil
 }
 
 // kept reports whether every row of this size is still there: rows are deleted for the sake of

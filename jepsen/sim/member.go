@@ -78,7 +78,7 @@ func (m *member) open() (err error) {
 	}
 	m.log = m.p.log.Group(m.g.id)
 	m.ledger, err = replica.Open(ledger.Shared(m.p.store), m.log, ledger.Config{
-		Group: m.g.id, Origin: originOf(m.g.id), Program: m.g.program, Caches: m.p.caches,
+		Group: m.g.id, Origin: originOf(m.g.id), Program: m.g.program, Caches: m.p.caches, MovesPerBase: 4 << (m.g.id % 6),
 	})
 	if err != nil {
 		return err

@@ -178,7 +178,7 @@ func (h *history) blocks(t testing.TB, l *ledger.Ledger, first int, rng *rand.Ra
 // open opens a ledger whose program is watched.
 func (w *watch) open(store ledger.Store, p ledger.Program, start ledger.Summary) *ledger.Ledger {
 	w.t.Helper()
-	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: w.program(p), Start: start})
+	l, err := ledger.Open(store, ledger.Config{Group: 1, Origin: Origin, Program: w.program(p), Start: start, MovesPerBase: 1 + int(start.Size%50)})
 	if err != nil {
 		w.t.Fatalf("open a replica: %v", err)
 	}
