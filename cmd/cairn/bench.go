@@ -133,6 +133,7 @@ its origin: they stay in that ledger for ever.`,
 	f.StringVar(&o.Program, "program", ledger.Log{}.Name(), "`program` of the ledgers: log, or settlement: the entries are transfers then")
 	numberFlag(f, &o.Accounts, "accounts", "", 10_000, 2, 10_000_000, "with --program settlement: between `n` accounts, at random")
 	numberFlag(f, &o.Pack, "pack", "", 1, 1, 128, "with --program settlement: `n` transfers an entry")
+	f.BoolVar(&o.Messages, "messages", false, "with --program settlement: as pacs.008 messages, --pack transfers each, until pacs.002 answers")
 	f.StringVar(&o.Mode, "mode", "unary", "unary, or stream (pipelined)")
 	numberFlag(f, &o.InFlight, "in-flight", "", 16, 1, 64, "with --mode stream: `n` requests of each client on their way")
 	f.BoolVar(&o.Sealed, "sealed", false, "wait for the cosigned checkpoint and receipts")
@@ -170,6 +171,7 @@ type benchOptions struct {
 	Program     string        `json:"program"`
 	Accounts    int           `json:"accounts,omitempty"`
 	Pack        int           `json:"pack,omitempty"`
+	Messages    bool          `json:"messages,omitempty"`
 	Clients     int           `json:"clients"`
 	Ledgers     int           `json:"ledgers"`
 	Connections int           `json:"connections"`
@@ -205,8 +207,14 @@ func (o *benchOptions) validate() error {
 	}
 	switch o.Program {
 	case ledger.Log{}.Name():
+		if o.Messages {
+			return usagef("--messages needs --program settlement")
+		}
 		o.Accounts, o.Pack = 0, 0
 	case settlement.ProgramName:
+		if o.Messages && o.Sealed {
+			return usagef("--messages and --sealed exclude each other: an answer waits for no checkpoint")
+		}
 		if o.Mode != "unary" || o.Keys || o.Ledgers > 1 {
 			return usagef("--program settlement measures unary requests to one ledger; the ids of transfers are their keys")
 		}
@@ -332,6 +340,9 @@ func (r *benchResult) text(w *page) {
 	}
 	if o.Program == settlement.ProgramName {
 		what = []string{fmt.Sprintf("%s of %d transfers between %d accounts", o.Mode, o.Batch, o.Accounts), "committed", fmt.Sprintf("%d an entry", o.Pack)}
+		if o.Messages {
+			what[2] = fmt.Sprintf("%d a pacs.008", o.Pack)
+		}
 	}
 	if o.Sealed {
 		what[1] = "sealed"

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cairnledger/cairn/settlement"
+
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/ledger"
 )
@@ -135,7 +137,11 @@ func TestBenchOptions(t *testing.T) {
 		"no end":      func(o *benchOptions) { o.Duration = 0 },
 		"other op":    func(o *benchOptions) { o.Op = "x" },
 		"sealed read": func(o *benchOptions) { o.Op, o.Sealed = opGet, true },
-		"due stream":  func(o *benchOptions) { o.Rate, o.Mode = 100, "stream" },
+		"messages":    func(o *benchOptions) { o.Messages = true },
+		"sealed messages": func(o *benchOptions) {
+			o.Messages, o.Sealed, o.Program = true, true, settlement.ProgramName
+		},
+		"due stream": func(o *benchOptions) { o.Rate, o.Mode = 100, "stream" },
 	} {
 		o := ok
 		change(&o)

@@ -70,6 +70,8 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 			switch {
 			case o.reads():
 				w.read(ctx)
+			case o.Messages:
+				w.messages(ctx)
 			case o.Program == settlement.ProgramName:
 				w.transfers(ctx)
 			case o.Mode == "stream":
