@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cairnledger/cairn/settlement"
-
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 func TestLongestGap(t *testing.T) {

@@ -37,7 +37,7 @@ type Options struct {
 	ReserveFor time.Duration `yaml:"reserve_for"`
 	// BusinessDate has settlement dates compared: "today" is the day in UTC on which the message came,
 	// otherwise a date as in "2026-11-30". An earlier date is rejected, and so is a later one, because
-	// the ledger settles at once. "" compares nothing.
+	// the ledger settles at once. "" rejects only a date that has begun nowhere on earth.
 	BusinessDate string `yaml:"business_date"`
 	// CutOff is the time of the day in UTC, as in "17:00", at which the settlement of BusinessDate ends.
 	// "" is none.
@@ -117,6 +117,19 @@ func (o *Options) date(received time.Time) string {
 		return received.UTC().Format(time.DateOnly)
 	}
 	return o.BusinessDate
+}
+
+// eastmost is how far the earliest time zone is ahead of UTC.
+const eastmost = 14 * time.Hour
+
+// latest returns the last settlement date of a payment that came at this time: the business date, and
+// without one the date that has begun somewhere on earth; "" when the time is not known. The ledger
+// settles at once, so a payment of a later date has to come later.
+func (o *Options) latest(received time.Time) string {
+	if date := o.date(received); date != "" || received.IsZero() {
+		return date
+	}
+	return received.UTC().Add(eastmost).Format(time.DateOnly)
 }
 
 // cutOff returns the cut-off of the day of a time, the zero value for none.

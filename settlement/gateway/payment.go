@@ -49,7 +49,7 @@ func (e *exchange) amount(it *item, t *settlement.Transfer) *problem {
 	if err := settlement.CheckID(t.Asset); err != nil {
 		return &problem{codeAmount, "currency", "the currency can be no asset: " + err.Error()}
 	}
-	if today := e.g.options.date(e.in.Received); today != "" && dateOf(it.tx.SettlementDate) > today {
+	if today := e.g.options.latest(e.in.Received); today != "" && dateOf(it.tx.SettlementDate) > today {
 		it.late = &problem{codeFutureDate, "settlement_date_future",
 			"the settlement date is " + dateOf(it.tx.SettlementDate) + ", and today is " + today + ": send the message on its settlement date"}
 	}

@@ -26,7 +26,9 @@ func TestTimely(t *testing.T) {
 		received time.Time
 		want     string
 	}{
-		{"nothing compared", Options{}, at(2, 0), "done pacs.002.001.10 ACSC"},
+		{"no business date, long past", Options{}, at(30, 12).AddDate(1, 0, 0), "done pacs.002.001.10 ACSC"},
+		{"no business date, begun in the east", Options{}, at(29, 10), "done pacs.002.001.10 ACSC"},
+		{"no business date, begun nowhere", Options{}, at(29, 9), "rejected pacs.002.001.10 RJCT/DT04/settlement_date_future"},
 		{"today", Options{BusinessDate: Today, CutOff: "17:00", MaxAge: 24 * time.Hour}, at(30, 12), "done pacs.002.001.10 ACSC"},
 		{"past", Options{BusinessDate: "2026-12-01"}, at(30, 12), "rejected pacs.002.001.10 RJCT/DT01/settlement_date_past"},
 		{"future", Options{BusinessDate: Today}, at(29, 23), "rejected pacs.002.001.10 RJCT/DT04/settlement_date_future"},
