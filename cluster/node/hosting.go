@@ -386,6 +386,7 @@ const markInterval = 250 * time.Millisecond
 // keepMarks tells the Raft log now and then how far the ledgers are durable, and looks at what else
 // changes slowly. It waits for the disk: a goroutine of its own.
 func (h *hosting) keepMarks(quit <-chan struct{}) {
+	garbage := newGarbage()
 	for {
 		select {
 		case <-quit:
@@ -394,6 +395,7 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 		}
 		h.round.begin()
 		now, busy, known := time.Now(), int64(0), h.node.members.FeatureLevel()
+		garbage.pace(now)
 		for _, l := range h.all() {
 			l.KeepMark()
 			l.report()
