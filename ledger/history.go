@@ -88,6 +88,25 @@ func (h *history) keeps(size uint64) bool {
 	return found
 }
 
+// nearest returns the largest size up to a size, and the smallest size from it on, whose states are
+// kept. Zero: there is none below.
+func (h *history) nearest(size uint64) (below, above uint64) {
+	above = max(size, h.from.Load())
+	h.days.Lock()
+	defer h.days.Unlock()
+	at, found := slices.BinarySearch(h.days.ends, size)
+	if found {
+		return size, size
+	}
+	if at > 0 {
+		below = h.days.ends[at-1]
+	}
+	if at < len(h.days.ends) {
+		above = min(above, h.days.ends[at])
+	}
+	return below, above
+}
+
 // endOfDay reports whether a size above i and at most j is between the end of a day and the base
 // from which the state at that end is decided again.
 func (h *history) endOfDay(i, j uint64) bool {

@@ -74,6 +74,19 @@ func (p *past) check(t testing.TB, l *ledger.Ledger, rng *rand.Rand) (gone, days
 		}
 		if errors.Is(err, ledger.ErrStateGone) && !owed {
 			gone++
+			below, above := l.KeptSizes(size)
+			for _, kept := range []uint64{below, above} {
+				if s, err := l.StateAt(kept); kept > 0 && (err != nil || s.Size() != kept) {
+					t.Fatalf("%v: the state at %d is gone, and that at %d, which is said to be kept, is %d, %v", h, size, kept, s.Size(), err)
+				}
+			}
+			nearer := false
+			for end := range p.ends {
+				nearer = nearer || end > below && end < size || end > size && end < above
+			}
+			if nearer || below > 0 && below >= size || above <= size {
+				t.Fatalf("%v: the state at %d is gone, and %d and %d are said to be the nearest ones", h, size, below, above)
+			}
 			continue
 		}
 		if err != nil || s.Size() != size || !maps.Equal(got, h.accounts[m]) {

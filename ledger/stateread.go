@@ -39,6 +39,10 @@ func (l *Ledger) StateAt(size uint64) (State, error) {
 	return s, s.kept()
 }
 
+// KeptSizes returns the sizes nearest to one whose state is gone that StateAt serves: the largest
+// one below it, 0 when there is none, and the smallest one above it.
+func (l *Ledger) KeptSizes(size uint64) (below, above uint64) { return l.applier.history.nearest(size) }
+
 // Size is the ledger's size that the state is of.
 func (s State) Size() uint64 { return s.size }
 

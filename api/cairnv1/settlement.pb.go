@@ -2075,9 +2075,16 @@ func (*ExecuteStreamResponse_Error) isExecuteStreamResponse_Result() {}
 
 // At says which state a read is about.
 type At struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Consistency   Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
-	MinSize       uint64                 `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Consistency Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize     uint64                 `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	// The state that the entries below this size left, or below the beginning of the block that a size lies in; 0 is the newest.
+	// The answer names its size. The states of 25 hours are kept, and those at the ends of UTC days for ever. Of a size that is
+	// not kept the error has the reason NOT_KEPT, and says which sizes are.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// Instead of size: the state that the entries of this ledger time, and of earlier ones, left. Microseconds since the Unix epoch.
+	// A time that the node's clock has not reached is refused.
+	Time          int64 `protobuf:"varint,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2122,6 +2129,20 @@ func (x *At) GetConsistency() Consistency {
 func (x *At) GetMinSize() uint64 {
 	if x != nil {
 		return x.MinSize
+	}
+	return 0
+}
+
+func (x *At) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *At) GetTime() int64 {
+	if x != nil {
+		return x.Time
 	}
 	return 0
 }
@@ -2999,6 +3020,7 @@ type ListHoldsRequest struct {
 	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// From ListHoldsResponse.
 	Page          string `protobuf:"bytes,4,opt,name=page,proto3" json:"page,omitempty"`
+	At            *At    `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3059,6 +3081,13 @@ func (x *ListHoldsRequest) GetPage() string {
 		return x.Page
 	}
 	return ""
+}
+
+func (x *ListHoldsRequest) GetAt() *At {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 type ListHoldsResponse struct {
@@ -3515,7 +3544,9 @@ type StatementRequest struct {
 	FromIndex uint64 `protobuf:"varint,3,opt,name=from_index,json=fromIndex,proto3" json:"from_index,omitempty"`
 	Limit     uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	// From StatementResponse.next; 0 for the first page.
-	Page          uint64 `protobuf:"varint,5,opt,name=page,proto3" json:"page,omitempty"`
+	Page uint64 `protobuf:"varint,5,opt,name=page,proto3" json:"page,omitempty"`
+	// As of which state the account and what became of its transfers are; of a past one no later entries are returned.
+	At            *At `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3583,6 +3614,13 @@ func (x *StatementRequest) GetPage() uint64 {
 		return x.Page
 	}
 	return 0
+}
+
+func (x *StatementRequest) GetAt() *At {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 type StatementResponse struct {
@@ -4133,10 +4171,12 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x127\n" +
 	"\bresponse\x18\x02 \x01(\v2\x19.cairn.v1.ExecuteResponseH\x00R\bresponse\x12-\n" +
 	"\x05error\x18\x03 \x01(\v2\x15.cairn.v1.StreamErrorH\x00R\x05errorB\b\n" +
-	"\x06result\"X\n" +
+	"\x06result\"\x80\x01\n" +
 	"\x02At\x127\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
-	"\bmin_size\x18\x02 \x01(\x04R\aminSize\"A\n" +
+	"\bmin_size\x18\x02 \x01(\x04R\aminSize\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04time\x18\x04 \x01(\x03R\x04time\"A\n" +
 	"\x11GetAccountRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\x02at\x18\x02 \x01(\v2\f.cairn.v1.AtR\x02at\"_\n" +
@@ -4209,12 +4249,13 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\n" +
 	"references\x18\x12 \x03(\v2\x13.cairn.v1.ReferenceR\n" +
 	"references\x126\n" +
-	"\amembers\x18\x13 \x03(\v2\x1c.cairn.v1.SettlementTransferR\amembers\"l\n" +
+	"\amembers\x18\x13 \x03(\v2\x1c.cairn.v1.SettlementTransferR\amembers\"\x8a\x01\n" +
 	"\x10ListHoldsRequest\x12\x18\n" +
 	"\aexpired\x18\x01 \x01(\bR\aexpired\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x12\n" +
-	"\x04page\x18\x04 \x01(\tR\x04page\"o\n" +
+	"\x04page\x18\x04 \x01(\tR\x04page\x12\x1c\n" +
+	"\x02at\x18\x05 \x01(\v2\f.cairn.v1.AtR\x02at\"o\n" +
 	"\x11ListHoldsResponse\x122\n" +
 	"\x05holds\x18\x01 \x03(\v2\x1c.cairn.v1.SettlementTransferR\x05holds\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
@@ -4248,14 +4289,15 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x18ListInstructionsResponse\x12C\n" +
 	"\finstructions\x18\x01 \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"\x8e\x01\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\xac\x01\n" +
 	"\x10StatementRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
 	"\ato_size\x18\x02 \x01(\x04R\x06toSize\x12\x1d\n" +
 	"\n" +
 	"from_index\x18\x03 \x01(\x04R\tfromIndex\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
-	"\x04page\x18\x05 \x01(\x04R\x04page\"\xa6\x01\n" +
+	"\x04page\x18\x05 \x01(\x04R\x04page\x12\x1c\n" +
+	"\x02at\x18\x06 \x01(\v2\f.cairn.v1.AtR\x02at\"\xa6\x01\n" +
 	"\x11StatementResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.cairn.v1.StatementEntryR\aentries\x125\n" +
 	"\aaccount\x18\x02 \x01(\v2\x1b.cairn.v1.SettlementAccountR\aaccount\x12\x12\n" +
@@ -4415,46 +4457,48 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	37, // 39: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
 	7,  // 40: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
 	37, // 41: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
-	37, // 42: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
-	26, // 43: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
-	42, // 44: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
-	15, // 45: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
-	42, // 46: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
-	47, // 47: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
-	29, // 48: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
-	23, // 49: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
-	23, // 50: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
-	37, // 51: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
-	42, // 52: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
-	18, // 53: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
-	24, // 54: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
-	27, // 55: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
-	30, // 56: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
-	32, // 57: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
-	35, // 58: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
-	38, // 59: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
-	40, // 60: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
-	43, // 61: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
-	45, // 62: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
-	48, // 63: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
-	50, // 64: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	19, // 65: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	25, // 66: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	28, // 67: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	31, // 68: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	33, // 69: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	36, // 70: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	39, // 71: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	41, // 72: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
-	44, // 73: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
-	46, // 74: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	49, // 75: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	51, // 76: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	65, // [65:77] is the sub-list for method output_type
-	53, // [53:65] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	26, // 42: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
+	37, // 43: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
+	26, // 44: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
+	42, // 45: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
+	15, // 46: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
+	42, // 47: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
+	26, // 48: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
+	47, // 49: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
+	29, // 50: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 51: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
+	23, // 52: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
+	37, // 53: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
+	42, // 54: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
+	18, // 55: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
+	24, // 56: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
+	27, // 57: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
+	30, // 58: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
+	32, // 59: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
+	35, // 60: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
+	38, // 61: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
+	40, // 62: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
+	43, // 63: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
+	45, // 64: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
+	48, // 65: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
+	50, // 66: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
+	19, // 67: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 68: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 69: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 70: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 71: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 72: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 73: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	41, // 74: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	44, // 75: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	46, // 76: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	49, // 77: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	51, // 78: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	67, // [67:79] is the sub-list for method output_type
+	55, // [55:67] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_settlement_proto_init() }

@@ -59,6 +59,9 @@ type Backend interface {
 type Ledger interface {
 	Program() ledger.Program
 	State() ledger.State
+	StateAt(size uint64) (ledger.State, error)
+	SizeAt(time int64) (uint64, error)
+	KeptSizes(size uint64) (below, above uint64)
 	NewestMapProof(account []byte) (*ledger.AccountProof, error)
 	MapProof(size uint64, account []byte) (*ledger.AccountProof, error)
 	Head() ledger.Head

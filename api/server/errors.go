@@ -43,6 +43,7 @@ const (
 	ReasonWrongProgram = "WRONG_PROGRAM" // the ledger runs another program than the call is for
 	ReasonNotSealed    = "NOT_SEALED"
 	ReasonCorrupt      = "CORRUPT"    // this node's copy is damaged; another one's may not be
+	ReasonNotKept      = "NOT_KEPT"   // the state of the size is not kept any more; the message says which sizes are
 	ReasonStateGone    = "STATE_GONE" // the read took so long that the rows of its size are gone; ask again
 
 	// The directory's answer.

@@ -55,7 +55,7 @@ func (b *bookkeeping) accountProof(size uint64, id string) (*ledger.AccountProof
 	case errors.Is(err, ledger.ErrNoMapRoot):
 		return nil, refuse(codes.NotFound, ReasonUnknownID, fmt.Sprintf("no account was opened below size %d", max(size, b.state.Size())))
 	case errors.Is(err, ledger.ErrStateGone):
-		return nil, refuse(codes.OutOfRange, ReasonOutOfRange, fmt.Sprintf("the accounts as of size %d are not kept any more: those of the last day are, and those at the ends of days", size))
+		return nil, notKept(b.l, size)
 	}
 	return p, err
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc/codes"
@@ -30,8 +31,9 @@ const (
 type bookkeeping struct {
 	ctx   context.Context
 	l     Ledger
-	state settlement.Reader
-	all   bool // the caller may read everything
+	state settlement.Reader // that the read is about
+	now   settlement.Reader // the newest one, which says what the caller may read
+	all   bool              // the caller may read everything
 	who   string
 }
 
@@ -45,9 +47,56 @@ func (s *Server) books(ctx context.Context, at *cairnv1.At) (*bookkeeping, error
 	}
 	peer := caller(ctx)
 	b := &bookkeeping{ctx: ctx, l: backend(ctx).Ledger(), all: peer.Roles.HasAny(pki.RoleReader), who: peer.Principal}
-	state := b.l.State()
-	b.state = state
+	b.now = b.l.State()
+	b.state = b.now
+	if at.GetSize() != 0 || at.GetTime() != 0 {
+		past, err := s.pastState(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		b.state = past
+	}
 	return b, nil
+}
+
+// pastState returns the state of a past size or time.
+func (s *Server) pastState(ctx context.Context, at *cairnv1.At) (ledger.State, error) {
+	l, size := backend(ctx).Ledger(), at.GetSize()
+	switch now := time.Now(); {
+	case size != 0 && at.GetTime() != 0:
+		return ledger.State{}, refuse(codes.InvalidArgument, ReasonInvalidArgument, "at: name a size or a time, not both")
+	case size != 0:
+		if err := s.reach(ctx, size); err != nil {
+			return ledger.State{}, err
+		}
+	case at.GetTime() < 0 || at.GetTime() > now.UnixMicro():
+		return ledger.State{}, refuse(codes.OutOfRange, ReasonOutOfRange, fmt.Sprintf("at: the time %s is not over: the node's clock shows %s", clock(at.GetTime()), clock(now.UnixMicro())))
+	default:
+		var err error
+		if size, err = l.SizeAt(at.GetTime()); err != nil {
+			return ledger.State{}, err
+		}
+		if size == 0 {
+			return ledger.State{}, refuse(codes.OutOfRange, ReasonOutOfRange, fmt.Sprintf("at: the ledger began after %s", clock(at.GetTime())))
+		}
+	}
+	state, err := l.StateAt(size)
+	if errors.Is(err, ledger.ErrStateGone) {
+		err = notKept(l, size)
+	}
+	return state, err
+}
+
+func clock(t int64) string { return time.UnixMicro(t).UTC().Format(time.RFC3339Nano) }
+
+// notKept says that the state of a size is not kept any more, and which are.
+func notKept(l Ledger, size uint64) error {
+	below, above := l.KeptSizes(size)
+	nearest := fmt.Sprintf("the nearest one is %d", above)
+	if below > 0 {
+		nearest = fmt.Sprintf("the nearest ones are %d and %d", below, above)
+	}
+	return refuse(codes.OutOfRange, ReasonNotKept, fmt.Sprintf("what the ledger knew at size %d is not kept any more. Sizes of the last 25 hours are kept, and those at the ends of UTC days; %s", size, nearest))
 }
 
 // mine refuses what is about an account that the caller may not read. To somebody who owns no such
@@ -68,7 +117,7 @@ func (b *bookkeeping) sees(account string) (bool, error) {
 	if b.all {
 		return true, nil
 	}
-	return settlement.Owns(b.state, b.who, account)
+	return settlement.Owns(b.now, b.who, account)
 }
 
 // seesTransfer reports whether the caller may read a transfer: whoever may read one of its accounts.
@@ -261,7 +310,7 @@ func (b *bookkeeping) asked(state *settlement.State) bool {
 
 // ListHolds implements cairnv1.SettlementServer.
 func (s *Server) ListHolds(ctx context.Context, req *cairnv1.ListHoldsRequest) (*cairnv1.ListHoldsResponse, error) {
-	b, err := s.books(ctx, nil)
+	b, err := s.books(ctx, req.GetAt())
 	if err != nil {
 		return nil, definite(err)
 	}
@@ -299,7 +348,7 @@ func (s *Server) ListHolds(ctx context.Context, req *cairnv1.ListHoldsRequest) (
 
 // Statement implements cairnv1.SettlementServer.
 func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (*cairnv1.StatementResponse, error) {
-	b, err := s.books(ctx, nil)
+	b, err := s.books(ctx, req.GetAt())
 	if err != nil {
 		return nil, definite(err)
 	}

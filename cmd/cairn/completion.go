@@ -38,7 +38,7 @@ var flagFree = map[string]bool{
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
 	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "still": true, "poll": true, "reserve-for": true,
-	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true,
+	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true, "at-time": true,
 }
 
 // argumentValues are what the arguments of a command complete to, by the command's path. A command

@@ -147,20 +147,17 @@ func newAccountInfo(x *settle.Account, size uint64) accountInfo {
 }
 
 func (a *app) accountListCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.readAt(&cobra.Command{
 		Use:   "list",
 		Short: "List the accounts that you may read",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-				t := newTable("account", "asset", "posted", "pending debits", "pending credits", "available").alignRight(2, 3, 4, 5)
-				err := s.Accounts(ctx, func(x *settle.Account) error {
-					i := newAccountInfo(x, 0)
-					t.row(printable(i.ID), printable(i.Asset), i.Posted, i.PendingDebits, i.PendingCredits, i.Available)
-					return a.each(i)
-				})
-				return a.table(t, errors.Wrap(err, "list the accounts"))
-			})
-		},
-	}
+	}, func(ctx context.Context, s *settle.Client, _ []string, at settle.At) error {
+		t := newTable("account", "asset", "posted", "pending debits", "pending credits", "available").alignRight(2, 3, 4, 5)
+		err := s.Accounts(ctx, func(x *settle.Account) error {
+			i := newAccountInfo(x, 0)
+			t.row(printable(i.ID), printable(i.Asset), i.Posted, i.PendingDebits, i.PendingCredits, i.Available)
+			return a.each(i)
+		}, at)
+		return a.table(t, errors.Wrap(err, "list the accounts"))
+	})
 }

@@ -299,8 +299,8 @@ func (a *app) settleInstructionsCommand() *cobra.Command {
 }
 
 // showInstruction prints an instruction. It reports whether there is one that the caller may read.
-func (a *app) showInstruction(ctx context.Context, s *settle.Client, id string) (bool, error) {
-	x, size, err := s.Instruction(ctx, id)
+func (a *app) showInstruction(ctx context.Context, s *settle.Client, id string, at settle.At) (bool, error) {
+	x, size, err := s.Instruction(ctx, id, at)
 	if unknownID(err) {
 		return false, nil
 	}

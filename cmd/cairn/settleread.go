@@ -12,37 +12,51 @@ import (
 	"github.com/cairnledger/cairn/api/client/settle"
 )
 
+// readAt gives a command the flags that say which state it reads, and runs f with what they say.
+func (a *app) readAt(cmd *cobra.Command, f func(ctx context.Context, s *settle.Client, args []string, at settle.At) error) *cobra.Command {
+	var at settle.At
+	numberFlag(cmd.Flags(), &at.Size, "at", "", 0, 0, maxIndex, "what the ledger knew at this `size` (0: the newest)")
+	cmd.Flags().Var(timeFlag{&at.Time}, "at-time", "what it knew at this `time`, such as 2027-03-15T16:00:00Z")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if at.Size != 0 && at.Time != 0 {
+			return usagef("--at and --at-time exclude each other")
+		}
+		return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error { return f(ctx, s, args, at) })
+	}
+	return cmd
+}
+
 func (a *app) settleBalanceCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.readAt(&cobra.Command{
 		Use:   "balance ACCOUNT",
 		Short: "Print what an account has",
 		Long: `Print what an account has: posted is posted credits less posted debits, and
-available is what may be debited. It is the word of an authenticated node.`,
+available is what may be debited. It is the word of an authenticated node.
+
+With --at or --at-time, what it had then: any state of the last 25 hours, and
+those at the ends of UTC days. A size within a block is rounded down.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-				x, size, err := s.Account(ctx, args[0])
-				if err != nil {
-					return errors.Wrap(err, "read the account")
-				}
-				i := newAccountInfo(x, size)
-				return a.emit(i, func(w *page) {
-					fmt.Fprintf(w, "%s: %s %s posted, %s available\n", printable(i.ID), i.Posted, printable(i.Asset), i.Available)
-					pairs := []string{
-						"  posted debits", i.PostedDebits, "  posted credits", i.PostedCredits,
-						"  pending debits", i.PendingDebits, "  pending credits", i.PendingCredits, "  limit", i.Limit,
-					}
-					for _, f := range i.Flags {
-						pairs = append(pairs, "  flag", f)
-					}
-					for _, o := range i.Owners {
-						pairs = append(pairs, "  owner", printable(o))
-					}
-					fields(w, append(pairs, "  entries", fmt.Sprintf("%d, the last one at index %d", i.Entries, i.LastIndex), "  as of size", fmt.Sprint(i.Size))...)
-				})
-			})
-		},
-	}
+	}, func(ctx context.Context, s *settle.Client, args []string, at settle.At) error {
+		x, size, err := s.Account(ctx, args[0], at)
+		if err != nil {
+			return errors.Wrap(err, "read the account")
+		}
+		i := newAccountInfo(x, size)
+		return a.emit(i, func(w *page) {
+			fmt.Fprintf(w, "%s: %s %s posted, %s available\n", printable(i.ID), i.Posted, printable(i.Asset), i.Available)
+			pairs := []string{
+				"  posted debits", i.PostedDebits, "  posted credits", i.PostedCredits,
+				"  pending debits", i.PendingDebits, "  pending credits", i.PendingCredits, "  limit", i.Limit,
+			}
+			for _, f := range i.Flags {
+				pairs = append(pairs, "  flag", f)
+			}
+			for _, o := range i.Owners {
+				pairs = append(pairs, "  owner", printable(o))
+			}
+			fields(w, append(pairs, "  entries", fmt.Sprintf("%d, the last one at index %d", i.Entries, i.LastIndex), "  as of size", fmt.Sprint(i.Size))...)
+		})
+	})
 }
 
 // transferInfo is what became of a transfer or a set.
@@ -98,75 +112,69 @@ func (i *transferInfo) words() string {
 }
 
 func (a *app) settleShowCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.readAt(&cobra.Command{
 		Use:   "show ID",
 		Short: "Print what became of a transfer, a set or an instruction",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-				t, size, err := s.Transfer(ctx, args[0])
-				if unknownID(err) {
-					if shown, err := a.showInstruction(ctx, s, args[0]); shown || err != nil {
-						return err
-					}
+	}, func(ctx context.Context, s *settle.Client, args []string, at settle.At) error {
+		t, size, err := s.Transfer(ctx, args[0], at)
+		if unknownID(err) {
+			if shown, err := a.showInstruction(ctx, s, args[0], at); shown || err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return errors.Wrap(err, "read the transfer")
+		}
+		i := newTransferInfo(t, size)
+		return a.emit(i, func(w *page) {
+			fmt.Fprintln(w, i.words())
+			pairs := []string{"  asked for in entry", fmt.Sprint(i.Index)}
+			if i.Resolved != i.Index {
+				pairs = append(pairs, "  resolved in entry", fmt.Sprint(i.Resolved))
+			}
+			for _, f := range []struct{ name, value string }{
+				{"  posted", i.Posted}, {"  returned", i.Returned}, {"  returns", i.Original}, {"  set", i.Set}, {"  expires", i.Expires}, {"  reason", i.Text},
+			} {
+				if f.value != "" {
+					pairs = append(pairs, f.name, printable(f.value))
 				}
-				if err != nil {
-					return errors.Wrap(err, "read the transfer")
-				}
-				i := newTransferInfo(t, size)
-				return a.emit(i, func(w *page) {
-					fmt.Fprintln(w, i.words())
-					pairs := []string{"  asked for in entry", fmt.Sprint(i.Index)}
-					if i.Resolved != i.Index {
-						pairs = append(pairs, "  resolved in entry", fmt.Sprint(i.Resolved))
-					}
-					for _, f := range []struct{ name, value string }{
-						{"  posted", i.Posted}, {"  returned", i.Returned}, {"  returns", i.Original}, {"  set", i.Set}, {"  expires", i.Expires}, {"  reason", i.Text},
-					} {
-						if f.value != "" {
-							pairs = append(pairs, f.name, printable(f.value))
-						}
-					}
-					for _, r := range t.GetReferences() {
-						pairs = append(pairs, "  "+r.GetKind(), printable(r.GetValue()))
-					}
-					for n := range i.Members {
-						pairs = append(pairs, "  transfer", i.Members[n].words())
-					}
-					fields(w, pairs...)
-				})
-			})
-		},
-	}
+			}
+			for _, r := range t.GetReferences() {
+				pairs = append(pairs, "  "+r.GetKind(), printable(r.GetValue()))
+			}
+			for n := range i.Members {
+				pairs = append(pairs, "  transfer", i.Members[n].words())
+			}
+			fields(w, pairs...)
+		})
+	})
 }
 
 func (a *app) settleHoldsCommand() *cobra.Command {
 	var expired bool
 	var within time.Duration
-	cmd := &cobra.Command{
+	cmd := a.readAt(&cobra.Command{
 		Use:   "holds",
 		Short: "List what is reserved, or what has expired",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-				until := int64(0)
-				if within > 0 {
-					until = time.Now().Add(within).UnixMicro()
-				}
-				t := newTable("expires", "id", "status", "amount", "asset", "from", "to", "entry").alignRight(3, 7)
-				err := s.Holds(ctx, expired, until, func(x *settle.Transfer) error {
-					i := newTransferInfo(x, 0)
-					expires := i.Expires
-					if expires == "" {
-						expires = "never"
-					}
-					t.row(expires, printable(i.ID), i.Status, i.Amount, printable(i.Asset), printable(i.From), printable(i.To), fmt.Sprint(i.Index))
-					return a.each(i)
-				})
-				return a.table(t, errors.Wrap(err, "list the reservations"))
-			})
-		},
-	}
+	}, func(ctx context.Context, s *settle.Client, _ []string, at settle.At) error {
+		until := int64(0)
+		if within > 0 {
+			until = time.Now().Add(within).UnixMicro()
+		}
+		t := newTable("expires", "id", "status", "amount", "asset", "from", "to", "entry").alignRight(3, 7)
+		err := s.Holds(ctx, expired, until, func(x *settle.Transfer) error {
+			i := newTransferInfo(x, 0)
+			expires := i.Expires
+			if expires == "" {
+				expires = "never"
+			}
+			t.row(expires, printable(i.ID), i.Status, i.Amount, printable(i.Asset), printable(i.From), printable(i.To), fmt.Sprint(i.Index))
+			return a.each(i)
+		}, at)
+		return a.table(t, errors.Wrap(err, "list the reservations"))
+	})
 	cmd.Flags().BoolVar(&expired, "expired", false, "those that expired, instead of those that are pending")
 	numberFlag(cmd.Flags(), &within, "within", "", 0, 0, maxHold, "only those that end within this `duration` from now (0: all)")
 	return cmd
@@ -189,48 +197,45 @@ func newLineInfo(account string, b *cairnv1.AccountBalances) lineInfo {
 func (a *app) settleStatementCommand() *cobra.Command {
 	var from, to uint64
 	var most int
-	cmd := &cobra.Command{
+	cmd := a.readAt(&cobra.Command{
 		Use:   "statement ACCOUNT",
 		Short: "Print the entries that touched an account, the newest first",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-				t := newTable("entry", "time", "debits", "credits", "pending debits", "pending credits", "transfers").alignRight(0, 2, 3, 4, 5)
-				n := 0
-				enough := errors.New("enough")
-				_, _, err := s.Statement(ctx, args[0], from, to, func(e *settle.StatementEntry) error {
-					if most > 0 && n == most {
-						return enough
-					}
-					n++
-					i := movementInfo{Index: e.GetIndex(), Time: timeString(e.GetTime()), Before: newLineInfo(args[0], e.GetBefore()), After: newLineInfo(args[0], e.GetAfter()), Transfers: []transferInfo{}}
-					what := ""
-					for _, x := range e.GetTransfers() {
-						info := newTransferInfo(x, 0)
-						i.Transfers = append(i.Transfers, info)
-						if what != "" {
-							what += "; "
-						}
-						what += info.words()
-					}
-					for _, x := range e.GetInstructions() {
-						info := newInstructionInfo(x, 0)
-						i.Instructions = append(i.Instructions, info)
-						if what != "" {
-							what += "; "
-						}
-						what += info.words()
-					}
-					t.row(fmt.Sprint(i.Index), i.Time, i.After.DebitsPosted, i.After.CreditsPosted, i.After.DebitsPending, i.After.CreditsPending, what)
-					return a.each(i)
-				})
-				if errors.Is(err, enough) {
-					err = nil
+	}, func(ctx context.Context, s *settle.Client, args []string, at settle.At) error {
+		t := newTable("entry", "time", "debits", "credits", "pending debits", "pending credits", "transfers").alignRight(0, 2, 3, 4, 5)
+		n := 0
+		enough := errors.New("enough")
+		_, _, err := s.Statement(ctx, args[0], from, to, func(e *settle.StatementEntry) error {
+			if most > 0 && n == most {
+				return enough
+			}
+			n++
+			i := movementInfo{Index: e.GetIndex(), Time: timeString(e.GetTime()), Before: newLineInfo(args[0], e.GetBefore()), After: newLineInfo(args[0], e.GetAfter()), Transfers: []transferInfo{}}
+			what := ""
+			for _, x := range e.GetTransfers() {
+				info := newTransferInfo(x, 0)
+				i.Transfers = append(i.Transfers, info)
+				if what != "" {
+					what += "; "
 				}
-				return a.table(t, errors.Wrap(err, "read the statement"))
-			})
-		},
-	}
+				what += info.words()
+			}
+			for _, x := range e.GetInstructions() {
+				info := newInstructionInfo(x, 0)
+				i.Instructions = append(i.Instructions, info)
+				if what != "" {
+					what += "; "
+				}
+				what += info.words()
+			}
+			t.row(fmt.Sprint(i.Index), i.Time, i.After.DebitsPosted, i.After.CreditsPosted, i.After.DebitsPending, i.After.CreditsPending, what)
+			return a.each(i)
+		}, at)
+		if errors.Is(err, enough) {
+			err = nil
+		}
+		return a.table(t, errors.Wrap(err, "read the statement"))
+	})
 	f := cmd.Flags()
 	numberFlag(f, &from, "from", "", 0, 0, maxIndex, "entries from this `index` on")
 	numberFlag(f, &to, "to-size", "", 0, 0, maxIndex, "entries below this `size` of the ledger (0: the newest)")

@@ -30,16 +30,41 @@ func ask[Req, Resp any](ctx context.Context, s *Client, req Req, call func(cairn
 	return resp, err
 }
 
-// Account returns an account, and the size of the ledger that it is as of. The reason of the error
-// is UNKNOWN_ID if there is no such account.
-func (s *Client) Account(ctx context.Context, id string) (*Account, uint64, error) {
-	resp, err := ask(ctx, s, &cairnv1.GetAccountRequest{Id: id}, cairnv1.SettlementClient.GetAccount)
+// At says which state a read is about: what the entries below a size left, or those up to a ledger
+// time, µs since the Unix epoch. The zero value is the newest. The states of 25 hours are kept, and
+// those at the ends of UTC days; the reason of the error is NOT_KEPT for another one. A size within
+// a block is rounded down.
+type At struct {
+	Size uint64
+	Time int64
+}
+
+// past returns the message about the state that a call names at most once.
+func past(at []At) *cairnv1.At {
+	if len(at) == 0 || at[0] == (At{}) {
+		return nil
+	}
+	return &cairnv1.At{Size: at[0].Size, Time: at[0].Time}
+}
+
+// pinned is for the pages of a past state behind the first one, whose size is given.
+func pinned(at *cairnv1.At, size uint64) *cairnv1.At {
+	if at == nil {
+		return nil
+	}
+	return &cairnv1.At{Size: size}
+}
+
+// Account returns an account as of a state, and the size of the ledger that it is as of. The reason
+// of the error is UNKNOWN_ID if there is no such account.
+func (s *Client) Account(ctx context.Context, id string, at ...At) (*Account, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetAccountRequest{Id: id, At: past(at)}, cairnv1.SettlementClient.GetAccount)
 	return resp.GetAccount(), resp.GetSize(), err
 }
 
 // Accounts calls each with the accounts that the caller may read, ascending by id.
-func (s *Client) Accounts(ctx context.Context, each func(*Account) error) error {
-	req := &cairnv1.ListAccountsRequest{}
+func (s *Client) Accounts(ctx context.Context, each func(*Account) error, at ...At) error {
+	req := &cairnv1.ListAccountsRequest{At: past(at)}
 	for {
 		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListAccounts)
 		if err != nil {
@@ -53,7 +78,7 @@ func (s *Client) Accounts(ctx context.Context, each func(*Account) error) error 
 		if !resp.GetMore() || resp.GetNext() <= req.After {
 			return nil
 		}
-		req.After = resp.GetNext()
+		req.After, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
 	}
 }
 
@@ -79,15 +104,15 @@ func (s *Client) Assets(ctx context.Context, each func(*Asset) error) error {
 
 // Transfer returns what became of a transfer or a set, and the size of the ledger that it is as of.
 // The reason of the error is UNKNOWN_ID if there is none, or none that the caller may read.
-func (s *Client) Transfer(ctx context.Context, id string) (*Transfer, uint64, error) {
-	resp, err := ask(ctx, s, &cairnv1.GetTransferRequest{Id: id}, cairnv1.SettlementClient.GetTransfer)
+func (s *Client) Transfer(ctx context.Context, id string, at ...At) (*Transfer, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetTransferRequest{Id: id, At: past(at)}, cairnv1.SettlementClient.GetTransfer)
 	return resp.GetTransfer(), resp.GetSize(), err
 }
 
 // Holds calls each with the reservations that are pending, or with those that expired, in the order
 // of their times: those that end before until, in µs of ledger time; 0 is all.
-func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func(*Transfer) error) error {
-	req := &cairnv1.ListHoldsRequest{Expired: expired, Until: until}
+func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func(*Transfer) error, at ...At) error {
+	req := &cairnv1.ListHoldsRequest{Expired: expired, Until: until, At: past(at)}
 	for {
 		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListHolds)
 		if err != nil {
@@ -101,14 +126,14 @@ func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func
 		if resp.GetNext() == "" || resp.GetNext() == req.Page {
 			return nil
 		}
-		req.Page = resp.GetNext()
+		req.Page, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
 	}
 }
 
 // Instruction returns what became of an instruction, and the size of the ledger that it is as of.
 // The reason of the error is UNKNOWN_ID if there is none, or none that the caller may read.
-func (s *Client) Instruction(ctx context.Context, id string) (*Instruction, uint64, error) {
-	resp, err := ask(ctx, s, &cairnv1.GetInstructionRequest{Id: id}, cairnv1.SettlementClient.GetInstruction)
+func (s *Client) Instruction(ctx context.Context, id string, at ...At) (*Instruction, uint64, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetInstructionRequest{Id: id, At: past(at)}, cairnv1.SettlementClient.GetInstruction)
 	return resp.GetInstruction(), resp.GetSize(), err
 }
 
@@ -134,10 +159,10 @@ func (s *Client) Instructions(ctx context.Context, status string, each func(*Ins
 }
 
 // Statement calls each with the entries that touched an account, the newest first: those below
-// toSize (0: the newest) and from fromIndex on. It returns the account and the size that it is as
-// of.
-func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSize uint64, each func(*StatementEntry) error) (*Account, uint64, error) {
-	req := &cairnv1.StatementRequest{Account: account, FromIndex: fromIndex, ToSize: toSize}
+// toSize (0: the newest) and from fromIndex on, as of a state. It returns the account and the size
+// that it is as of.
+func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSize uint64, each func(*StatementEntry) error, at ...At) (*Account, uint64, error) {
+	req := &cairnv1.StatementRequest{Account: account, FromIndex: fromIndex, ToSize: toSize, At: past(at)}
 	var first *cairnv1.StatementResponse
 	for {
 		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.Statement)
@@ -155,7 +180,7 @@ func (s *Client) Statement(ctx context.Context, account string, fromIndex, toSiz
 		if next := resp.GetNext(); next == 0 || req.Page != 0 && next >= req.Page {
 			return first.GetAccount(), first.GetSize(), nil
 		}
-		req.Page = resp.GetNext()
+		req.Page, req.At = resp.GetNext(), pinned(req.At, first.GetSize())
 	}
 }
 
