@@ -104,6 +104,15 @@ func (o *options) authenticate(p Profile) error {
 	if channel.Roots, err = pki.LoadPool(p.Roots); err != nil {
 		return errors.Wrap(err, "load trust roots")
 	}
+	if p.Revoked != "" {
+		revoked, err := pki.ReadRevocations(p.Revoked)
+		if err == nil {
+			channel.Roots, err = channel.Roots.WithRevocations(revoked)
+		}
+		if err != nil {
+			return errors.Wrap(err, "profile: revoked")
+		}
+	}
 	if len(channel.Identity.Chain) == 0 {
 		return errors.Newf("%s holds no certificate", p.Certificate)
 	}

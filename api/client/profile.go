@@ -22,16 +22,17 @@ import (
 // ForLedger for the other ledgers of the cluster.
 // Relative paths in it are relative to the file's folder.
 type Profile struct {
-	Origin      string     `yaml:"origin"`          // name of the ledger, as in its checkpoints
-	TrustDomain string     `yaml:"trust_domain"`    // of the nodes' SPIFFE IDs
-	ClusterID   string     `yaml:"cluster_id"`      // of the nodes' SPIFFE IDs: 16 hexadecimal digits
-	Suite       string     `yaml:"suite,omitempty"` // "default" (or empty) or "cat5"
-	Roots       string     `yaml:"roots"`           // file: PEM certificates that the nodes' certificates lead to
-	Certificate string     `yaml:"certificate"`     // file: this client's certificate chain, PEM
-	Key         string     `yaml:"key"`             // file: its private key, PEM, mode 0600
-	Policy      string     `yaml:"policy"`          // file: C2SP tlog-policy that receipts must satisfy
-	State       string     `yaml:"state,omitempty"` // file: newest verified checkpoint, written by the client; "" = keep it in memory only
-	Endpoints   []Endpoint `yaml:"endpoints"`       // the nodes
+	Origin      string     `yaml:"origin"`            // name of the ledger, as in its checkpoints
+	TrustDomain string     `yaml:"trust_domain"`      // of the nodes' SPIFFE IDs
+	ClusterID   string     `yaml:"cluster_id"`        // of the nodes' SPIFFE IDs: 16 hexadecimal digits
+	Suite       string     `yaml:"suite,omitempty"`   // "default" (or empty) or "cat5"
+	Roots       string     `yaml:"roots"`             // file: PEM certificates that the nodes' certificates lead to
+	Revoked     string     `yaml:"revoked,omitempty"` // file: revocation lists that the nodes' certificates must pass, PEM; "" = none
+	Certificate string     `yaml:"certificate"`       // file: this client's certificate chain, PEM
+	Key         string     `yaml:"key"`               // file: its private key, PEM, mode 0600
+	Policy      string     `yaml:"policy"`            // file: C2SP tlog-policy that receipts must satisfy
+	State       string     `yaml:"state,omitempty"`   // file: newest verified checkpoint, written by the client; "" = keep it in memory only
+	Endpoints   []Endpoint `yaml:"endpoints"`         // the nodes
 }
 
 // ForLedger returns the profile for another ledger of the same cluster. Origin is replaced, and so
@@ -88,7 +89,7 @@ func LoadProfile(path string) (Profile, error) {
 		return p, errors.Newf("profile %s holds more than one document", path)
 	}
 	dir := filepath.Dir(path)
-	for _, file := range []*string{&p.Roots, &p.Certificate, &p.Key, &p.Policy, &p.State} {
+	for _, file := range []*string{&p.Roots, &p.Revoked, &p.Certificate, &p.Key, &p.Policy, &p.State} {
 		if *file != "" && !filepath.IsAbs(*file) {
 			*file = filepath.Join(dir, *file)
 		}

@@ -105,9 +105,10 @@ type Keys struct {
 	// listens on the Unix socket Signer (package signer). Exactly one of them is set.
 	Cosigner string `yaml:"cosigner,omitempty"`
 	Signer   string `yaml:"signer,omitempty"`
-	Sealing  string `yaml:"sealing"`        // this node's X-Wing sealing key, PKCS#8
-	LogKey   string `yaml:"log_key"`        // the cluster's ML-DSA-44 log key, sealed to Sealing
-	Deny     string `yaml:"deny,omitempty"` // certificates that are refused; "" refuses none
+	Sealing  string `yaml:"sealing"`           // this node's X-Wing sealing key, PKCS#8
+	LogKey   string `yaml:"log_key"`           // the cluster's ML-DSA-44 log key, sealed to Sealing
+	Revoked  string `yaml:"revoked,omitempty"` // revocation lists of the authorities, PEM; "" refuses none
+	Deny     string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
 }
 
 // Member is one voter as every node knows it.
@@ -232,7 +233,7 @@ func (c *Config) paths() []configPath {
 		{"keys.certificate", &c.Keys.Certificate, false}, {"keys.key", &c.Keys.Key, false},
 		{"keys.kem_certificate", &c.Keys.KEMCertificate, false}, {"keys.kem_key", &c.Keys.KEMKey, false},
 		{"keys.cosigner", &c.Keys.Cosigner, true}, {"keys.signer", &c.Keys.Signer, true}, {"keys.sealing", &c.Keys.Sealing, false},
-		{"keys.log_key", &c.Keys.LogKey, false}, {"keys.deny", &c.Keys.Deny, true}, {"log_file", &c.LogFile, true},
+		{"keys.log_key", &c.Keys.LogKey, false}, {"keys.deny", &c.Keys.Deny, true}, {"keys.revoked", &c.Keys.Revoked, true}, {"log_file", &c.LogFile, true},
 	}
 }
 

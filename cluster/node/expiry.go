@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -18,7 +19,7 @@ const (
 
 // expiry is the end of a certificate that the node depends on.
 type expiry struct {
-	kind     string // identity, kem, issuer or root
+	kind     string // identity, kem, issuer, root, or revocations: a list
 	subject  string // SPIFFE ID, or the name of an authority
 	serial   string
 	validity time.Duration
@@ -39,7 +40,8 @@ func (e expiry) interval(now time.Time) time.Duration {
 }
 
 // expiries returns for each kind the certificate that ends first. A certificate of the identity's
-// and the KEM key's path counts under issuer, a trust anchor under root.
+// and the KEM key's path counts under issuer, a trust anchor under root, a revocation list that the
+// authority has to replace under revocations.
 func expiries(id *pki.Identity, roots *pki.Pool) []expiry {
 	first := map[string]expiry{}
 	add := func(kind string, c *pki.Certificate) {
@@ -62,6 +64,12 @@ func expiries(id *pki.Identity, roots *pki.Pool) []expiry {
 	for _, c := range roots.Roots() {
 		add("root", c)
 	}
+	for _, l := range roots.RevocationLists() {
+		const kind = "revocations"
+		if known, ok := first[kind]; !ok || l.NextUpdate.Before(known.end) {
+			first[kind] = expiry{kind: kind, subject: l.Issuer, serial: "list " + strconv.FormatUint(l.Number, 10), validity: l.NextUpdate.Sub(l.ThisUpdate), end: l.NextUpdate}
+		}
+	}
 	var all []expiry
 	for _, kind := range expiryKinds {
 		if e, ok := first[kind]; ok {
@@ -72,7 +80,7 @@ func expiries(id *pki.Identity, roots *pki.Pool) []expiry {
 }
 
 // expiryKinds are the labels of cairn_certificate_left_seconds.
-var expiryKinds = []string{"identity", "kem", "issuer", "root"}
+var expiryKinds = []string{"identity", "kem", "issuer", "root", "revocations"}
 
 // expiryWatch warns of certificates that end soon: each once a day, and once an hour on its last
 // day and after its end.

@@ -18,7 +18,8 @@ func LogKeyLabel(directory string) string { return "cairn log key of " + directo
 // keyring is everything that the node signs and authenticates with.
 type keyring struct {
 	identity *pki.Identity
-	roots    *pki.Pool
+	// roots are those of the start; after a reload node.roots are in force.
+	roots *pki.Pool
 	// log is the cluster's log key. Under the origin of each ledger it signs that ledger's
 	// checkpoints (logCosigner).
 	log      *pqcrypto.SigningKey
@@ -38,8 +39,8 @@ func loadKeys(c *Config) (*keyring, error) {
 	if k.identity, err = loadIdentity(c); err != nil {
 		return nil, err
 	}
-	if k.roots, err = pki.LoadPool(c.Keys.Roots); err != nil {
-		return nil, errors.Wrap(err, "keys.roots")
+	if k.roots, err = loadRoots(c); err != nil {
+		return nil, err
 	}
 	sealing, err := keyseal.ReadKeyFile(c.Keys.Sealing)
 	if err != nil {
@@ -75,6 +76,22 @@ func loadKeys(c *Config) (*keyring, error) {
 		}
 	}
 	return k, nil
+}
+
+// loadRoots reads the trust anchors, and what is revoked below them.
+func loadRoots(c *Config) (*pki.Pool, error) {
+	roots, err := pki.LoadPool(c.Keys.Roots)
+	if err != nil {
+		return nil, errors.Wrap(err, "keys.roots")
+	}
+	if c.Keys.Revoked == "" {
+		return roots, nil
+	}
+	revoked, err := pki.ReadRevocations(c.Keys.Revoked)
+	if err == nil {
+		roots, err = roots.WithRevocations(revoked)
+	}
+	return roots, errors.Wrap(err, "keys.revoked")
 }
 
 // readCosigner reads the key file of this node's own row of members.

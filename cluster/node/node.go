@@ -28,6 +28,7 @@ import (
 
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/gather"
 	"github.com/cairnledger/cairn/raftnode/transport"
@@ -56,6 +57,9 @@ type node struct {
 	hangup  <-chan os.Signal
 	metrics *metrics
 	started time.Time
+	// roots are the trust anchors and revocation lists in force. They belong to the goroutine that
+	// reloads.
+	roots *pki.Pool
 	// expiries are the ends of the certificates in force, replaced as a whole by a reload.
 	expiries atomic.Pointer[[]expiry]
 
@@ -117,6 +121,7 @@ func (n *node) load() (err error) {
 	}
 	n.deny.list.Store(deny)
 	n.signing = signingFiles(&n.cfg)
+	n.roots = n.keys.roots
 	n.setExpiries(n.keys.identity, n.keys.roots)
 	suite, err := lpa.ParseSuite(n.cfg.Suite)
 	if err != nil {

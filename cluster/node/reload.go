@@ -44,9 +44,12 @@ func (n *node) tryReload() error {
 	if err != nil {
 		return err
 	}
-	roots, err := pki.LoadPool(next.Keys.Roots)
+	roots, err := loadRoots(&next)
 	if err != nil {
-		return errors.Wrap(err, "keys.roots")
+		return err
+	}
+	if err := n.roots.CheckNotOlder(roots); err != nil {
+		return errors.Wrap(err, "keys.revoked: a list is never taken back while the node runs")
 	}
 	if err := leadsTo(id, roots); err != nil {
 		return errors.Wrapf(err, "keys.certificate: %s", next.Keys.Certificate)
@@ -64,17 +67,26 @@ func (n *node) tryReload() error {
 	if err := n.channel.Reload(id, roots); err != nil {
 		return err
 	}
+	n.roots = roots
 	n.deny.list.Store(deny)
 	n.setExpiries(id, roots)
 	n.logs.set(&next)
 	closed := n.channel.Recheck()
 	leaf := id.Leaf()
 	n.log.Info("reloaded", "certificate", serialOf(leaf), "expires", leaf.NotAfter.UTC().Format(time.RFC3339),
-		"roots", len(roots.Roots()), "denied", deny.size(), "log_level", next.LogLevel, "access_log", next.AccessLog, "closed_connections", closed)
+		"roots", len(roots.Roots()), "denied", deny.size(), "revoked", revokedBy(roots), "log_level", next.LogLevel, "access_log", next.AccessLog, "closed_connections", closed)
 	if keys := n.needRestart(&next); len(keys) > 0 {
 		n.log.Warn("changed, and in force only after a restart", "keys", strings.Join(keys, " "))
 	}
 	return nil
+}
+
+// revokedBy returns how many certificates the lists in force name.
+func revokedBy(roots *pki.Pool) (n int) {
+	for _, l := range roots.RevocationLists() {
+		n += len(l.Serials)
+	}
+	return n
 }
 
 // leadsTo checks that the peers, who have the same trust anchors, will accept the identity.
@@ -97,7 +109,7 @@ func leadsTo(id *pki.Identity, roots *pki.Pool) error {
 // reloadable are the keys of node.yaml that reload takes over.
 var reloadable = map[string]bool{
 	"keys.roots": true, "keys.certificate": true, "keys.key": true, "keys.kem_certificate": true, "keys.kem_key": true,
-	"keys.deny": true, "log_level": true, "access_log": true,
+	"keys.deny": true, "keys.revoked": true, "log_level": true, "access_log": true,
 }
 
 // needRestart names what has changed since the start and reload does not take over: keys of

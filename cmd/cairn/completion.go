@@ -26,13 +26,13 @@ var flagValues = map[string][]string{
 // flagFiles are the flags whose value is a file (false) or a directory (true).
 var flagFiles = map[string]bool{
 	"profile": false, "policy": false, "config": false, "lines": false, "out": false, "state": false, "payload": false, "mapping": false, "options": false, "file": false,
-	"input": false, "roots": false, "renew": false, "dir": true, "in": true, "save": true, "ca": true, "socket": false,
+	"input": false, "roots": false, "renew": false, "dir": true, "in": true, "save": true, "ca": true, "socket": false, "list": false, "revoked": false,
 }
 
 // flagFree are the flags whose value the user makes up.
 var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
-	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "peer": true, "api": true, "http": true, "authority": true, "new-cluster": true, "connections": true,
+	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "peer": true, "api": true, "http": true, "authority": true, "serial": true, "new-cluster": true, "connections": true,
 	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "fill": true, "rate": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,

@@ -30,7 +30,7 @@ authority answers the request (` + "`cairn pki sign`" + `). ` + "`cairn cluster 
 that for a local cluster.`,
 		RunE: needsSubcommand,
 	}
-	cmd.AddCommand(a.pkiInitCommand(), a.pkiRequestCommand(), a.pkiSignCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
+	cmd.AddCommand(a.pkiInitCommand(), a.pkiRequestCommand(), a.pkiSignCommand(), a.pkiRevokeCommand(), a.pkiIssueCommand(), a.pkiShowCommand(), a.pkiInspectCommand())
 	return cmd
 }
 
@@ -298,7 +298,7 @@ func (a *app) pkiShowCommand() *cobra.Command {
 }
 
 func (a *app) pkiInspectCommand() *cobra.Command {
-	var roots string
+	var roots, revoked string
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
 		Short: "Print certificates or requests; with --roots validate paths",
@@ -310,11 +310,35 @@ func (a *app) pkiInspectCommand() *cobra.Command {
 				if pool, err = pki.LoadPool(roots); err != nil {
 					return fail(exitUsage, "", err)
 				}
+				if revoked != "" {
+					r, err := pki.ReadRevocations(revoked)
+					if err == nil {
+						pool, err = pool.WithRevocations(r)
+					}
+					if err != nil {
+						return fail(exitUsage, "", err)
+					}
+				}
+			} else if revoked != "" {
+				return usagef("--revoked needs --roots")
 			}
 			for _, file := range args {
 				if r, err := enrolment.ReadFile(file); err == nil {
 					if err := a.printRequest(file, r); err != nil {
 						return err
+					}
+					continue
+				}
+				if r, err := pki.ReadRevocations(file); err == nil {
+					for _, l := range r.Lists {
+						if err := a.printRevocations(file, l); err != nil {
+							return err
+						}
+					}
+					if pool != nil {
+						if _, err := pool.WithRevocations(r); err != nil {
+							return fail(exitRefused, "have the authority sign the list again, or check that --roots is the right file", errors.Wrapf(err, "refused %s", file))
+						}
 					}
 					continue
 				}
@@ -339,6 +363,7 @@ func (a *app) pkiInspectCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&roots, "roots", "", "`file` with trusted roots: also validate the path")
+	cmd.Flags().StringVar(&revoked, "revoked", "", "`file` with revocation lists that the path must pass")
 	return cmd
 }
 

@@ -41,6 +41,7 @@ type Certificate struct {
 	// SignedWith is the parameter set of the signature over this certificate.
 	SignedWith pqcrypto.SigParams
 
+	crlSign        bool   // the authority may sign revocation lists
 	related        []byte // SHA-256 of the identity certificate; KEM certificates only
 	tbs, signature []byte
 	rawSubject     []byte
@@ -208,4 +209,9 @@ func readSignatureAlgorithm(s *cryptobyte.String) (pqcrypto.SigParams, error) {
 		return 0, refuse(ReasonAlgorithm, "certificates signed with %s are not allowed", p)
 	}
 	return p, nil
+}
+
+// IssuedBy reports whether an authority has signed the certificate.
+func (c *Certificate) IssuedBy(authority *Certificate) bool {
+	return authority.IsCA && issuedBy(c, authority) && checkSignature(c, authority) == nil
 }

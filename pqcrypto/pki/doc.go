@@ -24,9 +24,10 @@
 // costs no work on the stranger's key. ML-DSA-44 is refused everywhere: it is for C2SP cosignatures
 // only.
 //
-// What it assumes: the caller's clock. There is no revocation list here; certificates are
-// short-lived, and the channel (package lpa) and the cluster's membership can refuse an identity at
-// any time.
+// A pool may have revocation lists ([Pool.WithRevocations], RFC 5280, section 5): it refuses every
+// path with a certificate that its issuer's list names.
+//
+// What it assumes: the caller's clock.
 //
 // Callers: package lpa for the channel, the commands that set up a cluster for issuing. The
 // smallest use:

@@ -23,6 +23,7 @@ const (
 	ReasonSignature    Reason = "signature"     // a signature that does not verify
 	ReasonRelated      Reason = "related"       // a KEM certificate that is not the companion of this identity
 	ReasonKeyMismatch  Reason = "key_mismatch"  // a private key that doesn't belong to the certificate
+	ReasonRevoked      Reason = "revoked"       // a certificate of the path that a revocation list names
 	ReasonIssueRequest Reason = "issue_request" // a request that the authority must not fulfil
 )
 

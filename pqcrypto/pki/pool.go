@@ -13,7 +13,8 @@ const MaxChain = 3
 
 // A Pool is the set of roots that a party trusts. It is immutable and safe for concurrent use.
 type Pool struct {
-	roots []*Certificate // self-signed authorities, no duplicates
+	roots   []*Certificate // self-signed authorities, no duplicates
+	revoked revoked
 }
 
 // NewPool takes self-signed authorities and checks their signatures.
@@ -129,7 +130,10 @@ func (p *Pool) verify(chain [][]byte, now time.Time) (*Certificate, error) {
 	if len(path) > MaxChain {
 		return nil, refuse(ReasonChain, "path has %d certificates, at most %d are allowed", len(path), MaxChain)
 	}
-	return path[0], checkPath(path, now)
+	if err := checkPath(path, now); err != nil {
+		return path[0], err
+	}
+	return path[0], p.revoked.check(path)
 }
 
 // findRoot returns the pool's root that last is or claims to be issued by. The signature decides

@@ -86,6 +86,7 @@ func (c *Certificate) checkProfile(std *x509.Certificate) error {
 		if !bytes.Equal(usage.Value, usageCertAndCRLSign) && !bytes.Equal(usage.Value, usageCertSign) {
 			return refuse(ReasonKeyUsage, "key usage of an authority is %x, want keyCertSign and at most cRLSign", usage.Value)
 		}
+		c.crlSign = bytes.Equal(usage.Value, usageCertAndCRLSign)
 		if has(oidExtKeyUsage) {
 			return refuse(ReasonKeyUsage, "an authority has extended key usages")
 		}
