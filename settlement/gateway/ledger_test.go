@@ -25,7 +25,8 @@ type books struct {
 	fail func() error
 	// requests counts the calls of Execute, and entries the commands that were appended.
 	requests, entries int
-	statements        int // calls of Settlements
+	statements        int  // calls of Settlements
+	forgetful         bool // Settlements shows nothing
 }
 
 var errLost = errors.New("the answer was lost")
@@ -191,10 +192,10 @@ func (b *books) Instruction(_ context.Context, id string) (*Instruction, error) 
 	}
 	for _, leg := range []struct {
 		leg *settlement.LegState
-		to  *string
-	}{{&s.Instruction.Delivers, &i.Delivered}, {&s.Instruction.Receives, &i.Received}} {
-		if leg.leg.Account != "" {
-			*leg.to = b.units(leg.leg.Account, leg.leg.Settled)
+		to  *InstructionLeg
+	}{{&s.Instruction.Delivers, &i.Delivers}, {&s.Instruction.Receives, &i.Receives}} {
+		if account := leg.leg.Account; account != "" {
+			*leg.to = InstructionLeg{account, b.units(account, leg.leg.Amount), b.units(account, leg.leg.Settled)}
 		}
 	}
 	return i, nil
@@ -216,6 +217,9 @@ func (b *books) Settlements(_ context.Context, account, id string, from uint64) 
 		return nil, err
 	}
 	b.statements++
+	if b.forgetful {
+		return nil, nil
+	}
 	var list []Settlement
 	for index := from; index < b.l.Head().Size; index++ {
 		leaf, err := b.l.Leaf(index)

@@ -40,13 +40,18 @@ const (
 
 // Instruction is what became of an instruction.
 type Instruction struct {
-	ID       string
-	Status   settlement.Status
-	Reason   settlement.Reason
-	Index    uint64 // of the entry that gave it
-	Resolved uint64 // of the entry that gave it its last status, else Index
-	// Delivered and Received are what has settled so far, in units of the assets; "" without the leg.
-	Delivered, Received string
+	ID                 string
+	Status             settlement.Status
+	Reason             settlement.Reason
+	Index              uint64 // of the entry that gave it
+	Resolved           uint64 // of the entry that gave it its last status, else Index
+	Delivers, Receives InstructionLeg
+}
+
+// InstructionLeg is a leg of an instruction, in units of its asset; the zero value is no leg.
+type InstructionLeg struct {
+	Account, Amount string
+	Settled         string // so far
 }
 
 // Settlement is an entry that settled an instruction, in whole or in part.
@@ -390,17 +395,22 @@ func (g *Gateway) Follow(ctx context.Context, raw []byte, from Followed) (notice
 		return nil, from, true, nil
 	}
 	to = from
-	settled := state.Delivered
+	leg := state.Delivers
 	if m.Securities.Movement == "RECE" {
-		settled = state.Received
+		leg = state.Receives
 	}
-	left, err := subtract(settled, from.Settled)
+	left, err := subtract(leg.Settled, from.Settled)
 	if err != nil {
 		return nil, from, false, err
 	}
 	if left != "0" {
-		if notices, to, err = e.confirm(ctx, id, state, from); err != nil {
+		if notices, to, err = e.confirm(ctx, state, leg, from); err != nil {
 			return nil, from, false, err
+		}
+		// More may have settled since the instruction was read. Less cannot be: then something is
+		// missing, and nothing is said to be final.
+		if _, err := subtract(to.Settled, leg.Settled); err != nil {
+			return nil, from, false, errors.Wrapf(err, "the entries of the account %s do not show all that has settled of %s", leg.Account, id)
 		}
 	}
 	if state.Status == settlement.Cancelled || state.Status == settlement.Expired {
@@ -413,22 +423,14 @@ func (g *Gateway) Follow(ctx context.Context, raw []byte, from Followed) (notice
 	return notices, to, state.Status.Final(), nil
 }
 
-// confirm makes a sese.025 of every entry that settled the instruction since.
-func (e *exchange) confirm(ctx context.Context, id string, state *Instruction, from Followed) ([]Notice, Followed, error) {
+// confirm makes a sese.025 of every entry that settled the instruction since. leg is that of the
+// security.
+func (e *exchange) confirm(ctx context.Context, state *Instruction, leg InstructionLeg, from Followed) ([]Notice, Followed, error) {
 	s := e.m.Securities
-	in, p := e.g.options.instruct(e.m, id)
-	if p != nil {
-		return nil, from, errors.Newf("the instruction %s cannot be read with these options: %s", id, p.text)
-	}
-	leg := in.Delivers
-	if s.Movement == "RECE" {
-		leg = in.Receives
-	}
-	list, err := e.g.ledger.Settlements(ctx, leg.Account, id, max(state.Index, from.Last+1))
+	list, err := e.g.ledger.Settlements(ctx, leg.Account, state.ID, max(state.Index, from.Last+1))
 	if err != nil {
 		return nil, from, err
 	}
-	whole := leg.Amount.String()
 	var notices []Notice
 	for _, x := range list {
 		moved, paid := x.Delivered, x.Received
@@ -442,7 +444,7 @@ func (e *exchange) confirm(ctx context.Context, id string, state *Instruction, f
 		c := report.SecuritiesConfirmation{
 			IDs: e.securitiesIDs(), Instruction: *s, Effective: stamp(x.Time), Quantity: moved, Settled: iso20022.Amount{Value: paid, Currency: s.Settlement.Currency},
 		}
-		left, err := subtract(whole, sum)
+		left, err := subtract(leg.Amount, sum)
 		if err != nil {
 			return nil, from, err
 		}

@@ -148,6 +148,29 @@ func TestSecurities(t *testing.T) {
 	}
 }
 
+// TestFollowNeedsEverything: while the ledger does not show all that has settled, nothing is final; and
+// what was configured for accounts meanwhile does not matter.
+func TestFollowNeedsEverything(t *testing.T) {
+	b := exchangeBooks(t, "5000")
+	raw := sese{id: "D-1", movement: "DELI", quantity: "100", amount: "5000"}.raw()
+	send(t, b, opts, raw)
+	send(t, b, opts, sese{id: "R-1", movement: "RECE", quantity: "100", amount: "5000"}.raw())
+	o := opts
+	o.Accounts = map[string]string{"A-SAFE": "another", "A-CASH": "another"}
+	g, err := New(b, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.forgetful = true
+	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}); err == nil || final || len(notices) > 0 {
+		t.Errorf("%d notices, final %v: %v", len(notices), final, err)
+	}
+	b.forgetful = false
+	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}); err != nil || !final || len(notices) != 1 {
+		t.Errorf("%d notices, final %v: %v", len(notices), final, err)
+	}
+}
+
 // TestSecuritiesInParts: every part is confirmed by itself, with what was before and what is left,
 // however often in between it is asked.
 func TestSecuritiesInParts(t *testing.T) {

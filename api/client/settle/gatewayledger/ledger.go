@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/api/client/settle"
 	"github.com/cairnledger/cairn/settlement"
@@ -122,7 +123,7 @@ func (l *Ledger) Instruction(ctx context.Context, id string) (*gateway.Instructi
 	}
 	i := &gateway.Instruction{
 		ID: m.GetId(), Index: m.GetIndex(), Resolved: m.GetResolved(),
-		Delivered: m.GetSaid().GetDelivers().GetSettled(), Received: m.GetSaid().GetReceives().GetSettled(),
+		Delivers: legOf(m.GetSaid().GetDelivers()), Receives: legOf(m.GetSaid().GetReceives()),
 	}
 	if i.Status, err = settlement.ParseStatus(m.GetStatus()); err == nil {
 		i.Reason, err = settlement.ParseReason(m.GetReason())
@@ -131,6 +132,10 @@ func (l *Ledger) Instruction(ctx context.Context, id string) (*gateway.Instructi
 		return nil, errors.Wrapf(err, "read the instruction %s: the node knows more than this program; upgrade it", id)
 	}
 	return i, nil
+}
+
+func legOf(l *cairnv1.InstructionLeg) gateway.InstructionLeg {
+	return gateway.InstructionLeg{Account: l.GetAccount(), Amount: l.GetAmount(), Settled: l.GetSettled()}
 }
 
 // Settlements implements gateway.Ledger.
