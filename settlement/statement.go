@@ -55,11 +55,15 @@ func ParseLeaf(index uint64, leaf []byte) (*Decided, error) {
 // leaf.
 func (d *Decided) Digest() [32]byte { return sha256.Sum256(d.Leaf) }
 
-// Repeats returns the entry that decided before what this one asks for, and whether there is one:
-// all its results say so, of one entry.
+// Repeats returns the entry that may have decided before what this one asks for: all its results say
+// so, of one entry. IsRepeatedBy tells whether that entry did.
 func (d *Decided) Repeats() (first uint64, repeats bool) {
-	switch d.Command.Action.(type) {
+	switch a := d.Command.Action.(type) {
 	case *Submit, *Instruct:
+	case *Manage:
+		if a.Request == "" {
+			return 0, false
+		}
 	default:
 		return 0, false
 	}
@@ -70,6 +74,17 @@ func (d *Decided) Repeats() (first uint64, repeats bool) {
 		first = r.Index
 	}
 	return first, true
+}
+
+// IsRepeatedBy reports whether an entry whose Repeats names this one only found that this one had
+// decided the same. A request to cancel may name an entry that cancelled for another request.
+func (d *Decided) IsRepeatedBy(later *Decided) bool {
+	a, manages := later.Command.Action.(*Manage)
+	if !manages {
+		return true
+	}
+	first, ok := d.Command.Action.(*Manage)
+	return ok && first.Request == a.Request
 }
 
 // Movement is an entry that touched an account, and what the account had before and after it.

@@ -191,10 +191,13 @@ func decided(l Ledger, index uint64, leaf []byte, existed bool) (*cairnv1.Comman
 		if leaf, err = l.Leaf(first); err != nil {
 			return nil, err
 		}
-		if d, err = settlement.ParseLeaf(first, leaf); err != nil {
+		before, err := settlement.ParseLeaf(first, leaf)
+		if err != nil {
 			return nil, err
 		}
-		existed = true
+		if before.IsRepeatedBy(d) {
+			d, existed = before, true
+		}
 	}
 	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
 	if err := addMoved(l.State(), d.Outcome.Results, out.Results); err != nil {

@@ -123,3 +123,43 @@ func TestInstructions(t *testing.T) {
 	_, err = a.GetInstruction(as(within(t), "spiffe://example.org/svc/other", "participant"), &cairnv1.GetInstructionRequest{Id: "z"})
 	demand(t, err, codes.NotFound, server.ReasonUnknownID, sure)
 }
+
+// TestRepeatedRequest: of two equal requests that come together, both get the outcome of the first.
+// A request that only finds what another one has done is its own.
+func TestRepeatedRequest(t *testing.T) {
+	t.Parallel()
+	_, a := bank(t)
+	operator := as(within(t), fakecluster.Principal, "operator")
+	manage := func(change, request string) *cairnv1.SettlementCommand {
+		return &cairnv1.SettlementCommand{Action: &cairnv1.SettlementCommand_Manage{Manage: &cairnv1.ManageInstruction{Id: "i-0", Change: change, Request: request}}}
+	}
+	execute := func(commands ...*cairnv1.SettlementCommand) []*cairnv1.CommandOutcome {
+		t.Helper()
+		resp, err := a.Execute(operator, &cairnv1.ExecuteRequest{Commands: commands})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.GetOutcomes()
+	}
+	execute(exchange("i-0", "1", true))
+	out := execute(manage("hold", "r-1"), manage("hold", "r-1"))
+	if x, y := out[0], out[1]; x.GetExisted() || !y.GetExisted() || x.GetIndex() != y.GetIndex() || y.GetResults()[0].GetStatus() != "unmatched" {
+		t.Errorf("held twice with one request: %v, and %v", x, y)
+	}
+	out = execute(manage("hold", "r-2"), manage("hold", "r-2"))
+	if x, y := out[0], out[1]; !y.GetExisted() || x.GetIndex() != y.GetIndex() || y.GetResults()[0].GetReason() != "instruction_held" {
+		t.Errorf("a rejected request twice: %v, and %v", x, y)
+	}
+	out = execute(manage("cancel", "r-3"), manage("cancel", "r-4"), manage("cancel", "r-4"), manage("cancel", ""))
+	for i, want := range []struct {
+		status  string
+		existed bool
+	}{{"cancelled", false}, {"exists", false}, {"exists", true}, {"exists", false}} {
+		if x := out[i]; x.GetResults()[0].GetStatus() != want.status || x.GetExisted() != want.existed {
+			t.Errorf("cancel %d: %v, want %v", i, x, want)
+		}
+	}
+	if out[1].GetIndex() != out[2].GetIndex() || out[0].GetIndex() == out[1].GetIndex() || out[1].GetResults()[0].GetIndex() != out[0].GetIndex() {
+		t.Errorf("the entries of the cancellations: %v", out)
+	}
+}
