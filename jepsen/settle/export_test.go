@@ -19,3 +19,6 @@ func DecodeOutcome(b []byte) ([]byte, error) {
 	}
 	return o.encode(), nil
 }
+
+// RootAt is the index of the newest record of the map root.
+func (m *Model) RootAt() uint64 { return m.rootAt }

@@ -236,7 +236,7 @@ func (h *history) prove() {
 	switch {
 	case err != nil:
 		h.failf("the proof of %s: %v", id, err)
-	case v.Account == nil || v.Account.ID != id || v.Account.Size > size || v.Account.Size+4 < size: // what follows touches no account
+	case v.Account == nil || v.Account.ID != id || v.Account.Size != h.model.RootAt()+1: // what follows touches no account
 		h.failf("the proof of %s as of size %d proves %+v", id, size, v.Account)
 	case (v.Account.Account == nil) != (want[id] == nil) || v.Account.Account != nil && !bytes.Equal(v.Account.Account.Marshal(), want[id]):
 		h.failf("the proof of %s proves %+v, by the rules the record is %x", id, v.Account.Account, want[id])
