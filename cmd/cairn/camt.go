@@ -41,7 +41,7 @@ func statementOf(book *reconcile.Book, created time.Time) (camt.Statement, error
 		s.Entries = append(s.Entries, entryOf(m))
 	}
 	if first == 0 || last == 0 {
-		return s, errors.Newf("nothing was ever booked on the account %s: name the days that the statement is of", book.Account)
+		return s, errors.Newf("nothing was booked on the account %s: name the first and the last day of the statement", book.Account)
 	}
 	s.ID = last.String() + "/" + strconv.FormatUint(book.Size, 10)
 	s.From, s.To = first.String()+"T00:00:00Z", last.String()+"T23:59:59Z"

@@ -35,7 +35,7 @@ var flagFree = map[string]bool{
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "peer": true, "api": true, "http": true, "authority": true, "serial": true, "new-cluster": true, "connections": true,
 	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "warmup": true, "fill": true, "rate": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
-	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "priority": true, "account": true, "append": true,
+	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "expires-in": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
 	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "still": true, "poll": true, "reserve-for": true,
 	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true, "at-time": true,

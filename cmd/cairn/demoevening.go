@@ -11,7 +11,6 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/api/client/settle"
 	"github.com/cairnledger/cairn/settlement"
 	camt "github.com/cairnledger/cairn/settlement/iso20022/report"
 	"github.com/cairnledger/cairn/settlement/proof"
@@ -26,36 +25,16 @@ const (
 	forgedFile    = "forged.proof"
 )
 
-// book reads what the ledger says about an account.
-func (d *settleDemo) book(ctx context.Context, account string) (*reconcile.Book, error) {
-	var entries []*settle.StatementEntry
-	x, size, err := d.operator.Account(ctx, account)
-	if err == nil {
-		_, _, err = d.operator.Statement(ctx, account, 0, size, func(e *settle.StatementEntry) error {
-			entries = append(entries, e)
-			return nil
-		})
-	}
-	if err != nil {
-		return nil, errors.Wrap(err, "read the account")
-	}
-	book, err := bookOf(x, entries, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	book.Ledger, book.Size = d.origin, size
-	return book, nil
-}
-
 // statements writes a camt.053 for each bank, reads it again, and compares it with the ledger. That
 // the comparison finds something is shown with a statement that leaves out a booking.
 func (d *settleDemo) statements(ctx context.Context) error {
 	bookings := 0
 	for _, b := range d.banks {
-		book, err := d.book(ctx, b.cash)
+		book, err := readBook(ctx, b.client, b.cash, 0, 0, 0)
 		if err != nil {
 			return err
 		}
+		book.Ledger = d.origin
 		s, err := statementOf(book, time.Now())
 		if err != nil {
 			return err
@@ -129,7 +108,7 @@ func classOf(r *reconcile.Report, class reconcile.Class) int {
 	return 0
 }
 
-// proofs gets the proof of each bank's balance and verifies it with nothing but the policy. It has to
+// proofs gets the proof of each bank's balance, as the bank itself, and verifies it with nothing but the policy. It has to
 // say what the books say.
 func (d *settleDemo) proofs(parent context.Context) error {
 	ctx, cancel := context.WithTimeout(parent, d.timeout)
@@ -137,12 +116,12 @@ func (d *settleDemo) proofs(parent context.Context) error {
 	var took time.Duration
 	size, length := uint64(0), 0
 	for _, b := range d.banks {
-		x, _, err := d.operator.Account(ctx, b.cash)
+		x, _, err := b.client.Account(ctx, b.cash)
 		if err != nil {
 			return errors.Wrap(err, "read the account")
 		}
 		for {
-			raw, _, err := d.operator.ProveAccount(ctx, b.cash, 0)
+			raw, _, err := b.client.ProveAccount(ctx, b.cash, 0)
 			if err != nil {
 				return errors.Wrap(err, "get the proof of a balance")
 			}

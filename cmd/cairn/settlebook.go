@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -12,6 +13,33 @@ import (
 	"github.com/cairnledger/cairn/settlement/reconcile"
 	"github.com/cairnledger/cairn/settlement/reconcile/statement"
 )
+
+// readBook reads what the ledger says about an account in a period, and in the days of the window
+// before it.
+func readBook(ctx context.Context, s *settle.Client, id string, from, to reconcile.Day, window int) (*reconcile.Book, error) {
+	var entries []*settle.StatementEntry
+	enough := errors.New("enough")
+	account, size, err := s.Account(ctx, id)
+	if err == nil {
+		_, _, err = s.Statement(ctx, id, 0, size, func(e *settle.StatementEntry) error {
+			entries = append(entries, e)
+			day := statement.DayOf(time.UnixMicro(e.GetTime()).UTC())
+			if from != 0 && int64(day) < int64(from)-int64(window) {
+				return enough
+			}
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, enough) {
+		return nil, errors.Wrap(err, "read the account")
+	}
+	book, err := bookOf(account, entries, from, to)
+	if err != nil {
+		return nil, err
+	}
+	book.Size = size
+	return book, nil
+}
 
 // bookOf makes the ledger's side of a reconciliation from the statement of an account. entries are
 // all entries that touched the account, the newest first, or those back to some day before

@@ -147,6 +147,9 @@ func (a *app) settle(cmd *cobra.Command, id string, action settlement.Action) er
 			return changeError(errors.Wrap(err, "settle"), retryAdvice(action))
 		}
 		info := newResultInfo(id, &outcomes[0], 0)
+		if m, ok := action.(*settlement.Manage); ok && info.Status == settlement.Conflict.String() {
+			info.ID = m.Request // what was used for something else
+		}
 		if refused = info.refused(); refused == nil {
 			a.did(effect{text: fmt.Sprintf("entry %d says: %s %s", info.Index, info.Status, printable(info.ID))})
 		}

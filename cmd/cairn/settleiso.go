@@ -36,7 +36,7 @@ the same message again moves nothing and gets the first answer.`,
   cairn settle iso audit`,
 		RunE: needsSubcommand,
 	}
-	cmd.AddCommand(a.isoLintCommand(), a.isoSubmitCommand(), a.isoStatusCommand(), a.isoAuditCommand())
+	cmd.AddCommand(a.isoLintCommand(), a.isoSubmitCommand(), a.isoStatusCommand(), a.isoStatementCommand(), a.isoAuditCommand())
 	return cmd
 }
 

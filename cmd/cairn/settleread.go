@@ -10,6 +10,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client/settle"
+	"github.com/cairnledger/cairn/settlement"
 )
 
 // readAt gives a command the flags that say which state it reads, and runs f with what they say.
@@ -101,6 +102,19 @@ func newTransferInfo(t *settle.Transfer, size uint64) transferInfo {
 		i.Members = append(i.Members, newTransferInfo(m, 0))
 	}
 	return i
+}
+
+// wordsAt says what an entry did about the transfer, which may have become something else since: it
+// reserved the amount, or it ended the reservation.
+func (i *transferInfo) wordsAt(index uint64) string {
+	at := *i
+	switch reserved := i.Resolved != i.Index || i.Status == settlement.Pending.String(); {
+	case reserved && index == i.Index:
+		at.Status = "reserved"
+	case reserved && i.Posted != "" && i.Status == settlement.Posted.String():
+		at.Amount = i.Posted
+	}
+	return at.words()
 }
 
 func (i *transferInfo) words() string {
@@ -202,7 +216,7 @@ func (a *app) settleStatementCommand() *cobra.Command {
 		Short: "Print the entries that touched an account, the newest first",
 		Args:  cobra.ExactArgs(1),
 	}, func(ctx context.Context, s *settle.Client, args []string, at settle.At) error {
-		t := newTable("entry", "time", "debits", "credits", "pending debits", "pending credits", "transfers").alignRight(0, 2, 3, 4, 5)
+		t := newTable("entry", "time", "change", "balance", "pending debits", "pending credits", "transfers").alignRight(0, 2, 3, 4, 5)
 		n := 0
 		enough := errors.New("enough")
 		_, _, err := s.Statement(ctx, args[0], from, to, func(e *settle.StatementEntry) error {
@@ -218,7 +232,7 @@ func (a *app) settleStatementCommand() *cobra.Command {
 				if what != "" {
 					what += "; "
 				}
-				what += info.words()
+				what += info.wordsAt(i.Index)
 			}
 			for _, x := range e.GetInstructions() {
 				info := newInstructionInfo(x, 0)
@@ -228,7 +242,15 @@ func (a *app) settleStatementCommand() *cobra.Command {
 				}
 				what += info.words()
 			}
-			t.row(fmt.Sprint(i.Index), i.Time, i.After.DebitsPosted, i.After.CreditsPosted, i.After.DebitsPending, i.After.CreditsPending, what)
+			before, err := posted(e.GetBefore())
+			if err != nil {
+				return err
+			}
+			balance, err := posted(e.GetAfter())
+			if err != nil {
+				return err
+			}
+			t.row(fmt.Sprint(i.Index), i.Time, balance.Sub(before).String(), balance.String(), i.After.DebitsPending, i.After.CreditsPending, what)
 			return a.each(i)
 		}, at)
 		if errors.Is(err, enough) {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -182,27 +181,11 @@ func (a *app) compareAccount(cmd *cobra.Command, there *statement.Joined, r *rec
 		return nil, err
 	}
 	err = a.withSettle(cmd, func(ctx context.Context, s *settle.Client) error {
-		var entries []*settle.StatementEntry
-		enough := errors.New("enough")
-		account, size, err := s.Account(ctx, r.account)
-		if err == nil {
-			_, _, err = s.Statement(ctx, r.account, 0, size, func(e *settle.StatementEntry) error {
-				entries = append(entries, e)
-				day := statement.DayOf(time.UnixMicro(e.GetTime()).UTC())
-				if r.from != 0 && int64(day) < int64(r.from)-int64(r.options.Window) {
-					return enough
-				}
-				return nil
-			})
-		}
-		if err != nil && !errors.Is(err, enough) {
-			return errors.Wrap(err, "read the account")
-		}
-		book, err := bookOf(account, entries, r.from, r.to)
+		book, err := readBook(ctx, s, r.account, r.from, r.to, r.options.Window)
 		if err != nil {
 			return err
 		}
-		book.Ledger, book.Size = profile.Origin, size
+		book.Ledger = profile.Origin
 		report, err = reconcile.Compare(book, there, r.options)
 		if err != nil {
 			return usagef("%v", err)

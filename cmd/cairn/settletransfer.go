@@ -20,19 +20,19 @@ import (
 func (a *app) settleTransferCommand() *cobra.Command {
 	var t settlement.Transfer
 	var pending bool
-	var timeout time.Duration
+	var timeout, expires time.Duration
 	var refs []string
 	cmd := &cobra.Command{
 		Use:   "transfer --id ID --from ACCOUNT --to ACCOUNT --amount AMOUNT",
 		Short: "Transfer an amount, or reserve it",
 		Long: `Transfer an amount from one account to another. With --pending it is only
 reserved: cairn settle post books it, cairn settle void releases it, and with
---timeout it expires after that time.
+--expires-in it expires after that time.
 
 The id is decided once. Giving the command again returns the first outcome.`,
 		Example: `  cairn settle transfer --id t-1 --from alice --to bob --amount 12.34
   cairn settle transfer --id t-2 --from alice --to bob --amount 5 \
-      --pending --timeout 1h`,
+      --pending --expires-in 1h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := required(cmd, "id", "from", "to", "amount"); err != nil {
@@ -43,12 +43,16 @@ The id is decided once. Giving the command again returns the first outcome.`,
 			if t.References, err = parseReferences(refs); err != nil {
 				return usagef("%v", err)
 			}
+			given := cmd.Flags().Changed
 			switch {
-			case pending:
-				submit.Timeout = timeout.Microseconds()
-			case cmd.Flags().Changed("timeout"):
+			case !pending && given("expires-in"):
+				return usagef("--expires-in is for what is reserved: add --pending, or leave it out")
+			case pending && given("timeout") && !given("expires-in"):
+				expires = timeout
+			case given("timeout"):
 				a.timeout = timeout
 			}
+			submit.Timeout = expires.Microseconds()
 			submit.Transfers = []settlement.Transfer{t}
 			return a.settle(cmd, t.ID, submit)
 		},
@@ -60,7 +64,8 @@ The id is decided once. Giving the command again returns the first outcome.`,
 	f.Var(&decimalFlag{d: &t.Amount}, "amount", "what is transferred")
 	f.StringVar(&t.Asset, "asset", "", "`id` of the asset that both accounts must hold")
 	f.BoolVar(&pending, "pending", false, "reserve the amount only")
-	numberFlag(f, &timeout, "timeout", "", 0, 0, maxHold, "with --pending: the reservation expires after this `duration` (0: never); without: as everywhere")
+	numberFlag(f, &expires, "expires-in", "", 0, 0, maxHold, "with --pending: the reservation expires after this `duration` (0: never)")
+	numberFlag(f, &timeout, "timeout", "", 0, 0, maxHold, "as everywhere, with --expires-in or without --pending; with --pending alone this `duration` is that of --expires-in")
 	f.StringArrayVar(&refs, "ref", nil, "record a reference, `KIND=VALUE`, such as end_to_end_id=E-17 or note=rent; may be repeated")
 	return cmd
 }

@@ -160,6 +160,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle proof account":  {"a"},
 		"settle proof transfer": {"t-1"},
 
+		"settle iso statement":   {"a"},
 		"settle proof statement": {"a"},
 		"settle release":         {"i-1"},
 		"settle return":          {"t-1", "--id", "t-2"},
@@ -177,6 +178,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"cluster resume": {"leader", "--dir", dir},
 	}
 	more := map[string][]string{ // other ways through the same commands
+		"settle transfer --id t-1 --from a --to b --amount 1 --pending --expires-in 1h": nil,
 		"append --lines " + entry:                     nil,
 		"append --sealed " + entry:                    nil,
 		"append --expected-size 0 " + entry:           nil,
