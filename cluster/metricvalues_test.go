@@ -105,7 +105,7 @@ func TestMetricsTellTheTruth(t *testing.T) {
 				"cairn_ledger_size": 2, "cairn_sealed_size": 2, "cairn_members_met": 1, "cairn_queue_bytes": 0,
 				"cairn_raft_leader": leads, "cairn_raft_term": float64(s.Term), "cairn_raft_commit_index": float64(s.Commit),
 				"cairn_raft_applied_index": float64(s.Applied), "cairn_wal_bytes": float64(s.WalBytes), "cairn_store_bytes": float64(s.StoreBytes),
-				"cairn_raft_disk_stalled": 0, "cairn_raft_members_behind_log": 0, "cairn_store_durability_unknown": 0, "cairn_clock_unfit": 0,
+				"cairn_raft_disk_stalled": 0, "cairn_raft_members_behind_log": 0, "cairn_store_durability_unknown": 0, "cairn_ledger_halted": 0, "cairn_clock_unfit": 0,
 			})
 			if s.Commit == 0 || s.Term == 0 || s.WalBytes < 30_000 {
 				bad = append(bad, fmt.Sprintf("the status of %s is %v", name, s))

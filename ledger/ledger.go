@@ -322,6 +322,10 @@ func (l *Ledger) fail(err error) error {
 	return err
 }
 
+// Halt makes err final, as an error of ApplyMany does, unless another one was before: nothing is
+// applied or sealed any more, and whoever waits gets it. Reads are left to the caller.
+func (l *Ledger) Halt(err error) { _ = l.fail(err) }
+
 // Close flushes and closes the store. After a nil error Durable returns the head, unless the store
 // is Shared: then the head is durable once the store itself was closed. Waiters get ErrClosed.
 func (l *Ledger) Close() error {

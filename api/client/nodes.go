@@ -246,7 +246,7 @@ func pause(n int, hint time.Duration) time.Duration {
 // repeated is another question.
 func (e *Error) passing() bool {
 	switch e.Reason {
-	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline, ReasonOtherLedger:
+	case "NOT_LEADER", "NO_LEADER", "OVERLOADED", "TOO_MANY_REQUESTS", "STOPPING", "HALTED", "BEHIND", "OUTCOME_UNKNOWN", ReasonUnreachable, ReasonDeadline, ReasonOtherLedger:
 		return true
 	}
 	// A proxy or an old node may give bare codes, or only say when to try again.

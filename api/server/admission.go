@@ -68,6 +68,11 @@ func (s *Server) meant(method string, header metadata.MD) (Backend, error) {
 	if b, ok := s.cfg.Ledger(named[0]); ok {
 		return b, nil
 	}
+	if s.cfg.Halted != nil {
+		if why := s.cfg.Halted(named[0]); why != nil {
+			return nil, explain(why)
+		}
+	}
 	if s.cfg.Learning != nil {
 		if why := s.cfg.Learning(); why != nil {
 			r := refuse(codes.Unavailable, ReasonBehind, fmt.Sprintf("this node does not know yet whether it hosts the ledger %q: %v", cut(named[0], maxOrigin), why))

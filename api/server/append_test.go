@@ -316,6 +316,7 @@ func TestAppendOutcomes(t *testing.T) {
 	}{
 		{"overloaded", &server.OverloadedError{RetryAfter: 30 * time.Millisecond}, codes.ResourceExhausted, server.ReasonOverloaded, sure},
 		{"stopping", server.ErrStopped, codes.Unavailable, server.ReasonStopping, sure},
+		{"halted", errors.Wrap(&server.HaltedError{Origin: "example.org/x", Why: "upgrade this node"}, "submit"), codes.Unavailable, server.ReasonHalted, sure},
 		{"not leader", &server.NotLeaderError{LeaderName: "n9", LeaderAddr: "10.0.0.9:1"}, codes.Unavailable, server.ReasonNotLeader, sure},
 		{"no leader", errors.Wrap(&server.NotLeaderError{}, "submit"), codes.Unavailable, server.ReasonNoLeader, sure},
 		{"deadline before submit", context.DeadlineExceeded, codes.DeadlineExceeded, server.ReasonDeadline, sure},

@@ -157,6 +157,17 @@ func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("this node does not lead; %s does, at %s", e.LeaderName, e.LeaderAddr)
 }
 
+// HaltedError says that this node's replica of a ledger has stopped by itself, for good, while the
+// node serves its other ledgers. Definite: the request had no effect.
+type HaltedError struct {
+	Origin string
+	Why    string // what happened, and what to do
+}
+
+func (e *HaltedError) Error() string {
+	return fmt.Sprintf("this node's replica of the ledger %q has stopped, ask another node: %s", e.Origin, e.Why)
+}
+
 // OverloadedError refuses a request because a queue is full. Definite.
 type OverloadedError struct {
 	RetryAfter time.Duration // how long to wait before another attempt

@@ -57,6 +57,7 @@ const (
 	ReasonOverloaded     = "OVERLOADED"
 	ReasonTooMany        = "TOO_MANY_REQUESTS"
 	ReasonStopping       = "STOPPING"
+	ReasonHalted         = "HALTED" // this node's replica of the ledger has stopped; the others serve it
 	ReasonBehind         = "BEHIND" // this node has not applied what the client has seen, or does not know its ledgers yet
 	ReasonSlowConsumer   = "SLOW_CONSUMER"
 	ReasonDeadline       = "DEADLINE"
@@ -149,6 +150,7 @@ func explain(err error) *refusal {
 		missing  *ledger.NotFoundError
 		corrupt  *ledger.CorruptError
 		exists   *LedgerExistsError
+		halted   *HaltedError
 	)
 	switch {
 	case errors.As(err, &already):
@@ -167,6 +169,8 @@ func explain(err error) *refusal {
 		r := refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error())
 		r.retry = max(overload.RetryAfter, time.Millisecond)
 		return r
+	case errors.As(err, &halted):
+		return refuse(codes.Unavailable, ReasonHalted, halted.Error())
 	case errors.Is(err, ErrStopped), errors.Is(err, ledger.ErrClosed):
 		return refuse(codes.Unavailable, ReasonStopping, "the node is stopping")
 	case errors.As(err, &conflict):

@@ -220,6 +220,26 @@ func TestLedgerThatIsNotKnownYet(t *testing.T) {
 	demand(t, err, codes.FailedPrecondition, server.ReasonOtherLedger, sure)
 }
 
+// TestLedgerThatHasHalted: a call for a ledger whose replica has stopped on this node is told so and
+// why, so that the client asks another node. The node's other ledgers are served.
+func TestLedgerThatHasHalted(t *testing.T) {
+	t.Parallel()
+	c := fakecluster.New(t, 1, fakecluster.Options{})
+	_, well := serve(t, server.Config{Ledger: only(c.Nodes[0]), Halted: func(origin string) error {
+		if origin == second {
+			return &server.HaltedError{Origin: origin, Why: "upgrade this node"}
+		}
+		return nil
+	}})
+	halted := dialAddress(t, strings.TrimPrefix(well.conn.CanonicalTarget(), "passthrough:///"), cairnv1.ForLedger(second))
+	_, err := halted.Append(within(t), batch("x"))
+	demand(t, err, codes.Unavailable, server.ReasonHalted, sure)
+	if text := err.Error(); !strings.Contains(text, second) || !strings.Contains(text, "upgrade this node") {
+		t.Errorf("the refusal is %q, want the ledger and the reason", text)
+	}
+	mustAppend(t, well, batch("x"))
+}
+
 // TestLedgerThatIsLearntMeanwhile: a ledger that the node begins between the look for it and the
 // question whether there may be others is served.
 func TestLedgerThatIsLearntMeanwhile(t *testing.T) {

@@ -29,7 +29,10 @@ type Config struct {
 	// Learning says why the node may host ledgers that Ledger does not know yet, as after a start;
 	// nil when there are no others. A call for such a ledger is refused with BEHIND: ask again. It must
 	// not block. Nil: there are never others.
-	Learning    func() error
+	Learning func() error
+	// Halted says why the node's replica of a ledger has stopped for good; nil when it has not. Then
+	// Ledger does not return it. It must not block. Nil: there are never any.
+	Halted      func(origin string) error
 	Directory   Directory                        // nil: the service Directory is refused
 	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel

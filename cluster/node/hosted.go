@@ -36,6 +36,8 @@ type hosted struct {
 	// ledger.
 	sealed  uint64
 	growing time.Time
+	// halted is why the replica has stopped by itself while the node goes on; nil as a rule.
+	halted atomic.Pointer[server.HaltedError]
 	// new: nobody has led the ledger yet.
 	new bool
 	// public: the ledger is on the HTTP read path. Set once, before the node starts to call.
@@ -101,7 +103,7 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 		Refused: func(r *raftnode.RefusedError) {
 			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
 		},
-		Fatal: n.fail,
+		Fatal: h.ended,
 		Logf:  h.logf("raft"),
 	})
 	if err != nil {
@@ -119,6 +121,9 @@ func (h *hosted) stop(ctx context.Context) error {
 	var err error
 	if h.raft != nil {
 		err = h.raft.Stop(ctx)
+	}
+	if h.halted.Load() != nil {
+		err = nil // it was told
 	}
 	h.StopSealing()
 	h.again.Stop()
@@ -149,10 +154,54 @@ func (h *hosted) WakeSealer() { h.sealer.Wake() }
 // WakeWorker implements replica.Shell.
 func (h *hosted) WakeWorker() { h.worker.Wake() }
 
-// Halt implements replica.Shell: the node stops.
+// Halt implements replica.Shell. A replica that has another root than a majority halts alone, and so
+// does one whose ledger needs a newer program (ended). Everything else is about what the ledgers
+// share, such as the store, the Raft log and the keys: the node stops.
 func (h *hosted) Halt(reason error, evidence *tlog.Contradiction) {
+	if h.halted.Load() != nil {
+		return // a consequence: the ledger takes no sealed checkpoints any more
+	}
+	var diverged *ledger.DivergenceError
+	if evidence == nil && errors.As(reason, &diverged) && h.halt(reason) {
+		return
+	}
 	path, err := writeEvidence(h.node.dir.path, evidence, "Two checkpoints that contradict each other, kept by node "+h.node.cfg.Name+" when it stopped.")
 	h.node.fail(withEvidence(errors.Wrapf(reason, "ledger %s", h.origin), path, err))
+}
+
+// ended hears why the member of the Raft group has ended by itself. After halt that is a consequence:
+// the ledger takes no more blocks. A failure of the log is one of the other members, too.
+func (h *hosted) ended(reason error) {
+	if h.halted.Load() != nil || errors.IsAny(reason, ledger.ErrNewerBlock, ledger.ErrNewerLevel) && h.halt(reason) {
+		return
+	}
+	h.node.fail(reason)
+}
+
+// haltTimeout bounds how long a replica that halts may take to hand its leadership over.
+const haltTimeout = 5 * time.Second
+
+// halt stops the replica and lets the node go on with its other ledgers; false for the directory,
+// without which the node does not know what to host.
+func (h *hosted) halt(reason error) bool {
+	if h == h.node.hosting.directory {
+		return false
+	}
+	why := &server.HaltedError{Origin: h.origin, Why: reason.Error()}
+	if !h.halted.CompareAndSwap(nil, why) {
+		return true
+	}
+	h.Replica.Ledger().Halt(why)
+	h.node.log.Error("a ledger's replica has stopped on this node; the node goes on with its other ledgers, and its Raft log grows meanwhile",
+		"ledger", h.origin, "group", h.group, "reason", reason.Error())
+	go func() { // whoever says so may be a part of what is stopped, or be about to start it
+		h.node.hosting.adding.Lock()
+		defer h.node.hosting.adding.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), haltTimeout)
+		defer cancel()
+		_ = h.stop(ctx)
+	}()
+	return true
 }
 
 // Sealed implements replica.Shell.
@@ -253,9 +302,12 @@ func (h *hosted) reportBehind() {
 func (h *hosted) translate(err error) error {
 	var notLeader *raftnode.NotLeaderError
 	var ignored *ledger.IgnoredError
+	halted := h.halted.Load()
 	switch {
 	case err == nil:
 		return nil
+	case halted != nil && errors.Is(err, raftnode.ErrStopped):
+		return halted
 	case errors.As(err, &ignored):
 		return errors.Wrapf(h.notLeader(0), "%v", ignored)
 	case errors.Is(err, raftnode.ErrIndefinite):

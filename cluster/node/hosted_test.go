@@ -30,6 +30,10 @@ import (
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
+func evidenceOfTwo() *tlog.Contradiction {
+	return &tlog.Contradiction{Smaller: []byte("one\n"), Larger: []byte("two\n"), Root: merkle.LeafHash([]byte("r"))}
+}
+
 // TestEvidenceIsKept: a node that stops because two histories were cosigned, and one that goes on
 // without a stolen key, write a file that verifies and name it.
 func TestEvidenceIsKept(t *testing.T) {
@@ -39,7 +43,7 @@ func TestEvidenceIsKept(t *testing.T) {
 		log: slog.New(slog.NewTextHandler(&out, nil)), fatal: make(chan error, 1),
 	}
 	h := &hosted{node: n, origin: "example.org/ledger"}
-	evidence := &tlog.Contradiction{Smaller: []byte("one\n"), Larger: []byte("two\n"), Root: merkle.LeafHash([]byte("r"))}
+	evidence := evidenceOfTwo()
 	files := func() []string {
 		names, err := filepath.Glob(filepath.Join(n.dir.path, "contradiction-*.txt"))
 		if err != nil {

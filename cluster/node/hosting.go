@@ -283,6 +283,9 @@ func (h *hosting) begin(d *directory.Ledger) error {
 		return err
 	}
 	l, err := h.open(d.Group, d.Genesis.Origin, kind.Program, block)
+	if errors.Is(err, ledger.ErrNewerLevel) { // raised behind the genesis
+		err = errors.Mark(err, errNotHosted)
+	}
 	if err != nil {
 		return err
 	}
@@ -299,13 +302,23 @@ func (h *hosting) find(origin string) *hosted { return h.known.Load().byOrigin[o
 // backend is a ledger for the API.
 func (h *hosting) backend(origin string) (server.Backend, bool) {
 	l := h.find(origin)
-	return l, l != nil
+	return l, l != nil && l.halted.Load() == nil
+}
+
+// halted says why this node's replica of a ledger has stopped; nil when it has not.
+func (h *hosting) halted(origin string) error {
+	if l := h.find(origin); l != nil {
+		if why := l.halted.Load(); why != nil {
+			return why
+		}
+	}
+	return nil
 }
 
 // page is a ledger for the read path, where anybody reads: one that is public.
 func (h *hosting) page(origin string) (web.Ledger, bool) {
 	l := h.find(origin)
-	if l == nil || !l.public {
+	if l == nil || !l.public || l.halted.Load() != nil {
 		return nil, false
 	}
 	return l.Replica.Ledger(), true
@@ -315,7 +328,7 @@ func (h *hosting) page(origin string) (web.Ledger, bool) {
 func (h *hosting) pages() []web.Ledger {
 	var pages []web.Ledger
 	for _, l := range h.all() {
-		if l.public {
+		if l.public && l.halted.Load() == nil {
 			pages = append(pages, l.Replica.Ledger())
 		}
 	}
@@ -366,6 +379,9 @@ func (h *hosting) close(clean bool) error {
 	}
 	var marks []wal.Record
 	for _, l := range running {
+		if l.halted.Load() != nil {
+			continue // the next start looks at its blocks again
+		}
 		mark, err := l.FinalMark()
 		if err != nil {
 			return errors.Wrapf(err, "mark the Raft log of %s", l.origin)
@@ -482,7 +498,7 @@ func (h *hosting) obstacle(ctx context.Context) error {
 func (h *hosting) leaderless() error {
 	var leaderless []string
 	for _, l := range h.all() {
-		if l.State().Leader == 0 {
+		if l.State().Leader == 0 && l.halted.Load() == nil {
 			leaderless = append(leaderless, l.origin)
 		}
 	}

@@ -65,6 +65,8 @@ var ledgerFigures = func() (all []ledgerFigure) {
 		ids, _ := h.membersBehind()
 		return float64(len(ids))
 	})
+	gauge("cairn_ledger_halted", "1 when this node's replica of the ledger has stopped by itself while the node goes on; its log says why.",
+		func(h *hosted) float64 { return oneIf(h.halted.Load() != nil) })
 	gauge("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",
 		func(h *hosted) float64 { return oneIf(h.Replica.Ledger().DurabilityProblem() != nil) })
 	blocks := prometheus.NewDesc("cairn_ledger_ignored_blocks_total",

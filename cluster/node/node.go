@@ -7,8 +7,9 @@
 // configuration differs, is counted and left out; it stops nobody.
 //
 // Run is all that a caller needs. It returns when its context is cancelled, after leadership was
-// handed over, or when the node had to stop: a full disk, a failed sync, a ledger that has
-// diverged. A node stops with all its ledgers. It is started again by whoever supervises it. It
+// handed over, or when the node had to stop: a full disk, a failed sync, a directory that has
+// diverged. A replica of another ledger that has diverged, or needs a newer program, halts alone. A
+// node is started again by whoever supervises it. It
 // never repairs itself by guessing.
 package node
 
