@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// keyFilter knows, in about ten bits a key, which keys of a program's rows are certainly not in the
+// keyFilter knows, in about 16 bits a key, which keys of a program's rows are certainly not in the
 // store: a program that looks whether an id is new asks for keys that mostly do not exist, and the
 // store would look for each in all of its tables. It forgets nothing and is wrong on one side only:
-// of one key in a hundred that does not exist it says that it may.
+// of one key in some hundreds that does not exist it says that it may.
 //
 // It is filled from the store, some keys with every commit, so that a start does not wait for it;
 // until then it says of every key that it may exist. The applier fills it and adds to it; any
@@ -28,8 +28,8 @@ type filterLayer struct {
 
 const (
 	lineWords     = 8  // 64 bytes
-	keysPerLine   = 51 // ten bits a key
-	bitsPerKey    = 6  // that are set
+	keysPerLine   = 32 // 16 bits a key
+	bitsPerKey    = 7  // that are set
 	firstLines    = 1 << 4
 	growth        = 8       // of a layer over the one before
 	mostNewLines  = 1 << 18 // 16 MiB

@@ -80,6 +80,8 @@ type step struct {
 	// advancing says that the entry is an Advance, and tries how many instructions it may still try.
 	advancing bool
 	tries     int
+
+	keyRoom, value []byte // room for a key and for a value
 }
 
 // Decide implements ledger.Program.

@@ -56,7 +56,10 @@ const accountVersion = 1
 
 // Marshal returns the record's encoding.
 func (a *Account) Marshal() []byte {
-	b := make([]byte, 0, 2+len(a.ID)+1+len(a.Asset)+2+5*16+8+8+merkle.HashSize)
+	return a.append(make([]byte, 0, 2+len(a.ID)+1+len(a.Asset)+2+5*16+8+8+merkle.HashSize))
+}
+
+func (a *Account) append(b []byte) []byte {
 	b = append(appendID(appendID(append(b, accountVersion), a.ID), a.Asset), a.Scale, byte(a.Flags))
 	for _, n := range []Amount{a.Limit, a.Balances.DebitsPending, a.Balances.DebitsPosted, a.Balances.CreditsPending, a.Balances.CreditsPosted} {
 		b = appendFixedAmount(b, n)
@@ -194,8 +197,7 @@ type State struct {
 
 const stateVersion = 1
 
-func (s *State) marshal() []byte {
-	b := make([]byte, 0, 160)
+func (s *State) append(b []byte) []byte {
 	b = append(b, stateVersion, byte(s.kind), byte(s.Status), byte(s.Reason))
 	b = appendU64(b, s.Index)
 	b = append(b, byte(s.Position>>8), byte(s.Position))

@@ -10,6 +10,10 @@ import (
 type list[T any] struct {
 	rows []*item[T]
 	byID map[string]*item[T] // once there are many
+
+	// room for the rows of an ordinary entry
+	room  [few]*item[T]
+	items [few]item[T]
 }
 
 // item is one of them. A row that the state does not have is nil.
@@ -19,8 +23,12 @@ type item[T any] struct {
 	changed bool
 }
 
-// manyRows is from how many rows on a list is searched by a map.
-const manyRows = 12
+const (
+	// manyRows is from how many rows on a list is searched by a map.
+	manyRows = 12
+	// few is how many rows a list has room for: an entry with one transfer has two accounts.
+	few = 2
+)
 
 func (l *list[T]) find(id string) *item[T] {
 	if l.byID != nil {
@@ -34,7 +42,19 @@ func (l *list[T]) find(id string) *item[T] {
 	return nil
 }
 
-func (l *list[T]) add(r *item[T]) *item[T] {
+// add adds a row that is not in the list.
+func (l *list[T]) add(id string) *item[T] {
+	var r *item[T]
+	switch n := len(l.rows); {
+	case n == 0:
+		l.rows = l.room[:0]
+		fallthrough
+	case n < few:
+		r = &l.items[n]
+	default:
+		r = new(item[T])
+	}
+	*r = item[T]{id: id}
 	l.rows = append(l.rows, r)
 	switch {
 	case l.byID != nil:
@@ -79,7 +99,7 @@ func (l *list[T]) restore(s snapshot[T]) {
 
 // changes returns the rows that changed, ascending by id.
 func (l *list[T]) changes() []*item[T] {
-	var changed []*item[T]
+	changed := make([]*item[T], 0, len(l.rows))
 	for _, r := range l.rows {
 		if r.changed {
 			changed = append(changed, r)
@@ -101,24 +121,33 @@ func (s *step) finish() []byte {
 		if a.Sequence == 0 {
 			previous = s.in.Index
 		}
+		if s.out.Lines == nil {
+			s.out.Lines = make([]Line, 0, len(accounts))
+		}
 		s.out.Lines = append(s.out.Lines, Line{a.ID, a.Scale, a.Balances, a.Sequence + 1, previous})
 	}
 	outcome := s.out.Marshal()
 	if len(accounts) > 0 {
-		leaf := sha256.New()
-		leaf.Write(s.in.Encoded)
-		leaf.Write(outcome)
-		digest := [sha256.Size]byte(leaf.Sum(nil))
+		s.value = append(append(s.value[:0], s.in.Encoded...), outcome...)
+		digest := sha256.Sum256(s.value)
 		for i, r := range accounts {
 			r.value.extend(s.in.Index, digest, &s.out.Lines[i])
-			s.view.Put(rowKey(rowAccount, r.id), r.value.Marshal())
+			s.value = r.value.append(s.value[:0])
+			s.view.Put(s.key(rowAccount, r.id), s.value)
 		}
 	}
 	for _, r := range s.states.changes() {
-		s.view.Put(rowKey(rowTransfer, r.id), r.value.marshal())
+		s.value = r.value.append(s.value[:0])
+		s.view.Put(s.key(rowTransfer, r.id), s.value)
 	}
 	s.writeTimers()
 	return outcome
+}
+
+// key returns the key of a row. It is valid until the next call: a View copies it.
+func (s *step) key(kind byte, id string) []byte {
+	s.keyRoom = append(append(s.keyRoom[:0], kind), id...)
+	return s.keyRoom
 }
 
 func (s *step) result(r Result) { s.out.Results = append(s.out.Results, r) }
@@ -130,8 +159,8 @@ func (s *step) reject(reason Reason) { s.result(Result{Status: Rejected, Reason:
 func (s *step) account(id string) *item[Account] {
 	r := s.accounts.find(id)
 	if r == nil {
-		r = s.accounts.add(&item[Account]{id: id})
-		if b, found := s.view.Get(rowKey(rowAccount, id)); found {
+		r = s.accounts.add(id)
+		if b, found := s.view.Get(s.key(rowAccount, id)); found {
 			a, err := ParseAccount(b)
 			if err != nil {
 				panic(err)
@@ -155,8 +184,8 @@ func (s *step) addAccount(a *Account) {
 func (s *step) state(id string) *item[State] {
 	r := s.states.find(id)
 	if r == nil {
-		r = s.states.add(&item[State]{id: id})
-		if b, found := s.view.Get(rowKey(rowTransfer, id)); found {
+		r = s.states.add(id)
+		if b, found := s.view.Get(s.key(rowTransfer, id)); found {
 			state, err := parseState(b)
 			if err != nil {
 				panic(err)
@@ -198,7 +227,7 @@ func (s *step) owns(account string) bool {
 
 // isOwner reports whether a name is among the owners of an account.
 func (s *step) isOwner(name, account string) bool {
-	b, _ := s.view.Get(rowKey(rowOwners, account))
+	b, _ := s.view.Get(s.key(rowOwners, account))
 	owners, err := parseOwners(b)
 	if err != nil {
 		panic(err)

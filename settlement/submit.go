@@ -235,24 +235,24 @@ func (a *Submit) check() error {
 // not belong to it: a message may be written again in another way. A transfer of a set is another
 // one than the same transfer by itself: it is made, posted and voided with the set alone.
 func (a *Submit) digest(principal []byte, i int) Digest {
-	b := a.digestHead(principal, 1)
+	var room [512]byte
+	b := a.digestHead(room[:0], principal, 1)
 	if a.Set != "" {
-		b = appendID(a.digestHead(principal, 3), a.Set)
+		b = appendID(a.digestHead(room[:0], principal, 3), a.Set)
 	}
 	return sha256.Sum256(a.Transfers[i].encode(b))
 }
 
 // setDigest is what a repetition of the set must repeat.
 func (a *Submit) setDigest(principal []byte) Digest {
-	b := a.digestHead(principal, 2)
+	b := a.digestHead(make([]byte, 0, 512), principal, 2)
 	for i := range a.Transfers {
 		b = a.Transfers[i].encode(b)
 	}
 	return sha256.Sum256(b)
 }
 
-func (a *Submit) digestHead(principal []byte, what byte) []byte {
-	b := make([]byte, 0, 256)
+func (a *Submit) digestHead(b, principal []byte, what byte) []byte {
 	b = append(binary.BigEndian.AppendUint16(append(b, what), uint16(len(principal))), principal...)
 	b = appendU64(append(b, boolByte(a.Pending)), uint64(a.Timeout))
 	b = append(b, byte(len(a.Conditions)))
