@@ -95,6 +95,9 @@ func (s State) Waiting() string {
 	return ""
 }
 
+// Of returns whose memory the state is: a node of a cluster.
+func (s State) Of() (cluster, node uint64) { return s.cluster, s.self }
+
 // Knows returns the remembered incarnation of a member; zero if there is none.
 func (s State) Knows(id uint64) transport.Incarnation {
 	if r := s.row(id); r != nil {

@@ -201,6 +201,27 @@ func (id identity) marshal(incarnation transport.Incarnation) []byte {
 	return b.Bytes()
 }
 
+// VerifyDataDir checks the small files of a stopped node's data directory, and that they are of the
+// same node. It writes nothing.
+func VerifyDataDir(path string) error {
+	raw, err := wholefile.Read(filepath.Join(path, identityFile), maxConfigBytes)
+	if err != nil {
+		return errors.Wrap(err, "read IDENTITY")
+	}
+	id, incarnation, err := parseIdentity(raw)
+	if err != nil {
+		return errors.Wrap(err, filepath.Join(path, identityFile))
+	}
+	if raw, err = wholefile.Read(filepath.Join(path, membersFile), maxConfigBytes); err != nil {
+		return errors.Wrap(err, "read MEMBERS")
+	}
+	state, err := formation.Parse(raw)
+	if cluster, self := state.Of(); err == nil && (cluster != id.cluster || self != id.node || state.Knows(id.node) != incarnation) {
+		err = errors.Newf("it is not of the node and the incarnation that IDENTITY names, %s", id)
+	}
+	return errors.Wrap(err, filepath.Join(path, membersFile))
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func parseIdentity(raw []byte) (id identity, incarnation transport.Incarnation, err error) {

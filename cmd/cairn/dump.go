@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ const stoppedOnly = "stop the node first: `cairn cluster stop NAME`, or SIGTERM"
 
 func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "inspect", Short: "Look into a stopped node's files", RunE: needsSubcommand}
-	cmd.AddCommand(a.walCommand(), a.ledgerFilesCommand())
+	cmd.AddCommand(a.inspectVerifyCommand(), a.walCommand(), a.ledgerFilesCommand())
 	return cmd
 }
 
@@ -181,20 +182,69 @@ func eachLeaf(l *ledger.Ledger, from, limit uint64, f func(uint64, []byte) error
 	return nil
 }
 
+// checkedChunk is how many entries one goroutine of eachChecked takes at a time.
+const checkedChunk = 8 * merkle.EntryBundleWidth
+
+// eachChecked reads all entries of a ledger, which checks each against its tree, and for the record
+// of its idempotency key. f gets the leaf hashes in order. Every processor reads a chunk.
+func eachChecked(l *ledger.Ledger, f func([]merkle.Hash)) error {
+	type chunk struct {
+		hashes []merkle.Hash
+		err    error
+	}
+	size, readers := l.Head().Size, runtime.GOMAXPROCS(0)
+	chunks := make(chan chan chunk, readers) // in order; each is answered once
+	quit := make(chan struct{})
+	defer close(quit)
+	go func() {
+		defer close(chunks)
+		for from := uint64(0); from < size; from += checkedChunk {
+			one := make(chan chunk, 1)
+			select {
+			case chunks <- one:
+			case <-quit:
+				return
+			}
+			go func() {
+				hashes, err := checkRange(l, from, min(from+checkedChunk, size))
+				one <- chunk{hashes, err}
+			}()
+		}
+	}()
+	for one := range chunks {
+		c := <-one
+		if c.err != nil {
+			return c.err
+		}
+		f(c.hashes)
+	}
+	return nil
+}
+
+// checkRange checks the entries of indexes from (included) to end (excluded).
+func checkRange(l *ledger.Ledger, from, end uint64) (hashes []merkle.Hash, err error) {
+	for i := from; i < end; {
+		leaves, err := l.Leaves(i, int(min(end-i, merkle.EntryBundleWidth)), 4<<20)
+		if err != nil {
+			return nil, damaged(err)
+		}
+		hashes = append(hashes, merkle.LeafHashes(leaves)...)
+		for _, leaf := range leaves {
+			if err := l.CheckKey(i, leaf); err != nil {
+				return nil, damaged(err)
+			}
+			i++
+		}
+	}
+	return hashes, nil
+}
+
 func (a *app) verifyLedger(l *ledger.Ledger, at ledger.Summary) error {
 	tree, size := merkle.NewTree(), l.Head().Size
 	bar := a.progress(int64(size), "verify", "entries")
-	var pending [][]byte
-	err := eachLeaf(l, 0, 0, func(i uint64, leaf []byte) error {
-		if err := l.CheckKey(i, leaf); err != nil {
-			return damaged(err)
-		}
-		if pending = append(pending, leaf); len(pending) == merkle.EntryBundleWidth || i == size-1 {
-			tree.Append(merkle.LeafHashes(pending))
-			bar.add(len(pending))
-			pending = nil
-		}
-		return nil
+	err := eachChecked(l, func(hashes []merkle.Hash) {
+		tree.Append(hashes)
+		bar.add(len(hashes))
 	})
 	bar.done()
 	if err != nil {

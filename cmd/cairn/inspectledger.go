@@ -125,6 +125,11 @@ func (storedProgram) Decide(ledger.View, *ledger.Input) []byte { return nil }
 // withStore opens the store of a stopped node for inspection and finds the ledgers in it. It writes
 // nothing to the data directory.
 func withStore(dataDir string, f func(*badgerstore.Store, []heldLedger) error) (err error) {
+	return withNode(dataDir, func(s *badgerstore.Store, _ wal.Report, held []heldLedger) error { return f(s, held) })
+}
+
+// withNode is withStore for a caller that looks at the Raft log, too, which has been verified.
+func withNode(dataDir string, f func(*badgerstore.Store, wal.Report, []heldLedger) error) (err error) {
 	release, err := holdStopped(dataDir)
 	if err != nil {
 		return err
@@ -167,7 +172,7 @@ func withStore(dataDir string, f func(*badgerstore.Store, []heldLedger) error) (
 		}
 		held = append(held, h)
 	}
-	return f(s, held)
+	return f(s, report, held)
 }
 
 // of returns the ledgers that are meant, at least one.

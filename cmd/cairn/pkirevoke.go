@@ -29,8 +29,8 @@ names, and the certificates given. Without one the same list gets new dates.
 Every node reads the file that keys.revoked of node.yaml names, at its start and
 on SIGHUP, and closes the open connections of whoever is revoked. Copy the file
 to all nodes: it is signed and no secret. For a node name its node.crt.`,
-		Example: `  cairn pki revoke --ca issuing/issuing --list issuing/revoked.pem billing.crt
-  cairn pki revoke --ca issuing/issuing --list issuing/revoked.pem --serial 753df555`,
+		Example: `  cairn pki revoke --ca ca --list ca/revoked.pem billing.crt
+  cairn pki revoke --ca ca --list ca/revoked.pem --serial 753df555`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if list == "" {
 				return usagef("--list FILE is required: the authority's former list is continued, or the first one is made there")

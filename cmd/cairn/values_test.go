@@ -195,7 +195,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
 		"completion powershell", "completion zsh", "demo", "demo settlement", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger list", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
 		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "settle iso", "settle iso lint", "settle proof", "verify", "version",
-		"node keys", "pki request", "pki revoke", "pki sign", "signer", "signer init",
+		"inspect verify", "node keys", "pki request", "pki revoke", "pki sign", "signer", "signer init",
 	}
 	run := func(t *testing.T, words []string) {
 		t.Helper()
