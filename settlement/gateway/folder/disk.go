@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/errors"
+	"golang.org/x/sync/errgroup"
 )
 
 // files is the file system, which tests replace by one that ends in the middle.
@@ -16,14 +17,24 @@ type files interface {
 	// read returns at most so many bytes from the beginning of a regular file, and what the file was
 	// when it was opened.
 	read(path string, most int) ([]byte, fs.FileInfo, error)
-	// write makes or replaces a file and syncs it.
-	write(path string, data []byte) error
+	// write makes or replaces files and syncs each. After an error any of them may be there in part.
+	write(all ...written) error
 	rename(from, to string) error
 	remove(path string) error
 	exists(path string) (bool, error)
 	// sync makes renames in a folder durable.
 	sync(dir string) error
 }
+
+// written is a file to be written.
+type written struct {
+	path string
+	data []byte
+}
+
+// writers is how many files are written at the same time: what the disk syncs together costs little
+// more than one of them.
+const writers = 16
 
 // disk is the file system of the machine.
 type disk struct{}
@@ -64,12 +75,21 @@ func (disk) read(path string, most int) ([]byte, fs.FileInfo, error) {
 	return raw, info, err
 }
 
-func (disk) write(path string, data []byte) error {
-	f, err := os.Create(path)
+func (disk) write(all ...written) error {
+	var g errgroup.Group
+	g.SetLimit(writers)
+	for _, w := range all {
+		g.Go(func() error { return w.write() })
+	}
+	return g.Wait()
+}
+
+func (w *written) write() error {
+	f, err := os.Create(w.path)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	_, err = f.Write(w.data)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -25,6 +25,7 @@ func (f *Folder) finish(all []message) error {
 		return nil
 	}
 	places := make([]string, len(all))
+	replies := make([]published, len(all))
 	taken := make(map[string]bool)
 	for i := range all {
 		var err error
@@ -32,12 +33,10 @@ func (f *Folder) finish(all []message) error {
 			return err
 		}
 		taken[places[i]] = true
-		if err := f.reply(places[i], all[i].answer); err != nil {
-			return errors.Wrapf(err, "write the reply to %s", all[i].name)
-		}
+		replies[i] = published{places[i] + extension(all[i].answer), all[i].answer.Reply}
 	}
-	if err := f.fs.sync(f.out); err != nil {
-		return errors.Wrap(err, "sync the folder of replies")
+	if err := f.publish(replies); err != nil {
+		return errors.Wrap(err, "write replies")
 	}
 	if err := f.keepNotes(all, places); err != nil {
 		return err
@@ -75,18 +74,28 @@ func extension(a *gateway.Answer) string {
 	return replyXML
 }
 
-// reply writes the reply to a message.
-func (f *Folder) reply(place string, a *gateway.Answer) error {
-	return f.publish(place+extension(a), a.Reply)
+// published is a message that goes into the folder out.
+type published struct {
+	name string
+	raw  []byte
 }
 
-// publish writes a message aside, syncs it, and gives it its name.
-func (f *Folder) publish(name string, raw []byte) error {
-	aside := filepath.Join(f.out, fmt.Sprintf("%s%x%s", asidePrefix, sha256.Sum256([]byte(name)), asideSuffix))
-	if err := f.fs.write(aside, raw); err != nil {
+// publish writes messages aside, syncs them, gives them their names, and syncs the folder out: then all
+// are durable, and none was ever seen in part.
+func (f *Folder) publish(all []published) error {
+	asides := make([]written, len(all))
+	for i, p := range all {
+		asides[i] = written{filepath.Join(f.out, fmt.Sprintf("%s%x%s", asidePrefix, sha256.Sum256([]byte(p.name)), asideSuffix)), p.raw}
+	}
+	if err := f.fs.write(asides...); err != nil {
 		return err
 	}
-	return f.fs.rename(aside, filepath.Join(f.out, name))
+	for i, p := range all {
+		if err := f.fs.rename(asides[i].path, filepath.Join(f.out, p.name)); err != nil {
+			return err
+		}
+	}
+	return errors.Wrap(f.fs.sync(f.out), "sync the folder of replies")
 }
 
 // place returns the name that a file gets in done or rejected, which its reply has, too: its own, or

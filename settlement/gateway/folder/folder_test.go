@@ -554,15 +554,20 @@ func (m *mortal) step() (bool, error) {
 	return true, nil
 }
 
-func (m *mortal) write(path string, data []byte) error {
-	does, err := m.step()
-	if err != nil && does {
-		_ = os.WriteFile(path, data[:len(data)/2], 0o644)
+func (m *mortal) write(all ...written) error {
+	for _, w := range all {
+		does, err := m.step()
+		if err != nil && does {
+			_ = os.WriteFile(w.path, w.data[:len(w.data)/2], 0o644)
+		}
+		if err == nil {
+			err = w.write()
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return m.disk.write(path, data)
+	return nil
 }
 
 func (m *mortal) rename(from, to string) error {

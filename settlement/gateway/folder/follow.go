@@ -80,7 +80,7 @@ func (f *Folder) writeNote(n *note) error {
 		return err
 	}
 	aside := filepath.Join(f.in, openFolder, noteAside)
-	if err := f.fs.write(aside, raw); err != nil {
+	if err := f.fs.write(written{aside, raw}); err != nil {
 		return errors.Wrap(err, "write a note")
 	}
 	return errors.Wrap(f.fs.rename(aside, filepath.Join(f.in, openFolder, n.key)), "write a note")
@@ -180,16 +180,14 @@ func (f *Folder) followOne(ctx context.Context, a Answerer, key string) error {
 		return errors.Wrapf(err, "follow the instruction of %s", n.Name)
 	}
 	var names []string
+	var all []published
 	for i := range notices {
 		name := fmt.Sprintf("%s.%s-%d-%s.xml", n.Name, notices[i].Definition[:len("sese.025")], notices[i].Index, key[:8])
-		if err := f.publish(name, notices[i].Reply); err != nil {
-			return errors.Wrapf(err, "write %s", name)
-		}
-		names = append(names, name)
+		names, all = append(names, name), append(all, published{name, notices[i].Reply})
 	}
-	if len(notices) > 0 {
-		if err := f.fs.sync(f.out); err != nil {
-			return errors.Wrap(err, "sync the folder of replies")
+	if len(all) > 0 {
+		if err := f.publish(all); err != nil {
+			return errors.Wrapf(err, "tell about the instruction of %s", n.Name)
 		}
 	}
 	// What the note will name is durable.
