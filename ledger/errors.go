@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -89,6 +90,13 @@ func (e *DivergenceError) Error() string {
 		return fmt.Sprintf("ledger diverged at raft index %d: %s: size %d has root %s there, %s here", e.RaftIndex, e.Reason, e.Size, e.Want, e.Got)
 	}
 	return fmt.Sprintf("ledger diverged at raft index %d: %s (size %d)", e.RaftIndex, e.Reason, e.Size)
+}
+
+// BusyError says that a past state cannot be read now, because another one is being computed.
+type BusyError struct{ RetryAfter time.Duration }
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another past state of the ledger is being computed; ask again in %s", e.RetryAfter.Round(time.Millisecond))
 }
 
 // IdentityError says that the store belongs to another ledger or to an unknown format version.

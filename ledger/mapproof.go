@@ -99,7 +99,8 @@ func (p *AccountProof) check(size uint64) error {
 // MapProof returns the record of an account and its proof below the newest map root that an entry
 // below a size publishes (MapRootAt). For a root that is not the newest the map is built anew from
 // the rows, about a second for each million accounts, unless it is one of the two that were used
-// last. Errors: those of MapRootAt, and ErrStateGone when the state is not kept any more.
+// last. Errors: those of MapRootAt, ErrStateGone when the state is not kept any more, and
+// *BusyError while another map is built.
 func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 	r, newest, err := l.rootAt(size)
 	if err != nil {

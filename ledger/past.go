@@ -3,6 +3,7 @@ package ledger
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -14,13 +15,51 @@ const keptMaps = 2
 
 // pastMaps has the maps of the past that were asked for last.
 type pastMaps struct {
-	// building is held while a map is built: one at a time, because it takes the processor for a
-	// second for each million accounts, and the memory of a map.
-	building sync.Mutex
-	mu       struct {
+	mu struct {
 		sync.Mutex
 		maps []*pastMap // at most keptMaps, the one used last is first
+		// A map is built since begun, zero when none is: one at a time, because it takes the
+		// processor for a second or more, and the memory of a map. took is how long the last one
+		// took.
+		begun time.Time
+		took  time.Duration
 	}
+}
+
+// firstBuild is how long a map takes to be built while none was, and leastWait the shortest time
+// after which to ask again.
+const (
+	firstBuild = time.Second
+	leastWait  = 50 * time.Millisecond
+)
+
+// begin returns the map as of a size if it is there. Otherwise it is to be built, and end follows;
+// or another one is being built, which the error says.
+func (p *pastMaps) begin(size uint64) (*pastMap, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := slices.IndexFunc(p.mu.maps, func(m *pastMap) bool { return m.size == size })
+	switch now := time.Now(); {
+	case at >= 0:
+		m := p.mu.maps[at]
+		p.mu.maps = slices.Insert(slices.Delete(p.mu.maps, at, at+1), 0, m)
+		return m, nil
+	case !p.mu.begun.IsZero():
+		expected := p.mu.took
+		if expected == 0 {
+			expected = firstBuild
+		}
+		return nil, &BusyError{RetryAfter: max(leastWait, expected-now.Sub(p.mu.begun))}
+	default:
+		p.mu.begun = now
+		return nil, nil
+	}
+}
+
+func (p *pastMaps) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.took, p.mu.begun = time.Since(p.mu.begun), time.Time{}
 }
 
 // pastMap is the map as of a size. It is immutable.
@@ -33,18 +72,6 @@ type pastMap struct {
 // row returns the row of a key.
 func (p *pastMap) row(key []byte) *row { return p.rows.newest(key) }
 
-func (p *pastMaps) get(size uint64) *pastMap {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := slices.IndexFunc(p.mu.maps, func(m *pastMap) bool { return m.size == size })
-	if at < 0 {
-		return nil
-	}
-	m := p.mu.maps[at]
-	p.mu.maps = slices.Insert(slices.Delete(p.mu.maps, at, at+1), 0, m)
-	return m
-}
-
 func (p *pastMaps) put(m *pastMap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,18 +80,14 @@ func (p *pastMaps) put(m *pastMap) {
 }
 
 // pastMap returns the map as of a size, the end of a block. Where the rows are not in memory, it
-// reads those of the newest base up to the size, and decides the entries behind it again. Errors: ErrStateGone, *CorruptError, the
-// store's.
+// reads those of the newest base up to the size, and decides the entries behind it again. Errors:
+// ErrStateGone, *BusyError, *CorruptError, the store's.
 func (l *Ledger) pastMap(size uint64) (*pastMap, error) {
 	p := &l.pastMaps
-	if m := p.get(size); m != nil {
-		return m, nil
+	if m, err := p.begin(size); m != nil || err != nil {
+		return m, err
 	}
-	p.building.Lock()
-	defer p.building.Unlock()
-	if m := p.get(size); m != nil {
-		return m, nil
-	}
+	defer p.end()
 	h := &l.applier.history
 	if !h.keeps(size) {
 		return nil, ErrStateGone

@@ -47,6 +47,7 @@ func (l *Ledger) KeptSizes(size uint64) (below, above uint64) { return l.applier
 func (s State) Size() uint64 { return s.size }
 
 // Get returns the value of a row and whether there is such a row. Its errors: ErrStateGone,
+// *BusyError when the map of a past state is not in memory and another one is being computed,
 // *CorruptError, the store's.
 func (s State) Get(key []byte) (value []byte, found bool, err error) {
 	r := noRow

@@ -315,6 +315,7 @@ func TestAppendOutcomes(t *testing.T) {
 		outcome cairnv1.Outcome
 	}{
 		{"overloaded", &server.OverloadedError{RetryAfter: 30 * time.Millisecond}, codes.ResourceExhausted, server.ReasonOverloaded, sure},
+		{"a past state is being computed", &ledger.BusyError{RetryAfter: 30 * time.Millisecond}, codes.ResourceExhausted, server.ReasonOverloaded, sure},
 		{"stopping", server.ErrStopped, codes.Unavailable, server.ReasonStopping, sure},
 		{"halted", errors.Wrap(&server.HaltedError{Origin: "example.org/x", Why: "upgrade this node"}, "submit"), codes.Unavailable, server.ReasonHalted, sure},
 		{"not leader", &server.NotLeaderError{LeaderName: "n9", LeaderAddr: "10.0.0.9:1"}, codes.Unavailable, server.ReasonNotLeader, sure},

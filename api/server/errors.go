@@ -144,6 +144,7 @@ func explain(err error) *refusal {
 		already  *refusal
 		leader   *NotLeaderError
 		overload *OverloadedError
+		busy     *ledger.BusyError
 		conflict *ledger.ConflictError
 		size     *ledger.SizeMismatchError
 		refused  *ledger.RefusedError
@@ -171,6 +172,10 @@ func explain(err error) *refusal {
 		return r
 	case errors.As(err, &halted):
 		return refuse(codes.Unavailable, ReasonHalted, halted.Error())
+	case errors.As(err, &busy):
+		r := refuse(codes.ResourceExhausted, ReasonOverloaded, err.Error())
+		r.retry = max(busy.RetryAfter, time.Millisecond)
+		return r
 	case errors.Is(err, ErrStopped), errors.Is(err, ledger.ErrClosed):
 		return refuse(codes.Unavailable, ReasonStopping, "the node is stopping")
 	case errors.As(err, &conflict):
