@@ -165,7 +165,7 @@ func clientCode(e *client.Error) (code int, next string) {
 	}
 	switch e.Reason {
 	case "WRONG_PROGRAM":
-		return exitUsage, "name a ledger of that program with --ledger; `cairn ledger list` shows the programs"
+		return exitUsage, "name a ledger of that program with --ledger (CAIRN_LEDGER does not count beside --profile); `cairn ledger list` shows the programs"
 	case client.ReasonUnknownID:
 		return exitNotFound, ""
 	case client.ReasonLedgerExists:

@@ -368,12 +368,8 @@ func (d *settleDemo) files(context.Context) error {
 	if !d.keep {
 		return nil
 	}
-	a := d.banks[0]
-	verify := fmt.Sprintf("cairn verify %s --policy %s --ledger %s", filepath.Join(a.dir, "balance.proof"), d.cluster.PolicyPath(), d.origin)
-	var dirs []string
-	for _, b := range d.banks {
-		dirs = append(dirs, b.dir)
-	}
-	return d.step("files", map[string]any{"directories": dirs, "verify": verify},
-		"each bank has its messages in in/done and in/rejected, the replies in out, its statement.xml, balance.proof and forged.proof", append(dirs, "try: "+verify)...)
+	proof := filepath.Join(d.banks[0].id, proofFile)
+	return d.step("files", map[string]any{"dir": d.cluster.Dir(), "banks": []string{d.banks[0].id, d.banks[1].id}, "proof": proof},
+		fmt.Sprintf("each bank has its messages in in/done and in/rejected, the replies in out, its %s, %s and %s; try:", statementFile, proofFile, forgedFile),
+		"cd "+d.cluster.Dir(), "cairn verify "+proof+" --policy policy \\", "    --ledger "+d.origin)
 }
