@@ -128,6 +128,12 @@ func recordsFlag(batches []Batch) byte {
 	return 0
 }
 
+// soundBlock reports whether a block has the checksum that it ends with.
+func soundBlock(raw []byte) bool {
+	end := len(raw) - blockCRCSize
+	return end >= 0 && crc32.Checksum(raw[:end], castagnoli) == binary.BigEndian.Uint32(raw[end:])
+}
+
 // ParseBlock decodes and checks a block: lengths, checksum, every entry, one principal for each
 // batch, one time for all. It allocates in proportion to the number of entries, not of bytes. Its
 // errors have the cause ErrBadBlock or ErrNewerBlock. The result is a function of the bytes alone.
@@ -141,10 +147,10 @@ func ParseBlock(raw []byte) (*Block, error) {
 	if raw[5]&^blockHasRecords|raw[6]|raw[7] != 0 {
 		return nil, errors.Wrapf(ErrBadBlock, "magic and version %x", raw[:8])
 	}
-	end := len(raw) - blockCRCSize
-	if crc32.Checksum(raw[:end], castagnoli) != binary.BigEndian.Uint32(raw[end:]) {
+	if !soundBlock(raw) {
 		return nil, errors.Wrap(ErrBadBlock, "checksum mismatch")
 	}
+	end := len(raw) - blockCRCSize
 	b := &Block{Time: int64(binary.BigEndian.Uint64(raw[8:])), raw: raw[:len(raw):len(raw)]}
 	b.Anchor.Size = binary.BigEndian.Uint64(raw[16:])
 	copy(b.Anchor.Root[:], raw[24:56])

@@ -137,6 +137,10 @@ type Storage struct {
 	LedgerCacheBytes int64 `yaml:"ledger_cache_bytes,omitempty"`
 	QueueBytes       int64 `yaml:"queue_bytes,omitempty"`    // appends of all ledgers that wait for a block, 64 MiB
 	MinFreeBytes     int64 `yaml:"min_free_bytes,omitempty"` // below this the node stops cleanly, 256 MiB
+	// The node reads all that it holds again every ScrubInterval, 24 h, and at most ScrubBytes of it
+	// in a second, 1 MiB.
+	ScrubInterval time.Duration `yaml:"scrub_interval,omitempty"`
+	ScrubBytes    int64         `yaml:"scrub_bytes,omitempty"`
 }
 
 // Clock bounds the clocks. Zero means the default.

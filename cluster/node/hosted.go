@@ -43,8 +43,9 @@ type hosted struct {
 	// public: the ledger is on the HTTP read path. Set once, before the node starts to call.
 	public bool
 	// raising: the leader's record that raises the feature level is under way.
-	raising atomic.Bool
-	told    struct {
+	raising   atomic.Bool
+	scrubbing scrubbing
+	told      struct {
 		behind   map[uint64]bool
 		troubled bool
 		panicked string

@@ -69,6 +69,12 @@ var ledgerFigures = func() (all []ledgerFigure) {
 		func(h *hosted) float64 { return oneIf(h.halted.Load() != nil) })
 	gauge("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",
 		func(h *hosted) float64 { return oneIf(h.Replica.Ledger().DurabilityProblem() != nil) })
+	add(prometheus.CounterValue, "cairn_scrubbed_bytes_total", "Bytes of the store that were read again and checked, since the start.",
+		func(h *hosted) float64 { return float64(h.scrubbing.bytes.Load()) })
+	add(prometheus.CounterValue, "cairn_scrub_passes_total", "How often all of the ledger's part of the store was read again, since the start.",
+		func(h *hosted) float64 { return float64(h.scrubbing.passes.Load()) })
+	gauge("cairn_scrub_damaged", "Damaged places that the last pass through the store has found, or the present one if more.",
+		func(h *hosted) float64 { return float64(h.scrubbing.damaged.Load()) })
 	blocks := prometheus.NewDesc("cairn_ledger_ignored_blocks_total",
 		"Committed blocks without effect since the start, those of the replay included, by reason.", []string{"ledger", "reason"}, nil)
 	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {

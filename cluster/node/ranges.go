@@ -51,6 +51,8 @@ var ranges = []numberRange{
 	{"storage.ledger_cache_bytes", size, mib, 64 * gib, 64 * mib},
 	{"storage.queue_bytes", size, 2 * mib, 16 * gib, 64 * mib},
 	{"storage.min_free_bytes", size, mib, 1024 * tib, 256 * mib},
+	{"storage.scrub_interval", duration, ms(1000), ms(30 * 24 * 3_600_000), ms(24 * 3_600_000)},
+	{"storage.scrub_bytes", size, mib, tib, mib},
 	{"clock.max_offset", duration, ms(100), ms(3_600_000), ms(10_000)},
 	{"log_file_bytes", size, mib, tib, 64 * mib},
 	{"log_files", count, 1, 1000, 4},

@@ -67,7 +67,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 	if n.keys.signer != nil {
 		s.wg.Go(func() { n.watchSigner(s.quit) })
 	}
-	s.wg.Add(4)
+	s.wg.Add(5)
+	go func() {
+		defer s.wg.Done()
+		n.hosting.scrub(s.quit)
+	}()
 	go func() {
 		defer s.wg.Done()
 		n.members.remind(s.quit)

@@ -1,0 +1,87 @@
+package ledger
+
+import (
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// Scrub reads again what the store holds about entries from first on, past every cache: their
+// blocks, their tiles up to the right edge of the tree, and the records of their idempotency keys.
+// It goes on through whole blocks until it has read at least n bytes, and returns the first entry
+// that it has not checked and the bytes that it read; next is the size when it has come to the end.
+//
+// An error that is a *CorruptError says what is damaged; the next call may go on behind it, at next.
+// After any other error nothing more can be read. Safe for concurrent use.
+func (l *Ledger) Scrub(first uint64, n int) (next uint64, read int, err error) {
+	v := l.view.Load()
+	var tile []merkle.Hash
+	for next = first; next < v.head.Size && read < n; {
+		rec, err := readRecord(l.store, l.keys, next)
+		if err != nil {
+			return nextTile(v, next), read, damage(err)
+		}
+		read += len(rec.encoded)
+		if !soundBlock(rec.raw) {
+			return nextTile(v, next), read, &CorruptError{What: "block", Index: next, Err: errors.New("checksum mismatch")}
+		}
+		for ; next < min(rec.end(), v.head.Size); next++ {
+			if at := next % merkle.TileWidth; tile == nil || at == 0 {
+				if tile, err = l.scrubTile(v, 0, next/merkle.TileWidth); err != nil {
+					return nextTile(v, next), read, damage(err)
+				}
+				read += len(tile) * merkle.HashSize
+			}
+			leaf, err := rec.leaf(next)
+			if err != nil {
+				return nextTile(v, next), read, &CorruptError{What: "block", Index: next, Err: err}
+			}
+			if h := merkle.LeafHash(leaf); h != tile[next%merkle.TileWidth] {
+				return nextTile(v, next), read, &CorruptError{What: "leaf", Index: next, Err: errors.Newf("hash %s, the tree has %s", h, tile[next%merkle.TileWidth])}
+			}
+			if err := l.CheckKey(next, leaf); err != nil {
+				return next + 1, read, damage(err)
+			}
+		}
+	}
+	return next, read, nil
+}
+
+// scrubTile reads a tile from the store and proves it. The tiles above are read again with the
+// first tile below each.
+func (l *Ledger) scrubTile(v *view, level uint8, index uint64) ([]merkle.Hash, error) {
+	if merkle.WidthAt(level, index, v.head.Size) < merkle.TileWidth {
+		return v.partial[level], nil
+	}
+	hashes, err := readFullTile(l.store, l.keys, level, index)
+	if err != nil {
+		return nil, err
+	}
+	at := index % merkle.TileWidth
+	var above []merkle.Hash
+	if at == 0 {
+		above, err = l.scrubTile(v, level+1, index/merkle.TileWidth)
+	} else {
+		above, err = l.tile(v, level+1, index/merkle.TileWidth, int(at)+1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if root := tileRoot(hashes); root != above[at] {
+		return nil, &CorruptError{What: tileName(level), Index: index, Err: errors.Newf("root %s, the tile above has %s", root, above[at])}
+	}
+	return hashes, nil
+}
+
+// nextTile is where reading goes on behind damage at an entry.
+func nextTile(v *view, index uint64) uint64 {
+	return min((index/merkle.TileWidth+1)*merkle.TileWidth, v.head.Size)
+}
+
+// damage returns an error of a read. A store that was closed meanwhile is not damaged.
+func damage(err error) error {
+	if errors.Is(err, ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
