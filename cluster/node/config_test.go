@@ -56,11 +56,13 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "node.yaml")
-	load := func(write func(key string) string) map[string]*string {
+	load := func(without string, write func(key string) string) map[string]*string {
 		t.Helper()
 		c := validConfig()
 		for key, path := range paths(&c) {
-			*path = write(key)
+			if *path = write(key); key == without {
+				*path = ""
+			}
 		}
 		if err := c.Write(file); err != nil {
 			t.Fatal(err)
@@ -69,16 +71,23 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return paths(&got)
-	}
-	for key, got := range load(func(key string) string { return filepath.Join("sub", key) }) {
-		if want := filepath.Join(dir, "sub", key); *got != want {
-			t.Errorf("%s: sub/%s is %s, want %s", key, key, *got, want)
+		all := paths(&got)
+		if *all[without] != "" {
+			t.Errorf("%s, which is not set, is %s", without, *all[without])
 		}
+		delete(all, without)
+		return all
 	}
-	for key, got := range load(func(key string) string { return filepath.Join("/elsewhere", key) }) {
-		if want := filepath.Join("/elsewhere", key); *got != want {
-			t.Errorf("%s: the absolute path %s became %s", key, want, *got)
+	for _, without := range []string{"keys.cosigner", "keys.signer"} { // exactly one of them is set
+		for key, got := range load(without, func(key string) string { return filepath.Join("sub", key) }) {
+			if want := filepath.Join(dir, "sub", key); *got != want {
+				t.Errorf("%s: sub/%s is %s, want %s", key, key, *got, want)
+			}
+		}
+		for key, got := range load(without, func(key string) string { return filepath.Join("/elsewhere", key) }) {
+			if want := filepath.Join("/elsewhere", key); *got != want {
+				t.Errorf("%s: the absolute path %s became %s", key, want, *got)
+			}
 		}
 	}
 }
