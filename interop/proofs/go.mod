@@ -1,0 +1,3 @@
+module github.com/cairnledger/cairn/interop/proofs
+
+go 1.26.0

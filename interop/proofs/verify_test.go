@@ -1,0 +1,18 @@
+package proofs
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// TestVectors: the verifier in Python accepts and refuses the published examples.
+func TestVectors(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3")
+	}
+	out, err := exec.Command(python, "verify.py", "../../settlement/proof/testdata/vectors.json").CombinedOutput()
+	if want := "5 accepted, 17 refused\n"; err != nil || string(out) != want {
+		t.Errorf("it says %q, %v, want %q", out, err, want)
+	}
+}
