@@ -156,14 +156,17 @@ func (f *Folder) follow(ctx context.Context, a Answerer, most int) (looked, open
 func (f *Folder) followAll(ctx context.Context, a Answerer) error {
 	f.followed = ""
 	var failed error
-	for done := 0; ctx.Err() == nil; {
+	// Notes are looked at in turn, and only leave: so many looks as there were notes at the beginning
+	// reach each.
+	for done, notes := 0, 1; done < notes && ctx.Err() == nil; {
 		looked, open, err := f.follow(ctx, a, sweep)
 		if err != nil && failed == nil {
 			failed = err
 		}
-		// A note that is closed leaves the list, so the count may be short of what there was; what is
-		// open is looked at again at most.
-		if done += looked; looked == 0 || done >= open {
+		if done == 0 {
+			notes = open
+		}
+		if done += looked; looked == 0 {
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package folder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,30 @@ func TestFollow(t *testing.T) {
 		if strings.Contains(name, "sese.025") {
 			t.Errorf("%s is told again", name)
 		}
+	}
+}
+
+// TestFollowMany: one run looks at every note, also where most of them are closed on the way.
+func TestFollowMany(t *testing.T) {
+	p := newPair(t)
+	const n = 3*sweep + 10
+	for i := range n {
+		p.put(fmt.Sprint("m", i), fmt.Sprint("FOLLOW 2 in message ", i))
+	}
+	for range 2 {
+		p.once(&echo{})
+	}
+	if p.notes() != 0 {
+		t.Errorf("%d of %d notes are open", p.notes(), n)
+	}
+	told := 0
+	for name := range p.tree(p.out) {
+		if strings.Contains(name, ".sese.025-") {
+			told++
+		}
+	}
+	if told != 2*n {
+		t.Errorf("%d notices, want %d", told, 2*n)
 	}
 }
 
