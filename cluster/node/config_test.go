@@ -203,3 +203,20 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("a misspelt key: %v, want an error that names it", err)
 	}
 }
+
+// TestOneCosigner: the cosigner key is in a file or behind a socket, not both and not neither.
+func TestOneCosigner(t *testing.T) {
+	t.Parallel()
+	for name, keys := range map[string][2]string{"both": {"a", "b"}, "neither": {"", ""}} {
+		c := validConfig()
+		c.Keys.Cosigner, c.Keys.Signer = keys[0], keys[1]
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "keys.signer") {
+			t.Errorf("%s: %v, want an error that names keys.signer", name, err)
+		}
+	}
+	c := validConfig()
+	c.Keys.Cosigner, c.Keys.Signer = "", "socket"
+	if err := c.Validate(); err != nil {
+		t.Errorf("a socket: %v", err)
+	}
+}

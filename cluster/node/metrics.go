@@ -133,12 +133,13 @@ func (n *node) registerMetrics() {
 		}
 		return float64(free)
 	})
-	if n.keys.signer != nil {
-		m.flag("cairn_signer_up", "1 while the signer answers; present only with keys.signer.", func() bool {
-			_, err := n.keys.signer.Failing()
-			return err == nil
-		})
-	}
+	m.flag("cairn_signer_up", "0 while the process that holds the cosigner key does not answer.", func() bool {
+		if n.keys.signer == nil {
+			return true
+		}
+		_, err := n.keys.signer.Failing()
+		return err == nil
+	})
 	for _, kind := range expiryKinds {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "cairn_certificate_left_seconds", Help: "Seconds until the first certificate of a kind expires, negative afterwards.",
