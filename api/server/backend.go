@@ -83,8 +83,8 @@ type Directory interface {
 	// once this node hosts the ledger. If there is one with the same origin, program and parameters, Create
 	// returns that one, and created is false.
 	//
-	// The error is a *LedgerExistsError, or matches ErrBadLedger, if the directory refuses the
-	// ledger; otherwise it is one of those of Backend.Append.
+	// The error is a *LedgerExistsError, a *TooManyLedgersError, or matches ErrBadLedger, if the
+	// ledger is refused; otherwise it is one of those of Backend.Append.
 	Create(ctx context.Context, creator string, l NewLedger) (info LedgerInfo, created bool, err error)
 
 	// List returns all ledgers, in any order, those included whose Create was answered by any node
@@ -118,6 +118,15 @@ type LedgerExistsError struct {
 
 func (e *LedgerExistsError) Error() string {
 	return fmt.Sprintf("there is a ledger %q already, and it differs: %s", e.Origin, e.Why)
+}
+
+// TooManyLedgersError refuses to create a ledger because the cluster has as many as the node that
+// leads the directory allows. Definite.
+type TooManyLedgersError struct{ Most int }
+
+func (e *TooManyLedgersError) Error() string {
+	return fmt.Sprintf("the cluster has its %d ledgers, or they are being created: more of them need more memory and processor time on every node; "+
+		"if the machines have that, raise storage.max_ledgers in node.yaml of all nodes and start them again", e.Most)
 }
 
 // Expected errors of a Directory.

@@ -134,6 +134,7 @@ func TestDirectoryOutcomes(t *testing.T) {
 		{server.ErrStopped, codes.Unavailable, server.ReasonStopping, sure},
 		{errors.Wrap(server.ErrBadLedger, "x"), codes.InvalidArgument, server.ReasonInvalidArgument, sure},
 		{errors.Wrap(server.ErrUnknownLedger, "x"), codes.NotFound, server.ReasonUnknownLedger, sure},
+		{errors.Wrap(&server.TooManyLedgersError{Most: 3}, "x"), codes.FailedPrecondition, server.ReasonTooManyLedgers, sure},
 		{&server.LedgerExistsError{Origin: "o", Why: "w"}, codes.AlreadyExists, server.ReasonLedgerExists, sure},
 		{server.ErrIndefinite, codes.Unavailable, server.ReasonOutcomeUnknown, unsure},
 		{errors.Mark(context.DeadlineExceeded, server.ErrIndefinite), codes.DeadlineExceeded, server.ReasonOutcomeUnknown, unsure},

@@ -47,9 +47,10 @@ const (
 	ReasonStateGone    = "STATE_GONE" // the read took so long that the rows of its size are gone; ask again
 
 	// The directory's answer.
-	ReasonLedgerExists  = "LEDGER_EXISTS"  // with another program or other parameters
-	ReasonUnknownLedger = "UNKNOWN_LEDGER" // the cluster has no ledger of this name
-	ReasonUnimplemented = "UNIMPLEMENTED"  // this node was not given what the call needs
+	ReasonLedgerExists   = "LEDGER_EXISTS"    // with another program or other parameters
+	ReasonTooManyLedgers = "TOO_MANY_LEDGERS" // the cluster has as many as its configuration allows
+	ReasonUnknownLedger  = "UNKNOWN_LEDGER"   // the cluster has no ledger of this name
+	ReasonUnimplemented  = "UNIMPLEMENTED"    // this node was not given what the call needs
 
 	// Another node, or later.
 	ReasonNotLeader      = "NOT_LEADER"
@@ -152,6 +153,7 @@ func explain(err error) *refusal {
 		corrupt  *ledger.CorruptError
 		exists   *LedgerExistsError
 		halted   *HaltedError
+		tooMany  *TooManyLedgersError
 	)
 	switch {
 	case errors.As(err, &already):
@@ -206,6 +208,8 @@ func explain(err error) *refusal {
 		return r
 	case errors.Is(err, ErrNoSuccessor):
 		return refuse(codes.FailedPrecondition, ReasonNotTransferred, err.Error()+"; if there are others, see whether they run")
+	case errors.As(err, &tooMany):
+		return refuse(codes.FailedPrecondition, ReasonTooManyLedgers, tooMany.Error())
 	case errors.As(err, &exists):
 		return refuse(codes.AlreadyExists, ReasonLedgerExists, err.Error())
 	case errors.Is(err, ErrBadLedger):

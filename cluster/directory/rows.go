@@ -110,6 +110,16 @@ func Find(s ledger.State, origin string) (*Ledger, error) {
 	return &all[0], nil
 }
 
+// Count returns how many ledgers there are, the directory not counted. Its errors are those of
+// ledger.State.
+func Count(s ledger.State) (int, error) {
+	value, found, err := s.Get(keyNewest)
+	if err != nil || !found {
+		return 0, err
+	}
+	return int(binary.BigEndian.Uint64(value) - Group), nil // groups are given out in order
+}
+
 // List returns all ledgers in ascending order of their groups. Its errors are those of Find.
 func List(s ledger.State) ([]Ledger, error) {
 	all, err := read(s, []byte{prefixLedger}, []byte{prefixLedger + 1})

@@ -141,6 +141,9 @@ type Storage struct {
 	// in a second, 1 MiB.
 	ScrubInterval time.Duration `yaml:"scrub_interval,omitempty"`
 	ScrubBytes    int64         `yaml:"scrub_bytes,omitempty"`
+	// MaxLedgers bounds the ledgers of the cluster, without the directory: this node, as the
+	// directory's leader, creates no further ones. 1000.
+	MaxLedgers int64 `yaml:"max_ledgers,omitempty"`
 }
 
 // Clock bounds the clocks. Zero means the default.

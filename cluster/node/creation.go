@@ -43,7 +43,12 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	if err != nil {
 		return none, false, errors.Mark(err, server.ErrBadLedger)
 	}
+	leave, err := h.enter(l.Origin)
+	if err != nil {
+		return none, false, err
+	}
 	decided, err := server.Propose(ctx, h.directory, server.CommandBatch(creator, command))
+	leave()
 	if errors.Is(err, ledger.ErrBadBatch) {
 		return none, false, errors.Mark(err, server.ErrBadLedger)
 	}
@@ -64,6 +69,35 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	}
 	h.awaitLeader(ctx, l.Origin)
 	return info, outcome.Status == directory.Created, nil
+}
+
+// enter makes room for one more ledger, which counts as created until leave is called. The error is a
+// *server.TooManyLedgersError when this node leads the directory and the cluster has as many as its
+// configuration allows.
+// There is always room for one that exists: its creation changes nothing.
+func (h *hosting) enter(origin string) (leave func(), err error) {
+	if !h.directory.State().Serving {
+		return func() {}, nil // only the leader's configuration counts
+	}
+	most := int(h.node.cfg.Storage.MaxLedgers)
+	h.creations.Lock()
+	defer h.creations.Unlock()
+	state := h.directory.Ledger().State()
+	n, err := directory.Count(state)
+	if err != nil {
+		return nil, errors.Wrap(err, "read the directory")
+	}
+	if n+h.creations.under >= most {
+		if l, err := directory.Find(state, origin); err != nil || l == nil {
+			return nil, errors.CombineErrors(errors.Wrap(err, "read the directory"), &server.TooManyLedgersError{Most: most})
+		}
+	}
+	h.creations.under++
+	return func() {
+		h.creations.Lock()
+		defer h.creations.Unlock()
+		h.creations.under--
+	}, nil
 }
 
 // awaitLeader waits a little until this node's replica of a ledger knows a leader.

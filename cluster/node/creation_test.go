@@ -3,14 +3,19 @@ package node
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
@@ -195,4 +200,60 @@ func TestLedgersThatAreNotKnownYet(t *testing.T) {
 		t.Errorf("with a leader and all followed: %v", err)
 	}
 	h.directory.StateChanged(raftnode.State{Leader: 1, Serving: true, Term: 2})
+}
+
+// TestTooManyLedgers: no more ledgers are created than the configuration allows, also not by creations
+// that come together. One that exists is returned all the same.
+func TestTooManyLedgers(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	n := hermit(t)
+	n.cfg.Storage.MaxLedgers = most
+	n.hostAlone(t)
+	n.soon(t, "the directory has a leader", func() bool { return n.hosting.directory.State().Serving })
+	create := func(origin string) (created bool, err error) {
+		_, created, err = n.hosting.Create(t.Context(), "spiffe://example.org/admin", server.NewLedger{Origin: origin, Program: "log"})
+		return created, err
+	}
+	if created, err := create("example.org/first"); err != nil || !created {
+		t.Fatalf("the first one: created %t, %v", created, err)
+	}
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for i := range 4 * most {
+		all.Go(func() {
+			created, err := create(fmt.Sprintf("example.org/other-%d", i))
+			var full *server.TooManyLedgersError
+			switch {
+			case err == nil && created:
+				made.Add(1)
+			case !errors.As(err, &full) || full.Most != most || !strings.Contains(err.Error(), "storage.max_ledgers"):
+				t.Errorf("created %t, %v; want a *server.TooManyLedgersError that names the limit", created, err)
+			}
+		})
+	}
+	all.Wait()
+	n.soon(t, "there are as many as may be", func() bool {
+		listed, err := directory.List(n.hosting.directory.Ledger().State())
+		count := len(listed)
+		if err != nil || count > most {
+			t.Fatalf("%d ledgers, %v; want at most %d", count, err, most)
+		}
+		if count == most {
+			return true
+		}
+		if _, err = create(fmt.Sprintf("example.org/late-%d", count)); err != nil {
+			t.Fatalf("with %d of %d ledgers and nothing under way: %v", count, most, err)
+		}
+		return false
+	})
+	if made.Load() == 0 {
+		t.Error("of creations that came together none succeeded")
+	}
+	if created, err := create("example.org/first"); err != nil || created {
+		t.Errorf("one that exists: created %t, %v; want it returned", created, err)
+	}
+	if _, err := create("example.org/last"); err == nil {
+		t.Errorf("more than %d ledgers were created", most)
+	}
 }

@@ -126,6 +126,11 @@ type hosting struct {
 	// followed is the size of the directory up to which every ledger that it lists is hosted here
 	// or counts as a stranger.
 	followed atomic.Uint64
+	// creations counts those that are under way here: proposed, and not known to be decided.
+	creations struct {
+		sync.Mutex
+		under int
+	}
 	// strangers counts the ledgers that the directory lists and this node does not host.
 	strangers atomic.Int64
 	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.

@@ -168,6 +168,8 @@ func clientCode(e *client.Error) (code int, next string) {
 		return exitUsage, "name a ledger of that program with --ledger (CAIRN_LEDGER does not count beside --profile); `cairn ledger list` shows the programs"
 	case client.ReasonUnknownID:
 		return exitNotFound, ""
+	case "TOO_MANY_LEDGERS":
+		return exitUnavailable, "use a ledger that exists, or raise storage.max_ledgers of the nodes"
 	case client.ReasonLedgerExists:
 		return exitConflict, ""
 	case client.ReasonOtherLedger:
