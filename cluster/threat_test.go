@@ -421,7 +421,7 @@ func TestThreatNoCallRewrites(t *testing.T) {
 		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Status": "reads",
 		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",
 		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads",
-		"ListHolds": "reads", "Statement": "reads", "GetInstruction": "reads", "ListInstructions": "reads", "ProveAccount": "reads", "ProveTransfer": "reads",
+		"ListHolds": "reads", "Statement": "reads", "GetInstruction": "reads", "ListInstructions": "reads", "ProveAccount": "reads", "ProveTransfer": "reads", "ProveInstruction": "reads",
 	}
 	for _, service := range []grpc.ServiceDesc{
 		cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc, cairnv1.Directory_ServiceDesc, cairnv1.Settlement_ServiceDesc,

@@ -4010,6 +4010,94 @@ func (x *ProveTransferResponse) GetProof() []byte {
 	return nil
 }
 
+type ProveInstructionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveInstructionRequest) Reset() {
+	*x = ProveInstructionRequest{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveInstructionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveInstructionRequest) ProtoMessage() {}
+
+func (x *ProveInstructionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveInstructionRequest.ProtoReflect.Descriptor instead.
+func (*ProveInstructionRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ProveInstructionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ProveInstructionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Proof         []byte                 `protobuf:"bytes,1,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveInstructionResponse) Reset() {
+	*x = ProveInstructionResponse{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveInstructionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveInstructionResponse) ProtoMessage() {}
+
+func (x *ProveInstructionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveInstructionResponse.ProtoReflect.Descriptor instead.
+func (*ProveInstructionResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ProveInstructionResponse) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
 var File_cairn_v1_settlement_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_settlement_proto_rawDesc = "" +
@@ -4324,7 +4412,11 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x14ProveTransferRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15ProveTransferResponse\x12\x14\n" +
-	"\x05proof\x18\x01 \x01(\fR\x05proof2\xac\a\n" +
+	"\x05proof\x18\x01 \x01(\fR\x05proof\")\n" +
+	"\x17ProveInstructionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"0\n" +
+	"\x18ProveInstructionResponse\x12\x14\n" +
+	"\x05proof\x18\x01 \x01(\fR\x05proof2\x87\b\n" +
 	"\n" +
 	"Settlement\x12>\n" +
 	"\aExecute\x12\x18.cairn.v1.ExecuteRequest\x1a\x19.cairn.v1.ExecuteResponse\x12T\n" +
@@ -4340,7 +4432,8 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x10ListInstructions\x12!.cairn.v1.ListInstructionsRequest\x1a\".cairn.v1.ListInstructionsResponse\x12D\n" +
 	"\tStatement\x12\x1a.cairn.v1.StatementRequest\x1a\x1b.cairn.v1.StatementResponse\x12M\n" +
 	"\fProveAccount\x12\x1d.cairn.v1.ProveAccountRequest\x1a\x1e.cairn.v1.ProveAccountResponse\x12P\n" +
-	"\rProveTransfer\x12\x1e.cairn.v1.ProveTransferRequest\x1a\x1f.cairn.v1.ProveTransferResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
+	"\rProveTransfer\x12\x1e.cairn.v1.ProveTransferRequest\x1a\x1f.cairn.v1.ProveTransferResponse\x12Y\n" +
+	"\x10ProveInstruction\x12!.cairn.v1.ProveInstructionRequest\x1a\".cairn.v1.ProveInstructionResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
 
 var (
 	file_cairn_v1_settlement_proto_rawDescOnce sync.Once
@@ -4354,7 +4447,7 @@ func file_cairn_v1_settlement_proto_rawDescGZIP() []byte {
 	return file_cairn_v1_settlement_proto_rawDescData
 }
 
-var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_cairn_v1_settlement_proto_goTypes = []any{
 	(*SettlementCommand)(nil),        // 0: cairn.v1.SettlementCommand
 	(*CreateAsset)(nil),              // 1: cairn.v1.CreateAsset
@@ -4408,11 +4501,13 @@ var file_cairn_v1_settlement_proto_goTypes = []any{
 	(*ProveAccountResponse)(nil),     // 49: cairn.v1.ProveAccountResponse
 	(*ProveTransferRequest)(nil),     // 50: cairn.v1.ProveTransferRequest
 	(*ProveTransferResponse)(nil),    // 51: cairn.v1.ProveTransferResponse
-	(Wait)(0),                        // 52: cairn.v1.Wait
-	(*ProvedLeaf)(nil),               // 53: cairn.v1.ProvedLeaf
-	(*SealedCheckpoint)(nil),         // 54: cairn.v1.SealedCheckpoint
-	(*StreamError)(nil),              // 55: cairn.v1.StreamError
-	(Consistency)(0),                 // 56: cairn.v1.Consistency
+	(*ProveInstructionRequest)(nil),  // 52: cairn.v1.ProveInstructionRequest
+	(*ProveInstructionResponse)(nil), // 53: cairn.v1.ProveInstructionResponse
+	(Wait)(0),                        // 54: cairn.v1.Wait
+	(*ProvedLeaf)(nil),               // 55: cairn.v1.ProvedLeaf
+	(*SealedCheckpoint)(nil),         // 56: cairn.v1.SealedCheckpoint
+	(*StreamError)(nil),              // 57: cairn.v1.StreamError
+	(Consistency)(0),                 // 58: cairn.v1.Consistency
 }
 var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	1,  // 0: cairn.v1.SettlementCommand.create_asset:type_name -> cairn.v1.CreateAsset
@@ -4436,17 +4531,17 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	7,  // 18: cairn.v1.Instruct.references:type_name -> cairn.v1.Reference
 	12, // 19: cairn.v1.Instruct.source:type_name -> cairn.v1.MessageSource
 	0,  // 20: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
-	52, // 21: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
+	54, // 21: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
 	20, // 22: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
-	53, // 23: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
-	54, // 24: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	55, // 23: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
+	56, // 24: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	21, // 25: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
 	22, // 26: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
 	23, // 27: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
 	18, // 28: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
 	19, // 29: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
-	55, // 30: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
-	56, // 31: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
+	57, // 30: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
+	58, // 31: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
 	26, // 32: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
 	29, // 33: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
 	23, // 34: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
@@ -4482,20 +4577,22 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	45, // 64: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
 	48, // 65: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
 	50, // 66: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	19, // 67: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	25, // 68: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	28, // 69: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	31, // 70: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	33, // 71: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	36, // 72: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	39, // 73: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	41, // 74: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
-	44, // 75: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
-	46, // 76: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	49, // 77: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	51, // 78: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	67, // [67:79] is the sub-list for method output_type
-	55, // [55:67] is the sub-list for method input_type
+	52, // 67: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
+	19, // 68: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 69: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 70: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 71: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 72: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 73: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 74: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	41, // 75: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	44, // 76: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	46, // 77: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	49, // 78: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	51, // 79: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	53, // 80: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
+	68, // [68:81] is the sub-list for method output_type
+	55, // [55:68] is the sub-list for method input_type
 	55, // [55:55] is the sub-list for extension type_name
 	55, // [55:55] is the sub-list for extension extendee
 	0,  // [0:55] is the sub-list for field type_name
@@ -4534,7 +4631,7 @@ func file_cairn_v1_settlement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_settlement_proto_rawDesc), len(file_cairn_v1_settlement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

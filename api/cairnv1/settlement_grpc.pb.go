@@ -35,6 +35,7 @@ const (
 	Settlement_Statement_FullMethodName        = "/cairn.v1.Settlement/Statement"
 	Settlement_ProveAccount_FullMethodName     = "/cairn.v1.Settlement/ProveAccount"
 	Settlement_ProveTransfer_FullMethodName    = "/cairn.v1.Settlement/ProveTransfer"
+	Settlement_ProveInstruction_FullMethodName = "/cairn.v1.Settlement/ProveInstruction"
 )
 
 // SettlementClient is the client API for Settlement service.
@@ -72,6 +73,9 @@ type SettlementClient interface {
 	// ProveTransfer returns what proves a transfer or a set: the entry that asked for it, and the one that resolved it, if one did.
 	// Role: participant.
 	ProveTransfer(ctx context.Context, in *ProveTransferRequest, opts ...grpc.CallOption) (*ProveTransferResponse, error)
+	// ProveInstruction returns what proves an instruction: the entry that gave it and, if there are such and the caller may read
+	// them, the one that gave the counterparty's, and the one that gave both their last status. Role: participant.
+	ProveInstruction(ctx context.Context, in *ProveInstructionRequest, opts ...grpc.CallOption) (*ProveInstructionResponse, error)
 }
 
 type settlementClient struct {
@@ -205,6 +209,16 @@ func (c *settlementClient) ProveTransfer(ctx context.Context, in *ProveTransferR
 	return out, nil
 }
 
+func (c *settlementClient) ProveInstruction(ctx context.Context, in *ProveInstructionRequest, opts ...grpc.CallOption) (*ProveInstructionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProveInstructionResponse)
+	err := c.cc.Invoke(ctx, Settlement_ProveInstruction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SettlementServer is the server API for Settlement service.
 // All implementations must embed UnimplementedSettlementServer
 // for forward compatibility.
@@ -240,6 +254,9 @@ type SettlementServer interface {
 	// ProveTransfer returns what proves a transfer or a set: the entry that asked for it, and the one that resolved it, if one did.
 	// Role: participant.
 	ProveTransfer(context.Context, *ProveTransferRequest) (*ProveTransferResponse, error)
+	// ProveInstruction returns what proves an instruction: the entry that gave it and, if there are such and the caller may read
+	// them, the one that gave the counterparty's, and the one that gave both their last status. Role: participant.
+	ProveInstruction(context.Context, *ProveInstructionRequest) (*ProveInstructionResponse, error)
 	mustEmbedUnimplementedSettlementServer()
 }
 
@@ -285,6 +302,9 @@ func (UnimplementedSettlementServer) ProveAccount(context.Context, *ProveAccount
 }
 func (UnimplementedSettlementServer) ProveTransfer(context.Context, *ProveTransferRequest) (*ProveTransferResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProveTransfer not implemented")
+}
+func (UnimplementedSettlementServer) ProveInstruction(context.Context, *ProveInstructionRequest) (*ProveInstructionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveInstruction not implemented")
 }
 func (UnimplementedSettlementServer) mustEmbedUnimplementedSettlementServer() {}
 func (UnimplementedSettlementServer) testEmbeddedByValue()                    {}
@@ -512,6 +532,24 @@ func _Settlement_ProveTransfer_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Settlement_ProveInstruction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveInstructionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).ProveInstruction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_ProveInstruction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).ProveInstruction(ctx, req.(*ProveInstructionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Settlement_ServiceDesc is the grpc.ServiceDesc for Settlement service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -562,6 +600,10 @@ var Settlement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ProveTransfer",
 			Handler:    _Settlement_ProveTransfer_Handler,
+		},
+		{
+			MethodName: "ProveInstruction",
+			Handler:    _Settlement_ProveInstruction_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

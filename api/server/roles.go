@@ -53,6 +53,7 @@ var grants = map[string]grant{
 	"/cairn.v1.Settlement/Statement":        {roles: anyone},
 	"/cairn.v1.Settlement/ProveAccount":     {roles: anyone},
 	"/cairn.v1.Settlement/ProveTransfer":    {roles: anyone},
+	"/cairn.v1.Settlement/ProveInstruction": {roles: anyone},
 
 	"/grpc.health.v1.Health/Check": {roles: anyone},
 	"/grpc.health.v1.Health/List":  {roles: anyone},

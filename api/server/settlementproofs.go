@@ -94,6 +94,59 @@ func (s *Server) ProveTransfer(ctx context.Context, req *cairnv1.ProveTransferRe
 	return &cairnv1.ProveTransferResponse{Proof: file.Marshal()}, nil
 }
 
+// ProveInstruction implements cairnv1.SettlementServer.
+func (s *Server) ProveInstruction(ctx context.Context, req *cairnv1.ProveInstructionRequest) (*cairnv1.ProveInstructionResponse, error) {
+	b, err := s.books(ctx, nil)
+	if err != nil {
+		return nil, definite(err)
+	}
+	id := req.GetId()
+	state, err := settlement.ReadInstruction(b.state, id)
+	if errors.Is(err, settlement.ErrUnknown) {
+		return nil, unknown("instruction", id, b.state.Size())
+	}
+	if err != nil {
+		return nil, definite(err)
+	}
+	if m, err := b.instruction(state); err != nil || m == nil {
+		if err == nil {
+			err = unknown("instruction", id, b.state.Size())
+		}
+		return nil, definite(err)
+	}
+	if err := b.mayShow(state.Index); err != nil {
+		return nil, definite(err)
+	}
+	indexes := []uint64{state.Index}
+	var match, last bool
+	if i := state.Instruction; i != nil && i.Match != "" {
+		other, err := settlement.ReadInstruction(b.state, i.Match)
+		if err != nil {
+			return nil, definite(err)
+		}
+		if match = b.mayShow(other.Index) == nil; match {
+			indexes = append(indexes, other.Index)
+		}
+	}
+	if state.Status.Final() && state.Status != settlement.Rejected {
+		if last = b.mayShow(state.Resolved) == nil; last {
+			indexes = append(indexes, state.Resolved)
+		}
+	}
+	receipts, err := s.sealedReceipts(ctx, indexes...)
+	if err != nil {
+		return nil, err
+	}
+	file := proof.Instruction{ID: id, Given: receipts[0]}
+	if match {
+		file.Match = receipts[1]
+	}
+	if last {
+		file.Last = receipts[len(receipts)-1]
+	}
+	return &cairnv1.ProveInstructionResponse{Proof: file.Marshal()}, nil
+}
+
 // mayShow refuses to show the whole of an entry to a caller who may not read all that it touched.
 func (b *bookkeeping) mayShow(index uint64) error {
 	leaf, err := b.l.Leaf(index)

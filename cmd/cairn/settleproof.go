@@ -51,7 +51,15 @@ account had after it are.`,
 		})
 	numberFlag(statement.Flags(), &from, "from", "", 0, 0, maxIndex, "from the newest state below this `size` of the ledger (0: the beginning)")
 	numberFlag(statement.Flags(), &to, "to", "", 0, 0, maxIndex, "to the newest state below this `size` of the ledger (0: the newest)")
-	cmd.AddCommand(account, statement, transfer)
+	instruction := a.proofCommand("instruction ID", "Prove an instruction, its match, and what came of them", `Write a file that proves what an instruction says, what the counterparty
+instructed if the two match, and the last status of both. An entry that the
+caller may not read is not in it. "cairn verify FILE" verifies it with the
+policy alone.`,
+		"  cairn settle proof instruction dvp-1 -o dvp-1.proof",
+		func(ctx context.Context, s *settle.Client, id string) ([]byte, error) {
+			return s.ProveInstruction(ctx, id)
+		})
+	cmd.AddCommand(account, statement, transfer, instruction)
 	return cmd
 }
 

@@ -16,13 +16,15 @@ type proofVerdict struct {
 	Reason string `json:"reason,omitempty"`
 	Origin string `json:"origin,omitempty"`
 	// Size is the size of the ledger that the checkpoint is of.
-	Size      uint64           `json:"size,omitempty"`
-	Account   *provenAccount   `json:"account,omitempty"`
-	Transfer  *provenTransfer  `json:"transfer,omitempty"`
-	Statement *provenStatement `json:"statement,omitempty"`
-	Cosigners []cosignerInfo   `json:"cosigners,omitempty"`
-	Proof     string           `json:"proof,omitempty"` // the file, where it was written to no other place
-	Quorum    *quorumInfo      `json:"quorum,omitempty"`
+	Size     uint64          `json:"size,omitempty"`
+	Account  *provenAccount  `json:"account,omitempty"`
+	Transfer *provenTransfer `json:"transfer,omitempty"`
+
+	Instruction *provenInstruction `json:"instruction,omitempty"`
+	Statement   *provenStatement   `json:"statement,omitempty"`
+	Cosigners   []cosignerInfo     `json:"cosigners,omitempty"`
+	Proof       string             `json:"proof,omitempty"` // the file, where it was written to no other place
+	Quorum      *quorumInfo        `json:"quorum,omitempty"`
 	derivation
 }
 
@@ -61,6 +63,52 @@ type provenTransfer struct {
 	} `json:"transfers"`
 }
 
+type provenInstruction struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+	Index  uint64 `json:"index"`
+	Time   string `json:"time"`
+	By     string `json:"by"`
+	Says   string `json:"says"`
+	// Of the counterparty's instruction, if it is shown.
+	Match     string  `json:"match,omitempty"`
+	MatchBy   string  `json:"match_by,omitempty"`
+	MatchSays string  `json:"match_says,omitempty"`
+	Last      *uint64 `json:"last,omitempty"` // the entry of the last status
+	LastAt    string  `json:"last_at,omitempty"`
+}
+
+func newProvenInstruction(v *proof.VerifiedInstruction) *provenInstruction {
+	_, says := instructTold(v.Says)
+	p := &provenInstruction{
+		ID: v.ID, Status: v.Result.Status.String(), Reason: v.Result.Reason.String(), Index: v.Given.Index,
+		Time: timeString(v.Given.Entry.Time), By: v.Given.Entry.Principal, Says: says.line,
+	}
+	if v.Match != nil {
+		_, says := instructTold(v.MatchSays)
+		p.Match, p.MatchBy, p.MatchSays = v.MatchSays.ID, v.Match.Entry.Principal, says.line
+	}
+	if v.Last != nil {
+		p.Last, p.LastAt = &v.Last.Index, timeString(v.Last.Entry.Time)
+	}
+	return p
+}
+
+func (p *provenInstruction) pairs() []string {
+	pairs := []string{"  given", fmt.Sprintf("entry %d, %s, by %s", p.Index, p.Time, printable(p.By)), "  says", p.Says}
+	if p.Match != "" {
+		pairs = append(pairs, "  match", p.MatchSays+", by "+printable(p.MatchBy))
+	}
+	if p.Last != nil {
+		pairs = append(pairs, "  last status", fmt.Sprintf("entry %d, %s", *p.Last, p.LastAt))
+	}
+	if p.Reason != "" {
+		pairs = append(pairs, "  reason", p.Reason)
+	}
+	return pairs
+}
+
 type provenStatement struct {
 	// Opening is absent from a statement that begins with the entry which opened the account.
 	Opening *provenAccount `json:"opening,omitempty"`
@@ -90,6 +138,8 @@ func verifyProof(policy *tlog.Policy, name string, raw []byte) (proofVerdict, er
 		verdict.Kind, verdict.Account = "account", newProvenAccount(v.Account)
 	case v.Transfer != nil:
 		verdict.Kind, verdict.Transfer = "transfer", newProvenTransfer(v.Transfer)
+	case v.Instruction != nil:
+		verdict.Kind, verdict.Instruction = "instruction", newProvenInstruction(v.Instruction)
 	default:
 		verdict.Kind, verdict.Statement = "statement", newProvenStatement(v.Statement)
 	}
@@ -194,6 +244,9 @@ func (v proofVerdict) text(w *page) {
 		if x.Reason != "" {
 			pairs = append(pairs, "  reason", x.Reason)
 		}
+	case v.Instruction != nil:
+		fmt.Fprintf(w, "%s is %s\n", printable(v.Instruction.ID), v.Instruction.Status)
+		pairs = v.Instruction.pairs()
 	default:
 		x := v.Statement
 		fmt.Fprintf(w, "the statement of the account %s, %s, none is missing\n", printable(x.Closing.ID), plural(uint64(len(x.Entries)), "entry", "entries"))

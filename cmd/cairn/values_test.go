@@ -162,12 +162,14 @@ func TestTimeoutIsKept(t *testing.T) {
 
 		"settle iso statement":   {"a"},
 		"settle proof statement": {"a"},
-		"settle release":         {"i-1"},
-		"settle return":          {"t-1", "--id", "t-2"},
-		"settle show":            {"t-1"},
-		"settle statement":       {"a"},
-		"settle transfer":        {"--id", "t-1", "--from", "a", "--to", "b", "--amount", "1"},
-		"settle void":            {"t-1"},
+
+		"settle proof instruction": {"i-1"},
+		"settle release":           {"i-1"},
+		"settle return":            {"t-1", "--id", "t-2"},
+		"settle show":              {"t-1"},
+		"settle statement":         {"a"},
+		"settle transfer":          {"--id", "t-1", "--from", "a", "--to", "b", "--amount", "1"},
+		"settle void":              {"t-1"},
 
 		"cluster status": {"--dir", dir},
 		"cluster logs":   {"leader", "--dir", dir},

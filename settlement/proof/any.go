@@ -11,14 +11,15 @@ import (
 // Is reports whether a file begins as a proof of this package does.
 func Is(b []byte) bool {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
-	return string(line) == accountKind || string(line) == transferKind || string(line) == statementKind
+	return string(line) == accountKind || string(line) == transferKind || string(line) == statementKind || string(line) == instructionKind
 }
 
-// Verified is what a proof proves: one of the three.
+// Verified is what a proof proves: one of the four.
 type Verified struct {
-	Account   *VerifiedAccount
-	Transfer  *VerifiedTransfer
-	Statement *VerifiedStatement
+	Account     *VerifiedAccount
+	Transfer    *VerifiedTransfer
+	Instruction *VerifiedInstruction
+	Statement   *VerifiedStatement
 }
 
 // Verify parses and verifies a proof of any kind under a policy.
@@ -34,6 +35,11 @@ func Verify(b []byte, policy *tlog.Policy) (v Verified, err error) {
 		var t *Transfer
 		if t, err = ParseTransfer(b); err == nil {
 			v.Transfer, err = t.Verify(policy)
+		}
+	case instructionKind:
+		var i *Instruction
+		if i, err = ParseInstruction(b); err == nil {
+			v.Instruction, err = i.Verify(policy)
 		}
 	case statementKind:
 		var s *Statement
@@ -53,6 +59,8 @@ func (v *Verified) Checkpoint() *tlog.VerifiedCheckpoint {
 		return v.Account.Checkpoint
 	case v.Transfer != nil:
 		return v.Transfer.Checkpoint
+	case v.Instruction != nil:
+		return v.Instruction.Checkpoint
 	}
 	return v.Statement.Closing.Checkpoint
 }

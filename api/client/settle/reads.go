@@ -237,6 +237,13 @@ func (s *Client) ProveStatement(ctx context.Context, account string, fromSize, t
 	return st.Marshal(), errors.Wrap(err, "read the entries of the account")
 }
 
+// ProveInstruction returns the file that proves an instruction, the counterparty's and what came of
+// them, as far as the caller may read it. It is not verified.
+func (s *Client) ProveInstruction(ctx context.Context, id string) ([]byte, error) {
+	resp, err := ask(ctx, s, &cairnv1.ProveInstructionRequest{Id: id}, cairnv1.SettlementClient.ProveInstruction)
+	return resp.GetProof(), err
+}
+
 // ProveTransfer returns the file that proves what became of a transfer or a set. It is not verified.
 func (s *Client) ProveTransfer(ctx context.Context, id string) ([]byte, error) {
 	resp, err := ask(ctx, s, &cairnv1.ProveTransferRequest{Id: id}, cairnv1.SettlementClient.ProveTransfer)
