@@ -69,7 +69,16 @@ func (d *Driver) NextApply() (run []Committed, more bool) {
 		return nil, !ended
 	}
 	q.since.Store(d.clock())
+	d.cfg.crowd.Add(-q.requests()) // before the machine answers: a caller alone is never two
 	return q.run, true
+}
+
+// requests is how many requests the run carries.
+func (q *applyQueue) requests() (n int) {
+	for i := range q.run {
+		n += len(q.run[i].Requests)
+	}
+	return n
 }
 
 // fillRun puts what waits into the run.
@@ -94,15 +103,13 @@ func (d *Driver) Applied(err error) {
 	q.since.Store(0)
 	n := len(q.run)
 	if err != nil {
+		d.cfg.crowd.Add(q.requests()) // their failure counts them
 		d.fail(err, "apply committed entries")
 		d.skipApplies()
 		n = 0
 	}
 	if n > 0 {
 		d.waiting.advance(q.run[n-1].Index)
-	}
-	for i := range n {
-		d.cfg.crowd.Add(-len(q.run[i].Requests))
 	}
 	clear(q.run)
 	q.run = q.run[:0]
