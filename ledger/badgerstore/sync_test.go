@@ -24,21 +24,7 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	disk := map[string][]byte{} // what a power failure leaves of each value log file
-	names := map[string]bool{}  // what a power failure leaves of the directory
-	s.syncFile = func(name string) error {
-		b, err := os.ReadFile(name)
-		disk[filepath.Base(name)] = b
-		return err
-	}
-	s.syncDir = func(dir string) error {
-		named, err := os.ReadDir(dir)
-		clear(names)
-		for _, e := range named {
-			names[e.Name()] = true
-		}
-		return err
-	}
+	disk := syncedTo(s)
 	key := func(version uint64) []byte { return binary.BigEndian.AppendUint64([]byte("group..1b"), version) }
 	value := func(version uint64) []byte { return bytes.Repeat(key(version), 300) }
 	var version, checked uint64
@@ -62,12 +48,7 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		end := uint64(0)
-		for token, version := range ends {
-			if token <= flushed {
-				end = max(end, version)
-			}
-		}
+		end := durable(ends, flushed)
 		if flushed == previous || end == 0 {
 			continue
 		}
@@ -75,7 +56,7 @@ func TestFlushedValueLogIsSynced(t *testing.T) {
 			growths++
 		}
 		previous = flushed
-		after := powerLoss(t, o, s.dir, disk, names)
+		after := disk.powerLoss(t, o, s.dir)
 		for v := checked + 1; v <= end; v++ {
 			if got, err := after.Get(key(v)); err != nil || !bytes.Equal(got, value(v)) {
 				t.Fatalf("flushed up to version %d, but version %d is lost in a power failure: %d bytes, %v", end, v, len(got), err)
@@ -101,21 +82,7 @@ func TestMemtablesAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	disk := map[string][]byte{}
-	names := map[string]bool{}
-	s.syncFile = func(name string) error {
-		b, err := os.ReadFile(name)
-		disk[filepath.Base(name)] = b
-		return err
-	}
-	s.syncDir = func(dir string) error {
-		named, err := os.ReadDir(dir)
-		clear(names)
-		for _, e := range named {
-			names[e.Name()] = true
-		}
-		return err
-	}
+	disk := syncedTo(s)
 	key := func(version uint64) []byte { return binary.BigEndian.AppendUint64([]byte("group..1b"), version) }
 	value := func(version uint64) []byte { return bytes.Repeat(key(version), 300) }
 	ends := map[ledger.Token]uint64{}
@@ -133,18 +100,13 @@ func TestMemtablesAreSynced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		end := checked
-		for token, version := range ends {
-			if token <= flushed {
-				end = max(end, version)
-			}
-		}
+		end := max(checked, durable(ends, flushed))
 		behind = max(behind, version-end)
 		if end == checked {
 			continue
 		}
 		syncs++
-		after := powerLoss(t, o, s.dir, disk, names)
+		after := disk.powerLoss(t, o, s.dir)
 		for v := checked + 1; v <= end; v++ {
 			if got, err := after.Get(key(v)); err != nil || !bytes.Equal(got, value(v)) {
 				t.Fatalf("durable up to version %d, but version %d is lost in a power failure: %d bytes, %v", end, v, len(got), err)
@@ -163,15 +125,50 @@ func TestMemtablesAreSynced(t *testing.T) {
 	}
 }
 
+// disk is what a power failure leaves.
+type disk struct {
+	files map[string][]byte // by name: what a file held when the store synced it
+	names map[string]bool   // in the directory when the store synced that
+}
+
+// syncedTo puts a disk under a store.
+func syncedTo(s *Store) *disk {
+	d := &disk{map[string][]byte{}, map[string]bool{}}
+	s.syncFile = func(name string) error {
+		b, err := os.ReadFile(name)
+		d.files[filepath.Base(name)] = b
+		return err
+	}
+	s.syncDir = func(dir string) error {
+		named, err := os.ReadDir(dir)
+		clear(d.names)
+		for _, e := range named {
+			d.names[e.Name()] = true
+		}
+		return err
+	}
+	return d
+}
+
+// durable is the newest version that was committed when a token up to flushed was handed out.
+func durable(versions map[ledger.Token]uint64, flushed ledger.Token) (newest uint64) {
+	for token, version := range versions {
+		if token <= flushed {
+			newest = max(newest, version)
+		}
+	}
+	return newest
+}
+
 // powerLoss opens a copy of an open store's directory after a power failure. Of each value log file
 // and memtable file the copy has what was synced.
-func powerLoss(t *testing.T, o Options, dir string, synced map[string][]byte, names map[string]bool) *Store {
+func (d *disk) powerLoss(t *testing.T, o Options, dir string) *Store {
 	t.Helper()
 	for o.Dir = ""; o.Dir == ""; { // again if a compaction replaced a table meanwhile
 		o.Dir = tryCopy(t, dir, func(name string) ([]byte, bool, error) {
 			switch filepath.Ext(name) {
 			case ".mem", ".vlog":
-				return synced[name], names[name] && synced[name] != nil, nil
+				return d.files[name], d.names[name] && d.files[name] != nil, nil
 			}
 			b, err := os.ReadFile(filepath.Join(dir, name))
 			return b, name != "LOCK", err
