@@ -88,13 +88,33 @@ func main() {
 	duration := flag.Duration("duration", 10*time.Second, "how long a run is measured, after two seconds of warm-up")
 	size := flag.Int("size", 256, "bytes of a value or an entry")
 	only := flag.String("row", "", "measure this row alone")
+	from := flag.String("from", "", "measure nothing, and write the table and the chart of this compare.json again")
 	out := flag.String("out", ".", "write the results into this directory")
 	flag.Parse()
+	if *from != "" {
+		if err := again(*from, *out); err != nil {
+			log.Fatal("compare: ", err)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := compare(ctx, *rounds, *duration, *size, *only, *out); err != nil {
 		log.Fatal("compare: ", err)
 	}
+}
+
+// again writes the results of a comparison once more.
+func again(from, out string) error {
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var r report
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return fmt.Errorf("read %s: %w", from, err)
+	}
+	return write(out, r)
 }
 
 func compare(ctx context.Context, rounds int, duration time.Duration, size int, only, out string) error {

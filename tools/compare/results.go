@@ -80,6 +80,9 @@ func table(r report) []byte {
 	return b.Bytes()
 }
 
+// lines breaks the name of a row into lines.
+var lines = strings.NewReplacer(", ", ",\n", ": ", ":\n", " with ", "\nwith ")
+
 // chart draws the rates of both systems for the rows that both have.
 func chart(file string, r report) error {
 	var names []string
@@ -89,7 +92,7 @@ func chart(file string, r report) error {
 		if len(etcd) == 0 || len(cairn) == 0 {
 			continue
 		}
-		names = append(names, strings.ReplaceAll(w.Name, ", ", ",\n"))
+		names = append(names, lines.Replace(w.Name))
 		values["etcd"] = append(values["etcd"], median(etcd))
 		values["cairn"] = append(values["cairn"], median(cairn))
 	}
@@ -109,7 +112,8 @@ func chart(file string, r report) error {
 		p.Add(bars)
 		p.Legend.Add(system, bars)
 	}
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(4)
 	p.NominalX(names...)
-	return p.Save(vg.Length(130*len(names))*vg.Points(1), 10*vg.Centimeter, file)
+	p.X.Min, p.X.Max = -0.7, float64(len(names))-0.3
+	return p.Save(vg.Points(float64(120*(len(names)+1))), 12*vg.Centimeter, file)
 }
