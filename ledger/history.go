@@ -37,8 +37,9 @@ const (
 //
 // The row of an entry i that the entry j has replaced is the state from size i+1 to size j. It may
 // go when these sizes lie before the newest base up to from, and none of them between the end of a
-// day and the newest base up to that. A walk over all rows, again and again, deletes what may go. It takes a few steps with every commit.
-// Where it has come to is stored, so restarts do not keep it from the rows at the end.
+// day and the newest base up to that. A walk over all rows, again and again, deletes what may go.
+// It takes a few steps with every commit. Where it has come to is stored, so restarts do not keep it
+// from the rows at the end.
 //
 // Invariants: from never falls, is the end of a block, and is at most the size at the durable
 // position of the Raft log, where replays begin. It is stored in the commit of the rows that are

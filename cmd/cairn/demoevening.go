@@ -108,8 +108,8 @@ func classOf(r *reconcile.Report, class reconcile.Class) int {
 	return 0
 }
 
-// proofs gets the proof of each bank's balance, as the bank itself, and verifies it with nothing but the policy. It has to
-// say what the books say.
+// proofs gets the proof of each bank's balance, as the bank itself, and verifies it with nothing but
+// the policy. It has to say what the books say.
 func (d *settleDemo) proofs(parent context.Context) error {
 	ctx, cancel := context.WithTimeout(parent, d.timeout)
 	defer cancel()

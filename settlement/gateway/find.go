@@ -9,8 +9,8 @@ import (
 
 // Find returns what became of a transaction of an earlier message, without asking for anything. The
 // message is named by its identification, and the transaction by its TxId, InstrId, EndToEndId or, of
-// a return, RtrId; an instruction of sese.023 by its TxId twice. Nil is a transaction that the ledger does not know, or that the caller may not
-// read.
+// a return, RtrId; an instruction of sese.023 by its TxId twice. Nil is a transaction that the ledger
+// does not know, or that the caller may not read.
 func (g *Gateway) Find(ctx context.Context, message, transaction string) (*Item, error) {
 	original := iso20022.Original{MessageID: message, InstructionID: transaction, EndToEndID: transaction, TransactionID: transaction}
 	ids := g.options.candidates(&iso20022.Message{}, &original)
