@@ -243,14 +243,21 @@ func TestQueueIsMeasured(t *testing.T) {
 	// The leader steps down after an election timeout without followers: until then it is looked
 	// at.
 	c := startCluster(t, 3, func(cfg *node.Config) { cfg.Raft.Election, cfg.Raft.Stall = 3*time.Second, 6*time.Second })
-	const payload, callers = 50_000, 40
+	// Together 20 MB, more than the blocks that are on their way take: 8 of 1 MiB.
+	const payload, batch, callers = 50_000, 10, 40
 	appendFrom := func(ctx context.Context, cl *client.Client) {
-		_, _ = cl.Append(ctx, client.Entry{Payload: make([]byte, payload)})
+		entries := make([]client.Entry, batch)
+		for i := range entries {
+			entries[i].Payload = make([]byte, payload)
+		}
+		_, _ = cl.AppendBatch(ctx, entries)
 	}
 	var clients []*client.Client
 	for range callers {
 		cl := dial(t, c, "writer")
-		appendFrom(t.Context(), cl) // it knows the leader
+		if _, err := cl.Append(t.Context(), client.Entry{Payload: []byte("it knows the leader")}); err != nil {
+			t.Fatal(err)
+		}
 		clients = append(clients, cl)
 	}
 	eventually(t, "the queue is seen", func() bool {
@@ -269,8 +276,8 @@ func TestQueueIsMeasured(t *testing.T) {
 		for deadline := time.Now().Add(4 * time.Second); !seen && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			s, queued := statusOf(t, c, leader), metric(t, scrapeName(t, c, leader), "cairn_queue_bytes")
 			seen = s.QueuedRequests > 0 && queued == float64(s.QueuedBytes)
-			if seen && (s.QueuedBytes < s.QueuedRequests*payload || s.QueuedBytes > s.QueuedRequests*(payload+1000)) {
-				t.Errorf("%d waiting requests of %d bytes are %d bytes", s.QueuedRequests, payload, s.QueuedBytes)
+			if seen && (s.QueuedBytes < s.QueuedRequests*batch*payload || s.QueuedBytes > s.QueuedRequests*batch*(payload+1000)) {
+				t.Errorf("%d waiting requests of %d bytes are %d bytes", s.QueuedRequests, batch*payload, s.QueuedBytes)
 			}
 		}
 		if err := c.Resume(followers...); err != nil {
