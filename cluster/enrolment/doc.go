@@ -17,7 +17,9 @@
 //
 // The smallest use:
 //
-//	made, err := enrolment.Make(enrolment.Wanted{Kind: enrolment.Node, Name: "n1", Cluster: id, Suite: "default"})
+//	made, err := enrolment.Make(enrolment.Wanted{
+//		Kind: enrolment.Node, Name: "n1", Cluster: id, Suite: "default",
+//	})
 //	request, err := enrolment.Parse(made.Request)
 //	answer, err := enrolment.Sign(authority, request, enrolment.Grant{Validity: 720 * time.Hour})
 package enrolment
