@@ -58,6 +58,9 @@ type Store struct {
 	// inspection ends an inspection after Badger was closed; nil for a store that is open for
 	// writing.
 	inspection func() error
+	// opening is the lower part of every version that this process gives to Badger (versionOf).
+	// Invariant: it is larger than that of every earlier process that committed here.
+	opening uint64
 
 	// open is read-locked by everything that reads Badger: Close unmaps the files, and a read of
 	// memory that is not mapped any more ends the process.
@@ -68,7 +71,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		err     error        // the first failed commit; final
-		discard uint64       // newest version given to SetDiscardTs
+		discard uint64       // newest of Badger's versions given to SetDiscardTs
 		flushed ledger.Token // newest that is known to be durable
 		syncs   uint32       // how many syncs of memtable files have begun
 		// unknown is how many bytes were committed since flushed last grew. It may be too low by
@@ -103,8 +106,49 @@ func Open(o Options) (s *Store, err error) {
 		return nil, errors.Wrap(err, "open ledger store")
 	}
 	s = &Store{dir: o.Dir, db: db, syncBytes: o.SyncBytes, syncFile: syncFile, syncDir: syncDir}
+	if s.opening, err = newOpening(o.Dir, syncDir); err != nil {
+		return nil, errors.CombineErrors(errors.Wrap(err, "open ledger store"), db.Close())
+	}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
+}
+
+// openingBits is the size in bits of the part of Badger's versions that tells openings of the store
+// apart. It leaves 44 bits for the version.
+const openingBits = 20
+
+// versionOf is the version that Badger gets for a commit. Of two values that one key has at one
+// version, Badger does not return the newer one: a compaction within level 0 puts the tables there
+// into the order of their keys. A replay after a power failure writes a lost value again, at the
+// version of the key that survived. So versions of one process lie above the same versions of
+// earlier ones.
+func (s *Store) versionOf(version uint64) (uint64, error) {
+	if version == 0 || version >= 1<<(64-openingBits) {
+		return 0, errors.Newf("commit to the store: version %d is not between 1 and 2^%d", version, 64-openingBits)
+	}
+	return version<<openingBits | s.opening, nil
+}
+
+// newOpening returns a number that no earlier opening of the store had, not even one before a power
+// failure: that of the value log file which Badger creates whenever it is opened for writing. The
+// directory is synced, so that the name of the file survives.
+func newOpening(dir string, syncDir func(string) error) (uint64, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	if err != nil || len(files) == 0 {
+		return 0, errors.Newf("find the newest value log file: %v", err)
+	}
+	newest := uint64(0)
+	for _, file := range files {
+		n, err := valueLogNumber(file)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, n)
+	}
+	if newest >= 1<<openingBits {
+		return 0, errors.Newf("value log file %d: there can be no more than %d", newest, 1<<openingBits)
+	}
+	return newest, syncDir(dir)
 }
 
 func (o *Options) setDefaults() {
@@ -174,17 +218,21 @@ func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 			return errors.Wrap(err, "commit to the store")
 		}
 	}
-	if err := txn.CommitAt(version, nil); err != nil {
+	at, err := s.versionOf(version)
+	if err != nil {
+		return err
+	}
+	if err := txn.CommitAt(at, nil); err != nil {
 		return errors.Wrap(err, "commit to the store")
 	}
 	s.mu.Lock()
 	s.mu.unknown += int64(bytes)
 	s.mu.Unlock()
-	s.discardBelow(version)
+	s.discardBelow(at)
 	return nil
 }
 
-// discardBelow lets compactions drop all but the newest of the versions up to this one.
+// discardBelow lets compactions drop all but the newest of Badger's versions up to this one.
 func (s *Store) discardBelow(version uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,9 +347,9 @@ func (s *Store) syncValueLog() error {
 	}
 	newest := s.syncing.valueLog
 	for _, file := range files {
-		n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(file), ".vlog"), 10, 32)
+		n, err := valueLogNumber(file)
 		if err != nil {
-			return errors.Wrapf(err, "list value log files: %q", file)
+			return err
 		}
 		if n < s.syncing.valueLog {
 			continue
@@ -313,6 +361,12 @@ func (s *Store) syncValueLog() error {
 	}
 	s.syncing.valueLog = newest
 	return nil
+}
+
+// valueLogNumber returns the number of a value log file.
+func valueLogNumber(file string) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(file), ".vlog"), 10, 32)
+	return n, errors.Wrapf(err, "list value log files: %q", file)
 }
 
 func syncFile(name string) error {
