@@ -422,9 +422,10 @@ func TestThreatNoCallRewrites(t *testing.T) {
 		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",
 		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads",
 		"ListHolds": "reads", "Statement": "reads", "GetInstruction": "reads", "ListInstructions": "reads", "ProveAccount": "reads", "ProveTransfer": "reads", "ProveInstruction": "reads",
+		"Blocks": "reads", "Sealed": "reads",
 	}
 	for _, service := range []grpc.ServiceDesc{
-		cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc, cairnv1.Directory_ServiceDesc, cairnv1.Settlement_ServiceDesc,
+		cairnv1.Ledger_ServiceDesc, cairnv1.Admin_ServiceDesc, cairnv1.Directory_ServiceDesc, cairnv1.Settlement_ServiceDesc, cairnv1.Replica_ServiceDesc,
 	} {
 		var names []string
 		for _, m := range service.Methods {

@@ -194,34 +194,3 @@ func (l *Ledger) EntryBundle(index uint64, width int) ([]byte, error) {
 // WaitSize returns when the ledger has at least the size. Its errors: the context's, ErrClosed, or
 // why the ledger stopped.
 func (l *Ledger) WaitSize(ctx context.Context, size uint64) error { return l.grown.wait(ctx, size) }
-
-// BlockRecord is a block with what the ledger made of it, for a replica that catches up from a
-// peer. Blocks that appended nothing are not among them: they changed nothing.
-type BlockRecord struct {
-	RaftIndex, RaftTerm uint64
-	First               uint64 // index of the first entry that it appended
-	Count               uint64 // of appended entries
-	Block               []byte
-}
-
-// BlockAt returns the block that appended the entry. The block is checked against the tree. Its
-// errors: *NotFoundError, *CorruptError.
-func (l *Ledger) BlockAt(index uint64) (*BlockRecord, error) {
-	v := l.view.Load()
-	if index >= v.head.Size {
-		return nil, &NotFoundError{Index: index, Size: v.head.Size}
-	}
-	r, err := l.record(index)
-	if err != nil {
-		return nil, err
-	}
-	// The checksum covers what no leaf hash does: headers and entries that were not appended.
-	if _, err := ParseBlock(r.raw); err != nil {
-		l.cache.dropBlock(index)
-		return nil, &CorruptError{What: "block", Index: index, Err: err}
-	}
-	if _, err := l.leaves(v, r.first, r.count, MaxBlockSize); err != nil {
-		return nil, err
-	}
-	return &BlockRecord{RaftIndex: r.raftIndex, RaftTerm: r.raftTerm, First: r.first, Count: uint64(r.count), Block: r.raw}, nil
-}

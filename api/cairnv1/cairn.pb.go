@@ -3436,6 +3436,232 @@ func (x *Resume) GetNext() uint64 {
 	return 0
 }
 
+type BlocksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Index of an entry. The first record is that of the block which appended it.
+	First uint64 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	// At most so many blocks; 0 means as many as there are.
+	Blocks uint64 `protobuf:"varint,2,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// If not 0: every message proves that its last record belongs to the ledger of this size, and no block beyond it is sent.
+	ProofSize     uint64 `protobuf:"varint,3,opt,name=proof_size,json=proofSize,proto3" json:"proof_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlocksRequest) Reset() {
+	*x = BlocksRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlocksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlocksRequest) ProtoMessage() {}
+
+func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlocksRequest.ProtoReflect.Descriptor instead.
+func (*BlocksRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *BlocksRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *BlocksRequest) GetBlocks() uint64 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *BlocksRequest) GetProofSize() uint64 {
+	if x != nil {
+		return x.ProofSize
+	}
+	return 0
+}
+
+type BlocksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Records of blocks as docs/format-ledger.md has them, each the successor of the one before: at least one block, and then at
+	// most about 256 KiB. A block without effect has no record.
+	Records [][]byte `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// With proof_size: consistency proof from the size after the last record to proof_size. Empty when the two are equal.
+	Proof         []byte `protobuf:"bytes,2,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlocksResponse) Reset() {
+	*x = BlocksResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlocksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlocksResponse) ProtoMessage() {}
+
+func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlocksResponse.ProtoReflect.Descriptor instead.
+func (*BlocksResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *BlocksResponse) GetRecords() [][]byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *BlocksResponse) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+type SealedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A size; 0 asks for no proof.
+	Size          uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedRequest) Reset() {
+	*x = SealedRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedRequest) ProtoMessage() {}
+
+func (x *SealedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedRequest.ProtoReflect.Descriptor instead.
+func (*SealedRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SealedRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type SealedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node's newest sealed checkpoint; absent if it has none. Its consistency proof is the one between size and the
+	// checkpoint's size, from the smaller to the larger.
+	Sealed *SealedCheckpoint `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// How far the node is: Raft index of the newest block that it has applied, and the size after it.
+	RaftIndex     uint64 `protobuf:"varint,2,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`
+	Size          uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedResponse) Reset() {
+	*x = SealedResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedResponse) ProtoMessage() {}
+
+func (x *SealedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedResponse.ProtoReflect.Descriptor instead.
+func (*SealedResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SealedResponse) GetSealed() *SealedCheckpoint {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SealedResponse) GetRaftIndex() uint64 {
+	if x != nil {
+		return x.RaftIndex
+	}
+	return 0
+}
+
+func (x *SealedResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 var File_cairn_v1_cairn_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_cairn_proto_rawDesc = "" +
@@ -3680,7 +3906,22 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x03got\x18\x03 \x01(\x04R\x03got\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\rR\bposition\"\x1c\n" +
 	"\x06Resume\x12\x12\n" +
-	"\x04next\x18\x01 \x01(\x04R\x04next*A\n" +
+	"\x04next\x18\x01 \x01(\x04R\x04next\"\\\n" +
+	"\rBlocksRequest\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x16\n" +
+	"\x06blocks\x18\x02 \x01(\x04R\x06blocks\x12\x1d\n" +
+	"\n" +
+	"proof_size\x18\x03 \x01(\x04R\tproofSize\"@\n" +
+	"\x0eBlocksResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x03(\fR\arecords\x12\x14\n" +
+	"\x05proof\x18\x02 \x01(\fR\x05proof\"#\n" +
+	"\rSealedRequest\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"w\n" +
+	"\x0eSealedResponse\x122\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x1a.cairn.v1.SealedCheckpointR\x06sealed\x12\x1d\n" +
+	"\n" +
+	"raft_index\x18\x02 \x01(\x04R\traftIndex\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size*A\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x10WAIT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eWAIT_COMMITTED\x10\x01\x12\x0f\n" +
@@ -3712,7 +3953,10 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\tDirectory\x12M\n" +
 	"\fCreateLedger\x12\x1d.cairn.v1.CreateLedgerRequest\x1a\x1e.cairn.v1.CreateLedgerResponse\x12J\n" +
 	"\vListLedgers\x12\x1c.cairn.v1.ListLedgersRequest\x1a\x1d.cairn.v1.ListLedgersResponse\x12D\n" +
-	"\tGetLedger\x12\x1a.cairn.v1.GetLedgerRequest\x1a\x1b.cairn.v1.GetLedgerResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
+	"\tGetLedger\x12\x1a.cairn.v1.GetLedgerRequest\x1a\x1b.cairn.v1.GetLedgerResponse2\x85\x01\n" +
+	"\aReplica\x12=\n" +
+	"\x06Blocks\x12\x17.cairn.v1.BlocksRequest\x1a\x18.cairn.v1.BlocksResponse0\x01\x12;\n" +
+	"\x06Sealed\x12\x17.cairn.v1.SealedRequest\x1a\x18.cairn.v1.SealedResponseB2Z0github.com/cairnledger/cairn/api/cairnv1;cairnv1b\x06proto3"
 
 var (
 	file_cairn_v1_cairn_proto_rawDescOnce sync.Once
@@ -3727,7 +3971,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -3780,6 +4024,10 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*LeaderHint)(nil),                 // 48: cairn.v1.LeaderHint
 	(*Limit)(nil),                      // 49: cairn.v1.Limit
 	(*Resume)(nil),                     // 50: cairn.v1.Resume
+	(*BlocksRequest)(nil),              // 51: cairn.v1.BlocksRequest
+	(*BlocksResponse)(nil),             // 52: cairn.v1.BlocksResponse
+	(*SealedRequest)(nil),              // 53: cairn.v1.SealedRequest
+	(*SealedResponse)(nil),             // 54: cairn.v1.SealedResponse
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -3810,43 +4058,48 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	48, // 25: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
 	49, // 26: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
 	50, // 27: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	4,  // 28: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 29: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 30: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 31: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 32: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 33: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 34: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 35: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 36: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 37: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 38: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 39: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	34, // 40: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	36, // 41: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	39, // 42: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	41, // 43: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	5,  // 44: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 45: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 46: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 47: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 48: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 49: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 50: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 51: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 52: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 53: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 54: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 55: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	35, // 56: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	38, // 57: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	40, // 58: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	42, // 59: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	44, // [44:60] is the sub-list for method output_type
-	28, // [28:44] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	7,  // 28: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	4,  // 29: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 30: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 31: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 32: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 33: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 34: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 35: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 36: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 37: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 38: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 39: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	30, // 40: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	34, // 41: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	36, // 42: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	39, // 43: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	41, // 44: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	51, // 45: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
+	53, // 46: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
+	5,  // 47: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 48: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 49: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 50: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 51: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 52: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 53: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 54: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 55: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 56: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 57: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 58: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	35, // 59: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	38, // 60: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	40, // 61: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	42, // 62: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	52, // 63: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
+	54, // 64: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
+	47, // [47:65] is the sub-list for method output_type
+	29, // [29:47] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -3872,9 +4125,9 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   48,
+			NumMessages:   52,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_cairn_v1_cairn_proto_goTypes,
 		DependencyIndexes: file_cairn_v1_cairn_proto_depIdxs,

@@ -896,3 +896,163 @@ var Directory_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "cairn/v1/cairn.proto",
 }
+
+const (
+	Replica_Blocks_FullMethodName = "/cairn.v1.Replica/Blocks"
+	Replica_Sealed_FullMethodName = "/cairn.v1.Replica/Sealed"
+)
+
+// ReplicaClient is the client API for Replica service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Replica serves the other members of the cluster. A replica that lacks blocks, because its Raft log will not bring them any
+// more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
+// themselves under a root that the caller knows, and a checkpoint by its cosignatures.
+type ReplicaClient interface {
+	// Blocks returns the records of consecutive blocks, beginning with the block that appended an entry. The stream ends with what
+	// the node had applied when the call began. Role: peer.
+	Blocks(ctx context.Context, in *BlocksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlocksResponse], error)
+	// Sealed returns how far the node is, and its newest sealed checkpoint with the proof that it is consistent with a size that the
+	// caller knows. Role: peer.
+	Sealed(ctx context.Context, in *SealedRequest, opts ...grpc.CallOption) (*SealedResponse, error)
+}
+
+type replicaClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewReplicaClient(cc grpc.ClientConnInterface) ReplicaClient {
+	return &replicaClient{cc}
+}
+
+func (c *replicaClient) Blocks(ctx context.Context, in *BlocksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlocksResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replica_ServiceDesc.Streams[0], Replica_Blocks_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BlocksRequest, BlocksResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_BlocksClient = grpc.ServerStreamingClient[BlocksResponse]
+
+func (c *replicaClient) Sealed(ctx context.Context, in *SealedRequest, opts ...grpc.CallOption) (*SealedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SealedResponse)
+	err := c.cc.Invoke(ctx, Replica_Sealed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ReplicaServer is the server API for Replica service.
+// All implementations must embed UnimplementedReplicaServer
+// for forward compatibility.
+//
+// Replica serves the other members of the cluster. A replica that lacks blocks, because its Raft log will not bring them any
+// more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
+// themselves under a root that the caller knows, and a checkpoint by its cosignatures.
+type ReplicaServer interface {
+	// Blocks returns the records of consecutive blocks, beginning with the block that appended an entry. The stream ends with what
+	// the node had applied when the call began. Role: peer.
+	Blocks(*BlocksRequest, grpc.ServerStreamingServer[BlocksResponse]) error
+	// Sealed returns how far the node is, and its newest sealed checkpoint with the proof that it is consistent with a size that the
+	// caller knows. Role: peer.
+	Sealed(context.Context, *SealedRequest) (*SealedResponse, error)
+	mustEmbedUnimplementedReplicaServer()
+}
+
+// UnimplementedReplicaServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedReplicaServer struct{}
+
+func (UnimplementedReplicaServer) Blocks(*BlocksRequest, grpc.ServerStreamingServer[BlocksResponse]) error {
+	return status.Error(codes.Unimplemented, "method Blocks not implemented")
+}
+func (UnimplementedReplicaServer) Sealed(context.Context, *SealedRequest) (*SealedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Sealed not implemented")
+}
+func (UnimplementedReplicaServer) mustEmbedUnimplementedReplicaServer() {}
+func (UnimplementedReplicaServer) testEmbeddedByValue()                 {}
+
+// UnsafeReplicaServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ReplicaServer will
+// result in compilation errors.
+type UnsafeReplicaServer interface {
+	mustEmbedUnimplementedReplicaServer()
+}
+
+func RegisterReplicaServer(s grpc.ServiceRegistrar, srv ReplicaServer) {
+	// If the following call panics, it indicates UnimplementedReplicaServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Replica_ServiceDesc, srv)
+}
+
+func _Replica_Blocks_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BlocksRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplicaServer).Blocks(m, &grpc.GenericServerStream[BlocksRequest, BlocksResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_BlocksServer = grpc.ServerStreamingServer[BlocksResponse]
+
+func _Replica_Sealed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SealedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplicaServer).Sealed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replica_Sealed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplicaServer).Sealed(ctx, req.(*SealedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Replica_ServiceDesc is the grpc.ServiceDesc for Replica service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Replica_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "cairn.v1.Replica",
+	HandlerType: (*ReplicaServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Sealed",
+			Handler:    _Replica_Sealed_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Blocks",
+			Handler:       _Replica_Blocks_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "cairn/v1/cairn.proto",
+}

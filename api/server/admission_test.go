@@ -55,7 +55,7 @@ func TestDefaultLimits(t *testing.T) {
 	want := Limits{
 		BatchEntries: 8192, BatchBytes: 1 << 20, RequestBytes: 2 << 20,
 		Connections: 1024, StreamsPerConn: 128, Streams: 1024, StreamsPerPrincipal: 512, Watches: 256, WatchesPerPrincipal: 128,
-		StreamBatches: 64, StreamBytes: 8 << 20, RangeEntries: 1024, RangeBytes: 256 << 10,
+		StreamBatches: 64, StreamBytes: 8 << 20, RangeEntries: 1024, RangeBytes: 256 << 10, BlocksBytes: 32 << 20,
 		SealWait: 2 * time.Second, BehindWait: time.Second, SendStall: 10 * time.Second,
 		WatchAlive: time.Second, WatchAlone: 3 * time.Second,
 	}

@@ -66,6 +66,7 @@ type Ledger interface {
 	MapProof(size uint64, account []byte) (*ledger.AccountProof, error)
 	Head() ledger.Head
 	Leaf(index uint64) ([]byte, error)
+	BlockAt(index uint64) (*ledger.BlockRecord, error)
 	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)
 	InclusionProof(index, size uint64) ([]merkle.Hash, error)
 	ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error)

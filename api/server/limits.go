@@ -27,6 +27,8 @@ type Limits struct {
 	RangeEntries int // entries in one message of a Range or Watch; default 1024
 	RangeBytes   int // and their bytes; default 256 KiB
 
+	BlocksBytes int // what all other members together get of blocks in a second, bytes; default 32 MiB
+
 	SealWait   time.Duration // how long an append waits for its seal, and a receipt; default 2 s
 	BehindWait time.Duration // how long a local read waits for min_size; default 1 s
 	SendStall  time.Duration // how long a stream waits for a client that does not read; default 10 s
@@ -53,6 +55,7 @@ func (l *Limits) fill() error {
 		{&l.StreamBytes, "stream bytes", 8 << 20, 1 << 30},
 		{&l.RangeEntries, "range entries", 1024, 1 << 14},
 		{&l.RangeBytes, "range bytes", 256 << 10, 4 << 20},
+		{&l.BlocksBytes, "bytes of blocks in a second", 32 << 20, 1 << 30},
 	}
 	for _, i := range ints {
 		if *i.value == 0 {

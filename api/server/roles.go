@@ -19,8 +19,9 @@ type grant struct{ roles, genesis pki.Role }
 const anyone = pki.RoleReader | pki.RoleParticipant
 
 // grants has every method there is. A method without a row is refused. admin implies writer and
-// operator, operator implies participant and reader, writer implies reader; a peer that is nothing
-// else may do nothing here, and a node may only read, whatever its certificate says.
+// operator, operator implies participant and reader, writer implies reader. A peer that is nothing
+// else may call the service Replica alone, if it is a member of this cluster, and a node may only
+// read, whatever its certificate says.
 var grants = map[string]grant{
 	"/cairn.v1.Ledger/Append":           {roles: pki.RoleWriter},
 	"/cairn.v1.Ledger/AppendStream":     {roles: pki.RoleWriter},
@@ -54,6 +55,9 @@ var grants = map[string]grant{
 	"/cairn.v1.Settlement/ProveAccount":     {roles: anyone},
 	"/cairn.v1.Settlement/ProveTransfer":    {roles: anyone},
 	"/cairn.v1.Settlement/ProveInstruction": {roles: anyone},
+
+	"/cairn.v1.Replica/Blocks": {roles: pki.RolePeer},
+	"/cairn.v1.Replica/Sealed": {roles: pki.RolePeer},
 
 	"/grpc.health.v1.Health/Check": {roles: anyone},
 	"/grpc.health.v1.Health/List":  {roles: anyone},
@@ -92,6 +96,10 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, "there is no such method: nobody may call it")
 	case !peer.Roles.HasAny(g.roles | g.genesis):
 		return Peer{}, denied(method, "", g.roles, peer)
+	case g.roles == pki.RolePeer:
+		if !s.cfg.Member(peer.Principal) {
+			return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, peer.Principal+" is no other member of this cluster")
+		}
 	case g.roles&pki.RoleReader == 0 && pki.ID(peer.Principal).IsNode():
 		// What a ledger holds in the name of a node, its leader proposed by itself:
 		// ledger.Input.ByNode.

@@ -32,8 +32,11 @@ type Config struct {
 	Learning func() error
 	// Halted says why the node's replica of a ledger has stopped for good; nil when it has not. Then
 	// Ledger does not return it. It must not block. Nil: there are never any.
-	Halted      func(origin string) error
-	Directory   Directory                        // nil: the service Directory is refused
+	Halted    func(origin string) error
+	Directory Directory // nil: the service Directory is refused
+	// Member reports whether a principal is another member of this cluster: the only ones that may
+	// call the service Replica. It must not block. Nil: nobody is.
+	Member      func(principal string) bool
 	Policy      *tlog.Policy                     // the cluster's, for Verify; nil: Verify is refused
 	Credentials credentials.TransportCredentials // the authenticated channel
 	// ConnectionAge is how old a connection becomes before its client is asked to make another one;
@@ -52,6 +55,7 @@ type Server struct {
 	cairnv1.UnimplementedAdminServer
 	cairnv1.UnimplementedDirectoryServer
 	cairnv1.UnimplementedSettlementServer
+	cairnv1.UnimplementedReplicaServer
 
 	cfg     Config
 	limits  Limits
@@ -61,6 +65,7 @@ type Server struct {
 
 	admitted gate
 	watches  gate
+	blocks   allowance
 
 	stopping chan struct{} // closed by Stop: long streams end
 	stopOnce sync.Once
@@ -92,6 +97,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Peer == nil {
 		cfg.Peer = peerFromChannel
 	}
+	if cfg.Member == nil {
+		cfg.Member = func(string) bool { return false }
+	}
 	if cfg.Access == nil {
 		cfg.Access = func(Call) {}
 	}
@@ -102,6 +110,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, limits: cfg.Limits, health: health.NewServer(), stopping: make(chan struct{})}
 	s.metrics = newMetrics(cfg.Metrics)
 	s.admitted.init("calls", s.limits.Streams, s.limits.StreamsPerPrincipal)
+	s.blocks.rate = s.limits.BlocksBytes
 	s.watches.init("watches", s.limits.Watches, s.limits.WatchesPerPrincipal)
 	s.grpc = grpc.NewServer(
 		grpc.Creds(cfg.Credentials),
@@ -126,6 +135,7 @@ func New(cfg Config) (*Server, error) {
 	cairnv1.RegisterAdminServer(s.grpc, s)
 	cairnv1.RegisterDirectoryServer(s.grpc, s)
 	cairnv1.RegisterSettlementServer(s.grpc, s)
+	cairnv1.RegisterReplicaServer(s.grpc, s)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)

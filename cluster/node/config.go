@@ -141,6 +141,8 @@ type Storage struct {
 	// in a second, 1 MiB.
 	ScrubInterval time.Duration `yaml:"scrub_interval,omitempty"`
 	ScrubBytes    int64         `yaml:"scrub_bytes,omitempty"`
+	// ServeBytes bounds what the other members together take of this node's blocks in a second, 32 MiB.
+	ServeBytes int64 `yaml:"serve_bytes,omitempty"`
 	// MaxLedgers bounds the ledgers of the cluster, without the directory: this node, as the
 	// directory's leader, creates no further ones. 1000.
 	MaxLedgers int64 `yaml:"max_ledgers,omitempty"`

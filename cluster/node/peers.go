@@ -100,6 +100,11 @@ func (p *peerChannel) memberOf(c *pki.Certificate) (uint64, error) {
 	return id, nil
 }
 
+// isMember reports whether a principal, whose certificate has the role peer, is another member.
+func (p *peerChannel) isMember(principal string) bool {
+	return p.members[pki.ID(principal)] != 0 && pki.ID(principal) != p.self
+}
+
 // errNoMember is matched by every error of memberOf.
 var errNoMember = errors.New("no other member of this cluster")
 

@@ -53,6 +53,7 @@ var ranges = []numberRange{
 	{"storage.min_free_bytes", size, mib, 1024 * tib, 256 * mib},
 	{"storage.scrub_interval", duration, ms(1000), ms(30 * 24 * 3_600_000), ms(24 * 3_600_000)},
 	{"storage.scrub_bytes", size, mib, tib, mib},
+	{"storage.serve_bytes", size, mib, mib << 10, 32 * mib},
 	{"storage.max_ledgers", count, 1, 100_000, 1000},
 	{"clock.max_offset", duration, ms(100), ms(3_600_000), ms(10_000)},
 	{"log_file_bytes", size, mib, tib, 64 * mib},

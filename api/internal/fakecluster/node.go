@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // Node is one member, and the replica there of its cluster's ledger. Its fields may be set while no
@@ -68,6 +69,7 @@ func (n *Node) Start() {
 	metrics := prometheus.NewRegistry()
 	s, err := server.New(server.Config{
 		Ledger: n.hosts, Directory: directory{n}, Policy: n.c.Keys.Policy, Credentials: creds(n.Name), Peer: n.options.Peer,
+		Member: func(principal string) bool { return pki.ID(principal).IsNode() },
 		Limits: n.options.Limits, Metrics: metrics, Logf: n.options.Logf,
 	})
 	check(t, err)
