@@ -17,12 +17,12 @@ const (
 	groupBlocks = 256
 
 	// MaxCommitSize bounds what one Store.Commit is given: keys and values, and 16 bytes for each
-	// pair. It is the largest block and its outcomes with an idempotency record for every entry,
-	// its offsets and its share of a tile, and rows of a program.
-	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockEntries*entryCommitSize +
+	// pair. It is the largest block, its outcomes and its details with an idempotency record for
+	// every entry, its offsets and its share of a tile, and rows of a program.
+	MaxCommitSize = MaxBlockSize + MaxBlockOutcomes + MaxBlockDetails + MaxBlockEntries*entryCommitSize +
 		rowBytesPerCommit + MaxStateKey + MaxStateValue + walkBytes + 2*MaxStateKey + 4096
 
-	entryCommitSize = 9 + 32 + keyRefSize + 16 + 8 + 36
+	entryCommitSize = 9 + 32 + keyRefSize + 16 + 12 + 36
 
 	// recentRoots is how many past (size, root) pairs are kept for anchors: more than there are
 	// blocks between two seals, unless sealing stands still.
@@ -299,7 +299,7 @@ func (l *Ledger) stageBlock(e *Committed, block *Block) ([]Result, error) {
 	}
 	a.roots = append(a.roots, Anchor{a.pos.Size, a.pos.Root})
 
-	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw, outcomes)
+	rec := encodeRecord(e.RaftIndex, e.RaftTerm, first, offsets, block.raw, outcomes, d.detailEnds, a.state.details)
 	a.pairs = rec.appendPairs(a.pairs, l.keys)
 	for _, tile := range full {
 		b := merkle.AppendTile(make([]byte, 0, len(tile.Hashes)*merkle.HashSize), tile.Hashes)

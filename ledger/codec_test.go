@@ -195,8 +195,9 @@ func FuzzParseBlock(f *testing.F) {
 
 func FuzzParseRecord(f *testing.F) {
 	raw := encode(f, testBatches())
-	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, nil).encoded)
-	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, [][]byte{nil, []byte("outcome")}).encoded)
+	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, nil, nil, nil).encoded)
+	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, [][]byte{nil, []byte("outcome")}, nil, nil).encoded)
+	f.Add(encodeRecord(1, 2, 3, []uint32{77, 126}, raw, [][]byte{nil, []byte("outcome")}, []uint32{0, 6}, []byte("detail")).encoded)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRecord(b)
 		if err != nil {
@@ -204,6 +205,7 @@ func FuzzParseRecord(f *testing.F) {
 		}
 		for i := range uint64(r.count) {
 			_, _ = r.leaf(r.first + i) // an error or a slice of the block, never a panic
+			_, _ = r.detail(r.first + i)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error)
 	results = make([]Result, len(block.Batches))
 	first := l.applier.pos.Size
 	size := first
-	l.applier.state.block, l.applier.state.first = 0, first
+	l.applier.state.beginBlock(first)
 	l.applier.accounts.begin()
 	for i := range block.Batches {
 		d.last = i+1 == len(block.Batches)
@@ -36,6 +36,12 @@ func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error)
 	if d.outcomes != nil {
 		d.outcomes = d.outcomes[:len(d.accepted)]
 	}
+	if d.detailEnds != nil {
+		d.detailEnds = d.detailEnds[:len(d.accepted)]
+		for i := 1; i < len(d.detailEnds); i++ { // a record of the ledger has set none
+			d.detailEnds[i] = max(d.detailEnds[i], d.detailEnds[i-1])
+		}
+	}
 	return results, d, nil
 }
 
@@ -47,8 +53,11 @@ type decision struct {
 	// outcomes has those of accepted, and is nil while none has one; outcomeBytes is their sum.
 	outcomes     [][]byte
 	outcomeBytes int
-	last         bool     // the batch that is being decided is the last one of the block
-	root         *mapRoot // nil: the block has neither changed the map nor published its root
+	// detailEnds has where the detail of each of accepted ends in programState.details, and is nil
+	// while none has one.
+	detailEnds []uint32
+	last       bool     // the batch that is being decided is the last one of the block
+	root       *mapRoot // nil: the block has neither changed the map nor published its root
 	// room for the results of the batches to come
 	indexes   []uint64
 	duplicate []bool
@@ -70,7 +79,7 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 	indexes, duplicate := d.indexes[:n:n], d.duplicate[:n:n]
 	d.indexes, d.duplicate = d.indexes[n:], d.duplicate[n:]
 
-	mark, staged := len(d.accepted), len(a.pairs)
+	mark, staged, details := len(d.accepted), len(a.pairs), len(a.state.details)
 	outcomeBytes := d.outcomeBytes
 	next := size
 	refuse := func(err error) {
@@ -83,6 +92,10 @@ func (d *decision) batch(time int64, b *BlockBatch, size uint64, res *Result) er
 		if d.outcomes != nil {
 			clear(d.outcomes[mark:])
 		}
+		if d.detailEnds != nil {
+			clear(d.detailEnds[mark:])
+		}
+		a.state.details = a.state.details[:details]
 		d.outcomeBytes = outcomeBytes
 		res.Err, res.Size = err, size
 	}

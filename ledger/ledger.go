@@ -260,6 +260,7 @@ func (l *Ledger) restore() error {
 	l.storedAtOpen = stored.RaftIndex
 	l.applier.init(tree, start, stored)
 	l.applier.state.init(l.store, l.keys, l.cache, &l.applier.accounts, &l.applier.history, start.Size, stored.Size)
+	_, l.applier.state.detailed = l.program.(Detailed)
 	if !l.isLog && !l.cfg.ReadOnly {
 		if err := l.applier.state.filter.fill(l.store, l.keys, fillAtOpen); err != nil {
 			return errors.Wrap(err, "look for keys of rows")

@@ -15,7 +15,7 @@ import (
 // program's accounts, and publishes its root in records of its own (WithMapRoot).
 // docs/format-map.md specifies the map.
 //
-// The rows whose keys begin with MapPrefix are the records of the map; the rest of such a key is
+// The rows whose keys begin with MapPrefix have the records of the map; the rest of such a key is
 // the id of the account. An account is in the map from its first row on. Rows of the map are put by
 // commands alone (RefusedWrites).
 type Mapped interface {
@@ -23,6 +23,9 @@ type Mapped interface {
 	// MapPrefix returns what the keys of the map's rows begin with, 1 to MaxStateKey bytes. It
 	// always returns the same.
 	MapPrefix() []byte
+	// MapRecord returns the record in the value of a row of the map, a part of it or all: the map
+	// commits to it and proofs show it. What else stands in the value is the program's own.
+	MapRecord(value []byte) []byte
 }
 
 // mapState is the map of a Mapped program's accounts, as of the last block that was decided. The
@@ -70,8 +73,8 @@ func (m *mapState) put(key string) {
 // row returns the key of an account's row.
 func (m *mapState) row(account []byte) []byte { return append(slices.Clip(m.prefix), account...) }
 
-func (m *mapState) leaf(account, record []byte) accountmap.Leaf {
-	return accountmap.Leaf{Key: accountmap.KeyOf(m.origin, account), Record: sha256.Sum256(record)}
+func (m *mapState) leaf(account, value []byte) accountmap.Leaf {
+	return accountmap.Leaf{Key: accountmap.KeyOf(m.origin, account), Record: sha256.Sum256(m.program.MapRecord(value))}
 }
 
 // update brings the tree up to date. fresh has the rows that were put since the last commit.

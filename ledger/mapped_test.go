@@ -23,6 +23,8 @@ type mappedScript struct {
 
 func (m mappedScript) MapPrefix() []byte { return []byte(m.prefix) }
 
+func (mappedScript) MapRecord(value []byte) []byte { return value }
+
 // rooted is a block with a record of the map root at its end.
 func rooted(t testing.TB, l *ledger.Ledger, batches ...ledger.Batch) []byte {
 	t.Helper()

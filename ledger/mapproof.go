@@ -78,13 +78,13 @@ func (l *Ledger) liveProof(account []byte, index *uint64) (p *AccountProof, size
 		return nil, size, nil
 	}
 	p = &AccountProof{MapRoot: m.newest.MapRoot, Proof: m.tree.Prove(accountmap.KeyOf(m.origin, account))}
-	p.setRecord(m.rows.newest(m.row(account)))
+	p.setRecord(m.program, m.rows.newest(m.row(account)))
 	return p, size, p.check(size)
 }
 
-func (p *AccountProof) setRecord(r *row) {
+func (p *AccountProof) setRecord(program Mapped, r *row) {
 	if !r.absent {
-		p.Record, p.Present = slices.Clone(r.value), true
+		p.Record, p.Present = slices.Clone(program.MapRecord(r.value)), true
 	}
 }
 
@@ -119,7 +119,7 @@ func (l *Ledger) MapProof(size uint64, account []byte) (*AccountProof, error) {
 	}
 	m := &l.applier.accounts
 	p := &AccountProof{MapRoot: r.MapRoot, Proof: past.tree.Prove(accountmap.KeyOf(m.origin, account))}
-	p.setRecord(past.row(m.row(account)))
+	p.setRecord(m.program, past.row(m.row(account)))
 	return p, p.check(state.size)
 }
 

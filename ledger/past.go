@@ -155,7 +155,7 @@ func (l *Ledger) decideAgain(from, to uint64) (*pastMap, error) {
 	m.rows.prefix = live.prefix
 	m.rows.load(rows, Summary{Size: from})
 	if from < to {
-		s := &programState{again: true}
+		s := &programState{again: true, detailed: l.applier.state.detailed}
 		s.init(l.store, l.keys, NewCaches(DefaultCacheBytes/4).of(), m, &history{on: true}, from, from)
 		s.filter = l.applier.state.filter
 		if err := l.decideBlocks(s, from, to); err != nil {
@@ -181,7 +181,7 @@ func (l *Ledger) decideBlocks(s *programState, from, to uint64) error {
 		if err != nil {
 			return err
 		}
-		s.block, s.first = 0, from
+		s.beginBlock(from)
 		s.accounts.begin()
 		for index := from; index < rec.end(); index++ {
 			leaf, err := rec.leaf(index)

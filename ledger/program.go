@@ -72,6 +72,19 @@ type View interface {
 	Range(from, to []byte) iter.Seq2[[]byte, []byte]
 	// Put writes a row; there is no deletion. It copies key and value.
 	Put(key, value []byte)
+	// Keep adds to the detail of the entry (Detailed). It copies what it is given.
+	Keep(detail []byte)
+}
+
+// Detailed is a Program that keeps a detail of an entry: bytes that explain the outcome and stand in
+// no leaf, so that they can be shown to some readers of the leaf alone. The ledger stores the detail
+// beside the outcome (Ledger.Detail), and a replica that decides the entry again keeps it again. A
+// detail must prove itself: the outcome commits to it, by hashes for example.
+type Detailed interface {
+	Program
+	// CheckDetail reports whether a detail is the one of the entry with this index and leaf. It is
+	// asked whenever a detail is read, by any goroutine.
+	CheckDetail(index uint64, leaf, detail []byte) error
 }
 
 // What a program may write. A batch that passes a limit is refused (RefusedWrites).
@@ -84,6 +97,12 @@ const (
 	// MaxBlockWrites is the largest sum of the keys and values that the entries of one block put,
 	// in bytes.
 	MaxBlockWrites = 16 << 20
+	// DetailFactor bounds the detail of an entry: it has at most so many times the bytes that
+	// MaxOutcome says of the outcome.
+	DetailFactor = 5
+	// MaxBlockDetails is the largest sum of the details in a block, in bytes. The block of an honest
+	// leader never passes it: the MaxOutcome of its entries add up to at most MaxBatchSize.
+	MaxBlockDetails = DetailFactor * MaxBatchSize
 
 	maxProgramName = 64
 )
@@ -136,11 +155,13 @@ const (
 	// RefusedNotUnderstood: Program.MaxOutcome does not understand an entry.
 	RefusedNotUnderstood RefuseReason = "not_understood"
 	// RefusedTooLarge: a leaf could pass MaxLeafSize, or the outcomes of the block pass
-	// MaxBlockOutcomes.
+	// MaxBlockOutcomes, or its details MaxBlockDetails.
 	RefusedTooLarge RefuseReason = "too_large"
-	// RefusedOutcome: an outcome is longer than Program.MaxOutcome said. The program has a bug.
+	// RefusedOutcome: an outcome or a detail is longer than Program.MaxOutcome allows. The program
+	// has a bug.
 	RefusedOutcome RefuseReason = "outcome"
-	// RefusedWrites: a row passes a limit, or the rows of the block do. The program has a bug.
+	// RefusedWrites: a row passes a limit, or the rows of the block do, or a program that is not
+	// Detailed kept a detail. The program has a bug.
 	RefusedWrites RefuseReason = "writes"
 	// RefusedPanic: Program.MaxOutcome or Decide panicked. The program has a bug.
 	RefusedPanic RefuseReason = "panic"

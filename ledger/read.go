@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/cockroachdb/errors"
@@ -16,6 +17,43 @@ func (l *Ledger) Leaf(index uint64) ([]byte, error) {
 		return nil, err
 	}
 	return leaves[0], nil
+}
+
+// Detail returns the leaf of an index, checked against the tree, and the detail of the entry, which
+// the program has checked against the leaf; the detail is empty when the program is not Detailed.
+// The caller must not change them. Its errors: *NotFoundError, *CorruptError.
+func (l *Ledger) Detail(index uint64) (leaf, detail []byte, err error) {
+	if leaf, err = l.Leaf(index); err != nil {
+		return nil, nil, err
+	}
+	rec, err := l.record(index)
+	if err != nil {
+		return nil, nil, err
+	}
+	if detail, err = l.detail(rec, index, leaf); err != nil {
+		l.cache.dropBlock(index)
+		return nil, nil, err
+	}
+	return leaf, bytes.Clone(detail), nil
+}
+
+// detail returns the detail of an entry of the record, checked by the program.
+func (l *Ledger) detail(rec *record, index uint64, leaf []byte) ([]byte, error) {
+	p, ok := l.program.(Detailed)
+	if !ok {
+		return nil, nil
+	}
+	detail, err := rec.detail(index)
+	if err == nil {
+		var e Entry
+		if e, err = ParseLeaf(leaf); err == nil && e.Kind != KindRecord {
+			err = p.CheckDetail(index, leaf, detail)
+		}
+	}
+	if err != nil {
+		return nil, &CorruptError{What: "detail", Index: index, Err: err}
+	}
+	return detail, nil
 }
 
 // smallBlock is what a leaf may keep in memory beyond itself, in bytes.

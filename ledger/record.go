@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	// The first byte of a record: whether an entry has an outcome. A block of payloads needs no
-	// room for outcomes.
+	// The first byte of a record: whether an entry has an outcome, and a detail. A block of payloads
+	// needs no room for outcomes.
 	recordPlain    = 1
 	recordOutcomes = 2
+	recordDetails  = 3 // and outcomes
 
 	recordHeaderSize = 1 + 8 + 8 + 8 + 4 + 4 // form, raft index, raft term, first index, count, block length
 
@@ -21,16 +22,17 @@ const (
 )
 
 // record is a block as the store holds it: where Raft committed it, which of its entries were
-// accepted, their outcomes and the block's own bytes. It is a view of the encoded form: accepted
-// entries and outcomes are found by offset, without parsing the block.
+// accepted, their outcomes and details and the block's own bytes. It is a view of the encoded form:
+// accepted entries, outcomes and details are found by offset, without parsing the block.
 type record struct {
 	raftIndex, raftTerm uint64
 	first               uint64 // index of the first accepted entry
 	count               int    // of accepted entries; invariant: at least 1
 	offsets             []byte // count × u32, of each accepted entry in raw
 	ends                []byte // count × u32, of each outcome in outcomes; empty when there are none
+	detailEnds          []byte // count × u32, of each detail in details; empty when there are none
 	raw                 []byte // the block
-	outcomes            []byte
+	outcomes, details   []byte
 	encoded             []byte
 }
 
@@ -56,10 +58,7 @@ func (r *record) leaf(index uint64) ([]byte, error) {
 	if len(r.ends) == 0 {
 		return encoded, nil
 	}
-	from, to := 0, int(binary.BigEndian.Uint32(r.ends[4*i:]))
-	if i > 0 {
-		from = int(binary.BigEndian.Uint32(r.ends[4*i-4:]))
-	}
+	from, to := span(r.ends, i)
 	switch {
 	case from > to || to > len(r.outcomes) || n+to-from > MaxLeafSize:
 		return nil, errors.Newf("outcome from %d to %d of %d bytes, of an entry of %d bytes", from, to, len(r.outcomes), n)
@@ -69,15 +68,43 @@ func (r *record) leaf(index uint64) ([]byte, error) {
 	return append(append(make([]byte, 0, n+to-from), encoded...), r.outcomes[from:to]...), nil
 }
 
+// span returns where number i of the parts that end at these places begins and ends.
+func span(ends []byte, i int) (from, to int) {
+	if i > 0 {
+		from = int(binary.BigEndian.Uint32(ends[4*i-4:]))
+	}
+	return from, int(binary.BigEndian.Uint32(ends[4*i:]))
+}
+
+// detail returns the detail of an index that the record holds; it is empty when there is none. It
+// aliases the record. Nothing has checked it.
+func (r *record) detail(index uint64) ([]byte, error) {
+	if len(r.detailEnds) == 0 {
+		return nil, nil
+	}
+	from, to := span(r.detailEnds, int(index-r.first))
+	if from > to || to > len(r.details) {
+		return nil, errors.Newf("detail from %d to %d of %d bytes", from, to, len(r.details))
+	}
+	return r.details[from:to:to], nil
+}
+
 // encodeRecord encodes the record of a block of which the entries at offsets were accepted.
-// outcomes has the outcome of each of them, or is nil when none has one.
-func encodeRecord(raftIndex, raftTerm, first uint64, offsets []uint32, raw []byte, outcomes [][]byte) *record {
+// outcomes has the outcome of each of them, or is nil when none has one. detailEnds has where the
+// detail of each of them ends in details, or is nil when none has one.
+func encodeRecord(raftIndex, raftTerm, first uint64, offsets []uint32, raw []byte, outcomes [][]byte, detailEnds []uint32, details []byte) *record {
 	total := 0
 	for _, o := range outcomes {
 		total += len(o)
 	}
+	if len(detailEnds) == 0 || detailEnds[len(detailEnds)-1] == 0 {
+		detailEnds, details = nil, nil
+	}
 	form, room := byte(recordPlain), 0
-	if total > 0 {
+	switch {
+	case len(detailEnds) > 0:
+		form, room = recordDetails, 8+8*len(offsets)+total+len(details)
+	case total > 0:
 		form, room = recordOutcomes, 4+4*len(offsets)+total
 	}
 	b := make([]byte, 0, recordHeaderSize+4*len(offsets)+4+len(raw)+room)
@@ -87,58 +114,80 @@ func encodeRecord(raftIndex, raftTerm, first uint64, offsets []uint32, raw []byt
 	b = binary.BigEndian.AppendUint64(b, first)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(offsets)))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
-	if total > 0 {
+	if form != recordPlain {
 		b = binary.BigEndian.AppendUint32(b, uint32(total))
+	}
+	if form == recordDetails {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(details)))
 	}
 	offsetsAt := len(b)
 	for _, o := range offsets {
 		b = binary.BigEndian.AppendUint32(b, o)
 	}
 	endsAt := len(b)
-	if total > 0 {
+	if form != recordPlain {
 		end := 0
-		for _, o := range outcomes {
-			end += len(o)
+		for i := range offsets {
+			if i < len(outcomes) {
+				end += len(outcomes[i])
+			}
 			b = binary.BigEndian.AppendUint32(b, uint32(end))
 		}
+	}
+	detailEndsAt := len(b)
+	for _, end := range detailEnds {
+		b = binary.BigEndian.AppendUint32(b, end)
 	}
 	sumAt := len(b)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	b = append(b, raw...)
 	outcomesAt := len(b)
-	if total > 0 {
-		for _, o := range outcomes {
-			b = append(b, o...)
-		}
+	for _, o := range outcomes {
+		b = append(b, o...)
 	}
+	detailsAt := len(b)
+	b = append(b, details...)
 	return &record{
 		raftIndex: raftIndex, raftTerm: raftTerm, first: first, count: len(offsets),
-		offsets: b[offsetsAt:endsAt], ends: b[endsAt:sumAt], raw: b[sumAt+4 : outcomesAt : outcomesAt], outcomes: b[outcomesAt:], encoded: b,
+		offsets: b[offsetsAt:endsAt], ends: b[endsAt:detailEndsAt], detailEnds: b[detailEndsAt:sumAt],
+		raw: b[sumAt+4 : outcomesAt : outcomesAt], outcomes: b[outcomesAt:detailsAt:detailsAt], details: b[detailsAt:], encoded: b,
 	}
 }
 
 // recordLayout is where the parts of an encoded record begin.
-type recordLayout struct{ offsets, ends, sum, raw, outcomes, size int }
+type recordLayout struct {
+	offsets, ends, detailEnds, sum, raw, outcomes, details, size int
+}
 
 // layoutOf returns the layout of the record whose encoding begins with b.
 func layoutOf(b []byte) (l recordLayout, err error) {
-	if len(b) < recordHeaderSize+4 || b[0] != recordPlain && b[0] != recordOutcomes {
+	if len(b) < recordHeaderSize+8 || b[0] < recordPlain || b[0] > recordDetails {
 		return l, errors.Newf("block record: %d bytes without a header", len(b))
 	}
-	count, length, total := binary.BigEndian.Uint32(b[25:]), binary.BigEndian.Uint32(b[29:]), uint32(0)
-	if l.offsets = recordHeaderSize; b[0] == recordOutcomes {
-		l.offsets, total = recordHeaderSize+4, binary.BigEndian.Uint32(b[recordHeaderSize:])
+	count, length, total, details := binary.BigEndian.Uint32(b[25:]), binary.BigEndian.Uint32(b[29:]), uint32(0), uint32(0)
+	form := b[0]
+	l.offsets = recordHeaderSize
+	if form != recordPlain {
+		l.offsets, total = l.offsets+4, binary.BigEndian.Uint32(b[l.offsets:])
 	}
-	if count == 0 || count > MaxBlockEntries || length > MaxBlockSize || total > MaxBlockOutcomes || (total > 0) != (b[0] == recordOutcomes) {
-		return l, errors.Newf("block record: %d entries in %d bytes with %d of outcomes", count, length, total)
+	if form == recordDetails {
+		l.offsets, details = l.offsets+4, binary.BigEndian.Uint32(b[l.offsets:])
+	}
+	if count == 0 || count > MaxBlockEntries || length > MaxBlockSize || total > MaxBlockOutcomes || details > MaxBlockDetails ||
+		form == recordOutcomes && total == 0 || form == recordDetails && details == 0 {
+		return l, errors.Newf("block record: %d entries in %d bytes with %d of outcomes and %d of details", count, length, total, details)
 	}
 	l.ends = l.offsets + 4*int(count)
-	if l.sum = l.ends; total > 0 {
+	if l.detailEnds = l.ends; form != recordPlain {
+		l.detailEnds += 4 * int(count)
+	}
+	if l.sum = l.detailEnds; form == recordDetails {
 		l.sum += 4 * int(count)
 	}
 	l.raw = l.sum + 4
 	l.outcomes = l.raw + int(length)
-	l.size = l.outcomes + int(total)
+	l.details = l.outcomes + int(total)
+	l.size = l.details + int(details)
 	return l, nil
 }
 
@@ -165,7 +214,8 @@ func parseRecord(b []byte) (*record, error) {
 	if r.first+uint64(r.count) < r.first {
 		return nil, errors.New("block record: index overflow")
 	}
-	r.offsets, r.ends, r.raw, r.outcomes = b[l.offsets:l.ends], b[l.ends:l.sum], b[l.raw:l.outcomes:l.outcomes], b[l.outcomes:]
+	r.offsets, r.ends, r.detailEnds = b[l.offsets:l.ends], b[l.ends:l.detailEnds], b[l.detailEnds:l.sum]
+	r.raw, r.outcomes, r.details = b[l.raw:l.outcomes:l.outcomes], b[l.outcomes:l.details:l.details], b[l.details:]
 	return r, nil
 }
 

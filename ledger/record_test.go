@@ -25,7 +25,7 @@ func TestRecordOutcomes(t *testing.T) {
 		"none": nil, "empty": {nil, {}, nil}, "first": {[]byte("done"), nil, nil}, "last": {nil, nil, []byte("refused")},
 		"all": {[]byte("1"), []byte("22"), []byte("333")},
 	} {
-		written := encodeRecord(7, 2, 40, offsets, raw, outcomes)
+		written := encodeRecord(7, 2, 40, offsets, raw, outcomes, nil, nil)
 		read, err := parseRecord(written.encoded)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -57,7 +57,7 @@ func TestRecordOutcomesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	raw := encode(t, []Batch{{Principal: "p", Entries: []NewEntry{{Kind: KindCommand, Body: []byte("one")}, {Kind: KindCommand}}}})
 	sound := func() *record {
-		return encodeRecord(1, 1, 0, []uint32{77, 77 + 20}, raw, [][]byte{[]byte("done"), []byte("refused")})
+		return encodeRecord(1, 1, 0, []uint32{77, 77 + 20}, raw, [][]byte{[]byte("done"), []byte("refused")}, nil, nil)
 	}
 	for name, change := range map[string]func(r *record){
 		"sound":                  func(*record) {},
@@ -74,5 +74,60 @@ func TestRecordOutcomesThatAreRefused(t *testing.T) {
 	}
 	if leaf, err := sound().leaf(1); err != nil || !strings.HasSuffix(string(leaf), "refused") {
 		t.Errorf("sound: leaf %q, %v", leaf, err)
+	}
+}
+
+// TestRecordDetails: the detail of each entry is read as it was written, and does not change the
+// leaves; ends that are no order, or beyond the details, are an error.
+func TestRecordDetails(t *testing.T) {
+	t.Parallel()
+	raw := encode(t, []Batch{{Principal: "p", Entries: []NewEntry{{Kind: KindCommand, Body: []byte("one")}, {Kind: KindCommand}, {Kind: KindCommand}}}})
+	block, err := ParseBlock(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offsets []uint32
+	for i := range block.Batches[0].Entries {
+		offsets = append(offsets, block.Batches[0].Entries[i].offset)
+	}
+	for name, c := range map[string]struct {
+		outcomes [][]byte
+		details  []string
+	}{
+		"all": {[][]byte{[]byte("1"), []byte("22"), []byte("333")}, []string{"a", "bb", "ccc"}}, "no outcome": {nil, []string{"a", "", "ccc"}},
+		"the last": {[][]byte{[]byte("1"), nil, nil}, []string{"", "", "ccc"}}, "none": {[][]byte{[]byte("1"), nil, nil}, []string{"", "", ""}},
+	} {
+		var ends []uint32
+		var details []byte
+		for _, d := range c.details {
+			details = append(details, d...)
+			ends = append(ends, uint32(len(details)))
+		}
+		written := encodeRecord(7, 2, 40, offsets, raw, c.outcomes, ends, details)
+		read, err := parseRecord(written.encoded)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for what, r := range map[string]*record{"written": written, "read": read} {
+			for i, e := range block.Batches[0].Entries {
+				want := bytes.Clone(e.Encoded)
+				if c.outcomes != nil {
+					want = append(want, c.outcomes[i]...)
+				}
+				leaf, err := r.leaf(40 + uint64(i))
+				detail, err2 := r.detail(40 + uint64(i))
+				if err != nil || err2 != nil || !bytes.Equal(leaf, want) || string(detail) != c.details[i] {
+					t.Errorf("%s, %s: leaf %d is %q, %v, with the detail %q, %v; want %q with %q", name, what, i, leaf, err, detail, err2, want, c.details[i])
+				}
+			}
+		}
+		if name == "all" {
+			for what, change := range map[string]func(){"an end before the last": func() { read.detailEnds[3] = 9 }, "an end beyond": func() { read.detailEnds[3], read.detailEnds[7] = 1, 99 }} {
+				change()
+				if d, err := read.detail(41); err == nil {
+					t.Errorf("%s: detail %q", what, d)
+				}
+			}
+		}
 	}
 }

@@ -58,6 +58,7 @@ func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) 
 	in := l.input(e, time, index)
 	in.Parsed = parsed
 	s.begin(index, e.Kind)
+	before := len(s.details)
 	outcome := l.program.Decide(s, &in)
 	if len(outcome) > most {
 		return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most)}
@@ -67,7 +68,15 @@ func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) 
 		return &RefusedError{Reason: RefusedTooLarge,
 			Err: errors.Newf("the outcomes of the block have %d bytes, at most %d are allowed", d.outcomeBytes, MaxBlockOutcomes)}
 	}
+	if n := len(s.details) - before; n > DetailFactor*most {
+		return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("a detail of %d bytes, with an outcome of up to %d it has at most %d", n, most, DetailFactor*most)}
+	}
+	if len(s.details) > MaxBlockDetails {
+		return &RefusedError{Reason: RefusedTooLarge,
+			Err: errors.Newf("the details of the block have %d bytes, at most %d are allowed", len(s.details), MaxBlockDetails)}
+	}
 	d.setOutcome(at, outcome)
+	d.setDetail(at, len(s.details))
 	return nil
 }
 
@@ -78,6 +87,16 @@ func (d *decision) setOutcome(at int, outcome []byte) {
 	}
 	if d.outcomes != nil {
 		d.outcomes[at] = outcome
+	}
+}
+
+// setDetail says where the detail of accepted[at] ends in the details of the block.
+func (d *decision) setDetail(at, end int) {
+	if end > 0 && d.detailEnds == nil {
+		d.detailEnds = make([]uint32, cap(d.accepted))
+	}
+	if d.detailEnds != nil {
+		d.detailEnds[at] = uint32(end)
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 // Scrub reads again what the store holds about entries from first on, past every cache: their
-// blocks, their tiles up to the right edge of the tree, and the records of their idempotency keys.
+// blocks with their details, their tiles up to the right edge of the tree, and the records of their
+// idempotency keys.
 // It goes on through whole blocks until it has read at least n bytes, and returns the first entry
 // that it has not checked and the bytes that it read; next is the size when it has come to the end.
 //
@@ -38,6 +39,9 @@ func (l *Ledger) Scrub(first uint64, n int) (next uint64, read int, err error) {
 			}
 			if h := merkle.LeafHash(leaf); h != tile[next%merkle.TileWidth] {
 				return nextTile(v, next), read, &CorruptError{What: "leaf", Index: next, Err: errors.Newf("hash %s, the tree has %s", h, tile[next%merkle.TileWidth])}
+			}
+			if _, err := l.detail(rec, next, leaf); err != nil {
+				return next + 1, read, err
 			}
 			if err := l.CheckKey(next, leaf); err != nil {
 				return next + 1, read, damage(err)

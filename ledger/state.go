@@ -47,7 +47,8 @@ type programState struct {
 	// in fresh, and those that the store may hold are of the future.
 	size uint64
 	// opened is the size that the store held at Open: of a row below it, older rows may be left.
-	opened uint64
+	opened   uint64
+	detailed bool // the program is Detailed
 
 	// fresh has the newest row of every key that was put since the last commit, written the keys in
 	// the order of their first put, and below the rows that the store holds for them. between has
@@ -63,6 +64,7 @@ type programState struct {
 	bytes   int    // of the puts since the last commit
 	block   int    // of the puts in this block
 	first   uint64 // index of the first entry of this block
+	details []byte // that were kept for the entries of this block, one after the other
 
 	// of the entry that is being decided
 	deciding  bool
@@ -103,6 +105,11 @@ func (s *programState) init(store Store, keys keyspace, cache ledgerCache, accou
 	s.floor.Store(size)
 	s.filter = new(keyFilter)
 	s.filter.init(keys)
+}
+
+// beginBlock forgets the block before. The first entry of the next one has this index.
+func (s *programState) beginBlock(first uint64) {
+	s.block, s.first, s.details = 0, first, s.details[:0]
 }
 
 // begin lets the program decide an entry.
@@ -237,6 +244,18 @@ func (s *programState) Put(key, value []byte) {
 	s.fresh[k] = &row{index: s.index, value: append(make([]byte, 0, len(value)), value...)}
 	s.block += len(key) + len(value)
 	s.bytes += len(key) + len(value) + pairOverhead
+}
+
+// Keep implements View.
+func (s *programState) Keep(detail []byte) {
+	s.check()
+	if !s.detailed {
+		s.violate("a program that is not Detailed kept a detail")
+	}
+	s.details = append(s.details, detail...)
+	if len(s.details) > MaxBlockDetails+DetailFactor*MaxLeafSize {
+		s.violate("the details of the block have more than %d bytes", MaxBlockDetails)
+	}
 }
 
 // Range implements View.

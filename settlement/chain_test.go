@@ -21,6 +21,8 @@ func (r rows) Get(key []byte) ([]byte, bool) {
 
 func (r rows) Put(key, value []byte) { r[string(key)] = slices.Clone(value) }
 
+func (rows) Keep([]byte) {}
+
 func (r rows) Range(from, to []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		for _, key := range slices.Sorted(maps.Keys(r)) {

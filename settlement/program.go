@@ -117,3 +117,6 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 
 // MapPrefix implements ledger.Mapped.
 func (Program) MapPrefix() []byte { return mapPrefix }
+
+// MapRecord implements ledger.Mapped.
+func (Program) MapRecord(value []byte) []byte { return value }

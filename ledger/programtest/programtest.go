@@ -8,6 +8,7 @@
 //   - It changes nothing that it was given, and keeps no View.
 //   - No outcome is longer than MaxOutcome says, which does not depend on the state.
 //   - No bytes make it panic, stop a replica or pass a limit of its writes.
+//   - The detail of a ledger.Detailed proves itself, and each replica has the same.
 //   - The work of a ledger.Timed does what that interface demands.
 //
 // The smallest use:
@@ -78,6 +79,7 @@ type state struct {
 	root    merkle.Hash
 	size    uint64
 	rows    string
+	details string // of a ledger.Detailed
 	work    string // of a ledger.Timed
 }
 
@@ -216,11 +218,19 @@ func finish(t testing.TB, l *ledger.Ledger, results []string) *state {
 		t.Fatalf("read the rows: %v", err)
 	}
 	head := l.Head()
+	var details bytes.Buffer
+	for i := range head.Size {
+		_, detail, err := l.Detail(i)
+		if err != nil {
+			t.Errorf("read the detail of entry %d: %v", i, err)
+		}
+		fmt.Fprintf(&details, "%x\n", detail)
+	}
 	work, due, err := l.Work()
 	if err != nil {
 		t.Errorf("ask for work: %v", err)
 	}
-	return &state{results: results, root: head.Root, size: head.Size, rows: rows.String(), work: fmt.Sprintf("%d %x %t", work.At, work.Command, due)}
+	return &state{results: results, root: head.Root, size: head.Size, rows: rows.String(), details: details.String(), work: fmt.Sprintf("%d %x %t", work.At, work.Command, due)}
 }
 
 // compare compares two replicas.
@@ -236,6 +246,9 @@ func (s *state) compare(t testing.TB, want *state) {
 	}
 	if s.rows != want.rows {
 		t.Fatalf("two replicas have other rows:\n%s\n%s", s.rows, want.rows)
+	}
+	if s.details != want.details {
+		t.Fatalf("two replicas have other details:\n%s\n%s", s.details, want.details)
 	}
 	if s.work != want.work {
 		t.Fatalf("two replicas have other work: %s and %s", s.work, want.work)

@@ -1,6 +1,8 @@
 package programtest
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -230,6 +232,65 @@ func TestWorkMistakesAreFound(t *testing.T) {
 	}
 }
 
+// detailedCounter is a counter that keeps the number as the detail of a command, and the hash of it
+// as the outcome.
+type detailedCounter struct {
+	counter
+	check func(index uint64, leaf, detail []byte) error
+}
+
+func (c *detailedCounter) CheckDetail(index uint64, leaf, detail []byte) error {
+	return c.check(index, leaf, detail)
+}
+
+// TestMistakesOfDetailedAreFound: the same for programs that keep details.
+func TestMistakesOfDetailedAreFound(t *testing.T) {
+	t.Parallel()
+	hash := func(b []byte) []byte {
+		h := sha256.Sum256(b)
+		return h[:8]
+	}
+	keep := func(v ledger.View, _ *ledger.Input, n uint64) []byte {
+		v.Keep(binary.BigEndian.AppendUint64(nil, n))
+		return hash(binary.BigEndian.AppendUint64(nil, n))
+	}
+	check := func(_ uint64, leaf, detail []byte) error {
+		if e, err := ledger.ParseLeaf(leaf); err != nil || e.Kind == ledger.KindCommand && !bytes.Equal(e.Outcome, hash(detail)) {
+			return errors.Newf("another detail, %v", err)
+		}
+		return nil
+	}
+	for name, c := range map[string]struct {
+		decide func(v ledger.View, in *ledger.Input, n uint64) []byte
+		check  func(uint64, []byte, []byte) error
+		want   string
+	}{
+		"none": {keep, check, ""},
+		"a detail that nothing commits to": {func(v ledger.View, in *ledger.Input, n uint64) []byte {
+			keep(v, in, n)
+			return nil
+		}, func(uint64, []byte, []byte) error { return nil }, "takes another detail"},
+		"a detail that depends on chance": {func(v ledger.View, in *ledger.Input, n uint64) []byte {
+			v.Keep(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
+			return nil
+		}, func(uint64, []byte, []byte) error { return nil }, "other details"},
+		"a detail that it refuses": {keep, func(uint64, []byte, []byte) error { return errors.New("no") }, "refuses the detail"},
+		"a detail that is too long": {func(v ledger.View, in *ledger.Input, n uint64) []byte {
+			v.Keep(make([]byte, 8*ledger.DetailFactor))
+			return keep(v, in, n)
+		}, check, "bug of the program"},
+	} {
+		o := Options{
+			New:     func() ledger.Program { return &detailedCounter{counter{decide: c.decide}, c.check} },
+			Command: func(rng *rand.Rand) []byte { return []byte{byte(rng.IntN(10)), byte(rng.IntN(4))} },
+			Batches: 150,
+		}
+		if got := run(o); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: the test says %.500q, want %q in it", name, got, c.want)
+		}
+	}
+}
+
 // mappedCounter is a counter whose row is the only account of a map.
 type mappedCounter struct {
 	counter
@@ -237,6 +298,8 @@ type mappedCounter struct {
 }
 
 func (*mappedCounter) MapPrefix() []byte { return []byte("n") }
+
+func (*mappedCounter) MapRecord(value []byte) []byte { return value }
 
 func (c *mappedCounter) Decide(v ledger.View, in *ledger.Input) []byte {
 	if in.Kind == ledger.KindPayload && c.payloads {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/cairnledger/cairn/ledger"
 )
 
@@ -42,7 +44,10 @@ func (w *watch) program(p ledger.Program) ledger.Program {
 }
 
 // mapper is what a ledger.Mapped has more than a Program.
-type mapper interface{ MapPrefix() []byte }
+type mapper interface {
+	MapPrefix() []byte
+	MapRecord(value []byte) []byte
+}
 
 // worker is what a ledger.Timed has more than a Program.
 type worker interface {
@@ -62,6 +67,17 @@ func (c *checked) Parse(kind ledger.Kind, body []byte) (parsed any, most int, er
 	}
 	most, err = c.Program.MaxOutcome(kind, body)
 	return nil, most, err
+}
+
+// CheckDetail implements ledger.Detailed. A program that is not Detailed has no details.
+func (c *checked) CheckDetail(index uint64, leaf, detail []byte) error {
+	if p, ok := c.Program.(ledger.Detailed); ok {
+		return p.CheckDetail(index, leaf, detail)
+	}
+	if len(detail) > 0 {
+		return errors.New("a program that is not Detailed keeps a detail")
+	}
+	return nil
 }
 
 // Decide implements ledger.Program.
@@ -85,6 +101,7 @@ func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 		c.w.t.Errorf("entry %d: the program changes the genesis", in.Index)
 	}
 	c.unchanged(in.Index, w)
+	c.detail(in, outcome, w.detail)
 	if fresh, _, _ := c.Parse(in.Kind, in.Body); !reflect.DeepEqual(fresh, in.Parsed) {
 		c.w.t.Errorf("entry %d: the program changes what Parse has returned", in.Index)
 	}
@@ -92,6 +109,24 @@ func (c *checked) Decide(v ledger.View, in *ledger.Input) []byte {
 		c.w.t.Errorf("entry %d: MaxOutcome says %d (%v), and after the decision %d (%v)", in.Index, most, err, again, err2)
 	}
 	return outcome
+}
+
+// detail complains when the program refuses its own detail, or takes another one for it.
+func (c *checked) detail(in *ledger.Input, outcome, detail []byte) {
+	leaf := append(bytes.Clone(in.Encoded), outcome...)
+	if err := c.CheckDetail(in.Index, leaf, detail); err != nil {
+		c.w.t.Errorf("entry %d: the program refuses the detail that it kept: %v", in.Index, err)
+	}
+	if len(detail) == 0 {
+		return
+	}
+	other := bytes.Clone(detail)
+	other[int(in.Index)%len(other)] ^= 1
+	for _, d := range [][]byte{nil, detail[1:], append(bytes.Clone(detail), 0), other} {
+		if c.CheckDetail(in.Index, leaf, d) == nil {
+			c.w.t.Errorf("entry %d: the program takes another detail for the one that it kept: %x for %x", in.Index, d, detail)
+		}
+	}
 }
 
 // unchanged complains when the program has changed a slice that the view gave it.
@@ -107,6 +142,13 @@ func (c *checked) unchanged(index uint64, w *watched) {
 type watched struct {
 	ledger.View
 	given, copies [][]byte
+	detail        []byte // that was kept
+}
+
+// Keep implements ledger.View.
+func (w *watched) Keep(detail []byte) {
+	w.View.Keep(detail)
+	w.detail = append(w.detail, detail...)
 }
 
 func (w *watched) note(b []byte) []byte {

@@ -16,6 +16,9 @@ func (Mapped) Name() string { return "mapped-accounts" }
 // MapPrefix implements ledger.Mapped.
 func (Mapped) MapPrefix() []byte { return []byte{'a'} }
 
+// MapRecord implements ledger.Mapped.
+func (Mapped) MapRecord(value []byte) []byte { return value }
+
 // ID returns the id of an account in the map.
 func ID(account uint64) []byte { return Key(account)[1:] }
 
