@@ -60,6 +60,7 @@ type applierState struct {
 	roots    []Anchor
 	anchored Anchor // the last one that was compared: blocks repeat it until the next seal
 
+	policy  policyState
 	genesis *Genesis // of entry 0, for the program; nil when there is none, or the program is Log
 
 	// What the next commit writes, and what readers get to see after it.
@@ -145,6 +146,14 @@ func (l *Ledger) stage(e *Committed) ([]Result, error) {
 	block, reason, err := l.judge(e)
 	if err != nil {
 		return nil, err
+	}
+	if block != nil && reason == "" && block.flagged() {
+		// What a record of the policies is compared with is what readers see: the ledger before the
+		// block. How blocks are put together into commits must not decide about it.
+		if err := l.flush(); err != nil {
+			return nil, err
+		}
+		a.policy.staged = nil
 	}
 	a.pos.RaftIndex, a.pos.RaftTerm = e.RaftIndex, e.RaftTerm
 	a.blocks++
@@ -502,6 +511,8 @@ func kindName(key []byte) string {
 		return "map root"
 	case kindBase:
 		return "base of the map"
+	case kindPolicy:
+		return "policy"
 	default:
 		return "record"
 	}
@@ -515,6 +526,7 @@ func (l *Ledger) publish() {
 		head:    Head{Size: a.pos.Size, Root: a.pos.Root, RaftIndex: a.pos.RaftIndex, RaftTerm: a.pos.RaftTerm, Time: a.pos.Time},
 		partial: old.partial,
 		roots:   a.roots,
+		policy:  a.policy.ref, policySince: a.policy.since,
 	}
 	if a.pos.Size != old.head.Size {
 		changed := uint8(0)

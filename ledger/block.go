@@ -194,6 +194,9 @@ func ParseBlock(raw []byte) (*Block, error) {
 	return b, nil
 }
 
+// flagged reports whether the block says that it has records.
+func (b *Block) flagged() bool { return b.raw[5]&blockHasRecords != 0 }
+
 func (b *Block) hasRecords() bool {
 	for i := range b.Batches {
 		for j := range b.Batches[i].Entries {

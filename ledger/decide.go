@@ -196,13 +196,20 @@ func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, e
 	return ref, true, nil
 }
 
-// CheckKey demands that the store knows the idempotency key of an entry and has this entry for it;
-// a *CorruptError if not. Nothing else would show that the record is gone: a repetition would be
-// appended once more.
+// CheckKey demands that the store knows the idempotency key of an entry and has this entry for it,
+// and that it knows a record of the policies as one; a *CorruptError if not. Nothing else would show
+// that this is gone: a repetition would be appended once more, and an older policy be in force.
 func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	e, err := ParseLeaf(leaf)
 	if err != nil {
 		return &CorruptError{What: "leaf", Index: index, Err: err}
+	}
+	if index > 0 && e.Kind == KindRecord && (isPolicyChange(e.Body) || isHandover(e.Body)) {
+		if _, since, err := l.policyRefAt(index + 1); err != nil {
+			return err
+		} else if since != index {
+			return &CorruptError{What: "policy", Index: index, Err: errors.New("it is missing")}
+		}
 	}
 	if len(e.Key) == 0 {
 		return nil

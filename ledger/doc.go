@@ -16,6 +16,8 @@
 //     entry 0 alone, for the origin and the program that the ledger was opened with.
 //   - The feature level of a ledger changes only with a record in the ledger, and never down. A
 //     program that does not know the level stops with ErrNewerLevel.
+//   - Whose signatures seal a checkpoint of a size is a function of the entries below it: the genesis
+//     and the policy changes that were taken (PolicyInForce).
 //   - Several ledgers of one store share no key. Each is named by its group and its origin.
 //   - Whatever is read was checked against the tree whose right edge is in memory: leaves against
 //     their hashes, tiles against the tiles above. What does not prove is a *CorruptError and never

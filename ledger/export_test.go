@@ -32,3 +32,6 @@ func WriteBase(l *Ledger) Summary {
 
 // PutCRC makes the checksum of a changed block right.
 func PutCRC(raw []byte) { putCRC(raw) }
+
+// PolicyKey is the key of a record of the policies.
+func PolicyKey(group, index uint64) []byte { return keyspace{group}.policy(index) }

@@ -21,6 +21,7 @@ const (
 	kindDay     = 'd'
 	kindWalk    = 'w'
 	kindBase    = 'x'
+	kindPolicy  = 'y'
 )
 
 // keyspace makes the keys of one group.
@@ -60,6 +61,11 @@ func (s keyspace) sealed(size uint64) []byte {
 // level is keyed by the index of the entry that raised the feature level.
 func (s keyspace) level(index uint64) []byte {
 	return binary.BigEndian.AppendUint64(s.prefix(kindLevel, 8), index)
+}
+
+// policy is keyed by the index of the record that changed the policies in force.
+func (s keyspace) policy(index uint64) []byte {
+	return binary.BigEndian.AppendUint64(s.prefix(kindPolicy, 8), index)
 }
 
 // mapRoot is keyed by the index of the last entry of a block that changed the map of accounts.

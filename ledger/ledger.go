@@ -81,9 +81,10 @@ type Ledger struct {
 		head  uint64 // raft index of the head at the last call
 		calls int
 	}
-	level   atomic.Uint32 // the feature level; owned by ApplyMany
-	ignored ignored
-	refused refused
+	policies atomic.Pointer[knownPolicies] // those that were read last
+	level    atomic.Uint32                 // the feature level; owned by ApplyMany
+	ignored  ignored
+	refused  refused
 	// storedAtOpen is the newest raft index that the store held when it was opened.
 	storedAtOpen uint64
 
@@ -100,6 +101,9 @@ type view struct {
 	partial [tileLevels][]merkle.Hash
 	// roots are some past states up to head, ascending: those that sealing asks for, as a rule.
 	roots []Anchor
+	// policy says where the policies in force at head are, policySince since which record.
+	policy      policyRef
+	policySince uint64
 }
 
 type tileID struct {
@@ -271,6 +275,10 @@ func (l *Ledger) restore() error {
 	for level := range v.partial {
 		v.partial[level] = tree.Partial(uint8(level))
 	}
+	if v.policy, v.policySince, err = l.policyRefAt(start.Size); err != nil {
+		return err
+	}
+	l.applier.policy = policyState{ref: v.policy, since: v.policySince}
 	l.view.Store(v)
 	l.grown.reach(start.Size)
 	return nil

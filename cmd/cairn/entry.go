@@ -21,10 +21,12 @@ type entryResult struct {
 	keyJSON
 	// Kind is set unless the entry is a payload. Payload is the body, whatever its kind.
 	Kind string `json:"kind,omitempty"`
-	// Genesis, FeatureLevel and MapRoot are what a record says; at most one is set.
-	Genesis      *genesisInfo `json:"genesis,omitempty"`
-	FeatureLevel uint32       `json:"feature_level,omitempty"`
-	MapRoot      *mapRootInfo `json:"map_root,omitempty"`
+	// Genesis, FeatureLevel, MapRoot, Policy and Handover are what a record says; at most one is set.
+	Genesis      *genesisInfo  `json:"genesis,omitempty"`
+	FeatureLevel uint32        `json:"feature_level,omitempty"`
+	MapRoot      *mapRootInfo  `json:"map_root,omitempty"`
+	Policy       *policyInfo   `json:"policy,omitempty"`
+	Handover     *handoverInfo `json:"handover,omitempty"`
 	// Program is that whose command the entry holds, Command and Outcome are what the command asks
 	// for and what came of it. They are set where this binary can read the entry.
 	Program       string  `json:"program,omitempty"`
@@ -82,6 +84,8 @@ func newEntry(program string, index uint64, e *ledger.Entry) entryResult {
 			r.Genesis, _ = t.object.(*genesisInfo)
 			r.FeatureLevel, _ = t.object.(uint32)
 			r.MapRoot, _ = t.object.(*mapRootInfo)
+			r.Policy, _ = t.object.(*policyInfo)
+			r.Handover, _ = t.object.(*handoverInfo)
 		}
 	case ledger.KindCommand:
 		if read, err := interpret(program, e); err == nil {

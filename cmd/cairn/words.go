@@ -107,7 +107,7 @@ type mapRootInfo struct {
 }
 
 // recordTold says what a record of a ledger itself means. Its object is a *genesisInfo, a
-// *mapRootInfo or a feature level, uint32.
+// *mapRootInfo, a *policyInfo, a *handoverInfo or a feature level, uint32.
 func recordTold(index uint64, e *ledger.Entry) (told, error) {
 	if level, err := ledger.ParseLevel(e.Body); err == nil {
 		return told{line: fmt.Sprintf("the feature level rises to %d", level), object: level}, nil
@@ -118,6 +118,12 @@ func recordTold(index uint64, e *ledger.Entry) (told, error) {
 			head: "the map of accounts", more: []string{"  root", r.Root.String(), "  accounts", strconv.FormatUint(r.Accounts, 10), "  record before", strconv.FormatUint(r.Previous, 10)},
 			object: &mapRootInfo{r.Root.String(), r.Accounts, r.Previous},
 		}, nil
+	}
+	if c, err := ledger.ParsePolicyChange(e.Body); err == nil {
+		return policyTold(c), nil
+	}
+	if h, err := ledger.ParseHandover(e.Body); err == nil {
+		return handoverTold(h), nil
 	}
 	g, err := ledger.ParseGenesis(e.Body)
 	if err != nil {

@@ -1,0 +1,249 @@
+package ledger
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
+)
+
+// PolicyInForce says whose signatures seal the checkpoints of a size. Immutable.
+//
+// A change is handed over from one policy to the next by both. From the size on that includes the
+// change, a checkpoint needs the signatures that the new policy demands and those that the policy
+// before demands, until a record (Handover) shows a checkpoint that has both. That record is in the
+// ledger itself, so whose signatures a size needs is a function of the entries below it, and the
+// proof that leads from one policy to the next is kept for ever with the entries.
+//
+// A further change while a hand-over is under way takes the place of the one that has not come to
+// its end. So members that turn out to be dead do not end the sealing of a ledger.
+type PolicyInForce struct {
+	Newest *Policy // of the newest change
+	Index  uint64  // of the entry that says Newest
+	// Before is the policy that hands over to Newest; nil when it has.
+	Before *Policy
+}
+
+// Verify verifies a checkpoint of such a size.
+func (in *PolicyInForce) Verify(origin string, note []byte) error {
+	for _, p := range in.All() {
+		v, err := p.Verifier(origin)
+		if err != nil {
+			return err
+		}
+		if _, err := v.Verify(note); err != nil {
+			return errors.Wrapf(err, "policy of epoch %d", p.Epoch)
+		}
+	}
+	return nil
+}
+
+// All returns the policies each of which must accept a checkpoint, the oldest first.
+func (in *PolicyInForce) All() []*Policy {
+	if in.Before == nil {
+		return []*Policy{in.Newest}
+	}
+	return []*Policy{in.Before, in.Newest}
+}
+
+// policyRef says where the policies in force are: the indexes of the entries that say them, 0 for
+// the genesis. Invariant: before <= newest, and they are equal when there is no hand-over.
+type policyRef struct{ newest, before uint64 }
+
+const policyRefSize = 8 + 8
+
+func (r policyRef) marshal() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, r.newest), r.before)
+}
+
+// policyState is the applier's: ref as the entries so far left it, and what it refers to as far as
+// it was read. staged has the policies of the block that is being decided, which no leaf shows yet.
+type policyState struct {
+	ref policyRef
+	// since is the index of the record that made ref so.
+	since  uint64
+	staged map[uint64]*Policy
+}
+
+// policyRefAt reads where the policies are that are in force at a size, and since which record.
+func (l *Ledger) policyRefAt(size uint64) (r policyRef, since uint64, err error) {
+	if size == 0 {
+		return r, 0, nil
+	}
+	p, err := l.store.SeekLast(l.keys.policy(size-1), l.keys.prefix(kindPolicy, 0))
+	switch {
+	case errors.Is(err, ErrKeyNotFound):
+		return r, 0, nil
+	case err != nil:
+		return r, 0, errors.Wrap(err, "read the policy")
+	case len(p.Value) != policyRefSize:
+		return r, 0, &CorruptError{What: "policy", Index: size, Err: errors.Newf("%d bytes", len(p.Value))}
+	}
+	since = binary.BigEndian.Uint64(p.Key[len(p.Key)-8:])
+	return policyRef{binary.BigEndian.Uint64(p.Value), binary.BigEndian.Uint64(p.Value[8:])}, since, nil
+}
+
+// PolicyAt returns whose signatures seal a checkpoint of this size, at least 1. Its errors:
+// *NotFoundError when the ledger has not reached the size, ErrNoGenesis, *CorruptError, the
+// store's.
+func (l *Ledger) PolicyAt(size uint64) (*PolicyInForce, error) {
+	v := l.view.Load()
+	if size == 0 || size > v.head.Size {
+		return nil, &NotFoundError{Index: size, Size: v.head.Size}
+	}
+	ref := v.policy
+	if size <= v.policySince {
+		var err error
+		if ref, _, err = l.policyRefAt(size); err != nil {
+			return nil, err
+		}
+	}
+	if known := l.policies.Load(); known != nil && known.ref == ref {
+		return known.in, nil
+	}
+	in, err := ref.resolve(l.readPolicy)
+	if err != nil {
+		return nil, err
+	}
+	l.policies.Store(&knownPolicies{ref, in})
+	return in, nil
+}
+
+// knownPolicies is what was read last.
+type knownPolicies struct {
+	ref policyRef
+	in  *PolicyInForce
+}
+
+func (r policyRef) resolve(read func(uint64) (*Policy, error)) (*PolicyInForce, error) {
+	newest, err := read(r.newest)
+	if err != nil {
+		return nil, err
+	}
+	in := &PolicyInForce{Newest: newest, Index: r.newest}
+	if r.before != r.newest {
+		in.Before, err = read(r.before)
+	}
+	return in, err
+}
+
+// readPolicy returns the policy that an entry says. The leaf is proved.
+func (l *Ledger) readPolicy(index uint64) (*Policy, error) {
+	if index == 0 {
+		g, err := l.Genesis()
+		if err != nil {
+			return nil, err
+		}
+		return g.Policy0(), nil
+	}
+	leaf, err := l.Leaf(index)
+	if err != nil {
+		return nil, errors.Wrap(err, "read a policy")
+	}
+	c, err := PolicyChangeOf(leaf)
+	if err != nil {
+		return nil, &CorruptError{What: "policy", Index: index, Err: err}
+	}
+	return &c.Policy, nil
+}
+
+// PolicyChangeOf returns the policy change that a leaf holds.
+func PolicyChangeOf(leaf []byte) (*PolicyChange, error) {
+	e, err := ParseLeaf(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind != KindRecord {
+		return nil, errors.Newf("a %s is no policy change", e.Kind)
+	}
+	return ParsePolicyChange(e.Body)
+}
+
+// PolicyRecords returns the indexes of the records below a size that changed the policies in force,
+// ascending: policy changes and hand-overs.
+func (l *Ledger) PolicyRecords(size uint64) (indexes []uint64, err error) {
+	for size > 0 {
+		_, since, err := l.policyRefAt(size)
+		if err != nil {
+			return nil, err
+		}
+		if since == 0 {
+			break
+		}
+		indexes = append([]uint64{since}, indexes...)
+		size = since
+	}
+	return indexes, nil
+}
+
+// acceptPolicy says whether the ledger takes a policy change or a hand-over at this index. stop is
+// the store's error.
+//
+// A block with such a record begins a commit of its own (stage), so the ledger that readers see is
+// the one before the block, on every replica.
+func (l *Ledger) acceptPolicy(body []byte, index uint64) (refused, stop error) {
+	a := &l.applier.applierState
+	in, err := a.policy.ref.resolve(func(index uint64) (*Policy, error) {
+		if p := a.policy.staged[index]; p != nil {
+			return p, nil
+		}
+		return l.readPolicy(index)
+	})
+	if errors.Is(err, ErrNoGenesis) {
+		return errors.Wrap(err, "a ledger without a genesis has no policy"), nil
+	} else if err != nil {
+		return nil, err
+	}
+	head, ref := l.Head().Size, a.policy.ref
+	if isHandover(body) {
+		h, err := ParseHandover(body)
+		if err != nil {
+			return err, nil
+		}
+		if refused, stop = h.ends(l.cfg.Origin, in, head, l.RootAt); refused != nil || stop != nil {
+			return refused, stop
+		}
+		ref.before = ref.newest
+	} else {
+		c, err := ParsePolicyChange(body)
+		if err == nil {
+			err = c.follows(l.cfg.Origin, in)
+		}
+		if err != nil {
+			return err, nil
+		}
+		if refused, stop = l.checkRestored(c, head); refused != nil || stop != nil {
+			return refused, stop
+		}
+		ref.newest = index
+		if a.policy.staged == nil {
+			a.policy.staged = map[uint64]*Policy{}
+		}
+		a.policy.staged[index] = &c.Policy
+	}
+	a.policy.ref, a.policy.since = ref, index
+	a.pairs = append(a.pairs, Pair{l.keys.policy(index), ref.marshal()})
+	return nil, nil
+}
+
+// checkRestored compares the head that a restored ledger names with this ledger.
+func (l *Ledger) checkRestored(c *PolicyChange, head uint64) (refused, stop error) {
+	if c.Reason != PolicyRestore {
+		return nil, nil
+	}
+	if c.Restored.Size > head {
+		return errors.Newf("policy change: a restored head of size %d of a ledger of size %d", c.Restored.Size, head), nil
+	}
+	root := merkle.EmptyRoot()
+	if c.Restored.Size > 0 {
+		var err error
+		if root, err = l.RootAt(c.Restored.Size); err != nil {
+			return nil, errors.Wrap(err, "policy change")
+		}
+	}
+	if root != c.Restored.Root {
+		return errors.Newf("policy change: the restored head of size %d has another root than this ledger", c.Restored.Size), nil
+	}
+	return nil, nil
+}
