@@ -41,7 +41,7 @@ func parseEnds(b []byte) (first, last string) {
 	if len(b) == 0 {
 		return "", ""
 	}
-	r := reader{b: b}
+	r := readerOf(b)
 	return r.id(), r.id()
 }
 
@@ -59,7 +59,7 @@ func (c chain) link(id string) link {
 }
 
 func parseLink(b []byte) link {
-	r := reader{b: b}
+	r := readerOf(b)
 	return link{r.u64(), r.optionalID(), r.optionalID()}
 }
 

@@ -84,8 +84,10 @@ func (c *Command) Marshal() ([]byte, error) {
 }
 
 // ParseCommand parses a command. Every byte string is either refused or encodes back to itself.
-func ParseCommand(b []byte) (*Command, error) {
-	r := reader{b: b}
+func ParseCommand(b []byte) (*Command, error) { return parseCommand(string(b)) }
+
+func parseCommand(s string) (*Command, error) {
+	r := reader{s: s}
 	if v := r.u8(); r.err == nil && v != commandVersion {
 		return nil, errors.Newf("a command of settlement of version %d, this program knows version %d", v, commandVersion)
 	}
@@ -109,7 +111,7 @@ func ParseCommand(b []byte) (*Command, error) {
 	case OpAdvance:
 		c.Action = new(Advance)
 	default:
-		return nil, errors.Newf("no command of settlement: %d bytes, operation %d", len(b), op)
+		return nil, errors.Newf("no command of settlement: %d bytes, operation %d", len(s), op)
 	}
 	c.Action.decode(&r)
 	if err := r.end(op.String()); err != nil {

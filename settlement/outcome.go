@@ -91,7 +91,7 @@ func (l *Line) Append(b []byte) []byte {
 
 // ParseLine parses a line. Every byte string is either refused or encodes back to itself.
 func ParseLine(b []byte) (Line, error) {
-	r := reader{b: b}
+	r := readerOf(b)
 	l := r.line()
 	return l, r.end("line of an outcome")
 }
@@ -121,7 +121,7 @@ func (o *Outcome) size() int {
 
 // ParseOutcome parses an outcome. Every byte string is either refused or encodes back to itself.
 func ParseOutcome(b []byte) (*Outcome, error) {
-	r := reader{b: b}
+	r := readerOf(b)
 	if v := r.u8(); r.err == nil && v != outcomeVersion {
 		return nil, errors.Newf("an outcome of settlement of version %d, this program knows version %d", v, outcomeVersion)
 	}

@@ -1,6 +1,8 @@
 package settlement
 
 import (
+	"sync"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -29,12 +31,12 @@ func (p Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
 	return most, err
 }
 
-// Parse implements ledger.Parsing.
+// Parse implements ledger.Parsing. The command shares the body's memory.
 func (Program) Parse(kind ledger.Kind, body []byte) (parsed any, maxOutcome int, err error) {
 	if kind != ledger.KindCommand {
 		return nil, 0, errors.Newf("the program settlement takes commands alone, not a %s", kind)
 	}
-	c, err := ParseCommand(body)
+	c, err := parseCommand(shared(body))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -84,16 +86,34 @@ type step struct {
 	keyRoom, value []byte // room for a key and for a value
 }
 
+// steps has steps for the next entries, so that their room is used again. Nothing of an entry is
+// left in them.
+var steps = sync.Pool{New: func() any { return new(step) }}
+
+// reset forgets the entry. It keeps no memory of the entry's, nor of the view's.
+func (s *step) reset() {
+	s.accounts.reset()
+	s.states.reset()
+	clear(s.timers)
+	clear(s.out.Results)
+	clear(s.out.Lines)
+	*s = step{
+		accounts: s.accounts, states: s.states, timers: s.timers[:0], keyRoom: s.keyRoom[:0], value: s.value[:0],
+		out: Outcome{s.out.Results[:0], s.out.Lines[:0]},
+	}
+}
+
 // Decide implements ledger.Program.
 func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 	c, parsed := in.Parsed.(*Command)
 	if !parsed {
 		var err error
-		if c, err = ParseCommand(in.Body); err != nil {
+		if c, err = parseCommand(shared(in.Body)); err != nil {
 			panic(err) // MaxOutcome has parsed it
 		}
 	}
-	s := &step{view: view, in: in, command: c}
+	s := steps.Get().(*step)
+	s.view, s.in, s.command = view, in, c
 	switch a := c.Action.(type) {
 	case *CreateAsset:
 		s.createAsset(a)
@@ -112,7 +132,10 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 	case *Advance:
 		s.advance()
 	}
-	return s.finish()
+	outcome := s.finish()
+	s.reset() // not after a panic: then the step is dropped
+	steps.Put(s)
+	return outcome
 }
 
 // MapPrefix implements ledger.Mapped.

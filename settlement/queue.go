@@ -32,7 +32,7 @@ func (s *step) queueOf(account string) (q queue) {
 	if !found {
 		return queue{}
 	}
-	r := reader{b: b}
+	r := readerOf(b)
 	q = queue{r.u64(), r.u8()&queueUnderway != 0, r.u8(), r.optionalID()}
 	if err := r.end("queue of an account"); err != nil {
 		panic(err)
@@ -57,7 +57,7 @@ func (s *step) allWaiting() uint64 {
 	if !found {
 		return 0
 	}
-	r := reader{b: b}
+	r := readerOf(b)
 	return r.u64()
 }
 

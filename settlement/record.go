@@ -70,18 +70,26 @@ func (a *Account) append(b []byte) []byte {
 // ParseAccount parses the record of an account. Every byte string is either refused or encodes back
 // to itself.
 func ParseAccount(b []byte) (*Account, error) {
-	r := reader{b: b}
-	if v := r.u8(); r.err == nil && v != accountVersion {
-		return nil, errors.Newf("an account of version %d, this program knows version %d", v, accountVersion)
+	a := new(Account)
+	if err := a.parse(string(b)); err != nil {
+		return nil, err
 	}
-	a := &Account{ID: r.id(), Asset: r.id(), Scale: r.u8(), Flags: Flags(r.u8()), Limit: r.fixedAmount()}
+	return a, nil
+}
+
+func (a *Account) parse(record string) error {
+	r := reader{s: record}
+	if v := r.u8(); r.err == nil && v != accountVersion {
+		return errors.Newf("an account of version %d, this program knows version %d", v, accountVersion)
+	}
+	*a = Account{ID: r.id(), Asset: r.id(), Scale: r.u8(), Flags: Flags(r.u8()), Limit: r.fixedAmount()}
 	a.Balances = Balances{r.fixedAmount(), r.fixedAmount(), r.fixedAmount(), r.fixedAmount()}
 	a.Sequence, a.Last = r.u64(), r.u64()
 	copy(a.Head[:], r.take(merkle.HashSize))
 	if r.err == nil && (a.Flags&^allFlags != 0 || a.Scale > MaxScale) {
 		r.fail("the flags %#x and the scale %d", uint8(a.Flags), a.Scale)
 	}
-	return a, r.end("record of an account")
+	return r.end("record of an account")
 }
 
 // extend chains an entry to the head. The line is the account's in the outcome of the entry.
@@ -143,7 +151,7 @@ type asset struct {
 func (a asset) marshal() []byte { return appendU64([]byte{a.scale}, a.index) }
 
 func parseAsset(b []byte) (asset, error) {
-	r := reader{b: b}
+	r := readerOf(b)
 	a := asset{r.u8(), r.u64()}
 	return a, r.end("row of an asset")
 }
@@ -225,14 +233,19 @@ func (s *State) append(b []byte) []byte {
 }
 
 func parseState(b []byte) (*State, error) {
-	r := reader{b: b}
+	s := new(State)
+	return s, s.parse(string(b))
+}
+
+func (s *State) parse(row string) error {
+	r := reader{s: row}
 	if v := r.u8(); r.err == nil && v != stateVersion {
-		return nil, errors.Newf("the row of an id of version %d, this program knows version %d", v, stateVersion)
+		return errors.Newf("the row of an id of version %d, this program knows version %d", v, stateVersion)
 	}
-	s := &State{kind: rowKind(r.u8()), Status: Status(r.u8()), Reason: Reason(r.u8()), Index: r.u64(), Position: uint16(r.u16()), Resolved: r.u64(), Expires: r.time()}
+	*s = State{kind: rowKind(r.u8()), Status: Status(r.u8()), Reason: Reason(r.u8()), Index: r.u64(), Position: uint16(r.u16()), Resolved: r.u64(), Expires: r.time()}
 	copy(s.Digest[:], r.take(len(s.Digest)))
 	if s.Status == Rejected {
-		return s, r.end("row of an id")
+		return r.end("row of an id")
 	}
 	switch s.kind {
 	case kindTransfer, kindMember:
@@ -253,7 +266,7 @@ func parseState(b []byte) (*State, error) {
 	default:
 		r.fail("a row of kind %d", s.kind)
 	}
-	return s, r.end("row of an id")
+	return r.end("row of an id")
 }
 
 func marshalOwners(owners []string) []byte {
@@ -267,7 +280,7 @@ func parseOwners(b []byte) ([]string, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	r := reader{b: b}
+	r := readerOf(b)
 	owners := r.owners()
 	return owners, r.end("owners of an account")
 }

@@ -9,11 +9,12 @@ import (
 // list has the rows of one kind that an entry read or made.
 type list[T any] struct {
 	rows []*item[T]
-	byID map[string]*item[T] // once there are many
-
-	// room for the rows of an ordinary entry
-	room  [few]*item[T]
-	items [few]item[T]
+	// byID is for lists that have become long. Invariant: it is empty, or has all rows.
+	byID map[string]*item[T]
+	// chunk has room for rows, of which the first used are taken.
+	chunk     []item[T]
+	used      int
+	different []*item[T] // room for changes
 }
 
 // item is one of them. A row that the state does not have is nil.
@@ -21,17 +22,21 @@ type item[T any] struct {
 	id      string
 	value   *T
 	changed bool
+	room    T // for the value
 }
 
 const (
 	// manyRows is from how many rows on a list is searched by a map.
 	manyRows = 12
-	// few is how many rows a list has room for: an entry with one transfer has two accounts.
-	few = 2
+	// fewRows is how many rows a list has room for at first: an entry with one transfer has two
+	// accounts.
+	fewRows = 2
+	// keptRows is how much room a list keeps for the next entry.
+	keptRows = 1024
 )
 
 func (l *list[T]) find(id string) *item[T] {
-	if l.byID != nil {
+	if len(l.byID) > 0 {
 		return l.byID[id]
 	}
 	for _, r := range l.rows {
@@ -44,28 +49,38 @@ func (l *list[T]) find(id string) *item[T] {
 
 // add adds a row that is not in the list.
 func (l *list[T]) add(id string) *item[T] {
-	var r *item[T]
-	switch n := len(l.rows); {
-	case n == 0:
-		l.rows = l.room[:0]
-		fallthrough
-	case n < few:
-		r = &l.items[n]
-	default:
-		r = new(item[T])
+	if l.used == len(l.chunk) {
+		l.chunk, l.used = make([]item[T], max(fewRows, 2*len(l.chunk))), 0
 	}
-	*r = item[T]{id: id}
+	r := &l.chunk[l.used]
+	l.used++
+	r.id = id
 	l.rows = append(l.rows, r)
 	switch {
-	case l.byID != nil:
+	case len(l.byID) > 0:
 		l.byID[r.id] = r
 	case len(l.rows) == manyRows:
-		l.byID = make(map[string]*item[T])
+		if l.byID == nil {
+			l.byID = make(map[string]*item[T])
+		}
 		for _, r := range l.rows {
 			l.byID[r.id] = r
 		}
 	}
 	return r
+}
+
+// reset empties the list for the next entry.
+func (l *list[T]) reset() {
+	if len(l.chunk) > keptRows {
+		*l = list[T]{}
+		return
+	}
+	clear(l.chunk[:l.used])
+	clear(l.rows)
+	clear(l.byID)
+	clear(l.different)
+	l.used, l.rows, l.different = 0, l.rows[:0], l.different[:0]
 }
 
 // snapshot is what the rows of a list were.
@@ -97,15 +112,16 @@ func (l *list[T]) restore(s snapshot[T]) {
 	l.rows = l.rows[:len(s.values)]
 }
 
-// changes returns the rows that changed, ascending by id.
+// changes returns the rows that changed, ascending by id. They are valid until the next call.
 func (l *list[T]) changes() []*item[T] {
-	changed := make([]*item[T], 0, len(l.rows))
+	changed := l.different[:0]
 	for _, r := range l.rows {
 		if r.changed {
 			changed = append(changed, r)
 		}
 	}
 	slices.SortFunc(changed, func(a, b *item[T]) int { return cmp.Compare(a.id, b.id) })
+	l.different = changed
 	return changed
 }
 
@@ -161,11 +177,10 @@ func (s *step) account(id string) *item[Account] {
 	if r == nil {
 		r = s.accounts.add(id)
 		if b, found := s.view.Get(s.key(rowAccount, id)); found {
-			a, err := ParseAccount(b)
-			if err != nil {
+			r.value = &r.room
+			if err := r.value.parse(shared(b)); err != nil {
 				panic(err)
 			}
-			r.value = a
 		}
 	}
 	if r.value == nil {
@@ -186,17 +201,23 @@ func (s *step) state(id string) *item[State] {
 	if r == nil {
 		r = s.states.add(id)
 		if b, found := s.view.Get(s.key(rowTransfer, id)); found {
-			state, err := parseState(b)
-			if err != nil {
+			r.value = &r.room
+			if err := r.value.parse(shared(b)); err != nil {
 				panic(err)
 			}
-			r.value = state
 		}
 	}
 	if r.value == nil {
 		return nil
 	}
 	return r
+}
+
+// newState returns a state for an id that is not used. addState uses the id.
+func (s *step) newState(id string, state State) *State {
+	r := s.states.find(id)
+	r.room = state
+	return &r.room
 }
 
 // addState uses an id that is not used.

@@ -67,8 +67,8 @@ func (t timer) key() []byte {
 }
 
 func (a agenda) parse(key []byte) timer {
-	r := reader{b: key[1:]}
-	return timer{a, int64(r.u64()), string(r.b)}
+	r := readerOf(key[1:])
+	return timer{a, int64(r.u64()), r.s}
 }
 
 func (a agenda) first() []byte { return []byte{a.row} }

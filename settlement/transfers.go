@@ -21,7 +21,7 @@ func (s *step) submitSingle(a *Submit, i int) Result {
 	if known := s.state(t.ID); known != nil {
 		return repeated(known.value, digest)
 	}
-	state := &State{kind: kindTransfer, Index: s.in.Index, Position: uint16(i), Resolved: s.in.Index, Digest: digest}
+	state := s.newState(t.ID, State{kind: kindTransfer, Index: s.in.Index, Position: uint16(i), Resolved: s.in.Index, Digest: digest})
 	result := Result{Status: Rejected}
 	if failed, ok := s.conditions(a.Conditions); !ok {
 		result.Reason, result.Member = ConditionFailed, failed

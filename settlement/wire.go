@@ -3,6 +3,7 @@ package settlement
 import (
 	"encoding/binary"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/cockroachdb/errors"
 )
@@ -62,53 +63,63 @@ func appendU32(b []byte, n uint32) []byte { return binary.BigEndian.AppendUint32
 
 func appendU64(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }
 
-// reader parses an encoding. After the first error every method returns zero values.
+// reader parses an encoding. After the first error every method returns zero values. The strings
+// that it reads are parts of s, so nothing is allocated for them.
 type reader struct {
-	b   []byte
+	s   string
 	err error
 }
+
+// readerOf returns a reader of a copy of b.
+func readerOf(b []byte) reader { return reader{s: string(b)} }
+
+// shared returns b as a string that shares its memory. Nobody may change b as long as the string,
+// or a part of it, is in use. So it is for what lives no longer than a Decide: neither the body of
+// an entry nor the value of a row changes in that time.
+func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (r *reader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = errors.Newf(format, args...)
 	}
-	r.b = nil
+	r.s = ""
 }
 
-func (r *reader) take(n int) []byte {
-	if r.err != nil || len(r.b) < n {
+func (r *reader) take(n int) string {
+	if len(r.s) < n {
 		r.fail("it ends too early")
-		return nil
+		return ""
 	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
+	taken := r.s[:n]
+	r.s = r.s[n:]
+	return taken
 }
 
 func (r *reader) u8() uint8 {
-	if b := r.take(1); b != nil {
+	if b := r.take(1); b != "" {
 		return b[0]
 	}
 	return 0
 }
 
 func (r *reader) u16() int {
-	if b := r.take(2); b != nil {
-		return int(binary.BigEndian.Uint16(b))
+	if b := r.take(2); b != "" {
+		return int(b[0])<<8 | int(b[1])
 	}
 	return 0
 }
 
 func (r *reader) u32() uint32 {
-	if b := r.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
+	if b := r.take(4); b != "" {
+		return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	}
 	return 0
 }
 
 func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
+	if b := r.take(8); b != "" {
+		return uint64(b[0])<<56 | uint64(b[1])<<48 | uint64(b[2])<<40 | uint64(b[3])<<32 |
+			uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
 	}
 	return 0
 }
@@ -138,7 +149,8 @@ func (r *reader) amount() (a Amount) {
 	if len(b) > 0 && b[0] == 0 {
 		r.fail("an amount begins with a zero byte")
 	}
-	for _, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		a = Amount{a.Hi<<8 | a.Lo>>56, a.Lo<<8 | uint64(c)}
 	}
 	return a
@@ -161,7 +173,7 @@ func (r *reader) text(limit int) string {
 	if n > limit {
 		r.fail("a text of %d bytes, at most %d", n, limit)
 	}
-	s := string(r.take(n))
+	s := r.take(n)
 	if err := checkText(s, limit); err != nil {
 		r.fail("%v", err)
 	}
@@ -193,7 +205,7 @@ func (r *reader) id() string {
 
 // optionalID reads an id that may be missing, which its length 0 says.
 func (r *reader) optionalID() string {
-	s := string(r.take(int(r.u8())))
+	s := r.take(int(r.u8()))
 	if s != "" {
 		if err := CheckID(s); err != nil {
 			r.fail("%v", err)
@@ -206,8 +218,8 @@ func (r *reader) bytes(n int) []byte { return append([]byte(nil), r.take(n)...) 
 
 // end returns what was wrong; what remains is wrong, too.
 func (r *reader) end(what string) error {
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("%d bytes too many", len(r.b))
+	if r.err == nil && len(r.s) > 0 {
+		r.fail("%d bytes too many", len(r.s))
 	}
 	if r.err == nil {
 		return nil
