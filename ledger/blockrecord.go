@@ -100,7 +100,7 @@ func (l *Ledger) BlockAt(index uint64) (*BlockRecord, error) {
 	// The checksum covers what no leaf hash does: headers and entries that were not appended.
 	if _, err := ParseBlock(r.raw); err != nil {
 		l.cache.dropBlock(index)
-		return nil, &CorruptError{What: "block", Index: index, Err: err}
+		return nil, damagedEntry("block", index, err)
 	}
 	if _, err := l.leaves(v, r.first, r.count, MaxBlockSize+MaxBlockOutcomes); err != nil {
 		return nil, err

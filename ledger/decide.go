@@ -191,7 +191,7 @@ func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, e
 		return keyRef{}, false, errors.Wrap(err, "look up an idempotency key")
 	}
 	if ref, found = parseKeyRef(b); !found {
-		return keyRef{}, false, &CorruptError{What: "idempotency record", Index: at, Err: errors.Newf("%d bytes", len(b))}
+		return keyRef{}, false, damagedKey(at, errors.Newf("%d bytes", len(b)))
 	}
 	return ref, true, nil
 }
@@ -202,7 +202,7 @@ func (l *Ledger) storedKey(name *[32]byte, at uint64) (ref keyRef, found bool, e
 func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	e, err := ParseLeaf(leaf)
 	if err != nil {
-		return &CorruptError{What: "leaf", Index: index, Err: err}
+		return damagedEntry("leaf", index, err)
 	}
 	if index > 0 && e.Kind == KindRecord && (isPolicyChange(e.Body) || isHandover(e.Body)) {
 		if _, since, err := l.policyRefAt(index + 1); err != nil {
@@ -214,15 +214,20 @@ func (l *Ledger) CheckKey(index uint64, leaf []byte) error {
 	if len(e.Key) == 0 {
 		return nil
 	}
-	name, body := keyDigest([]byte(e.Principal), e.Key), bodyRef{e.Kind, sha256.Sum256(e.Body)}
+	name, want := keyOf(index, &e)
 	ref, found, err := l.storedKey(&name, index)
 	switch {
 	case err != nil:
 		return err
 	case !found:
-		return &CorruptError{What: "idempotency record", Index: index, Err: errors.New("it is missing")}
-	case ref.index != index || ref.bodyRef != body:
-		return &CorruptError{What: "idempotency record", Index: index, Err: errors.Newf("it tells of another entry, at %d", ref.index)}
+		return damagedKey(index, errors.New("it is missing"))
+	case ref != want:
+		return damagedKey(index, errors.Newf("it tells of another entry, at %d", ref.index))
 	}
 	return nil
+}
+
+// keyOf returns the name of an entry's idempotency key and what the store has for it.
+func keyOf(index uint64, e *Entry) (name [32]byte, ref keyRef) {
+	return keyDigest([]byte(e.Principal), e.Key), keyRef{index, bodyRef{e.Kind, sha256.Sum256(e.Body)}}
 }

@@ -64,6 +64,58 @@ type CorruptError struct {
 	What  string // "leaf", "block", "tile 0", "identity", ...
 	Index uint64 // index of the leaf or tile, or a raft index; What says which
 	Err   error  // optional cause
+	// Part says what Repair can write again; Index is then of an entry (PartBlock, PartKey), of a
+	// tile at Level (PartTile) or a size (PartCheckpoint).
+	Part  Part
+	Level uint8
+}
+
+// Part is a part of the store that Repair can write again.
+type Part uint8
+
+// The parts of the store. PartOther cannot be repaired in place.
+const (
+	PartOther      Part = iota
+	PartBlock           // the record of a block
+	PartTile            // a full hash tile
+	PartKey             // the record of an idempotency key
+	PartCheckpoint      // a stored sealed checkpoint
+)
+
+// Parts are those that Repair can write again.
+var Parts = []Part{PartBlock, PartTile, PartKey, PartCheckpoint}
+
+// String returns the word that logs and metrics have for the part.
+func (p Part) String() string {
+	switch p {
+	case PartBlock:
+		return "block"
+	case PartTile:
+		return "tile"
+	case PartKey:
+		return "key"
+	case PartCheckpoint:
+		return "checkpoint"
+	}
+	return "other"
+}
+
+// damagedEntry says that the entry, or the record of the block that holds it, is damaged; what is
+// "leaf", "detail" or "block".
+func damagedEntry(what string, index uint64, err error) *CorruptError {
+	return &CorruptError{What: what, Index: index, Err: err, Part: PartBlock}
+}
+
+func damagedTile(level uint8, index uint64, err error) *CorruptError {
+	return &CorruptError{What: tileName(level), Index: index, Err: err, Part: PartTile, Level: level}
+}
+
+func damagedKey(index uint64, err error) *CorruptError {
+	return &CorruptError{What: "idempotency record", Index: index, Err: err, Part: PartKey}
+}
+
+func damagedCheckpoint(size uint64, err error) *CorruptError {
+	return &CorruptError{What: "sealed checkpoint", Index: size, Err: err, Part: PartCheckpoint}
 }
 
 func (e *CorruptError) Error() string {

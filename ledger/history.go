@@ -287,7 +287,7 @@ func sizeAt(store Store, keys keyspace, time int64, lo, hi uint64) (uint64, erro
 func readBlockHead(store Store, keys keyspace, index uint64) (first, end uint64, time int64, err error) {
 	p, err := store.Seek(keys.block(index+1), keys.prefix(kindBlock, 0))
 	if err != nil {
-		return 0, 0, 0, &CorruptError{What: "block", Index: index, Err: err}
+		return 0, 0, 0, damagedEntry("block", index, err)
 	}
 	layout, err := layoutOf(p.Value)
 	if err == nil && len(p.Value) < layout.raw+blockPrefixSize {
@@ -300,7 +300,7 @@ func readBlockHead(store Store, keys keyspace, index uint64) (first, end uint64,
 		}
 	}
 	if err != nil {
-		return 0, 0, 0, &CorruptError{What: "block", Index: index, Err: err}
+		return 0, 0, 0, damagedEntry("block", index, err)
 	}
 	return first, end, int64(binary.BigEndian.Uint64(p.Value[layout.raw+8:])), nil
 }

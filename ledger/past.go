@@ -186,12 +186,12 @@ func (l *Ledger) decideBlocks(s *programState, from, to uint64) error {
 		for index := from; index < rec.end(); index++ {
 			leaf, err := rec.leaf(index)
 			if err != nil {
-				return &CorruptError{What: "block", Index: index, Err: err}
+				return damagedEntry("block", index, err)
 			}
 			var e BlockEntry
 			time, err := e.parse(leaf)
 			if err != nil {
-				return &CorruptError{What: "block", Index: index, Err: err}
+				return damagedEntry("block", index, err)
 			}
 			switch {
 			case e.Kind == KindRecord && isMapRoot(e.Body):

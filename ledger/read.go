@@ -51,7 +51,7 @@ func (l *Ledger) detail(rec *record, index uint64, leaf []byte) ([]byte, error) 
 		}
 	}
 	if err != nil {
-		return nil, &CorruptError{What: "detail", Index: index, Err: err}
+		return nil, damagedEntry("detail", index, err)
 	}
 	return detail, nil
 }
@@ -107,7 +107,7 @@ func (l *Ledger) leaves(v *view, first uint64, maxLeaves, maxBytes int) ([][]byt
 		}
 		leaf, err := rec.leaf(index)
 		if err != nil {
-			return nil, &CorruptError{What: "block", Index: index, Err: err}
+			return nil, damagedEntry("block", index, err)
 		}
 		if bytes += len(leaf); bytes > maxBytes && len(leaves) > 0 {
 			break
@@ -137,7 +137,7 @@ func (l *Ledger) proveLeaves(v *view, first uint64, leaves [][]byte) error {
 		if tile[index%merkle.TileWidth] != h {
 			// Whatever was cached is not worth keeping.
 			l.cache.dropBlock(index)
-			return &CorruptError{What: "leaf", Index: index, Err: errors.Newf("hash %s, the tree has %s", h, tile[index%merkle.TileWidth])}
+			return damagedEntry("leaf", index, errors.Newf("hash %s, the tree has %s", h, tile[index%merkle.TileWidth]))
 		}
 	}
 	return nil

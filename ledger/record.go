@@ -236,7 +236,7 @@ func (r *record) appendPairs(pairs []Pair, keys keyspace) []Pair {
 // readRecord finds the record that holds the index. Every failure, absence included, is a
 // *CorruptError: the caller knows that index < size.
 func readRecord(store Store, keys keyspace, index uint64) (*record, error) {
-	corrupt := func(err error) error { return &CorruptError{What: "block", Index: index, Err: err} }
+	corrupt := func(err error) error { return damagedEntry("block", index, err) }
 	head, err := store.Seek(keys.block(index+1), keys.prefix(kindBlock, 0))
 	if err != nil {
 		return nil, corrupt(err)

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"encoding/binary"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/merkle"
@@ -24,7 +26,7 @@ func (l *Ledger) Scrub(first uint64, n int) (next uint64, read int, err error) {
 		}
 		read += len(rec.encoded)
 		if !soundBlock(rec.raw) {
-			return nextTile(v, next), read, &CorruptError{What: "block", Index: next, Err: errors.New("checksum mismatch")}
+			return nextTile(v, next), read, damagedEntry("block", next, errors.New("checksum mismatch"))
 		}
 		for ; next < min(rec.end(), v.head.Size); next++ {
 			if at := next % merkle.TileWidth; tile == nil || at == 0 {
@@ -35,10 +37,10 @@ func (l *Ledger) Scrub(first uint64, n int) (next uint64, read int, err error) {
 			}
 			leaf, err := rec.leaf(next)
 			if err != nil {
-				return nextTile(v, next), read, &CorruptError{What: "block", Index: next, Err: err}
+				return nextTile(v, next), read, damagedEntry("block", next, err)
 			}
 			if h := merkle.LeafHash(leaf); h != tile[next%merkle.TileWidth] {
-				return nextTile(v, next), read, &CorruptError{What: "leaf", Index: next, Err: errors.Newf("hash %s, the tree has %s", h, tile[next%merkle.TileWidth])}
+				return nextTile(v, next), read, damagedEntry("leaf", next, errors.Newf("hash %s, the tree has %s", h, tile[next%merkle.TileWidth]))
 			}
 			if _, err := l.detail(rec, next, leaf); err != nil {
 				return next + 1, read, err
@@ -72,7 +74,7 @@ func (l *Ledger) scrubTile(v *view, level uint8, index uint64) ([]merkle.Hash, e
 		return nil, err
 	}
 	if root := tileRoot(hashes); root != above[at] {
-		return nil, &CorruptError{What: tileName(level), Index: index, Err: errors.Newf("root %s, the tile above has %s", root, above[at])}
+		return nil, damagedTile(level, index, errors.Newf("root %s, the tile above has %s", root, above[at]))
 	}
 	return hashes, nil
 }
@@ -88,4 +90,30 @@ func damage(err error) error {
 		return ErrClosed
 	}
 	return err
+}
+
+// ScrubSealed reads the oldest stored checkpoint of at least a size again and compares its root
+// with the tree, and returns the size from which the next call goes on; it is 0 behind the newest
+// one. Errors are those of Scrub: after a *CorruptError the next call may go on. Safe for
+// concurrent use.
+func (l *Ledger) ScrubSealed(from uint64) (next uint64, read int, err error) {
+	p, err := l.store.Seek(l.keys.sealed(from), l.keys.prefix(kindSealed, 0))
+	switch {
+	case errors.Is(err, ErrKeyNotFound):
+		return 0, 0, nil
+	case err != nil:
+		return 0, 0, damage(errors.Wrap(err, "read a sealed checkpoint"))
+	}
+	size := binary.BigEndian.Uint64(p.Key[len(p.Key)-8:])
+	if size > l.Head().Size {
+		return 0, 0, nil // replay has not reached it
+	}
+	s, _, err := parseSealed(p)
+	if err == nil {
+		var root merkle.Hash
+		if root, err = l.RootAt(size); err == nil && root != s.Root {
+			err = damagedCheckpoint(size, errors.Newf("root %s, the tree has %s", s.Root, root))
+		}
+	}
+	return size + 1, len(p.Value), damage(err)
 }

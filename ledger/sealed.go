@@ -35,6 +35,7 @@ type sealState struct {
 	keptTime   int64 // of the newest checkpoint before newest that stays in the store; MinInt64 when there is none
 	keep       bool  // whether newest stays when a newer one comes
 	version    uint64
+	repaired   uint64 // the version of the last repair since Open; see writeAgain
 	// future is a checkpoint that the store holds for a size that replay has not reached.
 	future     *Sealed
 	futureTime int64
@@ -74,16 +75,21 @@ func (l *Ledger) readSealed(size uint64) (*Sealed, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Wrap(err, "read sealed checkpoint")
 	}
+	return parseSealed(p)
+}
+
+// parseSealed returns a stored checkpoint and the ledger time when it was sealed.
+func parseSealed(p Pair) (*Sealed, int64, error) {
 	s := &Sealed{Size: binary.BigEndian.Uint64(p.Key[len(p.Key)-8:])}
 	b := p.Value
 	if len(b) < sealedHeaderSize || b[0] != sealedVersion {
-		return nil, 0, &CorruptError{What: "sealed checkpoint", Index: s.Size, Err: errors.Newf("%d bytes without a header", len(b))}
+		return nil, 0, damagedCheckpoint(s.Size, errors.Newf("%d bytes without a header", len(b)))
 	}
 	time := int64(binary.BigEndian.Uint64(b[1:]))
 	copy(s.Root[:], b[9:])
 	s.Note = b[sealedHeaderSize:]
 	if binary.BigEndian.Uint32(b[41:]) != sealedCRC(b) {
-		return nil, 0, &CorruptError{What: "sealed checkpoint", Index: s.Size, Err: errors.New("checksum mismatch")}
+		return nil, 0, damagedCheckpoint(s.Size, errors.New("checksum mismatch"))
 	}
 	return s, time, nil
 }
@@ -191,7 +197,7 @@ func (l *Ledger) SetSealed(c *Sealed) error {
 	}
 	// Checkpoints are written once and deleted once, the latter at a higher version, without a raft
 	// index of their own.
-	s.version = max(s.version+1, head.RaftIndex)
+	s.version = max(s.version+1, s.repaired+1, head.RaftIndex)
 	if err := l.store.Commit(s.version, pairs); err != nil {
 		return l.fail(errors.Wrapf(err, "store sealed checkpoint of size %d", c.Size))
 	}

@@ -39,7 +39,7 @@ func (l *Ledger) tile(v *view, level uint8, index uint64, width int) ([]merkle.H
 		return nil, err
 	}
 	if root, want := tileRoot(hashes), above[index%merkle.TileWidth]; root != want {
-		return nil, &CorruptError{What: tileName(level), Index: index, Err: errors.Newf("root %s, the tile above has %s", root, want)}
+		return nil, damagedTile(level, index, errors.Newf("root %s, the tile above has %s", root, want))
 	}
 	l.cache.putTile(id, hashes)
 	return hashes, nil
@@ -51,11 +51,11 @@ func tileName(level uint8) string { return "tile of level " + string(rune('0'+le
 func readFullTile(store Store, keys keyspace, level uint8, index uint64) ([]merkle.Hash, error) {
 	b, err := store.Get(keys.tile(level, index))
 	if err != nil {
-		return nil, &CorruptError{What: tileName(level), Index: index, Err: err}
+		return nil, damagedTile(level, index, err)
 	}
 	hashes, err := merkle.ParseTile(b, merkle.TileWidth)
 	if err != nil {
-		return nil, &CorruptError{What: tileName(level), Index: index, Err: err}
+		return nil, damagedTile(level, index, err)
 	}
 	return hashes, nil
 }
@@ -106,7 +106,7 @@ func (t unprovedTiles) ReadTile(level uint8, index uint64, width int) ([]merkle.
 		}
 		leaf, err := rec.leaf(i)
 		if err != nil {
-			return nil, &CorruptError{What: "block", Index: i, Err: err}
+			return nil, damagedEntry("block", i, err)
 		}
 		hashes = append(hashes, merkle.LeafHash(leaf))
 	}

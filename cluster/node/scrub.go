@@ -52,28 +52,42 @@ func (h *hosting) scrub(quit <-chan struct{}) {
 	}
 }
 
-// scrub makes one pass through the ledger at a rate in bytes a second.
+// scrub makes one pass through the ledger at a rate in bytes a second: entries first, then sealed
+// checkpoints.
 func (h *hosted) scrub(rate int, pause func(time.Duration) bool) (going bool) {
 	l, s := h.Replica.Ledger(), &h.scrubbing
 	found := int64(0)
-	for at := uint64(0); at < l.Head().Size; {
-		next, read, err := l.Scrub(at, scrubPiece)
+	// look reports whether the pass can go on.
+	look := func(read int, err error) (on, going bool) {
 		s.bytes.Add(uint64(read))
 		var corrupt *ledger.CorruptError
 		switch {
 		case errors.As(err, &corrupt):
 			if found++; found <= scrubReports {
-				h.node.log.Error("the store is damaged; the node serves what is sound", "ledger", h.origin, "entry", at, "problem", err.Error())
+				h.node.log.Error("the store is damaged; the node serves what is sound",
+					"ledger", h.origin, "kind", corrupt.Part.String(), "index", corrupt.Index, "problem", err.Error())
 			}
 			s.damaged.Store(max(s.damaged.Load(), found))
 		case err != nil: // the store is closed, or cannot be read at all: whoever applies says so
-			return pause(0)
+			return false, pause(0)
+		}
+		going = pause(time.Duration(float64(read) / float64(rate) * float64(time.Second)))
+		return going, going
+	}
+	for at := uint64(0); at < l.Head().Size; {
+		next, read, err := l.Scrub(at, scrubPiece)
+		if on, going := look(read, err); !on {
+			return going
 		}
 		at = next
 		s.at.Store(at)
-		if !pause(time.Duration(float64(read) / float64(rate) * float64(time.Second))) {
-			return false
+	}
+	for at := uint64(1); at > 0; {
+		next, read, err := l.ScrubSealed(at)
+		if on, going := look(read, err); !on {
+			return going
 		}
+		at = next
 	}
 	if was := s.damaged.Swap(found); was > 0 && found == 0 {
 		h.node.log.Info("the store's damage is gone", "ledger", h.origin)
