@@ -16,3 +16,16 @@ func TestVectors(t *testing.T) {
 		t.Errorf("it says %q, %v, want %q", out, err, want)
 	}
 }
+
+// TestPolicyChain: the verifier in Python accepts and refuses the published examples of chains of
+// policies. It counts the keys that signed and does not verify their signatures.
+func TestPolicyChain(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3")
+	}
+	out, err := exec.Command(python, "policychain.py", "../../ledger/policychain/testdata/vectors.json").CombinedOutput()
+	if want := "5 accepted, 9 refused\n"; err != nil || string(out) != want {
+		t.Errorf("it says %q, %v, want %q", out, err, want)
+	}
+}

@@ -1,0 +1,180 @@
+package policychain
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
+)
+
+// Verified is what a chain proves to a verifier who trusts one of its policies.
+type Verified struct {
+	Origin string
+	// Steps are the policies from the trusted one on, ascending. There is at least one.
+	Steps []Step
+}
+
+// Step is one policy of a chain.
+type Step struct {
+	Change *ledger.PolicyChange // nil: the policy is that of the genesis
+	Policy *tlog.Policy
+	// From is the smallest size that the policy is for, up to the From of the next step.
+	From uint64
+	// Before must accept a checkpoint of a size up to Until, too; nil for the trusted policy.
+	Before *tlog.Policy
+	Until  uint64
+}
+
+// Epoch returns the policy's.
+func (s *Step) Epoch() uint32 {
+	if s.Change == nil {
+		return 0
+	}
+	return s.Change.Policy.Epoch
+}
+
+// Newest returns the newest policy.
+func (v *Verified) Newest() *Step { return &v.Steps[len(v.Steps)-1] }
+
+// link is a receipt of the chain with the policy that its leaf says.
+type link struct {
+	receipt *tlog.Receipt
+	change  *ledger.PolicyChange // nil for the genesis
+	policy  *ledger.Policy
+}
+
+func (l *link) verifier(origin string) (*tlog.Policy, error) { return l.policy.Verifier(origin) }
+
+// Verify verifies the chain for who trusts a policy: that of the genesis or a later one of the
+// chain. Of several equal ones it is the first. The errors name the change that is wrong.
+func (c *Chain) Verify(trusted *tlog.Policy) (*Verified, error) {
+	v, err := c.verify(trusted)
+	return v, errors.Wrap(err, "verify the chain of policies")
+}
+
+func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
+	g, err := ledger.GenesisOf(c.Genesis.Extra)
+	if err != nil {
+		return nil, err
+	}
+	if c.Genesis.Index != 0 {
+		return nil, errors.Newf("the genesis has index %d", c.Genesis.Index)
+	}
+	links := []link{{c.Genesis, nil, g.Policy0()}}
+	for i, r := range c.Changes {
+		change, err := ledger.PolicyChangeOf(r.Extra)
+		if err != nil {
+			return nil, errors.Wrapf(err, "change %d", i+1)
+		}
+		if want := uint32(i + 1); change.Policy.Epoch != want {
+			return nil, errors.Newf("the policy of epoch %d stands where that of epoch %d belongs: a change is left out, or stands elsewhere", change.Policy.Epoch, want)
+		}
+		if r.Index <= links[i].receipt.Index {
+			return nil, errors.Newf("the change to epoch %d has index %d, the one before %d", i+1, r.Index, links[i].receipt.Index)
+		}
+		links = append(links, link{r, change, &change.Policy})
+	}
+	v := &Verified{Origin: g.Origin}
+	first := -1
+	var differs error
+	for i := range links {
+		if err := links[i].policy.Agrees(g.Origin, trusted); err == nil {
+			first = i
+			break
+		} else if differs == nil {
+			differs = err
+		}
+	}
+	if first < 0 {
+		return nil, errors.Wrap(differs, "the trusted policy is none of the chain; the genesis differs")
+	}
+	if _, err := trusted.VerifyReceipt(links[first].receipt); err != nil {
+		return nil, errors.Wrapf(err, "the trusted policy, of epoch %d", first)
+	}
+	v.Steps = []Step{{Change: links[first].change, Policy: trusted, From: links[first].receipt.Index + 1}}
+	base := trusted
+	for from := first + 1; from < len(links); {
+		end := from + 1 // of the hand-over: the changes with the same checkpoint
+		for end < len(links) && bytes.Equal(links[end].receipt.Checkpoint, links[from].receipt.Checkpoint) {
+			end++
+		}
+		if base, err = v.handover(base, links[from:end]); err != nil {
+			return nil, err
+		}
+		from = end
+	}
+	return v, nil
+}
+
+// handover verifies the changes of one hand-over and returns the policy that has taken over.
+func (v *Verified) handover(base *tlog.Policy, links []link) (*tlog.Policy, error) {
+	last := &links[len(links)-1]
+	to, err := last.verifier(v.Origin)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := base.Verify(last.receipt.Checkpoint)
+	if err != nil {
+		return nil, errors.Wrapf(err, "the change to epoch %d is not sealed under the policy before", last.policy.Epoch)
+	}
+	if _, err := to.Verify(last.receipt.Checkpoint); err != nil {
+		return nil, errors.Wrapf(err, "the policy of epoch %d has not taken over", last.policy.Epoch)
+	}
+	for i := range links {
+		r, epoch := links[i].receipt, links[i].policy.Epoch
+		if cp.Origin != v.Origin {
+			return nil, errors.Newf("the change to epoch %d is sealed in the ledger %q", epoch, cp.Origin)
+		}
+		if err := merkle.VerifyInclusion(r.Index, cp.Size, merkle.LeafHash(r.Extra), r.Proof, cp.Root); err != nil {
+			return nil, errors.Wrapf(err, "the change to epoch %d", epoch)
+		}
+		policy, err := links[i].verifier(v.Origin)
+		if err != nil {
+			return nil, err
+		}
+		v.Steps = append(v.Steps, Step{Change: links[i].change, Policy: policy, From: r.Index + 1, Before: base, Until: cp.Size})
+	}
+	return to, nil
+}
+
+// At returns the policy of a size. The error says that the trusted policy is a later one.
+func (v *Verified) At(size uint64) (*Step, error) {
+	for i := len(v.Steps) - 1; i >= 0; i-- {
+		if s := &v.Steps[i]; size >= s.From {
+			return s, nil
+		}
+	}
+	return nil, errors.Newf("a checkpoint of size %d is older than the trusted policy, which is for sizes from %d on", size, v.Steps[0].From)
+}
+
+// VerifyCheckpoint verifies a signed note under the policy of its size.
+func (v *Verified) VerifyCheckpoint(note []byte) (*tlog.VerifiedCheckpoint, *Step, error) {
+	cp, _, err := tlog.ParseCheckpoint(note)
+	if err != nil {
+		return nil, nil, errors.Wrap(err, "verify checkpoint")
+	}
+	step, err := v.At(cp.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	if step.Before != nil && cp.Size <= step.Until {
+		if _, err := step.Before.Verify(note); err != nil {
+			return nil, nil, errors.Wrapf(err, "size %d lies in the hand-over to epoch %d, under the policy before", cp.Size, step.Epoch())
+		}
+	}
+	verified, err := step.Policy.Verify(note)
+	return verified, step, errors.Wrapf(err, "size %d, under the policy of epoch %d", cp.Size, step.Epoch())
+}
+
+// VerifyReceipt verifies a receipt under the policy of its size.
+func (v *Verified) VerifyReceipt(r *tlog.Receipt) (*tlog.VerifiedCheckpoint, *Step, error) {
+	_, step, err := v.VerifyCheckpoint(r.Checkpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	cp, err := step.Policy.VerifyReceipt(r)
+	return cp, step, err
+}
