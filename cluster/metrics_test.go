@@ -98,6 +98,11 @@ func TestMetricsAreDocumented(t *testing.T) {
 			t.Errorf("after one sealed append %s is %v, want %v", name, got, want)
 		}
 	}
+	for _, stage := range []string{"queue", "write", "replicate", "apply", "answer", "seal"} {
+		if strings.Contains(text, fmt.Sprintf("cairn_stage_seconds_count{stage=%q} 0\n", stage)) || !strings.Contains(text, fmt.Sprintf("cairn_stage_seconds_count{stage=%q} ", stage)) {
+			t.Errorf("after one sealed append the leader has not counted the stage %s", stage)
+		}
+	}
 	// The same node may have led the directory when the ledger was created.
 	if got := metric(t, text, "cairn_append_seconds_count"); got != 1 && got != 2 {
 		t.Errorf("after one append cairn_append_seconds_count is %v", got)

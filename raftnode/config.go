@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/raftnode/gather"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -106,6 +107,9 @@ type Config struct {
 	// Refused, when not nil, is called from a turn for every message of a peer that was refused;
 	// must be quick.
 	Refused func(*RefusedError)
+
+	// Stages, when not nil, measures the stages from the queue until an entry is committed.
+	Stages *stages.Set
 
 	// Incarnation must differ between any two starts of one node: CoreConfig.Incarnation.
 	// Host.Start draws it when it is 0.

@@ -163,7 +163,7 @@ func NewDriver(cfg Config, shell Shell) (*Driver, error) {
 // gets the request back, through Apply or Fail.
 func (d *Driver) Submit(r Request) error {
 	d.cfg.crowd.Add(1)
-	err := d.queue.add(r)
+	err := d.queue.add(r, d.cfg.Stages.Now())
 	if err != nil {
 		d.cfg.crowd.Add(-1)
 	}

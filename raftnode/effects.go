@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/cairnledger/cairn/internal/stages"
 )
 
 // Role is what a member currently is.
@@ -126,6 +128,8 @@ type Committed struct {
 	// Requests, in the order given to BuildBlock, are those that the block carries when it was
 	// built here; nil otherwise. The Driver fills them in.
 	Requests []Request
+	// Since is when the Driver knew that the entry is committed and durable here.
+	Since stages.Moment
 }
 
 // LostProposal is a proposal that does not come back through Apply.

@@ -1,6 +1,8 @@
 package raftnode
 
 import (
+	"iter"
+
 	"go.etcd.io/raft/v3/raftpb"
 )
 
@@ -76,6 +78,17 @@ func (p *proposals) resolve(index, term uint64) (own proposal, overtaken []propo
 	}
 	p.drop(n)
 	return own, overtaken
+}
+
+// below returns the tags of the proposals that have a position up to an index.
+func (p *proposals) below(index uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range p.list[:p.bound] {
+			if p.list[i].index > index || !yield(p.list[i].tag) {
+				return
+			}
+		}
+	}
 }
 
 // leadershipChanged starts the countdown of the proposals of all terms but the

@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/stages"
 )
 
 // submitQueue is where requests wait for a block. It is open while this node
@@ -21,10 +23,12 @@ type submitQueue struct {
 		leader  uint64 // hint for callers while closed
 		// reqs wait, oldest first. Blocks own disjoint prefixes of its array.
 		reqs []Request
+		// since are the moments of arrival of reqs.
+		since []stages.Moment
 	}
 }
 
-func (q *submitQueue) add(r Request) error {
+func (q *submitQueue) add(r Request, now stages.Moment) error {
 	size := r.Size()
 	if size < 0 || size > MaxRequestSize {
 		return errors.Wrapf(ErrTooLarge, "%d bytes, at most %d", size, MaxRequestSize)
@@ -42,7 +46,7 @@ func (q *submitQueue) add(r Request) error {
 		q.mu.Unlock()
 		return ErrQueueFull
 	}
-	q.mu.reqs = append(q.mu.reqs, r)
+	q.mu.reqs, q.mu.since = append(q.mu.reqs, r), append(q.mu.since, now)
 	first := len(q.mu.reqs) == 1
 	q.mu.Unlock()
 	if first { // otherwise the loop knows already that something waits
@@ -51,9 +55,9 @@ func (q *submitQueue) add(r Request) error {
 	return nil
 }
 
-// take removes the oldest requests, up to maxBytes but at least one; nil when
-// nothing waits.
-func (q *submitQueue) take(maxBytes int) []Request {
+// take removes the oldest requests, up to maxBytes but at least one, and says when the first of them
+// arrived; nil when nothing waits.
+func (q *submitQueue) take(maxBytes int) (out []Request, since stages.Moment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, bytes := 0, 0
@@ -65,16 +69,16 @@ func (q *submitQueue) take(maxBytes int) []Request {
 		bytes += size
 		n++
 	}
-	out := q.mu.reqs[:n:n]
-	q.mu.reqs = q.mu.reqs[n:]
+	if n == 0 {
+		return nil, 0
+	}
+	out, since = q.mu.reqs[:n:n], q.mu.since[0]
+	q.mu.reqs, q.mu.since = q.mu.reqs[n:], q.mu.since[n:]
 	if len(q.mu.reqs) == 0 {
-		q.mu.reqs = nil
+		q.mu.reqs, q.mu.since = nil, nil
 	}
 	q.bytes.add(-bytes)
-	if n == 0 {
-		return nil
-	}
-	return out
+	return out, since
 }
 
 // follow opens the queue (leading) or closes it and returns what waited.
@@ -99,7 +103,7 @@ func (q *submitQueue) stop() []Request {
 // empty: q.mu must be held.
 func (q *submitQueue) empty() []Request {
 	out := q.mu.reqs
-	q.mu.reqs = nil
+	q.mu.reqs, q.mu.since = nil, nil
 	q.bytes.clear()
 	return out
 }

@@ -50,5 +50,8 @@ func (d *Driver) Status() Status {
 	return s
 }
 
+// Stalled is Status.Stalled.
+func (n *Node) Stalled() bool { return n.driver.stalled.Load() }
+
 // Status is Driver.Status.
 func (n *Node) Status() Status { return n.driver.Status() }

@@ -1,6 +1,10 @@
 package raftnode
 
-import "github.com/cockroachdb/errors"
+import (
+	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/internal/stages"
+)
 
 // turnState is what only Turn touches, besides the core.
 type turnState struct {
@@ -27,6 +31,8 @@ type turnState struct {
 type proposed struct {
 	reqs []Request
 	size int
+	// since is when the block was built. 0: it is known that a quorum stores the block.
+	since stages.Moment
 }
 
 func newTurnState() turnState {
@@ -126,7 +132,7 @@ func (d *Driver) propose() {
 				return // until an own block is applied
 			}
 		}
-		reqs := d.queue.take(size)
+		reqs, arrived := d.queue.take(size)
 		if reqs == nil {
 			return
 		}
@@ -137,7 +143,9 @@ func (d *Driver) propose() {
 		if err == nil {
 			d.turn.nextTag++
 			// Before, so that they are answered whatever happens inside.
-			d.turn.blocks[d.turn.nextTag] = proposed{reqs, len(block)}
+			built := d.cfg.Stages.Now()
+			d.cfg.Stages.Observe(stages.Queue, built-arrived)
+			d.turn.blocks[d.turn.nextTag] = proposed{reqs, len(block), built}
 			d.turn.inflight.add(len(block))
 			if err = d.core.Propose(d.turn.nextTag, block); err != nil {
 				delete(d.turn.blocks, d.turn.nextTag)
@@ -184,6 +192,12 @@ func (d *Driver) dispatch() {
 			d.failBlock(l)
 		}
 		if old := d.state.Load(); *old != e.State {
+			if e.State.Commit > old.Commit && d.cfg.Stages != nil && len(d.turn.blocks) > 0 {
+				now := d.cfg.Stages.Now()
+				for tag := range d.core.proposals.below(e.State.Commit) {
+					d.stored(tag, now)
+				}
+			}
 			state := e.State
 			d.state.Store(&state)
 		}
@@ -196,11 +210,24 @@ func (d *Driver) dispatch() {
 
 // claim gives the requests of the blocks in a work to its entries.
 func (d *Driver) claim(w *ApplyWork) {
+	now := d.cfg.Stages.Now()
 	for i := range w.Entries {
-		if tag := w.Entries[i].Tag; tag != 0 {
-			w.Entries[i].Requests = d.turn.blocks[tag].reqs
-			delete(d.turn.blocks, tag)
+		e := &w.Entries[i]
+		if e.Since = now; e.Tag != 0 {
+			d.stored(e.Tag, now)
+			e.Requests = d.turn.blocks[e.Tag].reqs
+			delete(d.turn.blocks, e.Tag)
 		}
+	}
+}
+
+// stored says that a quorum is known to store an own block, once or more often. A quorum may store
+// the block before this member does, and this member applies it only after that.
+func (d *Driver) stored(tag uint64, now stages.Moment) {
+	if b := d.turn.blocks[tag]; b.since != 0 {
+		d.cfg.Stages.Observe(stages.Replicate, now-b.since)
+		b.since = 0
+		d.turn.blocks[tag] = b
 	}
 }
 

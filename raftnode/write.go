@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -27,6 +28,7 @@ type writeQueue struct {
 	// The rest is owned by whoever runs TaskWrite.
 	busy   []writeItem // of the write under way; empty when none is
 	write  Write
+	began  stages.Moment // when the write under way was handed out
 	failed error
 }
 
@@ -119,6 +121,7 @@ func (d *Driver) NextWrite() (w *Write, more bool) {
 		}
 		q.write.Records, q.write.Sync = mergeRecords(q.write.Records[:0], d.cfg.Group, items)
 		q.since.Store(items[0].at)
+		q.began = d.cfg.Stages.Now()
 		return &q.write, true
 	}
 }
@@ -130,6 +133,9 @@ func (d *Driver) Written(err error) {
 	q := &d.writes
 	q.since.Store(0)
 	clear(q.write.Records)
+	if err == nil && q.write.Sync {
+		d.cfg.Stages.Since(stages.Write, q.began)
+	}
 	if err != nil {
 		q.failed = err
 		d.fail(err, "write to the log")

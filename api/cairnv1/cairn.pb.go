@@ -1903,7 +1903,11 @@ func (x *Cosigner) GetTime() uint64 {
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A size whose root the answer names; 0 asks for none. It makes nodes comparable.
-	RootSize      uint64 `protobuf:"varint,1,opt,name=root_size,json=rootSize,proto3" json:"root_size,omitempty"`
+	RootSize uint64 `protobuf:"varint,1,opt,name=root_size,json=rootSize,proto3" json:"root_size,omitempty"`
+	// The answer names the latencies of the node's stages.
+	Stages bool `protobuf:"varint,2,opt,name=stages,proto3" json:"stages,omitempty"`
+	// The answer names the ledgers of the node. Role: reader.
+	Ledgers       bool `protobuf:"varint,3,opt,name=ledgers,proto3" json:"ledgers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1945,6 +1949,20 @@ func (x *StatusRequest) GetRootSize() uint64 {
 	return 0
 }
 
+func (x *StatusRequest) GetStages() bool {
+	if x != nil {
+		return x.Stages
+	}
+	return false
+}
+
+func (x *StatusRequest) GetLedgers() bool {
+	if x != nil {
+		return x.Ledgers
+	}
+	return false
+}
+
 type StatusResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Node    string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1981,7 +1999,15 @@ type StatusResponse struct {
 	Program        string `protobuf:"bytes,23,opt,name=program,proto3" json:"program,omitempty"`
 	ProgramVersion uint32 `protobuf:"varint,24,opt,name=program_version,json=programVersion,proto3" json:"program_version,omitempty"`
 	// The certificates that the node depends on: of each kind the one that ends first.
-	Certificates  []*CertificateStatus `protobuf:"bytes,25,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Certificates []*CertificateStatus `protobuf:"bytes,25,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// With StatusRequest.stages: how long the stages of appends and reads take on the node, in all of its ledgers together.
+	Stages []*StageLatency `protobuf:"bytes,26,rep,name=stages,proto3" json:"stages,omitempty"`
+	// Memory that the node's process has from the operating system, in bytes, without mapped files.
+	MemoryBytes uint64 `protobuf:"varint,27,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// With StatusRequest.ledgers: every ledger that the node hosts, the directory among them, sorted by origin.
+	Ledgers []*LedgerStatus `protobuf:"bytes,28,rep,name=ledgers,proto3" json:"ledgers,omitempty"`
+	// What keeps the node from its work now, a sentence each; empty if all is well.
+	Problems      []string `protobuf:"bytes,29,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2191,6 +2217,286 @@ func (x *StatusResponse) GetCertificates() []*CertificateStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetStages() []*StageLatency {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLedgers() []*LedgerStatus {
+	if x != nil {
+		return x.Ledgers
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// LedgerStatus is one ledger on the answering node.
+type LedgerStatus struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Origin  string                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	Program string                 `protobuf:"bytes,2,opt,name=program,proto3" json:"program,omitempty"`
+	// "leader", "follower", "candidate", "learner".
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// Name of the node that leads; empty if unknown.
+	Leader     string `protobuf:"bytes,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term       uint64 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
+	Size       uint64 `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	SealedSize uint64 `protobuf:"varint,7,opt,name=sealed_size,json=sealedSize,proto3" json:"sealed_size,omitempty"`
+	// What waits in the proposal queue.
+	QueuedRequests uint64 `protobuf:"varint,8,opt,name=queued_requests,json=queuedRequests,proto3" json:"queued_requests,omitempty"`
+	QueuedBytes    uint64 `protobuf:"varint,9,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *LedgerStatus) Reset() {
+	*x = LedgerStatus{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerStatus) ProtoMessage() {}
+
+func (x *LedgerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerStatus.ProtoReflect.Descriptor instead.
+func (*LedgerStatus) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *LedgerStatus) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *LedgerStatus) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *LedgerStatus) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *LedgerStatus) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *LedgerStatus) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *LedgerStatus) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LedgerStatus) GetSealedSize() uint64 {
+	if x != nil {
+		return x.SealedSize
+	}
+	return 0
+}
+
+func (x *LedgerStatus) GetQueuedRequests() uint64 {
+	if x != nil {
+		return x.QueuedRequests
+	}
+	return 0
+}
+
+func (x *LedgerStatus) GetQueuedBytes() uint64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+// StageLatency is the distribution of one stage's durations.
+type StageLatency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "queue", "write", "replicate", "apply", "answer", "seal", "proof", "range".
+	Stage      string   `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	SinceStart *Latency `protobuf:"bytes,2,opt,name=since_start,json=sinceStart,proto3" json:"since_start,omitempty"`
+	// Of the last 50 to 60 seconds.
+	Recent        *Latency `protobuf:"bytes,3,opt,name=recent,proto3" json:"recent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageLatency) Reset() {
+	*x = StageLatency{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageLatency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageLatency) ProtoMessage() {}
+
+func (x *StageLatency) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageLatency.ProtoReflect.Descriptor instead.
+func (*StageLatency) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *StageLatency) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *StageLatency) GetSinceStart() *Latency {
+	if x != nil {
+		return x.SinceStart
+	}
+	return nil
+}
+
+func (x *StageLatency) GetRecent() *Latency {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+// Latency is a distribution of durations, in nanoseconds. The quantiles are at most 1/16 too long.
+type Latency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	P50           int64                  `protobuf:"varint,2,opt,name=p50,proto3" json:"p50,omitempty"`
+	P99           int64                  `protobuf:"varint,3,opt,name=p99,proto3" json:"p99,omitempty"`
+	P999          int64                  `protobuf:"varint,4,opt,name=p999,proto3" json:"p999,omitempty"`
+	Max           int64                  `protobuf:"varint,5,opt,name=max,proto3" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Latency) Reset() {
+	*x = Latency{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Latency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Latency) ProtoMessage() {}
+
+func (x *Latency) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Latency.ProtoReflect.Descriptor instead.
+func (*Latency) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Latency) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Latency) GetP50() int64 {
+	if x != nil {
+		return x.P50
+	}
+	return 0
+}
+
+func (x *Latency) GetP99() int64 {
+	if x != nil {
+		return x.P99
+	}
+	return 0
+}
+
+func (x *Latency) GetP999() int64 {
+	if x != nil {
+		return x.P999
+	}
+	return 0
+}
+
+func (x *Latency) GetMax() int64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
 // CertificateStatus says when a certificate of the answering node ends.
 type CertificateStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2208,7 +2514,7 @@ type CertificateStatus struct {
 
 func (x *CertificateStatus) Reset() {
 	*x = CertificateStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2526,7 @@ func (x *CertificateStatus) String() string {
 func (*CertificateStatus) ProtoMessage() {}
 
 func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2539,7 @@ func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
 func (*CertificateStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CertificateStatus) GetKind() string {
@@ -2283,7 +2589,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2601,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2614,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Peer) GetId() uint64 {
@@ -2370,7 +2676,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2688,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2701,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -2415,7 +2721,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2733,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2746,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -2464,7 +2770,7 @@ type CreateLedgerRequest struct {
 
 func (x *CreateLedgerRequest) Reset() {
 	*x = CreateLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2782,7 @@ func (x *CreateLedgerRequest) String() string {
 func (*CreateLedgerRequest) ProtoMessage() {}
 
 func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2795,7 @@ func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateLedgerRequest) GetOrigin() string {
@@ -2524,7 +2830,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2842,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2855,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Parameter) GetName() string {
@@ -2577,7 +2883,7 @@ type CreateLedgerResponse struct {
 
 func (x *CreateLedgerResponse) Reset() {
 	*x = CreateLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2895,7 @@ func (x *CreateLedgerResponse) String() string {
 func (*CreateLedgerResponse) ProtoMessage() {}
 
 func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2908,7 @@ func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
@@ -2629,7 +2935,7 @@ type ListLedgersRequest struct {
 
 func (x *ListLedgersRequest) Reset() {
 	*x = ListLedgersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2947,7 @@ func (x *ListLedgersRequest) String() string {
 func (*ListLedgersRequest) ProtoMessage() {}
 
 func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2960,7 @@ func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
 func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListLedgersRequest) GetAfter() string {
@@ -2675,7 +2981,7 @@ type ListLedgersResponse struct {
 
 func (x *ListLedgersResponse) Reset() {
 	*x = ListLedgersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2993,7 @@ func (x *ListLedgersResponse) String() string {
 func (*ListLedgersResponse) ProtoMessage() {}
 
 func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +3006,7 @@ func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
 func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
@@ -2726,7 +3032,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +3044,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +3057,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetLedgerRequest) GetOrigin() string {
@@ -2770,7 +3076,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +3088,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3101,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
@@ -2830,7 +3136,7 @@ type LedgerInfo struct {
 
 func (x *LedgerInfo) Reset() {
 	*x = LedgerInfo{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3148,7 @@ func (x *LedgerInfo) String() string {
 func (*LedgerInfo) ProtoMessage() {}
 
 func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3161,7 @@ func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
 func (*LedgerInfo) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LedgerInfo) GetOrigin() string {
@@ -2948,7 +3254,7 @@ type LedgerMember struct {
 
 func (x *LedgerMember) Reset() {
 	*x = LedgerMember{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3266,7 @@ func (x *LedgerMember) String() string {
 func (*LedgerMember) ProtoMessage() {}
 
 func (x *LedgerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3279,7 @@ func (x *LedgerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
 func (*LedgerMember) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LedgerMember) GetId() uint64 {
@@ -3017,7 +3323,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3029,7 +3335,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3042,7 +3348,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -3159,7 +3465,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3477,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3490,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -3225,7 +3531,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3543,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3556,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -3278,7 +3584,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3290,7 +3596,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3303,7 +3609,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -3335,7 +3641,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3347,7 +3653,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3360,7 +3666,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Limit) GetWhat() string {
@@ -3401,7 +3707,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3719,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3732,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -3450,7 +3756,7 @@ type BlocksRequest struct {
 
 func (x *BlocksRequest) Reset() {
 	*x = BlocksRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3768,7 @@ func (x *BlocksRequest) String() string {
 func (*BlocksRequest) ProtoMessage() {}
 
 func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3781,7 @@ func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksRequest.ProtoReflect.Descriptor instead.
 func (*BlocksRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BlocksRequest) GetFirst() uint64 {
@@ -3512,7 +3818,7 @@ type BlocksResponse struct {
 
 func (x *BlocksResponse) Reset() {
 	*x = BlocksResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +3830,7 @@ func (x *BlocksResponse) String() string {
 func (*BlocksResponse) ProtoMessage() {}
 
 func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +3843,7 @@ func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksResponse.ProtoReflect.Descriptor instead.
 func (*BlocksResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BlocksResponse) GetRecords() [][]byte {
@@ -3564,7 +3870,7 @@ type SealedRequest struct {
 
 func (x *SealedRequest) Reset() {
 	*x = SealedRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +3882,7 @@ func (x *SealedRequest) String() string {
 func (*SealedRequest) ProtoMessage() {}
 
 func (x *SealedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +3895,7 @@ func (x *SealedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedRequest.ProtoReflect.Descriptor instead.
 func (*SealedRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SealedRequest) GetSize() uint64 {
@@ -3613,7 +3919,7 @@ type SealedResponse struct {
 
 func (x *SealedResponse) Reset() {
 	*x = SealedResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +3931,7 @@ func (x *SealedResponse) String() string {
 func (*SealedResponse) ProtoMessage() {}
 
 func (x *SealedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +3944,7 @@ func (x *SealedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedResponse.ProtoReflect.Descriptor instead.
 func (*SealedResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SealedResponse) GetSealed() *SealedCheckpoint {
@@ -3786,9 +4092,11 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\tcosigners\x18\a \x03(\v2\x12.cairn.v1.CosignerR\tcosigners\"2\n" +
 	"\bCosigner\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x04R\x04time\",\n" +
+	"\x04time\x18\x02 \x01(\x04R\x04time\"^\n" +
 	"\rStatusRequest\x12\x1b\n" +
-	"\troot_size\x18\x01 \x01(\x04R\brootSize\"\x86\x06\n" +
+	"\troot_size\x18\x01 \x01(\x04R\brootSize\x12\x16\n" +
+	"\x06stages\x18\x02 \x01(\bR\x06stages\x12\x18\n" +
+	"\aledgers\x18\x03 \x01(\bR\aledgers\"\xa7\a\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -3818,7 +4126,33 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x0erequested_root\x18\x16 \x01(\fR\rrequestedRoot\x12\x18\n" +
 	"\aprogram\x18\x17 \x01(\tR\aprogram\x12'\n" +
 	"\x0fprogram_version\x18\x18 \x01(\rR\x0eprogramVersion\x12?\n" +
-	"\fcertificates\x18\x19 \x03(\v2\x1b.cairn.v1.CertificateStatusR\fcertificates\"m\n" +
+	"\fcertificates\x18\x19 \x03(\v2\x1b.cairn.v1.CertificateStatusR\fcertificates\x12.\n" +
+	"\x06stages\x18\x1a \x03(\v2\x16.cairn.v1.StageLatencyR\x06stages\x12!\n" +
+	"\fmemory_bytes\x18\x1b \x01(\x04R\vmemoryBytes\x120\n" +
+	"\aledgers\x18\x1c \x03(\v2\x16.cairn.v1.LedgerStatusR\aledgers\x12\x1a\n" +
+	"\bproblems\x18\x1d \x03(\tR\bproblems\"\x81\x02\n" +
+	"\fLedgerStatus\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x18\n" +
+	"\aprogram\x18\x02 \x01(\tR\aprogram\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x16\n" +
+	"\x06leader\x18\x04 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x12\n" +
+	"\x04size\x18\x06 \x01(\x04R\x04size\x12\x1f\n" +
+	"\vsealed_size\x18\a \x01(\x04R\n" +
+	"sealedSize\x12'\n" +
+	"\x0fqueued_requests\x18\b \x01(\x04R\x0equeuedRequests\x12!\n" +
+	"\fqueued_bytes\x18\t \x01(\x04R\vqueuedBytes\"\x83\x01\n" +
+	"\fStageLatency\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x122\n" +
+	"\vsince_start\x18\x02 \x01(\v2\x11.cairn.v1.LatencyR\n" +
+	"sinceStart\x12)\n" +
+	"\x06recent\x18\x03 \x01(\v2\x11.cairn.v1.LatencyR\x06recent\"i\n" +
+	"\aLatency\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x10\n" +
+	"\x03p50\x18\x02 \x01(\x03R\x03p50\x12\x10\n" +
+	"\x03p99\x18\x03 \x01(\x03R\x03p99\x12\x12\n" +
+	"\x04p999\x18\x04 \x01(\x03R\x04p999\x12\x10\n" +
+	"\x03max\x18\x05 \x01(\x03R\x03max\"m\n" +
 	"\x11CertificateStatus\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06serial\x18\x02 \x01(\tR\x06serial\x12\x18\n" +
@@ -3971,7 +4305,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -4005,29 +4339,32 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*Cosigner)(nil),                   // 29: cairn.v1.Cosigner
 	(*StatusRequest)(nil),              // 30: cairn.v1.StatusRequest
 	(*StatusResponse)(nil),             // 31: cairn.v1.StatusResponse
-	(*CertificateStatus)(nil),          // 32: cairn.v1.CertificateStatus
-	(*Peer)(nil),                       // 33: cairn.v1.Peer
-	(*TransferLeadershipRequest)(nil),  // 34: cairn.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 35: cairn.v1.TransferLeadershipResponse
-	(*CreateLedgerRequest)(nil),        // 36: cairn.v1.CreateLedgerRequest
-	(*Parameter)(nil),                  // 37: cairn.v1.Parameter
-	(*CreateLedgerResponse)(nil),       // 38: cairn.v1.CreateLedgerResponse
-	(*ListLedgersRequest)(nil),         // 39: cairn.v1.ListLedgersRequest
-	(*ListLedgersResponse)(nil),        // 40: cairn.v1.ListLedgersResponse
-	(*GetLedgerRequest)(nil),           // 41: cairn.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),          // 42: cairn.v1.GetLedgerResponse
-	(*LedgerInfo)(nil),                 // 43: cairn.v1.LedgerInfo
-	(*LedgerMember)(nil),               // 44: cairn.v1.LedgerMember
-	(*ErrorDetail)(nil),                // 45: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 46: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 47: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 48: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 49: cairn.v1.Limit
-	(*Resume)(nil),                     // 50: cairn.v1.Resume
-	(*BlocksRequest)(nil),              // 51: cairn.v1.BlocksRequest
-	(*BlocksResponse)(nil),             // 52: cairn.v1.BlocksResponse
-	(*SealedRequest)(nil),              // 53: cairn.v1.SealedRequest
-	(*SealedResponse)(nil),             // 54: cairn.v1.SealedResponse
+	(*LedgerStatus)(nil),               // 32: cairn.v1.LedgerStatus
+	(*StageLatency)(nil),               // 33: cairn.v1.StageLatency
+	(*Latency)(nil),                    // 34: cairn.v1.Latency
+	(*CertificateStatus)(nil),          // 35: cairn.v1.CertificateStatus
+	(*Peer)(nil),                       // 36: cairn.v1.Peer
+	(*TransferLeadershipRequest)(nil),  // 37: cairn.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 38: cairn.v1.TransferLeadershipResponse
+	(*CreateLedgerRequest)(nil),        // 39: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 40: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 41: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 42: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 43: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 44: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 45: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 46: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 47: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 48: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 49: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 50: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 51: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 52: cairn.v1.Limit
+	(*Resume)(nil),                     // 53: cairn.v1.Resume
+	(*BlocksRequest)(nil),              // 54: cairn.v1.BlocksRequest
+	(*BlocksResponse)(nil),             // 55: cairn.v1.BlocksResponse
+	(*SealedRequest)(nil),              // 56: cairn.v1.SealedRequest
+	(*SealedResponse)(nil),             // 57: cairn.v1.SealedResponse
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -4037,69 +4374,73 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	45, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	48, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
 	7,  // 11: cairn.v1.CheckpointResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	7,  // 12: cairn.v1.ReceiptResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	29, // 13: cairn.v1.VerifyResponse.cosigners:type_name -> cairn.v1.Cosigner
-	33, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
-	32, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
-	37, // 16: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
-	43, // 17: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	43, // 18: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
-	43, // 19: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	37, // 20: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
-	44, // 21: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
-	2,  // 22: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	46, // 23: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	47, // 24: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	48, // 25: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	49, // 26: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	50, // 27: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	7,  // 28: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
-	4,  // 29: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 30: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 31: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 32: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 33: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 34: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 35: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 36: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 37: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 38: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 39: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 40: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	34, // 41: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	36, // 42: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	39, // 43: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	41, // 44: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	51, // 45: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
-	53, // 46: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
-	5,  // 47: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 48: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 49: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 50: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 51: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 52: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 53: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 54: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 55: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 56: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 57: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 58: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	35, // 59: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	38, // 60: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	40, // 61: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	42, // 62: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	52, // 63: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
-	54, // 64: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
-	47, // [47:65] is the sub-list for method output_type
-	29, // [29:47] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	36, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
+	35, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
+	33, // 16: cairn.v1.StatusResponse.stages:type_name -> cairn.v1.StageLatency
+	32, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
+	34, // 18: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
+	34, // 19: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
+	40, // 20: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	46, // 21: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	46, // 22: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	46, // 23: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	40, // 24: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	47, // 25: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	2,  // 26: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
+	49, // 27: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	50, // 28: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	51, // 29: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	52, // 30: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	53, // 31: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	7,  // 32: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	4,  // 33: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 34: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 35: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 36: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 37: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 38: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 39: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 40: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 41: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 42: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 43: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	30, // 44: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	37, // 45: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	39, // 46: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	42, // 47: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	44, // 48: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	54, // 49: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
+	56, // 50: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
+	5,  // 51: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 52: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 53: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 54: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 55: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 56: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 57: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 58: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 59: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 60: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 61: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 62: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	38, // 63: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	41, // 64: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	43, // 65: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	45, // 66: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	55, // 67: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
+	57, // 68: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
+	51, // [51:69] is the sub-list for method output_type
+	33, // [33:51] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -4112,7 +4453,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[42].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[45].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -4125,7 +4466,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   52,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -47,7 +47,7 @@ func (c *Client) CompareRoots(ctx context.Context, nodes map[string]*cairnv1.Sta
 			if st.SealedSize != cmp.Size {
 				ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 				defer cancel()
-				again, err := c.status(ctx, name, cmp.Size)
+				again, err := c.StatusWith(ctx, name, &cairnv1.StatusRequest{RootSize: cmp.Size})
 				if err != nil {
 					return
 				}

@@ -8,13 +8,13 @@ import (
 
 // Status describes a node: the named one, or with "" any that answers.
 func (c *Client) Status(ctx context.Context, name string) (*cairnv1.StatusResponse, error) {
-	return c.status(ctx, name, 0)
+	return c.StatusWith(ctx, name, &cairnv1.StatusRequest{})
 }
 
-// status also asks for the root of a size, unless the size is 0.
-func (c *Client) status(ctx context.Context, name string, rootSize uint64) (*cairnv1.StatusResponse, error) {
+// StatusWith is Status with what the request asks for besides.
+func (c *Client) StatusWith(ctx context.Context, name string, req *cairnv1.StatusRequest) (*cairnv1.StatusResponse, error) {
 	call := func(ctx context.Context, n *node) (*cairnv1.StatusResponse, error) {
-		return n.ledger.Status(ctx, &cairnv1.StatusRequest{RootSize: rootSize})
+		return n.ledger.Status(ctx, req)
 	}
 	if name == "" {
 		resp, _, err := read(ctx, c, call)

@@ -48,6 +48,8 @@ type Backend interface {
 
 	// Status is a snapshot of the node, cheap enough for every request.
 	Status() Status
+	// Brief is Status without what is the same for all ledgers of a node.
+	Brief() Status
 
 	// TransferLeadership hands leadership to the named node, or to the best follower if to is "".
 	// It returns when another node leads, at once if that node leads already. Errors:
@@ -206,7 +208,9 @@ type Status struct {
 	DiskFreeBytes  uint64
 	QueuedRequests uint64 // waiting in the proposal queue
 	QueuedBytes    uint64
+	MemoryBytes    uint64 // of the process, without mapped files
 
+	Problems     []string            // what keeps the node from its work now
 	Certificates []CertificateStatus // of each kind the one that ends first
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/ledger"
 )
 
@@ -144,7 +145,7 @@ func (s *Server) receipts(ctx context.Context, b Backend, indexes []uint64, know
 	if err == nil {
 		var leaves []*cairnv1.ProvedLeaf
 		var shown *cairnv1.SealedCheckpoint
-		if leaves, shown, err = prove(ctx, b.Ledger(), indexes, known, sealed); err == nil {
+		if leaves, shown, err = prove(ctx, s.cfg.Stages, b.Ledger(), indexes, known, sealed); err == nil {
 			return leaves, shown
 		}
 	}
@@ -169,11 +170,12 @@ func (s *Server) waitSealed(ctx context.Context, b Backend, indexes []uint64) (*
 }
 
 // prove returns leaves with their proofs under a sealed checkpoint.
-func prove(ctx context.Context, l Ledger, indexes []uint64, known uint64, sealed *ledger.Sealed) ([]*cairnv1.ProvedLeaf, *cairnv1.SealedCheckpoint, error) {
+func prove(ctx context.Context, measured *stages.Set, l Ledger, indexes []uint64, known uint64, sealed *ledger.Sealed) ([]*cairnv1.ProvedLeaf, *cairnv1.SealedCheckpoint, error) {
 	leaves, err := leavesOf(ctx, l, indexes)
 	if err != nil {
 		return nil, nil, errors.Wrap(err, "read leaves")
 	}
+	defer measured.Since(stages.Proof, measured.Now())
 	prover := newBatchProver(l, sealed.Size)
 	flat := make([]cairnv1.ProvedLeaf, len(leaves))
 	proved := make([]*cairnv1.ProvedLeaf, len(leaves))

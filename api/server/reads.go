@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -151,6 +152,7 @@ func (s *Server) InclusionProof(ctx context.Context, req *cairnv1.InclusionProof
 	if err := s.reach(ctx, size); err != nil {
 		return nil, definite(err)
 	}
+	defer s.cfg.Stages.Since(stages.Proof, s.cfg.Stages.Now())
 	resp := &cairnv1.InclusionProofResponse{Index: index, Size: size}
 	leaf, err := l.Leaf(index)
 	if err != nil {
@@ -227,6 +229,7 @@ func (s *Server) Receipt(ctx context.Context, req *cairnv1.ReceiptRequest) (*cai
 			return nil, definite(err)
 		}
 	}
+	defer s.cfg.Stages.Since(stages.Proof, s.cfg.Stages.Now())
 	leaf, err := l.Leaf(index)
 	if err != nil {
 		return nil, definite(err)

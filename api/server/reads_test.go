@@ -435,6 +435,7 @@ type described struct {
 }
 
 func (d described) Status() server.Status                            { return d.status }
+func (d described) Brief() server.Status                             { return d.status }
 func (d described) TransferLeadership(context.Context, string) error { return d.transfer }
 
 // TestStatusSaysAll: whatever a node knows about itself and its peers is in its status.
@@ -445,7 +446,7 @@ func TestStatusSaysAll(t *testing.T) {
 	_, a := serve(t, server.Config{Ledger: only(described{Backend: c.Nodes[0], status: server.Status{
 		Node: "n7", ID: 7, Version: "v7", Role: "candidate", LeaderName: "n8", LeaderAddr: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Started: time.UnixMicro(1_700_000_000_123_456),
-		WALBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		WALBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15, MemoryBytes: 16, Problems: []string{"a slow disk"},
 		Certificates: []server.CertificateStatus{{Kind: "kem", Serial: "1f", Expires: time.Unix(1_800_000_000, 0), Soon: true}},
 		Peers: []server.PeerStatus{
 			{ID: 7, Name: "n7", Address: "10.0.0.7:1", Kind: "voter", Connected: true, Match: 16},
@@ -455,7 +456,7 @@ func TestStatusSaysAll(t *testing.T) {
 	want := &cairnv1.StatusResponse{
 		Node: "n7", Id: 7, Origin: fakecluster.Origin, Version: "v7", Role: "candidate", Leader: "n8", LeaderAddress: "10.0.0.8:1",
 		Term: 3, Commit: 4, Applied: 5, Root: head.Root[:], Started: 1_700_000_000_123_456,
-		WalBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15,
+		WalBytes: 11, StoreBytes: 12, DiskFreeBytes: 13, QueuedRequests: 14, QueuedBytes: 15, MemoryBytes: 16, Problems: []string{"a slow disk"},
 		Program: "log", ProgramVersion: 1,
 		Certificates: []*cairnv1.CertificateStatus{{Kind: "kem", Serial: "1f", Expires: 1_800_000_000, Soon: true}},
 		Peers: []*cairnv1.Peer{

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	// Ledger returns the ledger of this name, and false if the node hosts none. Every call asks: it
 	// must not block.
 	Ledger func(origin string) (Backend, bool)
+	// Ledgers returns all ledgers that the node hosts. It must not block. Nil: Status names none.
+	Ledgers func() []Backend
 	// Learning says why the node may host ledgers that Ledger does not know yet, as after a start;
 	// nil when there are no others. A call for such a ledger is refused with BEHIND: ask again. It must
 	// not block. Nil: there are never others.
@@ -45,6 +48,7 @@ type Config struct {
 	Peer          func(context.Context) (Peer, bool)
 	Limits        Limits
 	Metrics       prometheus.Registerer // nil: no metrics
+	Stages        *stages.Set           // measures proofs and ranges; Status shows all of it. nil: nothing is measured
 	Access        func(Call)            // called with every call that was refused or has ended; nil: nobody asks
 	Logf          func(format string, args ...any)
 }
@@ -93,6 +97,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if err := cfg.Limits.fill(); err != nil {
 		return nil, errors.Wrap(err, "create API server")
+	}
+	if cfg.Ledgers == nil {
+		cfg.Ledgers = func() []Backend { return nil }
 	}
 	if cfg.Peer == nil {
 		cfg.Peer = peerFromChannel

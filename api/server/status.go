@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/stages"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // Status implements cairnv1.LedgerServer.
@@ -19,6 +23,7 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 		WalBytes: st.WALBytes, StoreBytes: st.StoreBytes, DiskFreeBytes: st.DiskFreeBytes,
 		QueuedRequests: st.QueuedRequests, QueuedBytes: st.QueuedBytes,
 		Program: l.Program().Name(), ProgramVersion: l.Program().Version(),
+		MemoryBytes: st.MemoryBytes, Problems: st.Problems,
 	}
 	if sealed := l.Sealed(); sealed != nil {
 		resp.SealedSize, resp.SealedRoot = sealed.Size, sealed.Root[:]
@@ -38,7 +43,49 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem,
 		})
 	}
+	if req.GetLedgers() {
+		if !caller(ctx).Roles.HasAny(pki.RoleReader) {
+			return nil, denied(cairnv1.Ledger_Status_FullMethodName, " of all ledgers", pki.RoleReader, caller(ctx))
+		}
+		resp.Ledgers = s.ledgers()
+	}
+	if req.GetStages() {
+		resp.Stages = s.stages()
+	}
 	return resp, nil
+}
+
+func (s *Server) ledgers() []*cairnv1.LedgerStatus {
+	var all []*cairnv1.LedgerStatus
+	for _, b := range s.cfg.Ledgers() {
+		st, l := b.Brief(), b.Ledger()
+		one := &cairnv1.LedgerStatus{
+			Origin: b.Origin(), Program: l.Program().Name(), Role: st.Role, Leader: st.LeaderName, Term: st.Term, Size: l.Head().Size,
+			QueuedRequests: st.QueuedRequests, QueuedBytes: st.QueuedBytes,
+		}
+		if sealed := l.Sealed(); sealed != nil {
+			one.SealedSize = sealed.Size
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b *cairnv1.LedgerStatus) int { return strings.Compare(a.Origin, b.Origin) })
+	return all
+}
+
+func (s *Server) stages() []*cairnv1.StageLatency {
+	var all []*cairnv1.StageLatency
+	for stage := range stages.Count {
+		all = append(all, &cairnv1.StageLatency{
+			Stage: stage.String(), SinceStart: latency(s.cfg.Stages.Total(stage)), Recent: latency(s.cfg.Stages.Recent(stage)),
+		})
+	}
+	return all
+}
+
+func latency(d *stages.Distribution) *cairnv1.Latency {
+	return &cairnv1.Latency{
+		Count: d.Count, P50: d.Quantile(0.5).Nanoseconds(), P99: d.Quantile(0.99).Nanoseconds(), P999: d.Quantile(0.999).Nanoseconds(), Max: d.Max,
+	}
 }
 
 // maxNodeName bounds the name in an admin's request; longer ones name nobody.

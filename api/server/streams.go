@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 )
@@ -33,9 +34,11 @@ func (s *Server) Range(req *cairnv1.RangeRequest, stream grpc.ServerStreamingSer
 			resp := &cairnv1.RangeResponse{First: next, Size: size}
 			if next < end {
 				var err error
+				began := s.cfg.Stages.Now()
 				if resp.Leaves, err = l.Leaves(next, int(min(end-next, uint64(s.limits.RangeEntries))), s.limits.RangeBytes); err != nil {
 					return definite(err)
 				}
+				s.cfg.Stages.Since(stages.Range, began)
 			}
 			next += uint64(len(resp.Leaves))
 			if err := p.send(next, func() error { return stream.Send(resp) }); err != nil {

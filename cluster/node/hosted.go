@@ -74,7 +74,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 		return nil, err
 	}
 	h.Replica, err = replica.New(replica.Config{
-		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h, Principal: string(principal),
+		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h, Principal: string(principal), Stages: n.stages,
 		Clocks: replica.Clocks{
 			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
 			Samples: n.hosting.clockSamples,
@@ -94,7 +94,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 func (h *hosted) start(host *raftnode.Host) (err error) {
 	n := h.node
 	h.raft, err = host.Start(raftnode.Config{
-		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica, New: h.new,
+		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica, New: h.new, Stages: n.stages,
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,

@@ -310,6 +310,15 @@ func (h *hosting) backend(origin string) (server.Backend, bool) {
 	return l, l != nil && l.halted.Load() == nil
 }
 
+// backends are all ledgers for the API.
+func (h *hosting) backends() []server.Backend {
+	var all []server.Backend
+	for _, l := range h.all() {
+		all = append(all, l)
+	}
+	return all
+}
+
 // halted says why this node's replica of a ledger has stopped; nil when it has not.
 func (h *hosting) halted(origin string) error {
 	if l := h.find(origin); l != nil {

@@ -113,7 +113,7 @@ func (n *node) registerMetrics() {
 			m.refused.WithLabelValues(member.Name, string(raftnode.ReasonTerm)) // 0 is a figure, too
 		}
 	}
-	m.registry.MustRegister(&ledgerMetrics{n.hosting.all, ledgerFigures})
+	m.registry.MustRegister(&ledgerMetrics{n.hosting.all, ledgerFigures}, stageMetrics{n.stages})
 	r := n.hosting.directory
 	m.gauge("cairn_ledgers", "Ledgers that this node hosts, the directory among them.", func() float64 { return float64(len(n.hosting.all())) })
 	m.gauge("cairn_ledgers_not_hosted", "Ledgers that the directory lists and this node cannot host; its log says why.",

@@ -27,6 +27,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
@@ -58,6 +59,8 @@ type node struct {
 	hangup  <-chan os.Signal
 	metrics *metrics
 	started time.Time
+	// stages measures the stages of appends and reads of all ledgers.
+	stages *stages.Set
 	// roots are the trust anchors and revocation lists in force. They belong to the goroutine that
 	// reloads.
 	roots *pki.Pool
@@ -98,6 +101,7 @@ func prepare(c Config, l *logs) (*node, error) {
 		return nil, errors.Mark(errors.Wrap(err, ErrConfig.Error()), ErrConfig)
 	}
 	n := &node{cfg: c, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	n.stages = stages.New(func() time.Duration { return time.Since(n.started) })
 	if l == nil {
 		var err error
 		if l, err = openLogs(&c); err != nil {
@@ -203,6 +207,8 @@ func (n *node) wait(ctx context.Context) error {
 	defer full.Stop()
 	expiring := time.NewTicker(expiryInterval)
 	defer expiring.Stop()
+	slot := time.NewTicker(stages.SlotLength)
+	defer slot.Stop()
 	watch := expiryWatch{log: n.log}
 	look := func() { watch.look(n.cfg.wallClock()(), *n.expiries.Load()) }
 	look()
@@ -217,6 +223,8 @@ func (n *node) wait(ctx context.Context) error {
 			look()
 		case <-expiring.C:
 			look()
+		case <-slot.C:
+			n.stages.Rotate()
 		case <-full.C:
 			if err := n.checkSpace(); err != nil {
 				return err

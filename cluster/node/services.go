@@ -31,10 +31,11 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
 	var err error
 	s.grpc, err = server.New(server.Config{
-		Ledger: n.hosting.backend, Learning: n.hosting.learning, Halted: n.hosting.halted, Directory: n.hosting, Policy: n.policy, Member: n.peers.isMember,
+		Ledger: n.hosting.backend, Ledgers: n.hosting.backends, Learning: n.hosting.learning, Halted: n.hosting.halted, Directory: n.hosting, Policy: n.policy, Member: n.peers.isMember,
 		Limits:        server.Limits{BlocksBytes: int(n.cfg.Storage.ServeBytes)},
 		Credentials:   n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		ConnectionAge: connectionAge(n.keys.identity.Leaf().Validity()),
+		Stages:        n.stages,
 		Metrics:       n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package node
 import (
 	"io/fs"
 	"path/filepath"
+	runtimemetrics "runtime/metrics"
 	"sync/atomic"
 	"time"
 
@@ -13,19 +14,29 @@ import (
 // Version is the program's version; the command sets it.
 var Version = "development"
 
+// Brief describes the ledger on the node; see server.Backend. It never waits.
+func (h *hosted) Brief() server.Status {
+	st := h.raft.Status()
+	return h.brief(&st)
+}
+
+func (h *hosted) brief(st *raftnode.Status) server.Status {
+	leader := h.node.cfg.member(st.Leader)
+	return server.Status{
+		Role: roleName(st.Role), LeaderName: leader.Name, LeaderAddr: leader.API, Term: st.Term, Commit: st.Commit, Applied: st.Applied,
+		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
+	}
+}
+
 // Status describes the node; see server.Backend. It never waits.
 func (h *hosted) Status() server.Status {
 	n := h.node
 	st := h.raft.Status()
-	leader := n.cfg.member(st.Leader)
 	self := n.cfg.Self()
-	s := server.Status{
-		Node: self.Name, ID: self.ID, Version: Version, Role: roleName(st.Role),
-		LeaderName: leader.Name, LeaderAddr: leader.API,
-		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Started: n.started,
-		WALBytes: uint64(n.wal.Stats().Bytes), StoreBytes: uint64(n.storeBytes.Load()),
-		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
-	}
+	s := h.brief(&st)
+	s.Node, s.ID, s.Version, s.Started = self.Name, self.ID, Version, n.started
+	s.WALBytes, s.StoreBytes, s.MemoryBytes = uint64(n.wal.Stats().Bytes), uint64(n.storeBytes.Load()), memoryBytes()
+	s.Problems = n.problems()
 	if free, err := n.dir.freeBytes(); err == nil {
 		s.DiskFreeBytes = uint64(free)
 	}
@@ -49,6 +60,32 @@ func (h *hosted) Status() server.Status {
 		})
 	}
 	return s
+}
+
+// problems says what keeps the node from its work.
+func (n *node) problems() (all []string) {
+	for _, h := range n.hosting.all() {
+		if halted := h.halted.Load(); halted != nil {
+			all = append(all, "the replica of "+h.origin+" has stopped: "+halted.Why)
+		}
+		if h.raft.Stalled() {
+			all = append(all, "a write for "+h.origin+" takes longer than raft.stall")
+		}
+		if err := h.Replica.Ledger().DurabilityProblem(); err != nil {
+			all = append(all, "it is not known what the disk holds of "+h.origin)
+		}
+	}
+	if err := n.hosting.directory.Unfit(); err != nil {
+		all = append(all, "the node does not lead: "+err.Error())
+	}
+	return all
+}
+
+// memoryBytes is what the Go runtime has from the operating system and has not given back.
+func memoryBytes() uint64 {
+	sample := []runtimemetrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	runtimemetrics.Read(sample)
+	return sample[0].Value.Uint64() - sample[1].Value.Uint64()
 }
 
 func roleName(r raftnode.Role) string {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -69,6 +70,8 @@ type Config struct {
 	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log
 	// hold.
 	Seal seal.Config
+	// Stages, when not nil, measures the stages from the commit until the seal.
+	Stages *stages.Set
 }
 
 // Replica is one ledger on one node. It is the raftnode.Machine of its group.
@@ -82,6 +85,8 @@ type Replica struct {
 	principal string
 	state     atomic.Pointer[raftnode.State]
 	mail      mailbox
+	stages    *stages.Set
+	unsealed  unsealed
 
 	worker worker
 
@@ -104,7 +109,7 @@ type Replica struct {
 
 // New connects a ledger with its log and its sealer. Bind has to follow.
 func New(c Config) (*Replica, error) {
-	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
+	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, stages: c.Stages, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
 	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
 	_, r.worker.timed = c.Ledger.Program().(ledger.Timed)
 	r.principal = c.Principal
@@ -194,6 +199,8 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 	if err != nil {
 		return errors.Wrapf(err, "apply raft entries %d to %d", run[0].Index, run[len(run)-1].Index)
 	}
+	applied := r.stages.Now()
+	r.measureApplied(run, applied)
 	if c := r.ledger.Contradicted(); c != nil && c != r.contradicted {
 		r.contradicted = c
 		r.post(seal.Contradicted{})
@@ -202,8 +209,13 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 	if r.mail.applied(r.ledger.Head()) {
 		r.shell.WakeSealer()
 	}
+	answered := false
 	for i := range run {
 		answer(&run[i], results[i])
+		answered = answered || len(run[i].Requests) > 0
+	}
+	if answered {
+		r.stages.Since(stages.Answer, applied)
 	}
 	if r.worker.wanted() {
 		r.shell.WakeWorker()

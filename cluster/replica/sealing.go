@@ -137,6 +137,7 @@ func (r *Replica) carryOut(effects []seal.Effect) (going bool) {
 				r.shell.Halt(errors.Wrapf(err, "store sealed checkpoint of size %d", e.Checkpoint.Size), nil)
 				return false
 			}
+			r.measureSealed(e.Checkpoint.Size)
 			r.shell.Sealed(e.Checkpoint)
 		case seal.Outvoted:
 			r.shell.Halt(e.Err(r.ledger.Head().RaftIndex), e.Evidence)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,7 @@ type nodeStatus struct {
 	Version      string       `json:"version,omitempty"`
 	Started      string       `json:"started,omitempty"`
 	Peers        []peerStatus `json:"peers,omitempty"`
+	Problems     []string     `json:"problems,omitempty"` // what keeps the node from its work now
 	// Certificates are those that the node depends on, of each kind the one that ends first.
 	Certificates []certificateStatus `json:"certificates,omitempty"`
 }
@@ -55,6 +57,7 @@ type figures struct {
 	WALBytes   uint64 `json:"wal_bytes"`
 	StoreBytes uint64 `json:"store_bytes"`
 	DiskFree   uint64 `json:"disk_free_bytes"`
+	Memory     uint64 `json:"memory_bytes"`
 }
 
 type peerStatus struct {
@@ -76,8 +79,10 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
 	s.figures = &figures{
 		Size: r.Size, SealedSize: r.SealedSize, Queued: r.QueuedRequests, WALBytes: r.WalBytes, StoreBytes: r.StoreBytes, DiskFree: r.DiskFreeBytes,
+		Memory: r.MemoryBytes,
 	}
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
+	s.Problems = r.Problems
 	s.Origin, s.Program, s.Version, s.Started = r.Origin, r.Program, r.Version, timeString(r.Started)
 	for _, c := range r.Certificates {
 		s.Certificates = append(s.Certificates, certificateStatus{c.Kind, c.Serial, time.Unix(c.Expires, 0).UTC().Format(time.RFC3339), c.Soon})
@@ -88,20 +93,34 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var byStage, recent bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Print the state of every node of the profile",
 		Long: `Ask every node of the profile for the state of its replica of the ledger, and
 compare their roots at a size that all of them have sealed. An election that
 goes on is waited for, up to three seconds. Exits with 3 if the roots differ,
-with 6 if no node leads, with 0 otherwise, even if some nodes are down.`,
+with 6 if no node leads, with 0 otherwise, even if some nodes are down.
+
+With --stages it prints instead how long each stage of appends and reads takes
+on each node, in all of its ledgers together: since the node's start, or with
+--recent in the last minute. docs/performance.md says what the stages are.`,
+		Example: `  cairn status
+  cairn status --stages
+  cairn status --stages --recent --output json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if recent && !byStage {
+				return usagef("--recent needs --stages")
+			}
 			p, err := a.profile()
 			if err != nil {
 				return err
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				if byStage {
+					return a.printStages(askStages(ctx, c, p.Endpoints, recent), recent)
+				}
 				all, err := settled(ctx, func() ([]nodeStatus, error) { return askAll(ctx, c, p.Endpoints), nil })
 				if err != nil {
 					return err
@@ -110,21 +129,15 @@ with 6 if no node leads, with 0 otherwise, even if some nodes are down.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&byStage, "stages", false, "print how long each stage of appends and reads takes")
+	cmd.Flags().BoolVar(&recent, "recent", false, "with --stages: in the last minute, not since the start")
+	return cmd
 }
 
 // askAll asks the nodes for their state at the same time, and compares their roots.
 func askAll(ctx context.Context, c *client.Client, nodes []client.Endpoint) []nodeStatus {
 	all, answers := make([]nodeStatus, len(nodes)), make([]*cairnv1.StatusResponse, len(nodes))
-	done := make(chan struct{})
-	for i, e := range nodes {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			all[i], answers[i] = askStatus(ctx, c, e)
-		}()
-	}
-	for range all {
-		<-done
-	}
+	eachNode(nodes, func(i int, e client.Endpoint) { all[i], answers[i] = askStatus(ctx, c, e) })
 	answered := map[string]*cairnv1.StatusResponse{}
 	for i, e := range nodes {
 		if answers[i] != nil {
@@ -133,6 +146,15 @@ func askAll(ctx context.Context, c *client.Client, nodes []client.Endpoint) []no
 	}
 	markRoots(all, c.CompareRoots(ctx, answered))
 	return all
+}
+
+// eachNode calls ask for all nodes at the same time.
+func eachNode(nodes []client.Endpoint, ask func(int, client.Endpoint)) {
+	var wg sync.WaitGroup
+	for i, e := range nodes {
+		wg.Go(func() { ask(i, e) })
+	}
+	wg.Wait()
 }
 
 func askStatus(ctx context.Context, c *client.Client, e client.Endpoint) (nodeStatus, *cairnv1.StatusResponse) {
@@ -219,6 +241,9 @@ func statusTable(w *page, all []nodeStatus) {
 	for _, s := range all {
 		if s.Error != "" {
 			w.hang("", s.Error)
+		}
+		for _, problem := range s.Problems {
+			w.hang("", s.Node+": "+bad("problem")+": "+problem)
 		}
 		for _, c := range s.Certificates {
 			if c.Soon {

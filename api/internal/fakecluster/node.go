@@ -234,6 +234,9 @@ func (n *Node) Ledger() server.Ledger {
 	return n.ledger
 }
 
+// Brief implements server.Backend.
+func (n *Node) Brief() server.Status { return n.Status() }
+
 // Status implements server.Backend.
 func (n *Node) Status() server.Status {
 	n.c.mu.Lock()
