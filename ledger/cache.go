@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -201,6 +202,22 @@ func (l ledgerCache) row(key []byte) (*row, bool) {
 func (l ledgerCache) putRow(key string, r *row) {
 	weight := int64(len(key) + len(r.value) + cacheOverhead)
 	l.c.put(rowShard(l, key), cacheKey{ledger: l.ledger, level: rowLevel, row: key}, r, weight)
+}
+
+// replaceRow gives a row its value when there is one of its key. A row that a program puts is not
+// cached before the program reads it: most are never read again.
+func (l ledgerCache) replaceRow(key string, r *row) {
+	s := rowShard(l, key)
+	s.mu.Lock()
+	item := s.items[cacheKey{ledger: l.ledger, level: rowLevel, row: key}]
+	if item == nil {
+		s.mu.Unlock()
+		return
+	}
+	alone := &row{absent: r.absent, index: r.index, value: bytes.Clone(r.value)} // r shares its memory
+	l.c.set(s, item, alone, int64(len(key)+len(r.value)+cacheOverhead))
+	s.mu.Unlock()
+	l.c.trim(item)
 }
 
 // put gives a tile or row its value.

@@ -56,6 +56,7 @@ type decision struct {
 	// detailEnds has where the detail of each of accepted ends in programState.details, and is nil
 	// while none has one.
 	detailEnds []uint32
+	in         Input    // of the last decision
 	last       bool     // the batch that is being decided is the last one of the block
 	root       *mapRoot // nil: the block has neither changed the map nor published its root
 	// room for the results of the batches to come

@@ -41,14 +41,12 @@ type mapState struct {
 	// changed has the keys of the map's rows that the batches of this block have put, each once. A
 	// batch that is refused is not in it.
 	changed []string
-	known   map[string]struct{} // those in changed
-	leaves  []accountmap.Leaf   // room for them
+	leaves  []accountmap.Leaf // room for them
 }
 
 // begin forgets the block before.
 func (m *mapState) begin() {
 	clear(m.changed)
-	clear(m.known)
 	m.changed = m.changed[:0]
 }
 
@@ -57,17 +55,16 @@ func (m *mapState) holds(key string) bool {
 	return m.program != nil && len(key) >= len(m.prefix) && key[:len(m.prefix)] == string(m.prefix)
 }
 
-// put notes that a batch which is kept has put a row.
-func (m *mapState) put(key string) {
+// put notes that a batch which is kept has put a row, and whether it is the first one of the key in
+// its block.
+func (m *mapState) put(key string, first bool) {
 	if !m.holds(key) {
 		return
 	}
 	m.rows.moved++
-	if _, ok := m.known[key]; ok {
-		return
+	if first {
+		m.changed = append(m.changed, key)
 	}
-	m.known[key] = struct{}{}
-	m.changed = append(m.changed, key)
 }
 
 // row returns the key of an account's row.
@@ -168,7 +165,7 @@ func (l *Ledger) loadMap() error {
 		return nil
 	}
 	m := &l.applier.accounts
-	m.program, m.origin, m.prefix, m.known = p, l.cfg.Origin, bytes.Clone(p.MapPrefix()), make(map[string]struct{})
+	m.program, m.origin, m.prefix = p, l.cfg.Origin, bytes.Clone(p.MapPrefix())
 	m.rows.prefix = m.prefix
 	if len(m.prefix) == 0 || len(m.prefix) > MaxStateKey {
 		return errors.Newf("a program whose map prefix has %d bytes, want 1 to %d", len(m.prefix), MaxStateKey)

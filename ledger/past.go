@@ -151,7 +151,7 @@ func (l *Ledger) decideAgain(from, to uint64) (*pastMap, error) {
 		return nil, err
 	}
 	live := &l.applier.accounts
-	m := &mapState{program: live.program, origin: live.origin, prefix: live.prefix, known: make(map[string]struct{})}
+	m := &mapState{program: live.program, origin: live.origin, prefix: live.prefix}
 	m.rows.prefix = live.prefix
 	m.rows.load(rows, Summary{Size: from})
 	if from < to {

@@ -156,13 +156,24 @@ const minRowKey = 9 + 2 + 8
 
 // rows returns what the keys of all rows of a program's key begin with.
 func (s keyspace) rows(key []byte) []byte {
-	b := s.prefix(kindState, len(key)+2+8+1)
-	if bytes.IndexByte(key, 0) < 0 {
-		b = append(b, key...)
-	} else {
-		b = append(b, strings.ReplaceAll(string(key), "\x00", stateEscape)...)
+	return appendRows(s.prefix(kindState, len(key)+2+8+1), key)
+}
+
+func appendRows[K string | []byte](b []byte, key K) []byte {
+	from := 0
+	for i := range len(key) {
+		if key[i] == 0 {
+			b = append(append(b, key[from:i]...), stateEscape...)
+			from = i + 1
+		}
 	}
-	return append(b, 0, 1)
+	return append(append(b, key[from:]...), 0, 1)
+}
+
+// appendRow appends the key of a row.
+func (s keyspace) appendRow(b []byte, key string, index uint64) []byte {
+	b = append(binary.BigEndian.AppendUint64(b, s.group), kindState)
+	return binary.BigEndian.AppendUint64(appendRows(b, key), ^index)
 }
 
 func (s keyspace) row(key []byte, index uint64) []byte {

@@ -55,11 +55,11 @@ func (d *decision) decideEntry(e *BlockEntry, at int, time int64, index uint64) 
 		return &RefusedError{Reason: RefusedTooLarge,
 			Err: errors.Newf("an entry of %d bytes with an outcome of up to %d; a leaf has at most %d", len(e.Encoded), most, MaxLeafSize)}
 	}
-	in := l.input(e, time, index)
-	in.Parsed = parsed
+	d.in = l.input(e, time, index)
+	d.in.Parsed = parsed
 	s.begin(index, e.Kind)
 	before := len(s.details)
-	outcome := l.program.Decide(s, &in)
+	outcome := l.program.Decide(s, &d.in)
 	if len(outcome) > most {
 		return &RefusedError{Reason: RefusedOutcome, Err: errors.Newf("an outcome of %d bytes, the program said at most %d", len(outcome), most)}
 	}

@@ -21,6 +21,11 @@ const (
 	// rowsPerCommit and rowBytesPerCommit bound the rows that one commit to the store carries.
 	rowsPerCommit     = 4096
 	rowBytesPerCommit = 256 << 10
+
+	// rowRoom is for how many rows, and valueRoom for how many bytes of values, memory is allocated
+	// at once.
+	rowRoom   = 128
+	valueRoom = 32 << 10
 )
 
 // row is one row of a program's state. It is immutable, but for before.
@@ -61,10 +66,13 @@ type programState struct {
 	undone  []undoneRow // since the last batch that was kept
 	order   []string    // written, sorted; valid when sorted
 	sorted  bool
-	bytes   int    // of the puts since the last commit
-	block   int    // of the puts in this block
-	first   uint64 // index of the first entry of this block
-	details []byte // that were kept for the entries of this block, one after the other
+	// rowRoom and valueRoom have room for the next rows (newRow).
+	rowRoom   []row
+	valueRoom []byte
+	bytes     int    // of the puts since the last commit
+	block     int    // of the puts in this block
+	first     uint64 // index of the first entry of this block
+	details   []byte // that were kept for the entries of this block, one after the other
 
 	// of the entry that is being decided
 	deciding  bool
@@ -123,7 +131,8 @@ func (s *programState) end() { s.deciding, s.ranging = false, 0 }
 func (s *programState) keep() (wrote bool) {
 	if s.accounts.program != nil {
 		for i := range s.undone {
-			s.accounts.put(s.undone[i].key)
+			u := &s.undone[i]
+			s.accounts.put(u.key, u.before == nil || u.before.index < s.first)
 		}
 	}
 	wrote = len(s.undone) > 0
@@ -241,7 +250,7 @@ func (s *programState) Put(key, value []byte) {
 		s.between = append(s.between, keyedRow{k, before})
 	}
 	s.undone = append(s.undone, undoneRow{k, before, moved})
-	s.fresh[k] = &row{index: s.index, value: append(make([]byte, 0, len(value)), value...)}
+	s.fresh[k] = s.newRow(value, inMap)
 	s.block += len(key) + len(value)
 	s.bytes += len(key) + len(value) + pairOverhead
 }
@@ -256,6 +265,26 @@ func (s *programState) Keep(detail []byte) {
 	if len(s.details) > MaxBlockDetails+DetailFactor*MaxLeafSize {
 		s.violate("the details of the block have more than %d bytes", MaxBlockDetails)
 	}
+}
+
+// newRow returns a row of the entry that is being decided. One of the map may stay in memory for
+// long. All others go after the commit, so they share what is allocated.
+func (s *programState) newRow(value []byte, inMap bool) *row {
+	if inMap || len(value) > valueRoom/8 {
+		return &row{index: s.index, value: append(make([]byte, 0, len(value)), value...)}
+	}
+	if len(s.rowRoom) == 0 {
+		s.rowRoom = make([]row, rowRoom)
+	}
+	if s.valueRoom == nil || cap(s.valueRoom)-len(s.valueRoom) < len(value) {
+		s.valueRoom = make([]byte, 0, valueRoom)
+	}
+	at := len(s.valueRoom)
+	s.valueRoom = append(s.valueRoom, value...)
+	r := &s.rowRoom[0]
+	s.rowRoom = s.rowRoom[1:]
+	*r = row{index: s.index, value: s.valueRoom[at:len(s.valueRoom):len(s.valueRoom)]}
+	return r
 }
 
 // Range implements View.
@@ -316,16 +345,29 @@ func (s *programState) allCommitted(from, to []byte) iter.Seq2[[]byte, []byte] {
 // rows returns what the store has to hold for the puts since the last commit. Rows of the map are
 // not among them (mapRows).
 func (s *programState) rows() []Pair {
-	pairs := make([]Pair, 0, len(s.between)+len(s.written))
+	n, size := len(s.between), 0
 	for _, r := range s.between {
-		pairs = append(pairs, Pair{s.keys.row([]byte(r.key), r.index), r.value})
+		size += minRowKey + len(r.key)
 	}
 	for _, key := range s.written {
-		if s.accounts.holds(key) {
-			continue
+		if !s.accounts.holds(key) {
+			n++
+			size += minRowKey + len(key)
 		}
-		r := s.fresh[key]
-		pairs = append(pairs, Pair{s.keys.row([]byte(key), r.index), r.value})
+	}
+	pairs, room := make([]Pair, 0, n), make([]byte, 0, size)
+	add := func(key string, r *row) {
+		at := len(room)
+		room = s.keys.appendRow(room, key, r.index)
+		pairs = append(pairs, Pair{room[at:len(room):len(room)], r.value})
+	}
+	for _, r := range s.between {
+		add(r.key, r.row)
+	}
+	for _, key := range s.written {
+		if !s.accounts.holds(key) {
+			add(key, s.fresh[key])
+		}
 	}
 	return pairs
 }
@@ -345,7 +387,7 @@ func (s *programState) commit(size uint64) {
 		if !s.again {
 			s.filter.add([]byte(key))
 		}
-		s.cache.putRow(key, r)
+		s.cache.replaceRow(key, r)
 	}
 	s.accounts.rows.commit(ofMap, s.size, size)
 	s.size = size

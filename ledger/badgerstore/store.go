@@ -207,12 +207,14 @@ func (s *Store) Commit(version uint64, pairs []ledger.Pair) (err error) {
 	txn := s.db.NewTransactionAt(math.MaxUint64, true)
 	defer txn.Discard()
 	bytes := 0
-	for _, p := range pairs {
+	entries := make([]badger.Entry, len(pairs))
+	for i, p := range pairs {
 		bytes += len(p.Key) + len(p.Value)
 		if p.Value == nil {
 			err = txn.Delete(p.Key)
 		} else {
-			err = txn.SetEntry(&badger.Entry{Key: p.Key, Value: p.Value})
+			entries[i] = badger.Entry{Key: p.Key, Value: p.Value}
+			err = txn.SetEntry(&entries[i])
 		}
 		if err != nil {
 			return errors.Wrap(err, "commit to the store")
