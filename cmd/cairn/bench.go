@@ -22,7 +22,7 @@ import (
 func (a *app) benchCommand() *cobra.Command {
 	var o benchOptions
 	var nodes int
-	var out, ledgerName string
+	var out, html, ledgerName string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -46,7 +46,7 @@ its origin: they stay in that ledger for ever.`,
   cairn bench --local 5 --clients 1 --batch 1 --duration 10s
   cairn bench --ledgers 100 --clients 200
   cairn bench --op proof --clients 64
-  cairn bench --rate 2000 --clients 256
+  cairn bench --rate 2000 --clients 256 --html bench.html
   cairn bench --ledger example.org/test --count 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -67,6 +67,12 @@ its origin: they stay in that ledger for ever.`,
 			var file *target
 			if out != "" {
 				if file, err = a.openTarget("--out", out, force); err != nil {
+					return err
+				}
+			}
+			var page *target
+			if html != "" {
+				if page, err = a.openTarget("--html", html, force); err != nil {
 					return err
 				}
 			}
@@ -115,6 +121,15 @@ its origin: they stay in that ledger for ever.`,
 			if err := a.printBench(r, file); err != nil {
 				return err
 			}
+			if page != nil {
+				raw, err := benchPage(r)
+				if err != nil {
+					return err
+				}
+				if err := page.write(raw); err != nil {
+					return err
+				}
+			}
 			if r.Errors > 0 {
 				return failf(exitFailed, "", "%s failed; the first: %s", plural(r.Errors, "request", "requests"), r.FirstError)
 			}
@@ -145,7 +160,8 @@ its origin: they stay in that ledger for ever.`,
 	numberFlag(f, &nodes, "local", "", defaultNodes, 1, local.MaxNodes, "measure a throw-away cluster of `n` nodes on this machine")
 	f.StringVar(&ledgerName, "ledger", "", "fill the profile's ledger instead, whose `origin` this is: the entries stay for ever")
 	f.StringVarP(&out, "out", "o", "", "also write the result to this new `file`, as JSON; - is standard output, and then it is all that is written there")
-	f.BoolVar(&force, "force", false, "with --out: replace the file if it exists")
+	f.StringVar(&html, "html", "", "also write a page with plots to this new `file`, which needs nothing else")
+	f.BoolVar(&force, "force", false, "with --out and --html: replace the file if it exists")
 	return cmd
 }
 
@@ -248,6 +264,10 @@ type benchResult struct {
 	EntryRate  float64        `json:"entries_per_second"`
 	ByteRate   float64        `json:"bytes_per_second"`
 	Latency    latencySummary `json:"latency"`
+	// Histogram has the latencies in classes, Timeline the measured time in slots of slotLength.
+	Histogram []latencyBar `json:"histogram"`
+	Timeline  timeline     `json:"timeline"`
+	quantiles []quantile
 }
 
 // printBench prints a result and writes it to the file of --out.
@@ -276,21 +296,28 @@ func (a *app) bench(ctx context.Context, profiles []client.Profile, o benchOptio
 		defer c.Close()
 		b.clients[ledger] = append(b.clients[ledger], c)
 	}
-	bar := a.progress(int64((o.Warmup+o.Duration)/(100*time.Millisecond)), "measure", "")
+	total := int64((o.Warmup + o.Duration) / slotLength)
 	if o.Count > 0 {
-		bar.done()
-		bar = &progress{}
+		total = o.Count
 	}
+	bar := a.progress(total, "measure", "")
 	stop := make(chan struct{})
 	ticked := make(chan struct{})
 	go func() {
 		defer close(ticked)
-		t := time.NewTicker(100 * time.Millisecond)
+		t := time.NewTicker(slotLength)
 		defer t.Stop()
-		for {
+		var seen [11]int64 // entries at the newest ticks, a second of them
+		for tick := int64(1); ; tick++ {
 			select {
 			case <-t.C:
-				bar.add(1)
+				copy(seen[1:], seen[:])
+				seen[0] = b.acked.Load()
+				at := tick
+				if o.Count > 0 {
+					at = seen[0]
+				}
+				bar.at(at, count(seen[0]-seen[10])+" entries/s")
 			case <-stop:
 				return
 			}
@@ -330,6 +357,13 @@ func (a *app) dialBench(ctx context.Context, p client.Profile, o benchOptions) (
 }
 
 func (r *benchResult) text(w *page) {
+	r.summary(w)
+	fmt.Fprintln(w)
+	drawHistogram(w, r.Histogram)
+}
+
+// summary is the result in words.
+func (r *benchResult) summary(w *page) {
 	o := r.Options
 	what := []string{fmt.Sprintf("%s of %d × %d bytes", o.Mode, o.Batch, o.Size), "committed", "without keys"}
 	if o.reads() {
@@ -375,6 +409,7 @@ func (r *benchResult) text(w *page) {
 		"from", fmt.Sprintf("%s over %s, to %s, %d CPUs", plural(o.Clients, "client", "clients"), plural(o.Connections, "connection", "connections"), where, r.CPUs),
 		"throughput", throughput,
 		"latency", fmt.Sprintf("p50 %s   p90 %s   p99 %s   p99.9 %s   max %s", us(l.P50), us(l.P90), us(l.P99), us(l.P999), us(l.Max)),
+		"stalls", r.Timeline.stalls(),
 		"measured", fmt.Sprintf("%s entries in %.1f s, %s", count(r.Entries), r.Seconds, plural(r.Errors, "error", "errors")))
 }
 

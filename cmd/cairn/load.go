@@ -24,6 +24,7 @@ type bench struct {
 	start time.Time    // of the first request
 	begin time.Time    // of the measurement: what was sent before is warm-up
 	end   time.Time    // zero with --count
+	acked atomic.Int64 // entries so far, warm-up included
 }
 
 // worker is one client that appends.
@@ -34,6 +35,7 @@ type worker struct {
 	c       *client.Client
 	rng     *rand.Rand
 	lat     *latencies
+	line    timeline
 	entries int64
 	errors  int64
 	first   error
@@ -90,16 +92,18 @@ func (b *bench) run(ctx context.Context) (*benchResult, error) {
 		took = o.Duration // what was acknowledged later does not count
 	}
 	total := newLatencies()
+	var line timeline
 	r := &benchResult{Options: o, Version: buildVersion().Version, CPUs: cpus(), Seconds: took.Seconds()}
 	for _, w := range workers {
 		total.merge(w.lat)
+		line.merge(w.line)
 		r.Entries += w.entries
 		r.Errors += w.errors
 		if w.first != nil && r.FirstError == "" {
 			r.FirstError = w.first.Error()
 		}
 	}
-	r.Latency = total.summary()
+	r.Latency, r.Histogram, r.Timeline, r.quantiles = total.summary(), total.bars(), line.trimmed(took), total.quantiles()
 	r.Requests = r.Latency.Count
 	r.EntryRate, r.ByteRate = float64(r.Entries)/r.Seconds, float64(r.Entries)*float64(o.Size)/r.Seconds
 	if o.reads() {
@@ -180,6 +184,9 @@ func (w *worker) due(ctx context.Context) time.Time {
 // acknowledged within the measured time.
 func (w *worker) done(start time.Time, entries int, err error) {
 	now := time.Now()
+	if err == nil {
+		w.b.acked.Add(int64(entries))
+	}
 	switch {
 	case err != nil:
 		w.errors++
@@ -190,6 +197,7 @@ func (w *worker) done(start time.Time, entries int, err error) {
 	default:
 		w.entries += int64(entries)
 		w.lat.record(now.Sub(start))
+		w.line.record(now.Sub(w.b.begin), entries, now.Sub(start))
 	}
 }
 
