@@ -173,13 +173,19 @@ func (p *policies) took(b ledger.Batch) {
 // refuses checks that a batch has no effect, and is counted once.
 func (p *policies) refuses(what string, b ledger.Batch) {
 	p.t.Helper()
-	before, size, counted := p.inForce(), p.Head().Size, p.Refused(ledger.RefusedNotUnderstood)
+	before, size, counted := p.inForce(), p.Head().Size, p.refused()
 	res := p.append(b)
 	var refused *ledger.RefusedError
-	if !errors.As(res[0].Err, &refused) || p.Head().Size != size || p.Refused(ledger.RefusedNotUnderstood) != counted+1 || p.inForce() != before {
+	if !errors.As(res[0].Err, &refused) || p.Head().Size != size || p.refused() != counted+1 || p.inForce() != before {
 		p.t.Errorf("%s: %v, %d entries more, %d refused, in force %s, before %s; want a refusal without effect", what, res[0].Err, p.Head().Size-size,
-			p.Refused(ledger.RefusedNotUnderstood)-counted, p.inForce(), before)
+			p.refused()-counted, p.inForce(), before)
 	}
+}
+
+// refused is how many batches were refused: a record that no version of this one has is not
+// understood.
+func (p *policies) refused() uint64 {
+	return p.Refused(ledger.RefusedPolicy) + p.Refused(ledger.RefusedNotUnderstood)
 }
 
 // inForce describes whose signatures the newest size needs.

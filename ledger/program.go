@@ -154,6 +154,9 @@ type RefuseReason string
 const (
 	// RefusedNotUnderstood: Program.MaxOutcome does not understand an entry.
 	RefusedNotUnderstood RefuseReason = "not_understood"
+	// RefusedPolicy: a record of the policies came too late, or is none that the policies in force
+	// let follow. It has nothing to do with the program.
+	RefusedPolicy RefuseReason = "policy"
 	// RefusedTooLarge: a leaf could pass MaxLeafSize, or the outcomes of the block pass
 	// MaxBlockOutcomes, or its details MaxBlockDetails.
 	RefusedTooLarge RefuseReason = "too_large"
@@ -168,7 +171,7 @@ const (
 )
 
 // RefuseReasons are all of them.
-var RefuseReasons = []RefuseReason{RefusedNotUnderstood, RefusedTooLarge, RefusedOutcome, RefusedWrites, RefusedPanic}
+var RefuseReasons = []RefuseReason{RefusedNotUnderstood, RefusedPolicy, RefusedTooLarge, RefusedOutcome, RefusedWrites, RefusedPanic}
 
 // RefusedError refuses a whole batch, definitely: the program cannot decide one of its entries.
 type RefusedError struct {
@@ -186,7 +189,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 // refused counts the refused batches since Open, those of a replay included.
 type refused struct {
-	notUnderstood, tooLarge, outcome, writes, panicked atomic.Uint64
+	notUnderstood, policy, tooLarge, outcome, writes, panicked atomic.Uint64
 	// stack is of the newest panic.
 	stack atomic.Pointer[string]
 }
@@ -195,6 +198,8 @@ func (r *refused) counter(reason RefuseReason) *atomic.Uint64 {
 	switch reason {
 	case RefusedNotUnderstood:
 		return &r.notUnderstood
+	case RefusedPolicy:
+		return &r.policy
 	case RefusedTooLarge:
 		return &r.tooLarge
 	case RefusedOutcome:

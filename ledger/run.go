@@ -18,7 +18,11 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		}
 		err, stop := l.acceptRecord(entries, first)
 		if err != nil {
-			return l.refuse(&RefusedError{Reason: RefusedNotUnderstood, Err: err}), nil
+			reason := RefusedNotUnderstood
+			if body := entries[0].Body; isPolicyChange(body) || isHandover(body) {
+				reason = RefusedPolicy
+			}
+			return l.refuse(&RefusedError{Reason: reason, Err: err}), nil
 		}
 		return nil, stop
 	}

@@ -90,6 +90,9 @@ type Replica struct {
 
 	worker worker
 
+	// handingOver: the end of a hand-over is on its way through Raft.
+	handingOver atomic.Bool
+
 	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a
 	// run. Owned by Apply.
 	contradicted *ledger.Anchor
@@ -118,6 +121,7 @@ func New(c Config) (*Replica, error) {
 	}
 	s := c.Seal
 	s.Origin, s.RootAt, s.ConsistencyProof = r.ledger.Origin(), r.ledger.RootAt, r.ledger.ConsistencyProof
+	s.PolicyAt = r.ledger.PolicyAt
 	s.State, s.Newest = r.log.Note(sealNote), r.ledger.Sealed()
 	var err error
 	if r.sealing.machine, err = seal.New(s); err != nil {
@@ -265,6 +269,7 @@ func (r *Replica) StateChanged(s raftnode.State) {
 		r.shell.WakeWorker()
 	}
 	r.post(seal.Leader{Is: s.Serving})
+	r.endHandover()
 }
 
 // PeerUp says that a member has connected, perhaps after a restart.

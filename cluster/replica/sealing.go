@@ -139,6 +139,7 @@ func (r *Replica) carryOut(effects []seal.Effect) (going bool) {
 			}
 			r.measureSealed(e.Checkpoint.Size)
 			r.shell.Sealed(e.Checkpoint)
+			r.endHandover()
 		case seal.Outvoted:
 			r.shell.Halt(e.Err(r.ledger.Head().RaftIndex), e.Evidence)
 			return false

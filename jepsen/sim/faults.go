@@ -55,6 +55,9 @@ func drawFaults(o Options) []*fault {
 
 // plan puts the faults into the queue.
 func (w *world) plan() {
+	for _, g := range w.groups {
+		g.planPolicies()
+	}
 	for _, f := range w.faults {
 		w.after(f.at, func() {
 			if !w.healed {

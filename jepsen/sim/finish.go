@@ -207,11 +207,7 @@ func (m *member) checkSeals() {
 	}
 	if s := m.ledger.Sealed(); s != nil {
 		index := m.g.stream("receipt", 0).Uint64N(s.Size)
-		receipt, err := m.ledger.Receipt(index)
-		if err == nil {
-			_, err = seals.policy.VerifyReceipt(receipt)
-		}
-		if err != nil {
+		if err := m.checkChain(index); err != nil {
 			m.g.fail("seal", index, "the receipt of entry %d does not verify: %v", index, err)
 		}
 	}

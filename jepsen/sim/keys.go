@@ -15,6 +15,7 @@ import (
 type cosigners struct {
 	logs  [maxLedgers]*tlog.Cosigner // one key, under each ledger's origin
 	nodes [maxNodes + 1]*tlog.Cosigner
+	next  [maxNodes + 1]*tlog.Cosigner // the other key of each node
 }
 
 // originOf is the name of a ledger.
@@ -45,6 +46,7 @@ var simKeys = sync.OnceValue(func() *cosigners {
 	}
 	for id := 1; id <= maxNodes; id++ {
 		k.nodes[id] = cosigner(id, fmt.Sprintf("sim.example/node%d", id))
+		k.next[id] = cosigner(100+id, fmt.Sprintf("sim.example/node%d/2", id))
 	}
 	return k
 })

@@ -96,6 +96,7 @@ func (m *member) make() (err error) {
 		Clocks: replica.Clocks{Now: m.n.wall, MaxOffset: 1 << 62, Voters: m.w.opt.Nodes},
 		Seal: seal.Config{
 			Self: m.n.id, Voters: keys.voters(m.w.opt.Nodes), LogCosigner: keys.logs[m.g.id-1], NodeCosigner: keys.nodes[m.n.id],
+			More:    []seal.Cosigner{keys.next[m.n.id]},
 			Cadence: c.cadence, Gather: c.cadence / 4, Timeout: c.cadence / 2, Show: 4 * c.cadence,
 		},
 	})
@@ -231,7 +232,7 @@ func (m *member) seal() {
 func (m *member) Halt(err error, _ *tlog.Contradiction) { m.p.fatal(err) }
 
 // Sealed implements replica.Shell.
-func (m *member) Sealed(c *ledger.Sealed) { m.g.seals.sealed(m.n.id, c) }
+func (m *member) Sealed(c *ledger.Sealed) { m.g.seals.sealed(m, c) }
 
 // Contradicted implements replica.Shell.
 func (m *member) Contradicted(c seal.Contradiction) { m.g.seals.problem(m.n, c.Err()) }

@@ -15,7 +15,7 @@ import (
 // a cosignature has its size and root.
 type sealCheck struct {
 	g      *group
-	policy *tlog.Policy
+	policy *tlog.Policy // of the genesis
 	// roots are all roots that anybody signed, by size.
 	roots map[uint64]merkle.Hash
 	// signed is the largest size that a voter has signed for somebody else.
@@ -56,18 +56,22 @@ func (s *sealCheck) sent(from uint64, payload []byte) {
 }
 
 // sealed looks at a checkpoint that a node holds for sealed.
-func (s *sealCheck) sealed(node uint64, c *ledger.Sealed) {
+func (s *sealCheck) sealed(m *member, c *ledger.Sealed) {
+	node := m.n.id
 	s.root(node, c.Size, c.Root)
 	if s.notes[string(c.Note)] {
 		return
 	}
 	s.notes[string(c.Note)] = true
 	s.g.w.stats.Seals++
-	v, err := s.policy.Verify(c.Note)
+	in, err := m.ledger.PolicyAt(c.Size)
+	if err == nil {
+		err = in.Verify(originOf(s.g.id), c.Note)
+	}
 	if err != nil {
 		s.g.fail("seal", c.Size, "node %d seals size %d, but a verifier says: %v", node, c.Size, err)
-	} else if v.Checkpoint.Size != c.Size || v.Checkpoint.Root != c.Root {
-		s.g.fail("seal", c.Size, "node %d seals size %d with a note about size %d", node, c.Size, v.Checkpoint.Size)
+	} else if cp, _, _ := tlog.ParseCheckpoint(c.Note); cp.Size != c.Size || cp.Root != c.Root {
+		s.g.fail("seal", c.Size, "node %d seals size %d with a note about size %d", node, c.Size, cp.Size)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestSeeds(t *testing.T) {
 		sum.SharedWrites += s.SharedWrites
 		sum.Ticks, sum.QuietTicks, sum.Beats, sum.QuietBeats = sum.Ticks+s.Ticks, sum.QuietTicks+s.QuietTicks, sum.Beats+s.Beats, sum.QuietBeats+s.QuietBeats
 		sum.Rotations, sum.Removed = sum.Rotations+s.Rotations, sum.Removed+s.Removed
-		sum.Seals, sum.Cosignatures = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures
+		sum.Seals, sum.Cosignatures, sum.Handovers = sum.Seals+s.Seals, sum.Cosignatures+s.Cosignatures, sum.Handovers+s.Handovers
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
 		sum.Works, sum.Posted, sum.Expired, sum.Rejected = sum.Works+s.Works, sum.Posted+s.Posted, sum.Expired+s.Expired, sum.Rejected+s.Rejected
 		sum.Proofs += s.Proofs
@@ -83,7 +83,7 @@ func TestSeeds(t *testing.T) {
 	for name, n := range map[string]int{
 		"operations answered": sum.OK, "operations of unknown outcome": sum.Unknown, "elections": sum.Elections, "crashes": sum.Crashes,
 		"torn blocks": sum.TornBlocks, "operations undone by a crash": sum.UndoneOps, "nodes lost to damage": sum.Lost,
-		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures,
+		"log rotations": sum.Rotations, "segments removed": sum.Removed, "seals": sum.Seals, "cosignatures": sum.Cosignatures, "policy changes": sum.Handovers,
 		"local reads within sessions": sum.Sessions, "nodes that had to catch up for one": sum.Behind, "deliveries of watches": sum.Deliveries,
 		"ticks of quiet members": sum.QuietTicks - sum.Ticks/3, "beats that quiet members note": sum.QuietBeats - sum.Beats/3,
 		"runs of several ledgers": several, "writes that ledgers share": sum.SharedWrites, "messages dropped": sum.Dropped, "raft entries": sum.Committed, "entries of leaders": sum.Works,

@@ -144,7 +144,7 @@ type Stats struct {
 	Ticks, QuietTicks                    int // of all members, and those that took no turn
 	Beats, QuietBeats                    int // heartbeats and answers that arrived, and those that took no turn
 	Rotations, Removed                   int // of log segments
-	Seals, Cosignatures                  int
+	Seals, Cosignatures, Handovers       int
 	Lost                                 int // nodes given up after their disk was damaged
 	Works                                int // entries that leaders proposed in their own name
 	Posted, Expired, Rejected            int // results in settlement ledgers

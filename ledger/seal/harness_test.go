@@ -97,6 +97,7 @@ type cluster struct {
 	nodes    map[uint64]*node
 	wire     []delivery
 	policy   *tlog.Policy
+	inForce  func(size uint64) *ledger.PolicyInForce // instead of policy, where it changes
 	problems []error
 	signed   map[uint64]signed // largest size for which a node's cosignature left it
 }
@@ -179,7 +180,7 @@ func (c *cluster) step(id uint64, ev Event) {
 		case Persist:
 			nd.persists = append(nd.persists, e)
 		case Sealed:
-			v, err := c.policy.Verify(e.Checkpoint.Note)
+			v, err := c.verify(e.Checkpoint)
 			root := trueRoot
 			if nd.history != nil {
 				root = nd.history.root
@@ -203,6 +204,22 @@ func (c *cluster) step(id uint64, ev Event) {
 			c.problems = append(c.problems, e.Err)
 		}
 	}
+}
+
+// verify verifies a sealed checkpoint as one who knows all policies does.
+func (c *cluster) verify(s *ledger.Sealed) (*tlog.VerifiedCheckpoint, error) {
+	if c.inForce == nil {
+		return c.policy.Verify(s.Note)
+	}
+	in := c.inForce(s.Size)
+	if err := in.Verify(origin, s.Note); err != nil {
+		return nil, err
+	}
+	p, err := in.Newest.Verifier(origin)
+	if err != nil {
+		return nil, err
+	}
+	return p.Verify(s.Note)
 }
 
 // checkEvidence wants evidence that a verifier with the policy accepts.

@@ -36,8 +36,9 @@ type lastRound struct {
 type round struct {
 	size    uint64
 	root    merkle.Hash
-	asked   time.Time                 // when its voters were asked last
-	sigs    map[uint64]tlog.Signature // verified, by voter
+	asked   time.Time // when its voters were asked last
+	rule    *rule
+	sigs    map[uint64]lines // verified, by voter
 	refused map[uint64]bool
 	against map[uint64]bool // voters that computed another root
 }
@@ -89,13 +90,10 @@ func (s *Sealer) canStart() bool {
 	if s.applied <= s.newestSize() || s.cfg.Voters[s.cfg.Self] == nil {
 		return false
 	}
-	able := 0
-	for id := range s.cfg.Voters {
-		if s.leader.floor[id] <= s.applied && !s.seen.distrusts(id) {
-			able++
-		}
+	able := func(id uint64, _ *tlog.VerifierKey) bool {
+		return s.leader.floor[id] <= s.applied && !s.seen.distrusts(id)
 	}
-	return able >= s.quorum && s.leader.floor[s.cfg.Self] <= s.applied
+	return s.rule.reached(able) && s.leader.floor[s.cfg.Self] <= s.applied
 }
 
 // interval is how long after the start of the last round the next one may start.
@@ -123,7 +121,8 @@ func (s *Sealer) start() {
 		s.leader.last = lastRound{start: s.now, took: s.cfg.Gather}
 		return
 	}
-	s.leader.round = &round{size: s.applied, root: root, sigs: make(map[uint64]tlog.Signature), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
+	rule, _ := s.ruleAt(s.applied)
+	s.leader.round = &round{size: s.applied, root: root, rule: rule, sigs: make(map[uint64]lines), refused: make(map[uint64]bool), against: make(map[uint64]bool)}
 	s.leader.last, s.leader.callers = lastRound{start: s.now, callers: s.leader.callers}, 0
 	s.request(s.leader.round)
 }
@@ -139,7 +138,7 @@ func (s *Sealer) end() {
 func (s *Sealer) request(r *round) {
 	r.asked = s.now
 	for _, id := range s.otherVoters() {
-		if _, ok := r.sigs[id]; !ok {
+		if !r.complete(id) {
 			s.send(id, message{kind: kindRequest, size: r.size, root: r.root})
 		}
 	}
@@ -151,40 +150,46 @@ func (s *Sealer) request(r *round) {
 	}
 }
 
-// countOwn counts this node's own cosignature, and sends it to the voters that were asked for
+// complete reports whether a voter has signed with every key that it has for the round.
+func (r *round) complete(id uint64) bool { return len(r.sigs[id]) >= len(r.rule.keys[id]) }
+
+// countOwn counts this node's own cosignatures, and sends them to the voters that were asked for
 // theirs.
-func (s *Sealer) countOwn(req *request, sig tlog.Signature) {
+func (s *Sealer) countOwn(req *request, own lines) {
 	if r := s.leader.round; r != nil && r.size == req.size && r.root == req.root {
-		s.back(r, sig)
-		s.count(r, s.cfg.Self, sig)
+		s.back(r, own)
+		s.count(r, s.cfg.Self, own...)
 	}
 }
 
 // back sends this node's own cosignature to the voters of a round. They sign only what the
 // requester has signed.
-func (s *Sealer) back(r *round, own tlog.Signature) {
+func (s *Sealer) back(r *round, own lines) {
 	for _, id := range s.otherVoters() {
-		if _, ok := r.sigs[id]; !ok {
-			s.send(id, cosignatureMessage(s.checkpoint(r.size, r.root), own))
+		if !r.complete(id) {
+			for _, sig := range own {
+				s.send(id, cosignatureMessage(s.checkpoint(r.size, r.root), sig))
+			}
 		}
 	}
 }
 
-// count adds a verified cosignature and seals with a quorum of which this node is part.
-func (s *Sealer) count(r *round, id uint64, sig tlog.Signature) {
-	r.sigs[id] = sig
-	if _, own := r.sigs[s.cfg.Self]; !own || len(r.sigs) < s.quorum {
+// count adds verified cosignatures and seals with a quorum, of every side of the rule, of which this
+// node is part.
+func (s *Sealer) count(r *round, id uint64, sigs ...tlog.Signature) {
+	r.sigs[id] = append(r.sigs[id], sigs...)
+	if _, own := r.sigs[s.cfg.Self]; !own || !r.rule.cosigned(r.sigs) {
 		return
 	}
 	cp := s.checkpoint(r.size, r.root)
-	line, err := s.logLine(cp)
+	log, err := s.logLines(r.rule, cp)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "sign size %d as the log", r.size))
 		return
 	}
-	note := tlog.Note{Text: cp.Text(), Signatures: []tlog.Signature{line}}
+	note := tlog.Note{Text: cp.Text(), Signatures: log}
 	for _, voter := range slices.Sorted(maps.Keys(r.sigs)) {
-		note.Signatures = append(note.Signatures, r.sigs[voter])
+		note.Signatures = append(note.Signatures, r.sigs[voter]...)
 	}
 	s.end()
 	if r.size <= s.newestSize() {
@@ -221,11 +226,12 @@ func (s *Sealer) refused(id, size uint64) {
 	if r == nil || r.size != size {
 		return
 	}
-	if _, signed := r.sigs[id]; signed {
+	if r.complete(id) {
 		return
 	}
 	r.refused[id] = true
-	if r.refused[s.cfg.Self] || len(s.cfg.Voters)-len(r.refused) < s.quorum {
+	able := func(id uint64, key *tlog.VerifierKey) bool { return !r.refused[id] || r.sigs[id].by(key) }
+	if r.refused[s.cfg.Self] || !r.rule.reached(able) {
 		s.end()
 		s.leader.callers += max(1, s.leader.last.callers)
 	}

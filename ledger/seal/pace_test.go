@@ -83,7 +83,7 @@ func TestSignsAhead(t *testing.T) {
 	c.wire = nil
 	for id := uint64(1); id <= 2; id++ {
 		c.step(id, Tick{})
-		if c.nodes[id].ready.own.cp != cp {
+		if c.nodes[id].ready[testKeys()[id]].cp != cp {
 			t.Errorf("node %d does not sign while its disk works", id)
 		}
 	}
@@ -91,7 +91,7 @@ func TestSignsAhead(t *testing.T) {
 		t.Errorf("%d messages left while the disks worked", len(c.wire))
 	}
 	c.step(1, Tick{})
-	if c.nodes[1].ready.line.cp != cp {
+	if c.nodes[1].ready[testKeys()[0]].cp != cp {
 		t.Error("the leader does not make the log's line while it waits")
 	}
 	c.settle()

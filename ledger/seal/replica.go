@@ -112,7 +112,7 @@ func (s *Sealer) cosign(r *request) {
 		panic("seal: about to sign what is not durable")
 	}
 	cp := s.checkpoint(r.size, r.root)
-	sigs := map[uint64]tlog.Signature{}
+	sigs := map[uint64]lines{}
 	if r.from != s.cfg.Self {
 		backing := s.replica.backing[r.from]
 		if backing == nil || backing.cp != cp {
@@ -122,18 +122,20 @@ func (s *Sealer) cosign(r *request) {
 		sigs[r.from] = backing.sigs[r.from]
 	}
 	delete(s.replica.unbacked, r.from)
-	sig, err := s.cosignature(cp)
+	own, err := s.cosignatures(cp)
 	if err != nil {
 		s.problem(errors.Wrapf(err, "cosign size %d", r.size))
 		return
 	}
-	sigs[s.cfg.Self] = sig
+	sigs[s.cfg.Self] = own
 	s.replica.cosigned = &signedNote{cp: cp, sigs: sigs}
 	if r.from == s.cfg.Self {
-		s.countOwn(r, sig)
+		s.countOwn(r, own)
 		return
 	}
-	s.send(r.from, cosignatureMessage(cp, sig))
+	for _, sig := range own {
+		s.send(r.from, cosignatureMessage(cp, sig))
+	}
 }
 
 func cosignatureMessage(cp tlog.Checkpoint, sig tlog.Signature) message {
@@ -143,20 +145,37 @@ func cosignatureMessage(cp tlog.Checkpoint, sig tlog.Signature) message {
 // receiveCosignature takes a voter's cosignature: on the round that this node leads, on a request
 // of that voter which this one answers then, or too late for both.
 func (s *Sealer) receiveCosignature(from uint64, m message) {
-	key := s.cfg.Voters[from]
-	if key == nil || from == s.cfg.Self || m.size == 0 {
+	if from == s.cfg.Self || m.size == 0 {
 		return
 	}
+	rule, known := s.ruleAt(m.size)
+	keys := rule.keys[from]
+	i := slices.IndexFunc(keys, func(k *tlog.VerifierKey) bool { return k.KeyID() == m.keyID })
+	if i < 0 {
+		switch {
+		case !known:
+			s.later(from, m.size, false, m)
+			return
+		case len(keys) == 0:
+			return
+		}
+		i = 0 // it does not verify, and is reported
+	}
+	key := keys[i]
 	cp := s.checkpoint(m.size, m.root)
 	r := s.leader.round
 	if r != nil && (m.size != r.size || m.root != r.root) {
 		r = nil
 	}
+	had := s.replica.backing[from]
+	if had != nil && had.cp != cp {
+		had = nil
+	}
 	if r != nil {
-		if _, ok := r.sigs[from]; ok {
+		if r.sigs[from].by(key) {
 			return
 		}
-	} else if known := s.replica.backing[from]; known != nil && known.cp == cp {
+	} else if had != nil && had.sigs[from].by(key) {
 		return
 	}
 	sig := tlog.Signature{Name: key.Name(), KeyID: m.keyID, Data: m.data}
@@ -164,7 +183,10 @@ func (s *Sealer) receiveCosignature(from uint64, m message) {
 		s.problem(errors.Wrapf(ErrForged, "cosignature from node %d: %v", from, err))
 		return
 	}
-	n := &signedNote{cp: cp, sigs: map[uint64]tlog.Signature{from: sig}}
+	n := &signedNote{cp: cp, sigs: map[uint64]lines{from: {sig}}}
+	if had != nil && !had.sigs[from].by(key) {
+		n.sigs[from] = append(slices.Clone(had.sigs[from]), sig)
+	}
 	if !s.observe(from, n, nil) || s.seen.distrusts(from) {
 		return
 	}

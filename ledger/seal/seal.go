@@ -25,6 +25,8 @@
 //     with evidence (Contradiction) and do not count any more.
 //   - A replica that is shown its own signature above its promise, or on another tree, stops:
 //     Restored.
+//   - Whose signatures seal a size is said by the entries below it (rule). A checkpoint of a size that
+//     this replica has not applied counts as sealed only when it has.
 //   - The log's own line leaves Step only in a checkpoint that a quorum has cosigned, this voter
 //     among them.
 //   - A leader runs one seal at a time. While the ledger grows it starts one at the latest Cadence
@@ -81,6 +83,11 @@ type Config struct {
 	LogCosigner Cosigner
 	// NodeCosigner has this node's key.
 	NodeCosigner Cosigner
+	// More has further keys of this node and of the log, for sizes whose policy demands them.
+	More []Cosigner
+	// PolicyAt returns whose signatures a size needs: ledger.Ledger.PolicyAt. Voters, Quorum and the
+	// log's key count as long as the ledger has no genesis, and where it is nil.
+	PolicyAt func(size uint64) (*ledger.PolicyInForce, error)
 	// RootAt returns the root that this replica computed; ledger.Ledger.RootAt.
 	RootAt func(size uint64) (merkle.Hash, error)
 	// ConsistencyProof proves that this replica's tree of newSize begins with that of oldSize;
@@ -244,8 +251,12 @@ var (
 
 // Sealer is one node's part in sealing one ledger. Not safe for concurrent use.
 type Sealer struct {
-	cfg    Config
-	quorum int
+	cfg Config
+	// rule is that of the applied size, rules some of others. Invariant: cfg.Voters are its voters.
+	rule      *rule
+	rules     map[*ledger.PolicyInForce]*rule
+	cosigners []Cosigner // all that this node has, of its own and of the log
+	early     map[early]earlyMessage
 
 	now     time.Time
 	applied uint64 // size
@@ -277,7 +288,8 @@ func New(cfg Config) (*Sealer, error) {
 	setDefault(&cfg.Timeout, DefaultTimeout)
 	setDefault(&cfg.Resend, DefaultResend)
 	setDefault(&cfg.Show, DefaultShow)
-	s := &Sealer{cfg: cfg, newest: cfg.Newest}
+	s := &Sealer{cfg: cfg, newest: cfg.Newest, rules: map[*ledger.PolicyInForce]*rule{}, early: map[early]earlyMessage{}}
+	s.cosigners = append([]Cosigner{cfg.NodeCosigner, cfg.LogCosigner}, cfg.More...)
 	if err := s.setMembers(cfg.Voters, cfg.Learners); err != nil {
 		return nil, errors.Wrap(err, "make sealer")
 	}
@@ -291,6 +303,7 @@ func New(cfg Config) (*Sealer, error) {
 	s.replica.promised = s.replica.durable
 	s.replica.backing = map[uint64]*signedNote{}
 	s.replica.requests, s.replica.unbacked = map[uint64]*request{}, map[uint64]*request{}
+	s.ready = readySignatures{}
 	s.leader.init()
 	s.seen.init()
 	if err := s.recall(); err != nil {
@@ -318,7 +331,8 @@ func (s *Sealer) setMembers(voters map[uint64]*tlog.VerifierKey, learners []uint
 	if len(voters) > 0 && (quorum < least || quorum > most) {
 		return errors.Newf("a quorum of %d out of %d voters, want %d to %d", quorum, len(voters), least, most)
 	}
-	s.cfg.Voters, s.cfg.Learners, s.quorum = voters, learners, quorum
+	s.cfg.Voters, s.cfg.Learners = voters, learners
+	s.rule = newRule(side{voters, quorum, []*tlog.VerifierKey{s.cfg.LogCosigner.Key()}})
 	return nil
 }
 
@@ -340,6 +354,8 @@ func (s *Sealer) Step(now time.Time, ev Event) []Effect {
 		s.leaderChanged(e.Is)
 	case Applied:
 		s.applied, s.index = max(s.applied, e.Size), max(s.index, e.Index)
+		s.follow()
+		s.judgeEarly()
 		s.answerRequests()
 		s.applyPending()
 		if !s.halted && s.doubts.answers != nil {
@@ -388,7 +404,7 @@ func (s *Sealer) Deadline() (time.Time, bool) {
 // AwaitsGrowth reports whether a larger ledger would give this Sealer something to do, or an earlier
 // Deadline. If not, Applied can wait until there is another event, or until the Deadline.
 func (s *Sealer) AwaitsGrowth() bool {
-	return !s.halted && (len(s.replica.requests) > 0 || len(s.seen.pending) > 0 || s.doubts.answers != nil ||
+	return !s.halted && (len(s.early) > 0 || s.handsOver() || len(s.replica.requests) > 0 || len(s.seen.pending) > 0 || s.doubts.answers != nil ||
 		s.leader.is && s.leader.round == nil && !s.canStart())
 }
 
@@ -418,6 +434,10 @@ func (s *Sealer) receive(from uint64, payload []byte) {
 		s.problem(errors.Wrapf(ErrForged, "from node %d: %v", from, err))
 		return
 	}
+	s.dispatch(from, m)
+}
+
+func (s *Sealer) dispatch(from uint64, m message) {
 	switch m.kind {
 	case kindRequest:
 		if s.cfg.Voters[from] != nil {

@@ -68,7 +68,7 @@ func (s *seenState) distrusts(id uint64) bool { return s.against[id] || s.twofac
 // signedNote is a checkpoint with cosignatures that verified, by voter.
 type signedNote struct {
 	cp     tlog.Checkpoint
-	sigs   map[uint64]tlog.Signature
+	sigs   map[uint64]lines
 	sealed bool   // the log's line and a quorum of cosignatures are there
 	raw    []byte // as it came; nil for what was put together here
 }
@@ -80,7 +80,7 @@ func (n *signedNote) note() []byte {
 	}
 	note := tlog.Note{Text: n.cp.Text()}
 	for _, id := range slices.Sorted(maps.Keys(n.sigs)) {
-		note.Signatures = append(note.Signatures, n.sigs[id])
+		note.Signatures = append(note.Signatures, n.sigs[id]...)
 	}
 	return note.Marshal()
 }
@@ -95,31 +95,52 @@ func (s *Sealer) verifyNote(raw []byte) (*signedNote, error) {
 	if cp.Origin != s.cfg.Origin || cp.Size == 0 {
 		return nil, errors.Newf("a checkpoint of size %d of %q", cp.Size, cp.Origin)
 	}
-	n := &signedNote{cp: cp, sigs: map[uint64]tlog.Signature{}, raw: raw}
-	logKey, logged := s.cfg.LogCosigner.Key(), false
-	for _, sig := range parsed.Signatures {
-		if logKey.Signed(sig) {
-			if _, err := logKey.VerifyCheckpoint(cp, sig); err != nil {
-				return nil, err
-			}
-			logged = true
+	n := &signedNote{cp: cp, sigs: map[uint64]lines{}, raw: raw}
+	rule, known := s.ruleAt(cp.Size)
+	verify := func(to *lines, key *tlog.VerifierKey, sig tlog.Signature) error {
+		if !key.Signed(sig) {
+			return nil
 		}
-		for id, key := range s.cfg.Voters {
-			if !key.Signed(sig) {
-				continue
+		_, err := key.VerifyCheckpoint(cp, sig)
+		if err == nil && !to.by(key) {
+			*to = append(*to, sig)
+		}
+		return err
+	}
+	var log lines
+	for _, sig := range parsed.Signatures {
+		for _, side := range rule.sides {
+			for _, key := range side.logs {
+				if err := verify(&log, key, sig); err != nil {
+					return nil, err
+				}
 			}
-			if _, err := key.VerifyCheckpoint(cp, sig); err != nil {
-				return nil, err
+		}
+		for id, keys := range rule.keys {
+			for _, key := range keys {
+				own := n.sigs[id]
+				if err := verify(&own, key, sig); err != nil {
+					return nil, err
+				}
+				if len(own) > 0 {
+					n.sigs[id] = own
+				}
 			}
-			n.sigs[id] = sig
 		}
 	}
-	if len(n.sigs) == 0 {
+	n.sealed = rule.logged(log) && rule.cosigned(n.sigs)
+	switch {
+	case !known:
+		return n, errEarly
+	case len(n.sigs) == 0:
 		return nil, errors.New("no voter's cosignature")
 	}
-	n.sealed = logged && len(s.cfg.Voters) > 0 && len(n.sigs) >= s.quorum
 	return n, nil
 }
+
+// errEarly says that entries which are not applied yet may say that other keys count for a note than
+// those that are known.
+var errEarly = errors.New("whose keys count for this size is not known yet")
 
 // receiveNote takes a checkpoint that another node sealed (kindSealed, which wants an
 // acknowledgement) or cosigned (kindShown).
@@ -132,8 +153,17 @@ func (s *Sealer) receiveNote(from uint64, m message) {
 		return
 	}
 	n, err := s.verifyNote(m.data)
-	if err == nil && ack && !n.sealed {
-		err = errors.Newf("%d cosignatures, want %d and the log's line", len(n.sigs), s.quorum)
+	early := errors.Is(err, errEarly)
+	switch {
+	case early:
+		// What is certain of it, valid cosignatures, is observed now, and whether it is sealed is
+		// judged when its size is applied.
+		if s.later(from, n.cp.Size, n.sealed, m); len(n.sigs) == 0 {
+			return
+		}
+		err, n.sealed = nil, false
+	case err == nil && ack && !n.sealed:
+		err = errors.Newf("cosignatures of %d voters and the log's lines do not reach the quorum", len(n.sigs))
 	}
 	if err != nil {
 		s.problem(errors.Wrapf(ErrForged, "checkpoint from node %d: %v", from, err))
@@ -143,7 +173,7 @@ func (s *Sealer) receiveNote(from uint64, m message) {
 	if m.size > 0 {
 		proof = &m
 	}
-	if !s.observe(from, n, proof) {
+	if !s.observe(from, n, proof) || early {
 		return
 	}
 	if n.cp.Size > s.applied {
@@ -256,7 +286,7 @@ func (s *Sealer) contradicted(from uint64, n *signedNote, c Contradiction, proof
 	for _, id := range slices.Sorted(maps.Keys(n.sigs)) {
 		if !s.seen.against[id] {
 			s.seen.against[id] = true
-			c.By = append(c.By, n.sigs[id].Name)
+			c.By = append(c.By, n.sigs[id][0].Name)
 		}
 	}
 	if len(c.By) == 0 {
@@ -319,7 +349,7 @@ func (s *Sealer) equivocated(id uint64, a, b *signedNote) {
 	}
 	s.seen.twofaced[id] = true
 	s.emit(Contradiction{
-		By: []string{a.sigs[id].Name}, Size: a.cp.Size, Ours: a.cp.Root, Theirs: b.cp.Root,
+		By: []string{a.sigs[id][0].Name}, Size: a.cp.Size, Ours: a.cp.Root, Theirs: b.cp.Root,
 		Evidence: &tlog.Contradiction{Smaller: a.note(), Larger: b.note(), Root: b.cp.Root},
 	})
 }
