@@ -26,15 +26,24 @@ func (l *Ledger) Detail(index uint64) (leaf, detail []byte, err error) {
 	if leaf, err = l.Leaf(index); err != nil {
 		return nil, nil, err
 	}
+	detail, err = l.DetailOf(index, leaf)
+	return leaf, detail, err
+}
+
+// DetailOf returns the detail of the entry with this leaf, as Detail does.
+func (l *Ledger) DetailOf(index uint64, leaf []byte) (detail []byte, err error) {
+	if size := l.Head().Size; index >= size {
+		return nil, &NotFoundError{Index: index, Size: size}
+	}
 	rec, err := l.record(index)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if detail, err = l.detail(rec, index, leaf); err != nil {
 		l.cache.dropBlock(index)
-		return nil, nil, err
+		return nil, err
 	}
-	return leaf, bytes.Clone(detail), nil
+	return bytes.Clone(detail), nil
 }
 
 // detail returns the detail of an entry of the record, checked by the program.

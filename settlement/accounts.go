@@ -32,7 +32,7 @@ func limitOf(limit Decimal, scale uint8) (Amount, Reason) {
 }
 
 // openAccount opens an account. The account exists when one with this id, asset, flags, limit and
-// owners is open; its balances are not compared.
+// owners is open; its balances are not compared, nor is the key: it is that of the first command.
 func (s *step) openAccount(a *OpenAccount) {
 	if !s.command.Operator {
 		s.reject(NotPermitted)
@@ -59,7 +59,7 @@ func (s *step) openAccount(a *OpenAccount) {
 		s.result(Result{Status: status, Index: k.Last})
 		return
 	}
-	s.addAccount(&Account{ID: a.ID, Asset: a.Asset, Scale: asset.scale, Flags: a.Flags, Limit: limit})
+	s.addAccount(&Account{ID: a.ID, Asset: a.Asset, Scale: asset.scale, Flags: a.Flags, Limit: limit, key: a.Key})
 	if owners != nil {
 		s.view.Put(rowKey(rowOwners, a.ID), owners)
 	}

@@ -181,6 +181,7 @@ type OpenAccount struct {
 	Flags  Flags    // DebitsLimited, CreditsLimited (not both), Frozen
 	Limit  Decimal  // how far the limited side may exceed the other; 0 without one of the flags
 	Owners []string // principals who may debit the account and read it; ascending
+	Key    Key      // random; the node that takes the command makes one where there is none
 }
 
 // Op implements Action.
@@ -188,12 +189,13 @@ func (*OpenAccount) Op() Op { return OpOpenAccount }
 
 func (a *OpenAccount) encode(b []byte) []byte {
 	b = appendDecimal(append(appendID(appendID(b, a.ID), a.Asset), byte(a.Flags)), a.Limit)
-	return appendOwners(b, a.Owners)
+	return append(appendOwners(b, a.Owners), a.Key[:]...)
 }
 
 func (a *OpenAccount) decode(r *reader) {
 	a.ID, a.Asset, a.Flags, a.Limit = r.id(), r.id(), Flags(r.u8()), r.decimal()
 	a.Owners = r.owners()
+	copy(a.Key[:], r.take(len(a.Key)))
 }
 
 func (a *OpenAccount) check() error {

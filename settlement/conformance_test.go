@@ -46,7 +46,7 @@ func randomCommand(rng *rand.Rand) []byte {
 	case 0:
 		c.Action = &settlement.CreateAsset{ID: randomAsset(rng), Scale: uint8(rng.IntN(20) / 10 * 2)}
 	case 1, 2, 3:
-		a := &settlement.OpenAccount{ID: randomAccount(rng), Asset: randomAsset(rng), Flags: settlement.Flags(rng.IntN(3)), Owners: randomOwners(rng)}
+		a := &settlement.OpenAccount{ID: randomAccount(rng), Asset: randomAsset(rng), Flags: settlement.Flags(rng.IntN(3)), Owners: randomOwners(rng), Key: settlement.Key{byte(rng.IntN(256))}}
 		if a.Flags != 0 {
 			a.Limit = randomAmount(rng)
 		}

@@ -2,18 +2,24 @@ package settlement
 
 import (
 	"encoding/binary"
-	"slices"
-	"strings"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/cairnledger/cairn/merkle"
 )
 
-// Outcome is what came of a command. It stands behind the command in the leaf. With the commands it
-// is enough to know every balance: the lines say what each account that the entry touched had
-// afterwards.
+// Outcome is what came of a command. It stands behind the command in the leaf. It says which
+// accounts the entry touched, and commits to what each of them had afterwards, without showing it
+// (Detail). Whoever has all leaves can compute every balance.
 type Outcome struct {
-	Results []Result // one for each thing that was asked for; of an Advance one for each thing done
-	Lines   []Line   // the accounts that the entry touched, each once, ascending by id
+	Results []Result  // one for each thing that was asked for; of an Advance one for each thing done
+	Touched []Touched // the accounts that the entry touched, each once, ascending by id
+}
+
+// Touched is an account that an entry touched.
+type Touched struct {
+	Account string
+	Head    merkle.Hash // of the account after the entry; it commits to the Detail
 }
 
 // Result is what came of one thing that a command asked for.
@@ -38,15 +44,6 @@ type Result struct {
 	Delivered, Received Amount
 }
 
-// Line is what an account has after an entry.
-type Line struct {
-	Account  string
-	Scale    uint8 // of the account's asset
-	Balances Balances
-	Sequence uint64 // how many entries have touched the account, this one included
-	Previous uint64 // index of the one before this one; of the first: its own index
-}
-
 // Balances are the sums of an account, in minor units of its asset.
 type Balances struct {
 	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted Amount
@@ -58,7 +55,7 @@ const (
 
 	maxAmountSize = 1 + 16
 	resultSize    = 1 + 1 + 1 + 8 + 2 + 1 // without the id
-	lineSize      = 1 + 1 + 4*maxAmountSize + 8 + 8
+	touchedSize   = 1 + merkle.HashSize   // without the id
 )
 
 // settles reports whether a result of the status says what the entry settled of an instruction.
@@ -66,7 +63,15 @@ func (s Status) settles() bool { return s == Settled || s == PartlySettled }
 
 // Marshal returns the outcome's encoding.
 func (o *Outcome) Marshal() []byte {
-	b := make([]byte, 0, o.size())
+	b := binary.BigEndian.AppendUint16(o.appendResults(make([]byte, 0, o.size())), uint16(len(o.Touched)))
+	for i := range o.Touched {
+		b = append(appendID(b, o.Touched[i].Account), o.Touched[i].Head[:]...)
+	}
+	return b
+}
+
+// appendResults appends the first part of the encoding, which the heads of the accounts cover.
+func (o *Outcome) appendResults(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(append(b, outcomeVersion), uint16(len(o.Results)))
 	for i := range o.Results {
 		r := &o.Results[i]
@@ -76,45 +81,25 @@ func (o *Outcome) Marshal() []byte {
 			b = appendAmount(appendAmount(b, r.Delivered), r.Received)
 		}
 	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(o.Lines)))
-	for i := range o.Lines {
-		b = o.Lines[i].Append(b)
-	}
 	return b
 }
 
-// Append appends the line's encoding.
-func (l *Line) Append(b []byte) []byte {
-	b = l.Balances.encode(append(appendID(b, l.Account), l.Scale))
-	return appendU64(appendU64(b, l.Sequence), l.Previous)
-}
-
-// ParseLine parses a line. Every byte string is either refused or encodes back to itself.
-func ParseLine(b []byte) (Line, error) {
-	r := readerOf(b)
-	l := r.line()
-	return l, r.end("line of an outcome")
-}
-
-func (r *reader) line() Line {
-	l := Line{Account: r.id(), Scale: r.u8()}
-	if l.Scale > MaxScale {
-		r.fail("a scale of %d", l.Scale)
+// touchedLen returns the length of the other part of the encoding.
+func (o *Outcome) touchedLen() int {
+	n := 2 + len(o.Touched)*touchedSize
+	for i := range o.Touched {
+		n += len(o.Touched[i].Account)
 	}
-	l.Balances.decode(r)
-	l.Sequence, l.Previous = r.u64(), r.u64()
-	return l
+	return n
 }
 
+// size is at least the length of the encoding.
 func (o *Outcome) size() int {
-	n := outcomeHeader + len(o.Results)*resultSize + len(o.Lines)*lineSize
+	n := outcomeHeader - 2 + len(o.Results)*resultSize + o.touchedLen()
 	for i := range o.Results {
 		if n += len(o.Results[i].ID); o.Results[i].Status.settles() {
 			n += 2 * maxAmountSize
 		}
-	}
-	for i := range o.Lines {
-		n += len(o.Lines[i].Account)
 	}
 	return n
 }
@@ -140,22 +125,14 @@ func ParseOutcome(b []byte) (*Outcome, error) {
 		if r.err != nil {
 			break
 		}
-		l := r.line()
-		if n := len(o.Lines); n > 0 && o.Lines[n-1].Account >= l.Account {
+		t := Touched{Account: r.id()}
+		copy(t.Head[:], r.take(len(t.Head)))
+		if n := len(o.Touched); n > 0 && o.Touched[n-1].Account >= t.Account {
 			r.fail("the accounts of an outcome do not ascend")
 		}
-		o.Lines = append(o.Lines, l)
+		o.Touched = append(o.Touched, t)
 	}
 	return o, r.end("outcome of settlement")
-}
-
-// Line returns what an account has after the entry, and whether the entry touched it.
-func (o *Outcome) Line(account string) (Line, bool) {
-	i, found := slices.BinarySearchFunc(o.Lines, account, func(l Line, id string) int { return strings.Compare(l.Account, id) })
-	if !found {
-		return Line{}, false
-	}
-	return o.Lines[i], true
 }
 
 func (s *Balances) encode(b []byte) []byte {

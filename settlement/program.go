@@ -8,8 +8,8 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// Program implements ledger.Program, ledger.Parsing, ledger.Mapped and ledger.Timed. It takes
-// commands alone.
+// Program implements ledger.Program, ledger.Parsing, ledger.Mapped, ledger.Detailed and
+// ledger.Timed. It takes commands alone.
 type Program struct{}
 
 // ProgramName is the name of the program in a ledger's genesis.
@@ -46,23 +46,21 @@ func (Program) Parse(kind ledger.Kind, body []byte) (parsed any, maxOutcome int,
 // MaxOutcome returns the largest outcome in bytes that the command can have.
 func (c *Command) MaxOutcome() int { return outcomeHeader + c.Action.maxOutcome() }
 
-const maxLine = lineSize + MaxID
-
 func (a *CreateAsset) maxOutcome() int { return resultSize }
 
-func (a *OpenAccount) maxOutcome() int { return resultSize + lineSize + len(a.ID) }
+func (a *OpenAccount) maxOutcome() int { return resultSize + touchedSize + len(a.ID) }
 
-func (a *ChangeAccount) maxOutcome() int { return resultSize + lineSize + len(a.ID) }
+func (a *ChangeAccount) maxOutcome() int { return resultSize + touchedSize + len(a.ID) }
 
 func (a *Submit) maxOutcome() int {
-	n := len(a.Transfers) * (resultSize + 2*lineSize)
+	n := len(a.Transfers) * (resultSize + 2*touchedSize)
 	for i := range a.Transfers {
 		n += len(a.Transfers[i].Debit) + len(a.Transfers[i].Credit)
 	}
 	return n
 }
 
-func (a *Resolve) maxOutcome() int { return resultSize + 2*MaxSet*maxLine }
+func (a *Resolve) maxOutcome() int { return resultSize + 2*MaxSet*(touchedSize+MaxID) }
 
 func (a *Advance) maxOutcome() int { return maxAdvance }
 
@@ -96,10 +94,9 @@ func (s *step) reset() {
 	s.states.reset()
 	clear(s.timers)
 	clear(s.out.Results)
-	clear(s.out.Lines)
 	*s = step{
 		accounts: s.accounts, states: s.states, timers: s.timers[:0], keyRoom: s.keyRoom[:0], value: s.value[:0],
-		out: Outcome{s.out.Results[:0], s.out.Lines[:0]},
+		out: Outcome{Results: s.out.Results[:0]},
 	}
 }
 
@@ -140,6 +137,3 @@ func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
 
 // MapPrefix implements ledger.Mapped.
 func (Program) MapPrefix() []byte { return mapPrefix }
-
-// MapRecord implements ledger.Mapped.
-func (Program) MapRecord(value []byte) []byte { return value }

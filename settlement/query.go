@@ -23,7 +23,7 @@ func ReadAccount(r Reader, id string) (*Account, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := ParseAccount(b)
+	a, err := parseAccountRow(b)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,7 +99,7 @@ func (s *State) IsSet() bool { return s.kind == kindSet }
 // returns true.
 func Accounts(r Reader, after string, each func(*Account) bool) error {
 	return scan(r, rowAccount, after, func(_ string, value []byte) (bool, error) {
-		a, err := ParseAccount(value)
+		a, err := parseAccountRow(value)
 		return err == nil && each(a), err
 	})
 }

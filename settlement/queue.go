@@ -144,7 +144,7 @@ func (s *step) wake(accounts []*item[Account]) {
 		if !found || s.queueOf(row.id).waiting == 0 {
 			continue
 		}
-		before, err := ParseAccount(b)
+		before, err := parseAccountRow(b)
 		if err != nil {
 			panic(err)
 		}

@@ -43,13 +43,13 @@ type Account struct {
 	Balances Balances
 	Sequence uint64 // how many entries have touched the account
 	Last     uint64 // index of the last one of them
-	// Head chains the entries that touched the account, the opening included:
-	//
-	//	head' = SHA-256(0x04 ‖ head ‖ u64 index ‖ SHA-256(leaf) ‖ line)
-	//
-	// It begins with 32 zero bytes. So a statement that leaves out an entry, or invents one, does
-	// not lead from one head to the other.
+	// Head chains the entries that touched the account, the opening included (Detail.Next). It
+	// begins with 32 zero bytes. So a statement that leaves out an entry, or invents one, does not
+	// lead from one head to the other.
 	Head merkle.Hash
+
+	// key stands behind the record in the row, and no encoding of the record has it.
+	key Key
 }
 
 const accountVersion = 1
@@ -92,20 +92,43 @@ func (a *Account) parse(record string) error {
 	return r.end("record of an account")
 }
 
-// extend chains an entry to the head. The line is the account's in the outcome of the entry.
-func (a *Account) extend(index uint64, leaf [sha256.Size]byte, line *Line) {
-	a.Head = NextHead(a.Head, index, leaf, line)
-	a.Last = index
-	a.Sequence = line.Sequence
+// appendRow appends the value of the account's row: the record and the key.
+func (a *Account) appendRow(b []byte) []byte { return append(a.append(b), a.key[:]...) }
+
+// parseAccountRow parses the value of an account's row.
+func parseAccountRow(b []byte) (*Account, error) {
+	a := new(Account)
+	if err := a.parseRow(string(b)); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
-// NextHead returns the head of an account after an entry. leaf is the SHA-256 of the entry's leaf,
-// line the account's in its outcome: it is chained, too, so that who may not read the entry knows
-// all the same what the account had behind it.
-func NextHead(head merkle.Hash, index uint64, leaf [sha256.Size]byte, line *Line) merkle.Hash {
-	b := append(make([]byte, 0, 1+32+8+32+maxLine), 4)
-	b = append(appendU64(append(b, head[:]...), index), leaf[:]...)
-	return sha256.Sum256(line.Append(b))
+func (a *Account) parseRow(row string) error {
+	at := recordLen(len(row))
+	if err := a.parse(row[:at]); err != nil {
+		return err
+	}
+	copy(a.key[:], row[at:])
+	return nil
+}
+
+// recordLen returns the length of the record in an account's row of n bytes.
+func recordLen(n int) int { return max(0, n-len(Key{})) }
+
+// MapRecord implements ledger.Mapped.
+func (Program) MapRecord(value []byte) []byte { return value[:recordLen(len(value))] }
+
+// extend chains an entry to the head, and returns what shows it. digest is Decided.Digest of the
+// entry.
+func (a *Account) extend(index uint64, digest [sha256.Size]byte) (d Detail) {
+	previous := a.Last
+	if a.Sequence == 0 {
+		previous = index
+	}
+	d = Detail{a.Head, a.key.blind(index), Line{a.ID, a.Scale, a.Balances, a.Sequence + 1, previous}}
+	a.Head, a.Last, a.Sequence = d.Next(index, digest), index, d.Line.Sequence
+	return d
 }
 
 // Posted returns what the account owes or is owed: posted credits less posted debits. negative says

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 
@@ -51,9 +52,17 @@ func ParseLeaf(index uint64, leaf []byte) (*Decided, error) {
 	return d, nil
 }
 
-// Digest is what the heads of the accounts that the entry touched take of it: the SHA-256 of the
-// leaf.
-func (d *Decided) Digest() [32]byte { return sha256.Sum256(d.Leaf) }
+// Covered is what the heads of the accounts that the entry touched cover of the leaf: all but what
+// the outcome says of these accounts.
+func (d *Decided) Covered() []byte { return d.Leaf[:len(d.Leaf)-d.Outcome.touchedLen()] }
+
+// Digest is the SHA-256 of Covered.
+func (d *Decided) Digest() [32]byte { return sha256.Sum256(d.Covered()) }
+
+// ParseCovered parses what Decided.Covered returns. The entry then names no accounts.
+func ParseCovered(index uint64, covered []byte) (*Decided, error) {
+	return ParseLeaf(index, append(slices.Clip(covered), 0, 0))
+}
 
 // Repeats returns the entry that may have decided before what this one asks for: all its results say
 // so, of one entry. IsRepeatedBy tells whether that entry did.
@@ -91,15 +100,15 @@ func (d *Decided) IsRepeatedBy(later *Decided) bool {
 type Movement struct {
 	Decided
 	Before Balances
-	Line   Line // of the account, in the outcome
+	Detail Detail // of the account
 }
 
-// LeafReader returns the leaf of an entry.
-type LeafReader func(index uint64) ([]byte, error)
+// EntryReader returns the leaf and the detail of an entry, checked, as ledger.Ledger.Detail does.
+type EntryReader func(index uint64) (leaf, detail []byte, err error)
 
 // ReadMovement returns what an entry did to an account. It does not say what the account had before.
-func ReadMovement(read LeafReader, index uint64, account string) (*Movement, error) {
-	leaf, err := read(index)
+func ReadMovement(read EntryReader, index uint64, account string) (*Movement, error) {
+	leaf, detail, err := read(index)
 	if err != nil {
 		return nil, err
 	}
@@ -107,27 +116,33 @@ func ReadMovement(read LeafReader, index uint64, account string) (*Movement, err
 	if err != nil {
 		return nil, err
 	}
-	if line, ok := d.Outcome.Line(account); ok {
-		return &Movement{Decided: *d, Line: line}, nil
+	details, err := d.Details(detail)
+	if err != nil {
+		return nil, err
+	}
+	for i := range details {
+		if details[i].Line.Account == account {
+			return &Movement{Decided: *d, Detail: details[i]}, nil
+		}
 	}
 	return nil, errors.Newf("entry %d did not touch the account %s", index, account)
 }
 
 // History calls each with the movements of an account, the newest first: from the entry start on,
 // which touched the account, down to the index from, as long as each returns true.
-func History(read LeafReader, account string, start, from uint64, each func(*Movement) bool) error {
+func History(read EntryReader, account string, start, from uint64, each func(*Movement) bool) error {
 	m, err := ReadMovement(read, start, account)
 	for err == nil && m.Index >= from {
-		first := m.Line.Sequence == 1
-		if !first && m.Line.Previous >= m.Index {
-			return errors.Newf("entry %d names %d as the one before it", m.Index, m.Line.Previous)
+		first := m.Detail.Line.Sequence == 1
+		if !first && m.Detail.Line.Previous >= m.Index {
+			return errors.Newf("entry %d names %d as the one before it", m.Index, m.Detail.Line.Previous)
 		}
 		var before *Movement
 		if !first {
-			if before, err = ReadMovement(read, m.Line.Previous, account); err != nil {
+			if before, err = ReadMovement(read, m.Detail.Line.Previous, account); err != nil {
 				break
 			}
-			m.Before = before.Line.Balances
+			m.Before = before.Detail.Line.Balances
 		}
 		if !each(m) || first {
 			return nil

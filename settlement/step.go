@@ -3,6 +3,7 @@ package settlement
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 )
 
@@ -131,26 +132,24 @@ func (s *step) finish() []byte {
 	if !s.advancing { // an Advance has said already where it gave room
 		s.wake(accounts)
 	}
+	room := s.out.size()
 	for _, r := range accounts {
-		a := r.value
-		previous := a.Last
-		if a.Sequence == 0 {
-			previous = s.in.Index
-		}
-		if s.out.Lines == nil {
-			s.out.Lines = make([]Line, 0, len(accounts))
-		}
-		s.out.Lines = append(s.out.Lines, Line{a.ID, a.Scale, a.Balances, a.Sequence + 1, previous})
+		room += touchedSize + len(r.id)
 	}
-	outcome := s.out.Marshal()
+	outcome := s.out.appendResults(make([]byte, 0, room))
+	var digest [sha256.Size]byte
 	if len(accounts) > 0 {
 		s.value = append(append(s.value[:0], s.in.Encoded...), outcome...)
-		digest := sha256.Sum256(s.value)
-		for i, r := range accounts {
-			r.value.extend(s.in.Index, digest, &s.out.Lines[i])
-			s.value = r.value.append(s.value[:0])
-			s.view.Put(s.key(rowAccount, r.id), s.value)
-		}
+		digest = sha256.Sum256(s.value)
+	}
+	outcome = binary.BigEndian.AppendUint16(outcome, uint16(len(accounts)))
+	for _, r := range accounts {
+		d := r.value.extend(s.in.Index, digest)
+		outcome = append(appendID(outcome, r.id), r.value.Head[:]...)
+		s.value = d.Append(s.value[:0])
+		s.view.Keep(s.value)
+		s.value = r.value.appendRow(s.value[:0])
+		s.view.Put(s.key(rowAccount, r.id), s.value)
 	}
 	for _, r := range s.states.changes() {
 		s.value = r.value.append(s.value[:0])
@@ -178,7 +177,7 @@ func (s *step) account(id string) *item[Account] {
 		r = s.accounts.add(id)
 		if b, found := s.view.Get(s.key(rowAccount, id)); found {
 			r.value = &r.room
-			if err := r.value.parse(shared(b)); err != nil {
+			if err := r.value.parseRow(shared(b)); err != nil {
 				panic(err)
 			}
 		}

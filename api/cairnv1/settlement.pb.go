@@ -254,7 +254,10 @@ type OpenAccount struct {
 	// How far the limited side may exceed the other; "" is 0.
 	Limit string `protobuf:"bytes,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Principals (SPIFFE IDs) who may debit the account and read it.
-	Owners        []string `protobuf:"bytes,7,rep,name=owners,proto3" json:"owners,omitempty"`
+	Owners []string `protobuf:"bytes,7,rep,name=owners,proto3" json:"owners,omitempty"`
+	// 32 random bytes, the secret from which the commitments to the account's balances come; the node makes them where they are absent. A repeated
+	// command keeps the key of the first one.
+	Key           []byte `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +337,13 @@ func (x *OpenAccount) GetLimit() string {
 func (x *OpenAccount) GetOwners() []string {
 	if x != nil {
 		return x.Owners
+	}
+	return nil
+}
+
+func (x *OpenAccount) GetKey() []byte {
+	if x != nil {
+		return x.Key
 	}
 	return nil
 }
@@ -1600,7 +1610,8 @@ type CommandOutcome struct {
 	Index   uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	Time    int64                  `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
 	Results []*SettlementResult    `protobuf:"bytes,3,rep,name=results,proto3" json:"results,omitempty"`
-	Lines   []*AccountLine         `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Of the accounts that the caller may read.
+	Lines []*AccountLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
 	// Whether the command had been decided before: nothing was appended, and index and the rest are of the first time.
 	Existed       bool `protobuf:"varint,5,opt,name=existed,proto3" json:"existed,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1794,11 +1805,13 @@ func (x *SettlementResult) GetReceived() string {
 
 // AccountLine is what an account had after an entry.
 type AccountLine struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	Balances      *AccountBalances       `protobuf:"bytes,2,opt,name=balances,proto3" json:"balances,omitempty"`
-	Sequence      uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Previous      uint64                 `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Account  string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Balances *AccountBalances       `protobuf:"bytes,2,opt,name=balances,proto3" json:"balances,omitempty"`
+	Sequence uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Previous uint64                 `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// With WAIT_SEALED: the detail of the account, which proves the line by the leaf.
+	Detail        []byte `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1859,6 +1872,13 @@ func (x *AccountLine) GetPrevious() uint64 {
 		return x.Previous
 	}
 	return 0
+}
+
+func (x *AccountLine) GetDetail() []byte {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
 }
 
 // AccountBalances are sums in units of the account's asset.
@@ -3703,14 +3723,14 @@ type StatementEntry struct {
 	Sequence uint64                 `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// The leaf; absent when the caller may not read all of the entry. Then transfers has what concerns the account.
 	Leaf []byte `protobuf:"bytes,6,opt,name=leaf,proto3" json:"leaf,omitempty"`
-	// SHA-256 of the leaf.
+	// SHA-256 of the leaf without what it says of the accounts that the entry touched.
 	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The transfers of the entry that concern the account.
 	Transfers []*SettlementTransfer `protobuf:"bytes,8,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	// The instructions with a leg on the account that the entry settled, in whole or in part.
 	Instructions []*SettlementInstruction `protobuf:"bytes,9,rep,name=instructions,proto3" json:"instructions,omitempty"`
-	// What the account has after the entry, as the outcome of the entry encodes it. The head of the account covers digest and line.
-	Line          []byte `protobuf:"bytes,10,opt,name=line,proto3" json:"line,omitempty"`
+	// The detail of the account: its head before the entry, the blind, and what it has after the entry. Its next head covers digest and detail.
+	Detail        []byte `protobuf:"bytes,10,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3808,9 +3828,9 @@ func (x *StatementEntry) GetInstructions() []*SettlementInstruction {
 	return nil
 }
 
-func (x *StatementEntry) GetLine() []byte {
+func (x *StatementEntry) GetDetail() []byte {
 	if x != nil {
-		return x.Line
+		return x.Detail
 	}
 	return nil
 }
@@ -4114,7 +4134,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x06action\"3\n" +
 	"\vCreateAsset\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05scale\x18\x02 \x01(\rR\x05scale\"\xc9\x01\n" +
+	"\x05scale\x18\x02 \x01(\rR\x05scale\"\xdb\x01\n" +
 	"\vOpenAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05asset\x18\x02 \x01(\tR\x05asset\x12%\n" +
@@ -4122,7 +4142,8 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x0fcredits_limited\x18\x04 \x01(\bR\x0ecreditsLimited\x12\x16\n" +
 	"\x06frozen\x18\x05 \x01(\bR\x06frozen\x12\x14\n" +
 	"\x05limit\x18\x06 \x01(\tR\x05limit\x12\x16\n" +
-	"\x06owners\x18\a \x03(\tR\x06owners\"\xaf\x01\n" +
+	"\x06owners\x18\a \x03(\tR\x06owners\x12\x10\n" +
+	"\x03key\x18\b \x01(\fR\x03key\"\xaf\x01\n" +
 	"\rChangeAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\x06frozen\x18\x02 \x01(\bH\x00R\x06frozen\x88\x01\x01\x12\x14\n" +
@@ -4239,12 +4260,13 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x05cause\x18\b \x01(\tR\x05cause\x12\x1c\n" +
 	"\tdelivered\x18\t \x01(\tR\tdelivered\x12\x1a\n" +
 	"\breceived\x18\n" +
-	" \x01(\tR\breceived\"\x96\x01\n" +
+	" \x01(\tR\breceived\"\xae\x01\n" +
 	"\vAccountLine\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x125\n" +
 	"\bbalances\x18\x02 \x01(\v2\x19.cairn.v1.AccountBalancesR\bbalances\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x1a\n" +
-	"\bprevious\x18\x04 \x01(\x04R\bprevious\"\xad\x01\n" +
+	"\bprevious\x18\x04 \x01(\x04R\bprevious\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\fR\x06detail\"\xad\x01\n" +
 	"\x0fAccountBalances\x12%\n" +
 	"\x0edebits_pending\x18\x01 \x01(\tR\rdebitsPending\x12#\n" +
 	"\rdebits_posted\x18\x02 \x01(\tR\fdebitsPosted\x12'\n" +
@@ -4390,7 +4412,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\aentries\x18\x01 \x03(\v2\x18.cairn.v1.StatementEntryR\aentries\x125\n" +
 	"\aaccount\x18\x02 \x01(\v2\x1b.cairn.v1.SettlementAccountR\aaccount\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x04R\x04next\"\xfb\x02\n" +
+	"\x04next\x18\x04 \x01(\x04R\x04next\"\xff\x02\n" +
 	"\x0eStatementEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x121\n" +
@@ -4400,9 +4422,9 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x04leaf\x18\x06 \x01(\fR\x04leaf\x12\x16\n" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12:\n" +
 	"\ttransfers\x18\b \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\x12C\n" +
-	"\finstructions\x18\t \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\x12\x12\n" +
-	"\x04line\x18\n" +
-	" \x01(\fR\x04line\"H\n" +
+	"\finstructions\x18\t \x03(\v2\x1f.cairn.v1.SettlementInstructionR\finstructions\x12\x16\n" +
+	"\x06detail\x18\n" +
+	" \x01(\fR\x06detail\"H\n" +
 	"\x13ProveAccountRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x17\n" +
 	"\aat_size\x18\x02 \x01(\x04R\x06atSize\"@\n" +

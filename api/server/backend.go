@@ -70,6 +70,8 @@ type Ledger interface {
 	Leaf(index uint64) ([]byte, error)
 	BlockAt(index uint64) (*ledger.BlockRecord, error)
 	Leaves(first uint64, max int, maxBytes int) ([][]byte, error)
+	Detail(index uint64) (leaf, detail []byte, err error)
+	DetailOf(index uint64, leaf []byte) ([]byte, error)
 	InclusionProof(index, size uint64) ([]merkle.Hash, error)
 	ConsistencyProof(oldSize, newSize uint64) ([]merkle.Hash, error)
 	RootAt(size uint64) (merkle.Hash, error)

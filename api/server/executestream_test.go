@@ -101,7 +101,7 @@ func TestExecuteStream(t *testing.T) {
 			t.Errorf("request %d: %d leaves, sealed %v", id, len(r.GetLeaves()), r.GetSealed())
 		}
 		for i, o := range r.GetOutcomes() {
-			if o.GetIndex() != want[i].index || o.GetExisted() != want[i].existed || o.GetResults()[0].GetStatus() != "posted" || len(o.GetLines()) != 2 {
+			if o.GetIndex() != want[i].index || o.GetExisted() != want[i].existed || o.GetResults()[0].GetStatus() != "posted" || len(o.GetLines()) != 1 {
 				t.Errorf("request %d: command %d: %v, want index %d, existed %v, posted", id, i, o, want[i].index, want[i].existed)
 			}
 			if sealed {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/cockroachdb/errors"
@@ -124,9 +125,13 @@ func (s *Server) execution(ctx context.Context, req *cairnv1.ExecuteRequest) (*e
 	return e, s.admissible(backend(ctx), &e.batch)
 }
 
-// command encodes an action. Of a message that does not fit into the entry, the digest stands for
+// command encodes an action. A new account gets its secret here unless the caller gave one. Of a
+// message that does not fit into the entry, the digest stands for
 // it.
 func command(peer Peer, action settlement.Action) ([]byte, error) {
+	if a, opens := action.(*settlement.OpenAccount); opens && a.Key == (settlement.Key{}) {
+		_, _ = rand.Read(a.Key[:]) // it never fails
+	}
 	c := settlement.Command{Operator: peer.Roles.Has(pki.RoleOperator), Action: action}
 	body, err := c.Marshal()
 	if err != nil {
@@ -164,9 +169,11 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	resp := &cairnv1.ExecuteResponse{Size: max(result.Size, l.Head().Size), Outcomes: make([]*cairnv1.CommandOutcome, len(indexes))}
 	s.metrics.entries.Add(float64(len(result.Indexes)))
 	leaves, err := leavesOf(ctx, l, indexes)
+	b := newBookkeeping(ctx)
+	prove := e.req.GetWait() == cairnv1.Wait_WAIT_SEALED
 	for i := 0; i < len(leaves) && err == nil; i++ {
 		_, existed := e.known[i]
-		resp.Outcomes[i], err = decided(l, indexes[i], leaves[i], existed)
+		resp.Outcomes[i], err = b.decided(indexes[i], leaves[i], existed, prove)
 		if err == nil {
 			indexes[i] = resp.Outcomes[i].Index
 		}
@@ -180,15 +187,16 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	return resp, nil
 }
 
-// decided returns what came of a command. An entry that only found that another one had decided the
-// same is replaced by that one.
-func decided(l Ledger, index uint64, leaf []byte, existed bool) (*cairnv1.CommandOutcome, error) {
+// decided returns what came of a command, with the lines of the accounts that the caller may read,
+// and with their details if prove. An entry that only found that another one had decided the same is
+// replaced by that one.
+func (b *bookkeeping) decided(index uint64, leaf []byte, existed, prove bool) (*cairnv1.CommandOutcome, error) {
 	d, err := settlement.ParseLeaf(index, leaf)
 	if err != nil {
 		return nil, err
 	}
 	if first, repeats := d.Repeats(); repeats {
-		if leaf, err = l.Leaf(first); err != nil {
+		if leaf, err = b.l.Leaf(first); err != nil {
 			return nil, err
 		}
 		before, err := settlement.ParseLeaf(first, leaf)
@@ -200,11 +208,16 @@ func decided(l Ledger, index uint64, leaf []byte, existed bool) (*cairnv1.Comman
 		}
 	}
 	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
-	if err := addMoved(l.State(), d.Outcome.Results, out.Results); err != nil {
+	if err := addMoved(b.now, d.Outcome.Results, out.Results); err != nil {
 		return nil, err
 	}
-	for i := range d.Outcome.Lines {
-		out.Lines = append(out.Lines, settlepb.Line(&d.Outcome.Lines[i]))
+	details, err := b.details(d)
+	for i := range details {
+		line := settlepb.Line(&details[i].Line)
+		if prove {
+			line.Detail = details[i].Append(nil)
+		}
+		out.Lines = append(out.Lines, line)
 	}
-	return out, nil
+	return out, err
 }

@@ -88,6 +88,9 @@ func (s *Server) ProveTransfer(ctx context.Context, req *cairnv1.ProveTransferRe
 		return nil, err
 	}
 	file := proof.Transfer{ID: id, Asked: receipts[0]}
+	if file.Details, err = b.proofDetails(receipts); err != nil {
+		return nil, definite(err)
+	}
 	if len(receipts) > 1 {
 		file.Resolution = receipts[1]
 	}
@@ -138,6 +141,9 @@ func (s *Server) ProveInstruction(ctx context.Context, req *cairnv1.ProveInstruc
 		return nil, err
 	}
 	file := proof.Instruction{ID: id, Given: receipts[0]}
+	if file.Details, err = b.proofDetails(receipts); err != nil {
+		return nil, definite(err)
+	}
 	if match {
 		file.Match = receipts[1]
 	}
@@ -170,12 +176,31 @@ func (b *bookkeeping) mayRead(d *settlement.Decided) (bool, error) {
 	if b.all || d.Entry.Principal == b.who {
 		return true, nil
 	}
-	for i := range d.Outcome.Lines {
-		if ok, err := b.sees(d.Outcome.Lines[i].Account); err != nil || !ok {
+	for i := range d.Outcome.Touched {
+		if ok, err := b.sees(d.Outcome.Touched[i].Account); err != nil || !ok {
 			return false, err
 		}
 	}
-	return len(d.Outcome.Lines) > 0, nil
+	return len(d.Outcome.Touched) > 0, nil
+}
+
+// proofDetails returns what a file with these receipts shows of accounts: those that the caller may
+// read.
+func (b *bookkeeping) proofDetails(receipts []*tlog.Receipt) (list []proof.Detail, err error) {
+	for part, r := range receipts {
+		d, err := settlement.ParseLeaf(r.Index, r.Extra)
+		if err != nil {
+			return nil, err
+		}
+		details, err := b.details(d)
+		if err != nil {
+			return nil, err
+		}
+		for i := range details {
+			list = append(list, proof.Detail{Part: part, Bytes: details[i].Append(nil)})
+		}
+	}
+	return list, nil
 }
 
 // sealedReceipts waits until the entries are sealed, and returns their receipts under one checkpoint.

@@ -35,6 +35,16 @@ type bookkeeping struct {
 	now   settlement.Reader // the newest one, which says what the caller may read
 	all   bool              // the caller may read everything
 	who   string
+	owned map[string]bool // whether the caller owns an account, of those that were looked up
+}
+
+// newBookkeeping is about the newest state, as the node has applied it.
+func newBookkeeping(ctx context.Context) *bookkeeping {
+	peer := caller(ctx)
+	b := &bookkeeping{ctx: ctx, l: backend(ctx).Ledger(), all: peer.Roles.HasAny(pki.RoleReader), who: peer.Principal, owned: make(map[string]bool)}
+	b.now = b.l.State()
+	b.state = b.now
+	return b
 }
 
 // books returns the state that a read is about.
@@ -45,10 +55,7 @@ func (s *Server) books(ctx context.Context, at *cairnv1.At) (*bookkeeping, error
 	if err := s.freshen(ctx, at.GetConsistency(), at.GetMinSize()); err != nil {
 		return nil, err
 	}
-	peer := caller(ctx)
-	b := &bookkeeping{ctx: ctx, l: backend(ctx).Ledger(), all: peer.Roles.HasAny(pki.RoleReader), who: peer.Principal}
-	b.now = b.l.State()
-	b.state = b.now
+	b := newBookkeeping(ctx)
 	if at.GetSize() != 0 || at.GetTime() != 0 {
 		past, err := s.pastState(ctx, at)
 		if err != nil {
@@ -117,7 +124,37 @@ func (b *bookkeeping) sees(account string) (bool, error) {
 	if b.all {
 		return true, nil
 	}
-	return settlement.Owns(b.now, b.who, account)
+	owned, known := b.owned[account]
+	if !known {
+		var err error
+		if owned, err = settlement.Owns(b.now, b.who, account); err != nil {
+			return false, err
+		}
+		b.owned[account] = owned
+	}
+	return owned, nil
+}
+
+// details returns the details of the accounts that an entry touched and the caller may read.
+func (b *bookkeeping) details(d *settlement.Decided) (seen []settlement.Detail, err error) {
+	raw, err := b.l.DetailOf(d.Index, d.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	details, err := d.Details(raw)
+	if err != nil {
+		return nil, err
+	}
+	for i := range details {
+		ok, err := b.sees(details[i].Line.Account)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			seen = append(seen, details[i])
+		}
+	}
+	return seen, nil
 }
 
 // seesTransfer reports whether the caller may read a transfer: whoever may read one of its accounts.
@@ -373,11 +410,11 @@ func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (
 	limit, looks := page(req.GetLimit(), pageEntries), 0
 	var failed error
 	if start != a.Last {
-		if _, err := settlement.ReadMovement(b.l.Leaf, start, a.ID); err != nil {
+		if _, err := settlement.ReadMovement(b.l.Detail, start, a.ID); err != nil {
 			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, "page: take it from the answer before")
 		}
 	}
-	err = settlement.History(b.l.Leaf, a.ID, start, req.GetFromIndex(), func(m *settlement.Movement) bool {
+	err = settlement.History(b.l.Detail, a.ID, start, req.GetFromIndex(), func(m *settlement.Movement) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
@@ -400,18 +437,20 @@ func (s *Server) Statement(ctx context.Context, req *cairnv1.StatementRequest) (
 }
 
 // statementEntry returns what an entry did to an account. The leaf is in it when the caller may read
-// all that the entry touched.
+// all that the entry touched. The leaf of the command that opened the account is not: it has the
+// account's key.
 func (b *bookkeeping) statementEntry(m *settlement.Movement, account string, scale uint8) (*cairnv1.StatementEntry, error) {
 	digest := m.Digest()
+	line := &m.Detail.Line
 	e := &cairnv1.StatementEntry{
-		Index: m.Index, Time: m.Entry.Time, Sequence: m.Line.Sequence, Digest: digest[:], Line: m.Line.Append(nil),
-		Before: settlepb.Balances(&m.Before, scale), After: settlepb.Balances(&m.Line.Balances, scale),
+		Index: m.Index, Time: m.Entry.Time, Sequence: line.Sequence, Digest: digest[:], Detail: m.Detail.Append(nil),
+		Before: settlepb.Balances(&m.Before, scale), After: settlepb.Balances(&line.Balances, scale),
 	}
 	open, err := b.mayRead(&m.Decided)
 	if err != nil {
 		return nil, err
 	}
-	if open {
+	if _, opens := m.Command.Action.(*settlement.OpenAccount); open && !opens {
 		e.Leaf = m.Leaf
 	}
 	for _, id := range m.Transfers() {

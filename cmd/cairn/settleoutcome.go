@@ -1,18 +1,21 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 
 	"github.com/cairnledger/cairn/settlement"
+	"github.com/cairnledger/cairn/settlement/proof"
 )
 
 // outcomeInfo is what came of a command of a settlement ledger.
 type outcomeInfo struct {
 	Results []resultWord `json:"results"`
-	Lines   []lineWord   `json:"accounts,omitempty"`
+	// Accounts are those that the entry touched. The entry does not say what they had.
+	Accounts []touchedWord `json:"accounts,omitempty"`
 }
 
 type resultWord struct {
@@ -30,9 +33,16 @@ type resultWord struct {
 	Received  string `json:"received_minor_units,omitempty"`
 }
 
-// lineWord is what an account has after the entry, in units of its asset.
+// touchedWord is an account that the entry touched.
+type touchedWord struct {
+	Account string `json:"account"`
+	Head    string `json:"head"` // commits to what the account has after the entry
+}
+
+// lineWord is what an account has after an entry, in units of its asset.
 type lineWord struct {
 	Account        string `json:"account"`
+	Index          uint64 `json:"index"` // of the entry
 	DebitsPending  string `json:"debits_pending"`
 	DebitsPosted   string `json:"debits_posted"`
 	CreditsPending string `json:"credits_pending"`
@@ -94,11 +104,9 @@ func settledTold(body, outcome []byte) (told, error) {
 	if len(line) == 0 {
 		line = []string{"nothing to do"}
 	}
-	for i := range o.Lines {
-		w := newLineWord(&o.Lines[i])
-		info.Lines = append(info.Lines, w)
-		more = append(more, "  account", fmt.Sprintf("%s: debits %s and %s pending, credits %s and %s pending; entry %d of the account",
-			w.Account, w.DebitsPosted, w.DebitsPending, w.CreditsPosted, w.CreditsPending, w.Sequence))
+	for _, t := range o.Touched {
+		info.Accounts = append(info.Accounts, touchedWord{t.Account, hex.EncodeToString(t.Head[:])})
+		more = append(more, "  touched", t.Account)
 	}
 	return told{line: strings.Join(line, "; "), more: more, object: info}, nil
 }
@@ -131,10 +139,27 @@ func (r resultWord) words() string {
 	return s
 }
 
-func newLineWord(l *settlement.Line) lineWord {
+// newLineWords says what a proof shows of accounts.
+func newLineWords(shown []proof.Shown) (words []lineWord) {
+	for i := range shown {
+		words = append(words, newLineWord(shown[i].Index, &shown[i].Line))
+	}
+	return words
+}
+
+// linePairs says the same on a page.
+func linePairs(words []lineWord) (pairs []string) {
+	for _, w := range words {
+		pairs = append(pairs, "  account", fmt.Sprintf("%s after entry %d: debits %s and %s pending, credits %s and %s pending; entry %d of the account",
+			printable(w.Account), w.Index, w.DebitsPosted, w.DebitsPending, w.CreditsPosted, w.CreditsPending, w.Sequence))
+	}
+	return pairs
+}
+
+func newLineWord(index uint64, l *settlement.Line) lineWord {
 	b := &l.Balances
 	return lineWord{
-		l.Account, b.DebitsPending.Decimal(l.Scale), b.DebitsPosted.Decimal(l.Scale), b.CreditsPending.Decimal(l.Scale),
+		l.Account, index, b.DebitsPending.Decimal(l.Scale), b.DebitsPosted.Decimal(l.Scale), b.CreditsPending.Decimal(l.Scale),
 		b.CreditsPosted.Decimal(l.Scale), l.Sequence, l.Previous,
 	}
 }

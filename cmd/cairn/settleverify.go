@@ -61,6 +61,7 @@ type provenTransfer struct {
 		To     string `json:"to"`
 		Amount string `json:"amount"`
 	} `json:"transfers"`
+	Accounts []lineWord `json:"accounts,omitempty"` // that the proof shows
 }
 
 type provenInstruction struct {
@@ -77,13 +78,15 @@ type provenInstruction struct {
 	MatchSays string  `json:"match_says,omitempty"`
 	Last      *uint64 `json:"last,omitempty"` // the entry of the last status
 	LastAt    string  `json:"last_at,omitempty"`
+
+	Accounts []lineWord `json:"accounts,omitempty"` // that the proof shows
 }
 
 func newProvenInstruction(v *proof.VerifiedInstruction) *provenInstruction {
 	_, says := instructTold(v.Says)
 	p := &provenInstruction{
 		ID: v.ID, Status: v.Result.Status.String(), Reason: v.Result.Reason.String(), Index: v.Given.Index,
-		Time: timeString(v.Given.Entry.Time), By: v.Given.Entry.Principal, Says: says.line,
+		Time: timeString(v.Given.Entry.Time), By: v.Given.Entry.Principal, Says: says.line, Accounts: newLineWords(v.Shown),
 	}
 	if v.Match != nil {
 		_, says := instructTold(v.MatchSays)
@@ -106,7 +109,7 @@ func (p *provenInstruction) pairs() []string {
 	if p.Reason != "" {
 		pairs = append(pairs, "  reason", p.Reason)
 	}
-	return pairs
+	return append(pairs, linePairs(p.Accounts)...)
 }
 
 type provenStatement struct {
@@ -161,7 +164,7 @@ func newProvenAccount(v *proof.VerifiedAccount) *provenAccount {
 func newProvenTransfer(v *proof.VerifiedTransfer) *provenTransfer {
 	p := &provenTransfer{
 		ID: v.ID, Status: v.Status.String(), Reason: v.Result.Reason.String(), Index: v.Asked.Index,
-		Time: timeString(v.Asked.Entry.Time), By: v.Asked.Entry.Principal,
+		Time: timeString(v.Asked.Entry.Time), By: v.Asked.Entry.Principal, Accounts: newLineWords(v.Shown),
 	}
 	if v.Resolution != nil {
 		p.Resolved, p.ResolvedAt = &v.Resolution.Index, timeString(v.Resolution.Entry.Time)
@@ -244,6 +247,7 @@ func (v proofVerdict) text(w *page) {
 		if x.Reason != "" {
 			pairs = append(pairs, "  reason", x.Reason)
 		}
+		pairs = append(pairs, linePairs(x.Accounts)...)
 	case v.Instruction != nil:
 		fmt.Fprintf(w, "%s is %s\n", printable(v.Instruction.ID), v.Instruction.Status)
 		pairs = v.Instruction.pairs()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/settlement"
 )
 
@@ -98,11 +99,10 @@ func TestSettlementInWords(t *testing.T) {
 			"release the instruction i-1 -> 2 settled", []string{"request r-1", "result i-1: settled", "moved delivers 1234 and receives 5 minor units"},
 			[]string{`"manage":{"request":"r-1","id":"i-1","change":"release"}`, `{"id":"i-1","status":"settled","index":3,"delivered_minor_units":"1234","received_minor_units":"5"}`}},
 		"no work": {decidedBy(t, false, &settlement.Advance{}, results()), "do the work that is due -> nothing to do", nil, []string{`"outcome":{"results":[]}`}},
-		"balances": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{transfer("t-1", "1")}}, settlement.Outcome{
+		"accounts": {decidedBy(t, false, &settlement.Submit{Transfers: []settlement.Transfer{transfer("t-1", "1")}}, settlement.Outcome{
 			Results: []settlement.Result{posted},
-			Lines:   []settlement.Line{{Account: "alice", Scale: 2, Balances: settlement.Balances{DebitsPosted: settlement.AmountOf(1234), DebitsPending: settlement.AmountOf(5)}, Sequence: 6, Previous: 2}},
-		}), "-> posted", []string{"account alice: debits 12.34 and 0.05 pending, credits 0.00 and 0.00 pending; entry 6 of the account"},
-			[]string{`"accounts":[{"account":"alice","debits_pending":"0.05","debits_posted":"12.34",`}},
+			Touched: []settlement.Touched{{Account: "alice", Head: merkle.Hash{0xab}}},
+		}), "-> posted", []string{"touched alice"}, []string{`"accounts":[{"account":"alice","head":"ab00`}},
 	} {
 		for _, program := range []string{settlement.ProgramName, ""} {
 			r := newEntry(program, 4, c.e)

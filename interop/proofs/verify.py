@@ -1,9 +1,9 @@
-"""Verifies proofs of accounts and statements of a settlement ledger, from docs/settlement.md,
-docs/format-map.md and docs/format-ledger.md alone.
+"""Verifies proofs of accounts, transfers and instructions, and statements, of a settlement ledger,
+from docs/settlement.md, docs/format-map.md and docs/format-ledger.md alone.
 
-It uses the standard library of Python. It does not verify the signatures of checkpoints, which any
-verifier of C2SP checkpoints does: a file is accepted under the (origin, size, root) of its
-checkpoints, which are returned.
+It uses the standard library of Python. It does not verify the signatures of checkpoints, ML-DSA,
+which any verifier of C2SP checkpoints does: a file is accepted under the (origin, size, root) of its
+checkpoints.
 
     python3 verify.py vectors.json     checks the published examples
 """
@@ -188,33 +188,160 @@ def account(raw):
     return v
 
 
-def take_line(r):
-    """Takes a line of an outcome and returns it with its encoding."""
-    before = r.b
-    line = {"Account": r.id(), "Scale": r.number(1)}
+def take_detail(raw):
+    """Returns the detail of an account."""
+    r = Reader(raw)
+    d = {"Head": r.take(32), "Blind": r.take(32)}
+    d["Encoded"] = r.b
+    d["Account"], d["Scale"] = r.id(), r.number(1)
+    demand(d["Scale"] <= 18, "a scale above 18")
     for name in SUMS:
-        line[name] = r.amount()
-    line["Sequence"], line["Previous"] = r.number(8), r.number(8)
-    line["Encoded"] = before[:len(before) - len(r.b)]
-    return line
+        d[name] = r.amount()
+    d["Sequence"], d["Previous"] = r.number(8), r.number(8)
+    r.end()
+    return d
 
 
-def line_of(outcome, id):
-    """Returns the line of an account in the outcome of a command."""
-    r = Reader(outcome)
+def next_head(detail, index, digest):
+    return sha256(b"\4", detail["Head"], u64(index), digest, detail["Blind"], detail["Encoded"])
+
+
+STATUSES = ("", "done", "posted", "pending", "voided", "expired", "rejected", "exists", "conflict", "unmatched",
+            "matched", "queued", "settled", "partly_settled", "cancelled", "cancel_requested", "held")
+
+
+def outcome_of(raw):
+    """Returns the results of an outcome, the accounts with their heads, and the length of the latter."""
+    r = Reader(raw)
     demand(r.number(1) == 1, "an outcome of another version")
+    results = []
     for _ in range(r.number(2)):
-        status = r.number(1)
-        r.take(1)
-        r.id(optional=True)
-        r.take(8 + 2 + 1)
+        status, _ = r.number(1), r.number(1)
+        demand(0 < status < len(STATUSES), "an unknown status")
+        results.append({"Status": STATUSES[status], "ID": r.id(optional=True), "Index": r.number(8)})
+        r.take(2 + 1)
         if status in (12, 13):
             r.amount(), r.amount()
-    lines = [take_line(r) for _ in range(r.number(2))]
+    left = len(r.b)
+    accounts = [(r.id(), r.take(32)) for _ in range(r.number(2))]
     r.end()
-    found = [line for line in lines if line["Account"] == id]
-    demand(len(found) == 1, "the entry did not touch the account")
-    return found[0]
+    demand(all(a[0] < b[0] for a, b in zip(accounts, accounts[1:])), "the accounts do not ascend")
+    return results, dict(accounts), left
+
+
+def take_decimal(r):
+    return r.number(1), r.amount()
+
+
+def command_of(body):
+    """Returns the operation of a command and what it asks for: the id, of a submit also its transfers."""
+    r = Reader(body)
+    demand(r.number(1) == 1, "a command of another version")
+    op = r.number(1)
+    demand(r.number(1) <= 1, "a damaged command")
+    if op == 8:
+        r.end()
+        return op, b"", []
+    id = r.id(optional=op == 4)
+    if op != 4:
+        return op, id, []
+    r.take(1 + 8)
+    for _ in range(r.number(1)):
+        kind = r.number(1)
+        demand(1 <= kind <= 5, "an unknown condition")
+        if kind <= 3:
+            r.id()
+        if kind == 1:
+            take_decimal(r)
+        else:
+            r.take(1 if kind == 3 else 8)
+    transfers = []
+    for _ in range(r.number(2)):
+        transfers.append(r.id())
+        r.id(), r.id(), r.id(optional=True), take_decimal(r), r.id(optional=True)
+        for _ in range(r.number(1)):
+            r.take(1)
+            r.take(r.number(2))
+    return op, id, transfers
+
+
+def decided(raw):
+    """Verifies a receipt of a command and returns what is in its leaf."""
+    leaf, index, origin = receipt(raw)
+    kind, _, body, outcome = leaf_of(leaf)
+    demand(kind == 2, "the leaf is no command")
+    results, heads, left = outcome_of(outcome)
+    op, id, transfers = command_of(body)
+    return {"Index": index, "Origin": origin, "Op": op, "ID": id, "Transfers": transfers, "Results": results,
+            "Heads": heads, "Digest": sha256(leaf[:len(leaf) - left])}
+
+
+def about(entry, id):
+    """Returns what an entry says about an id, None if nothing."""
+    return next((r for r in entry["Results"] if r["ID"] == id), None)
+
+
+def shown(fields, entries):
+    """Verifies the details of a file."""
+    accounts, before = [], (-1, b"")
+    for name, value in fields:
+        number, space, encoded = value.partition(b" ")
+        demand(name == b"detail" and space, "a line that does not belong here")
+        part, detail = decimal(number), take_detail(unbase64(encoded))
+        demand(part < len(entries), "a detail of no receipt")
+        entry, account = entries[part], detail["Account"]
+        demand(before < (part, account), "the details do not ascend")
+        before = part, account
+        demand(entry["Heads"].get(account) == next_head(detail, entry["Index"], entry["Digest"]), "the entry commits to another detail")
+        accounts.append(dict({n: detail[n] for n in SUMS + ("Sequence",)}, Index=entry["Index"], Account=account.decode()))
+    return accounts
+
+
+def transfer(raw):
+    """Verifies the proof of a transfer or a set."""
+    fields, parts = document(raw, b"cairn-transfer-proof v1")
+    demand(fields and fields[0][0] == b"id" and len(parts) in (1, 2), "other lines or parts")
+    id, entries = fields[0][1], [decided(p) for p in parts]
+    asked = entries[0]
+    demand(asked["Op"] == 4 and (id == asked["ID"] or id in asked["Transfers"]), "the entry asks for another transfer")
+    status = asked["Results"][0 if asked["ID"] else asked["Transfers"].index(id)]["Status"]
+    if len(entries) == 2:
+        resolution, id = entries[1], asked["ID"] or id
+        demand(resolution["Origin"] == asked["Origin"] and status == "pending", "nothing is to be resolved")
+        if resolution["Op"] == 5:
+            demand(resolution["ID"] == id, "the entry resolves something else")
+            result, may = resolution["Results"][0], ("posted", "voided")
+        else:
+            demand(resolution["Op"] == 8, "the entry resolves nothing")
+            result, may = about(resolution, id), ("expired",)
+        demand(result and result["Index"] == asked["Index"] and result["Status"] in may, "the entry does not resolve it")
+        status = result["Status"]
+    return {"Status": status, "Shown": shown(fields[1:], entries)}
+
+
+def instruction(raw):
+    """Verifies the proof of an instruction."""
+    fields, parts = document(raw, b"cairn-instruction-proof v1")
+    demand([name for name, _ in fields[:3]] == [b"id", b"match", b"last"], "other lines")
+    demand(all(value in (b"shown", b"none") for _, value in fields[1:3]), "a damaged line")
+    id, has = fields[0][1], [True] + [value == b"shown" for _, value in fields[1:3]]
+    demand(len(parts) == sum(has), "other parts")
+    entries = [decided(p) for p in parts]
+    demand(len({e["Origin"] for e in entries}) == 1, "receipts of several ledgers")
+    rest = iter(entries)
+    given, match, last = (next(rest) if there else None for there in has)
+    demand(given["Op"] == 6 and given["ID"] == id, "the entry does not give the instruction")
+    status = given["Results"][0]["Status"]
+    if last:
+        result = about(last, id)
+        demand(result and last["Index"] >= given["Index"], "the last entry does not speak of it")
+        status = result["Status"]
+        demand(status in ("settled", "cancelled", "expired"), "no last status")
+    if match:
+        demand(match["Op"] == 6 and match["Index"] != given["Index"], "no instruction of the counterparty")
+        named = [about(e, id) for e in entries]
+        demand(any(r and r["Index"] == match["Index"] for r in named), "no entry names the match")
+    return {"Status": status, "Shown": shown(fields[3:], entries)}
 
 
 def statement(raw):
@@ -229,28 +356,27 @@ def statement(raw):
     head, sequence, last, sums, entries = opening["Head"], opening["Sequence"], opening["Last"], [opening[n] for n in SUMS], []
     for name, value in fields[1:]:
         words = value.split(b" ")
-        demand((name, len(words)) in ((b"entry", 2), (b"hidden", 3)), "a damaged line about an entry")
-        index, first = decimal(words[0]), unbase64(words[1])
+        demand(name in (b"entry", b"hidden") and len(words) == 3, "a damaged line about an entry")
+        index, first, detail = decimal(words[0]), unbase64(words[1]), take_detail(unbase64(words[2]))
         demand(opening["Size"] <= index < closing["Size"], "an entry outside of the statement")
+        digest = first
         if name == b"entry":
-            kind, _, _, outcome = leaf_of(first)
+            kind, _, _, results = leaf_of(first)
             demand(kind == 2, "no command")
-            digest, line = sha256(first), line_of(outcome, id)
-        else:
-            digest, r = first, Reader(unbase64(words[2]))
-            line = take_line(r)
-            r.end()
-            demand(len(digest) == 32, "a damaged digest")
+            outcome_of(results + bytes(2))
+            digest = sha256(first)
+        demand(len(digest) == 32, "a damaged digest")
         sequence += 1
         previous = index if sequence == 1 else last
-        demand(line["Account"] == id and line["Sequence"] == sequence and line["Previous"] == previous, "an entry does not follow the one before")
-        head, last, sums = sha256(b"\4", head, u64(index), digest, line["Encoded"]), index, [line[n] for n in SUMS]
+        demand(detail["Account"] == id and detail["Sequence"] == sequence and detail["Previous"] == previous, "an entry does not follow the one before")
+        demand(detail["Head"] == head and (sequence == 1 or index > last), "an entry does not follow the one before")
+        head, last, sums = next_head(detail, index, digest), index, [detail[n] for n in SUMS]
         entries.append(index)
     demand((head, sequence, sums) == (closing["Head"], closing["Sequence"], [closing[n] for n in SUMS]), "the entries do not lead to the closing record")
     return dict(closing, Entries=entries)
 
 
-KINDS = {"account": account, "statement": statement}
+KINDS = {"account": account, "transfer": transfer, "instruction": instruction, "statement": statement}
 
 
 def main(name):
@@ -258,17 +384,19 @@ def main(name):
         vectors = json.load(f)
     accepted = refused = 0
     for c in vectors["Accepted"]:
-        if c["Kind"] not in KINDS:
-            continue
         got = KINDS[c["Kind"]](c["File"].encode())
-        for field in ("Account", "Size", "Sequence", "Entries") + SUMS:
+        fields = ("Account", "Size", "Sequence", "Entries") + SUMS
+        if c["Kind"] in ("transfer", "instruction"):
+            fields = ("Status", "Shown")
+            c.setdefault("Shown", [])
+        for field in fields:
             if field in c and got[field] != c[field]:
                 sys.exit(f"{c['Name']}: {field} is {got[field]}, want {c[field]}")
-        if got["Absent"] != c.get("Absent", False):
+        if got.get("Absent", False) != c.get("Absent", False):
             sys.exit(f"{c['Name']}: absent: {got['Absent']}")
         accepted += 1
     for c in vectors["Refused"]:
-        if c["Kind"] not in KINDS or c.get("Signature"):
+        if c.get("Signature"):
             continue
         try:
             KINDS[c["Kind"]](c["File"].encode())

@@ -175,6 +175,7 @@ type command struct {
 
 	asset  string // open account
 	flags  byte
+	key    [32]byte
 	limit  *decimal // open account; change account, nil: stays
 	owners []string
 	change byte // change account
@@ -241,6 +242,7 @@ func decodeCommand(b []byte) (*command, error) {
 		c.id, c.asset, c.flags = d.id(), d.id(), d.u8()
 		limit := d.decimal()
 		c.limit, c.owners = &limit, d.owners()
+		c.key = [32]byte(d.take(32))
 		if c.flags > 7 || c.flags&3 == 3 || c.flags&3 == 0 && limit.coefficient.Sign() > 0 {
 			d.wrong("flags %d with the limit %s", c.flags, limit.coefficient)
 		}
@@ -401,7 +403,13 @@ func (d *decoder) source() {
 // outcome is what the leaf says.
 type outcome struct {
 	results []result
-	lines   []line
+	touched []touched
+}
+
+// touched is an account that an entry touched, with its head behind the entry.
+type touched struct {
+	account string
+	head    [32]byte
 }
 
 // result is one result of an outcome, with the fields of the documented table.
@@ -416,6 +424,7 @@ type result struct {
 	delivered, received *big.Int
 }
 
+// line is what an account has behind an entry. No leaf shows it.
 type line struct {
 	account        string
 	scale          int
@@ -444,14 +453,11 @@ func decodeOutcome(b []byte) (*outcome, error) {
 		if d.bad != nil {
 			break
 		}
-		l := line{d.id(), int(d.u8()), d.amount(), d.amount(), d.amount(), d.amount(), d.u64(), d.u64()}
-		if n := len(o.lines); n > 0 && l.account <= o.lines[n-1].account {
-			d.wrong("a line of %q behind one of %q", l.account, o.lines[n-1].account)
+		t := touched{d.id(), [32]byte(d.take(32))}
+		if n := len(o.touched); n > 0 && t.account <= o.touched[n-1].account {
+			d.wrong("the account %q behind %q", t.account, o.touched[n-1].account)
 		}
-		if l.scale > 18 || l.seq == 0 {
-			d.wrong("a line of %s with the scale %d and the sequence %d", l.account, l.scale, l.seq)
-		}
-		o.lines = append(o.lines, l)
+		o.touched = append(o.touched, t)
 	}
 	if len(d.b) > 0 {
 		d.wrong("%d bytes too many", len(d.b))
@@ -499,6 +505,15 @@ func decodeRoot(e *entry) (*mapRoot, error) {
 }
 
 func (o *outcome) encode() []byte {
+	b := binary.BigEndian.AppendUint16(o.encodeResults(), uint16(len(o.touched)))
+	for _, t := range o.touched {
+		b = append(append(append(b, byte(len(t.account))), t.account...), t.head[:]...)
+	}
+	return b
+}
+
+// encodeResults is the part of the outcome that the heads cover.
+func (o *outcome) encodeResults() []byte {
 	b := []byte{1}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(o.results)))
 	for _, r := range o.results {
@@ -510,10 +525,6 @@ func (o *outcome) encode() []byte {
 		if r.status == settled || r.status == partlySettled {
 			b = appendAmount(appendAmount(b, r.delivered), r.received)
 		}
-	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(o.lines)))
-	for _, l := range o.lines {
-		b = append(b, l.encode()...)
 	}
 	return b
 }

@@ -108,11 +108,11 @@ func FuzzLeaf(f *testing.F) {
 // TestStrictOutcome: an outcome that no rule gives is refused where it is read, whatever the rules
 // say about the command.
 func TestStrictOutcome(t *testing.T) {
-	line := settlement.Line{Account: "a", Scale: 18, Sequence: 1}
+	touched := settlement.Touched{Account: "a"}
 	with := func(change func(o *settlement.Outcome)) []byte {
 		o := &settlement.Outcome{
 			Results: []settlement.Result{{Status: settlement.Rejected, Reason: settlement.SetMemberRejected, Member: 3, Cause: settlement.InsufficientFunds}},
-			Lines:   []settlement.Line{line},
+			Touched: []settlement.Touched{touched},
 		}
 		change(o)
 		return o.Marshal()
@@ -121,18 +121,16 @@ func TestStrictOutcome(t *testing.T) {
 		t.Errorf("a good outcome: %v", err)
 	}
 	for name, change := range map[string]func(o *settlement.Outcome){
-		"no status":                        func(o *settlement.Outcome) { o.Results[0].Status = 0 },
-		"an unknown status":                func(o *settlement.Outcome) { o.Results[0].Status = 17 },
-		"an unknown reason":                func(o *settlement.Outcome) { o.Results[0].Reason, o.Results[0].Cause = 50, 0 },
-		"an unknown cause":                 func(o *settlement.Outcome) { o.Results[0].Cause = 50 },
-		"a rejection without a reason":     func(o *settlement.Outcome) { o.Results[0] = settlement.Result{Status: settlement.Rejected} },
-		"posted for a reason":              func(o *settlement.Outcome) { o.Results[0] = settlement.Result{Status: settlement.Posted, Reason: 1} },
-		"no cause":                         func(o *settlement.Outcome) { o.Results[0].Cause = 0 },
-		"a cause of nothing":               func(o *settlement.Outcome) { o.Results[0].Reason = settlement.AmountZero; o.Results[0].Member = 0 },
-		"a member of nothing":              func(o *settlement.Outcome) { o.Results[0].Reason, o.Results[0].Cause = settlement.AmountZero, 0 },
-		"a scale of 19":                    func(o *settlement.Outcome) { o.Lines[0].Scale = 19 },
-		"an account that no entry touched": func(o *settlement.Outcome) { o.Lines[0].Sequence = 0 },
-		"two lines of an account":          func(o *settlement.Outcome) { o.Lines = append(o.Lines, line) },
+		"no status":                    func(o *settlement.Outcome) { o.Results[0].Status = 0 },
+		"an unknown status":            func(o *settlement.Outcome) { o.Results[0].Status = 17 },
+		"an unknown reason":            func(o *settlement.Outcome) { o.Results[0].Reason, o.Results[0].Cause = 50, 0 },
+		"an unknown cause":             func(o *settlement.Outcome) { o.Results[0].Cause = 50 },
+		"a rejection without a reason": func(o *settlement.Outcome) { o.Results[0] = settlement.Result{Status: settlement.Rejected} },
+		"posted for a reason":          func(o *settlement.Outcome) { o.Results[0] = settlement.Result{Status: settlement.Posted, Reason: 1} },
+		"no cause":                     func(o *settlement.Outcome) { o.Results[0].Cause = 0 },
+		"a cause of nothing":           func(o *settlement.Outcome) { o.Results[0].Reason = settlement.AmountZero; o.Results[0].Member = 0 },
+		"a member of nothing":          func(o *settlement.Outcome) { o.Results[0].Reason, o.Results[0].Cause = settlement.AmountZero, 0 },
+		"an account twice":             func(o *settlement.Outcome) { o.Touched = append(o.Touched, touched) },
 	} {
 		if _, err := settle.DecodeOutcome(with(change)); err == nil {
 			t.Errorf("%s: it is taken", name)

@@ -168,12 +168,15 @@ func (h *history) tidy() {
 func (h *history) follow() {
 	h.t.Helper()
 	for h.model.Size() < h.l.Head().Size {
-		leaf, err := h.l.Leaf(h.model.Size())
+		leaf, detail, err := h.l.Detail(h.model.Size())
 		if err != nil {
 			h.t.Fatal(err)
 		}
 		if problems := h.model.Leaf(leaf); len(problems) > 0 {
 			h.failf("%v", problems[0])
+		}
+		if !bytes.Equal(detail, h.model.Detail()) {
+			h.failf("the detail is %x, by the rules it is %x", detail, h.model.Detail())
 		}
 	}
 	sums := map[string]*big.Int{}
@@ -216,7 +219,7 @@ func (h *history) compareRecords() {
 	}); err != nil {
 		h.t.Fatal(err)
 	}
-	if want := h.model.Records(); !maps.EqualFunc(stored, want, bytes.Equal) {
+	if want := h.model.Rows(); !maps.EqualFunc(stored, want, bytes.Equal) {
 		h.failf("the records are\n%x\nby the rules they are\n%x", stored, want)
 	}
 }

@@ -30,6 +30,7 @@ type Model struct {
 	stale     bool // there is such an entry
 
 	counts Counts
+	detail []byte // of the newest leaf
 }
 
 // Counts say what a ledger held, so that a run in which nothing happened does not pass for one.
@@ -55,7 +56,7 @@ type account struct {
 	owners         []string
 	dp, db, cp, cb *big.Int
 	seq, last      uint64
-	head           [32]byte
+	head, key      [32]byte // the key is in no record
 }
 
 const (
@@ -114,6 +115,7 @@ func (m *Model) Counts() Counts { return m.counts }
 func (m *Model) Leaf(leaf []byte) (problems []error) {
 	index := m.size
 	m.size++
+	m.detail = nil
 	say := func(format string, args ...any) {
 		problems = append(problems, errors.Newf("entry %d: "+format, append([]any{index}, args...)...))
 	}
@@ -153,10 +155,10 @@ func (m *Model) Leaf(leaf []byte) (problems []error) {
 	}
 	s := &step{m: m, e: &e, c: c, index: index, before: map[string]*account{}, booked: booking{}, given: got}
 	want := s.decide()
+	m.extend(s, leaf[:len(leaf)-len(e.outcome)], want)
 	if b := want.encode(); !bytes.Equal(b, e.outcome) {
 		say("%s has the outcome %s", c, got.unlike(want))
 	}
-	m.extend(s, leaf, want.lines)
 	m.count(want)
 	if err := m.balanced(s); err != nil {
 		say("%v", err)
@@ -328,7 +330,7 @@ func (o *outcome) unlike(want *outcome) string {
 	return fmt.Sprintf("%s, by the rules it is followed by %s", strings.Join(got, ""), strings.Join(wanted[len(got):], ""))
 }
 
-// parts are the results and lines in words.
+// parts are the results and heads in words.
 func (o *outcome) parts() (parts []string) {
 	for _, r := range o.results {
 		text := fmt.Sprintf("{status %d reason %d id %q index %d member %d cause %d", r.status, r.reason, r.id, r.index, r.member, r.cause)
@@ -337,8 +339,8 @@ func (o *outcome) parts() (parts []string) {
 		}
 		parts = append(parts, text+"}")
 	}
-	for _, l := range o.lines {
-		parts = append(parts, fmt.Sprintf("(%s scale %d dp %s db %s cp %s cb %s seq %d previous %d)", l.account, l.scale, l.dp, l.db, l.cp, l.cb, l.seq, l.previous))
+	for _, t := range o.touched {
+		parts = append(parts, fmt.Sprintf("(%s with the head %x)", t.account, t.head))
 	}
 	return parts
 }

@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/big"
@@ -9,14 +10,19 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// extend chains an entry to the accounts that it touched.
-func (m *Model) extend(s *step, leaf []byte, lines []line) {
-	digest := sha256.Sum256(leaf)
-	for _, l := range lines {
+// extend chains an entry to the accounts that it touched, puts their heads into its outcome, and
+// makes its detail: of each account the head before, the blind and the line. encoded is the entry
+// without its outcome.
+func (m *Model) extend(s *step, encoded []byte, o *outcome) {
+	digest := sha256.Sum256(append(bytes.Clone(encoded), o.encodeResults()...))
+	m.detail = nil
+	for _, l := range s.lines {
 		a := m.accounts[l.account]
-		b := append([]byte{4}, a.head[:]...)
-		b = binary.BigEndian.AppendUint64(b, s.index)
-		a.head = sha256.Sum256(append(append(b, digest[:]...), l.encode()...))
+		index := binary.BigEndian.AppendUint64(nil, s.index)
+		blind := sha256.Sum256(slices.Concat([]byte{6}, a.key[:], index))
+		m.detail = slices.Concat(m.detail, a.head[:], blind[:], l.encode())
+		a.head = sha256.Sum256(slices.Concat([]byte{4}, a.head[:], index, digest[:], blind[:], l.encode()))
+		o.touched = append(o.touched, touched{l.account, a.head})
 	}
 	if len(s.before) > 0 && !m.stale {
 		m.stale, m.uncovered = true, s.index
@@ -34,6 +40,19 @@ func (a *account) record() []byte {
 	b = binary.BigEndian.AppendUint64(b, a.seq)
 	b = binary.BigEndian.AppendUint64(b, a.last)
 	return append(b, a.head[:]...)
+}
+
+// Detail is what shows the outcome of the newest leaf: for each account that the entry touched,
+// ascending by id, the head before it, the blind and the line.
+func (m *Model) Detail() []byte { return m.detail }
+
+// Rows returns what a replica keeps of each account, by its id: the record and the key.
+func (m *Model) Rows() map[string][]byte {
+	all := m.Records()
+	for id, a := range m.accounts {
+		all[id] = append(all[id], a.key[:]...)
+	}
+	return all
 }
 
 // Records returns the records of all accounts, by their ids: what the map of accounts commits to.

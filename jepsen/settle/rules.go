@@ -60,6 +60,7 @@ type step struct {
 	index uint64
 	// before has what the accounts that the entry touched were; nil: the account was not there.
 	before map[string]*account
+	lines  []line // of the accounts in before, ascending, once it is decided
 	booked booking
 	given  *outcome // of the leaf: how far an advance came
 }
@@ -98,9 +99,9 @@ func (s *step) decide() *outcome {
 			previous = s.index
 		}
 		a.last = s.index
-		o.lines = append(o.lines, line{id, a.scale, a.dp, a.db, a.cp, a.cb, a.seq, previous})
+		s.lines = append(s.lines, line{id, a.scale, a.dp, a.db, a.cp, a.cb, a.seq, previous})
 	}
-	slices.SortFunc(o.lines, func(a, b line) int { return strings.Compare(a.account, b.account) })
+	slices.SortFunc(s.lines, func(a, b line) int { return strings.Compare(a.account, b.account) })
 	return o
 }
 
@@ -151,7 +152,7 @@ func (s *step) openAccount() result {
 		return result{status: conflict, index: old.last}
 	}
 	zero := new(big.Int)
-	s.m.accounts[c.id] = &account{id: c.id, asset: c.asset, scale: held.scale, flags: c.flags, limit: limit, owners: c.owners, dp: zero, db: zero, cp: zero, cb: zero}
+	s.m.accounts[c.id] = &account{id: c.id, asset: c.asset, scale: held.scale, flags: c.flags, limit: limit, owners: c.owners, key: c.key, dp: zero, db: zero, cp: zero, cb: zero}
 	s.before[c.id] = nil
 	return result{status: done}
 }

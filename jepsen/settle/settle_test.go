@@ -132,6 +132,9 @@ func (b *bank) judge() (*settle.Model, error) {
 		if problems := m.Leaf(leaf); len(problems) > 0 {
 			return m, problems[0]
 		}
+		if detail, err := b.l.DetailOf(m.Size()-1, leaf); err != nil || !bytes.Equal(detail, m.Detail()) {
+			return m, fmt.Errorf("entry %d has the detail %x, %v, by the rules it is %x", m.Size()-1, detail, err, m.Detail())
+		}
 	}
 	stored := map[string][]byte{}
 	if err := b.l.State().Range([]byte{'a'}, []byte{'b'}, func(k, v []byte) bool {
@@ -140,7 +143,7 @@ func (b *bank) judge() (*settle.Model, error) {
 	}); err != nil {
 		b.t.Fatal(err)
 	}
-	if want := m.Records(); !maps.EqualFunc(stored, want, bytes.Equal) {
+	if want := m.Rows(); !maps.EqualFunc(stored, want, bytes.Equal) {
 		return m, fmt.Errorf("the records are\n%x\nby the rules they are\n%x", stored, want)
 	}
 	return m, m.End()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -38,6 +39,8 @@ type moneyJudge struct {
 	g     *group
 	model *settle.Model
 	wrong bool // later differences may follow from the first one
+	// details has the SHA-256 of the detail of each entry, by the model.
+	details [][32]byte
 }
 
 func (m *money) judge(g *group) judge {
@@ -51,6 +54,7 @@ func (j *moneyJudge) leaf(index uint64, _ *ledger.Entry, leaf []byte) {
 			j.g.fail("outcome", index, "%v", problem)
 		}
 	}
+	j.details = append(j.details, sha256.Sum256(j.model.Detail()))
 }
 
 func (j *moneyJudge) end(m *member) {
@@ -61,12 +65,19 @@ func (j *moneyJudge) end(m *member) {
 	if id := j.model.Overdue(head.Time); id != "" {
 		g.fail("work", head.Size, "the reservation %s was due at the time of the last entry, %d, and has not expired", id, head.Time)
 	}
-	left := j.model.Records()
+	for index, want := range j.details {
+		_, detail, err := m.ledger.Detail(uint64(index))
+		if err != nil || sha256.Sum256(detail) != want {
+			g.fail("outcome", uint64(index), "node %d has the detail %x, %v, and the model has another one", m.n.id, detail, err)
+			break
+		}
+	}
+	left := j.model.Rows()
 	m.checkProofs(slices.Sorted(maps.Keys(left)))
-	err := m.ledger.State().Range([]byte{'a'}, []byte{'b'}, func(key, record []byte) bool {
+	err := m.ledger.State().Range([]byte{'a'}, []byte{'b'}, func(key, row []byte) bool {
 		id := string(key[1:])
-		if want := left[id]; !bytes.Equal(record, want) {
-			g.fail("outcome", head.Size, "node %d has the account %s with the record %x, the model says %x", m.n.id, id, record, want)
+		if want := left[id]; !bytes.Equal(row, want) {
+			g.fail("outcome", head.Size, "node %d has the account %s with the row %x, the model says %x", m.n.id, id, row, want)
 		}
 		delete(left, id)
 		return true

@@ -20,6 +20,7 @@ type Instruction struct {
 	// Match is the receipt of the entry that gave the counterparty's instruction, Last that of the
 	// entry that gave the two their last status. Nil: none is shown.
 	Match, Last *tlog.Receipt
+	Details     []Detail // ascending by the receipt, in the order above, and the id of the account
 }
 
 // Marshal returns the file.
@@ -37,6 +38,7 @@ func (i *Instruction) Marshal() []byte {
 			d.parts = append(d.parts, r.receipt.Marshal())
 		}
 	}
+	d.addDetails(i.Details)
 	return d.marshal()
 }
 
@@ -57,6 +59,7 @@ func parseInstruction(b []byte) (*Instruction, error) {
 	f := fields{rest: d.fields}
 	i := &Instruction{ID: f.next("id")}
 	match, last := f.next("match") == "shown", f.next("last") == "shown"
+	i.Details = f.details()
 	if err := f.end(); err != nil {
 		return nil, err
 	}
@@ -95,11 +98,21 @@ type VerifiedInstruction struct {
 	Last *settlement.Decided
 	// Result is what the newest entry that is shown says about the instruction.
 	Result settlement.Result
+	Shown  []Shown // what the file shows of accounts
 }
 
 // Verify verifies the proof under a policy.
 func (i *Instruction) Verify(policy *tlog.Policy) (*VerifiedInstruction, error) {
 	v, err := i.verify(policy)
+	if err == nil {
+		entries := []*settlement.Decided{v.Given}
+		for _, d := range []*settlement.Decided{v.Match, v.Last} {
+			if d != nil {
+				entries = append(entries, d)
+			}
+		}
+		v.Shown, err = shown(i.Details, entries...)
+	}
 	return v, errors.Wrapf(err, "verify the proof of the instruction %s", i.ID)
 }
 

@@ -7,6 +7,18 @@ import (
 	"github.com/cairnledger/cairn/settlement/proof"
 )
 
+// instruct makes an instruction that delivers or receives 5 dollars.
+func (b *bank) instruct(id, party, other string, delivers, receives string) *settlement.Instruct {
+	i := &settlement.Instruct{ID: id, Party: "PARTY-" + party, Counterparty: "PARTY-" + other, SettlementDate: settlement.DateOf(b.time)}
+	leg := &settlement.Leg{Account: party, Asset: "USD", Amount: amount(500)}
+	if delivers != "" {
+		i.Delivers = leg
+	} else {
+		i.Receives = leg
+	}
+	return i
+}
+
 // TestInstructions: what both sides instructed and what came of it, and nothing else.
 func TestInstructions(t *testing.T) {
 	b := newBank(t)
@@ -14,20 +26,10 @@ func TestInstructions(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		b.do(&settlement.OpenAccount{ID: id, Asset: "USD", Owners: []string{"PARTY-" + id}})
 	}
-	instruct := func(id, party, other string, delivers, receives string) *settlement.Instruct {
-		i := &settlement.Instruct{ID: id, Party: "PARTY-" + party, Counterparty: "PARTY-" + other, SettlementDate: settlement.DateOf(b.time)}
-		leg := &settlement.Leg{Account: party, Asset: "USD", Amount: amount(500)}
-		if delivers != "" {
-			i.Delivers = leg
-		} else {
-			i.Receives = leg
-		}
-		return i
-	}
 	at := map[string]uint64{}
 	for _, i := range []*settlement.Instruct{
-		instruct("i-a", "a", "b", "a", ""), instruct("i-b", "b", "a", "", "b"),
-		instruct("j-a", "a", "c", "a", ""), instruct("j-c", "c", "a", "", "c"), instruct("open", "a", "b", "a", ""),
+		b.instruct("i-a", "a", "b", "a", ""), b.instruct("i-b", "b", "a", "", "b"),
+		b.instruct("j-a", "a", "c", "a", ""), b.instruct("j-c", "c", "a", "", "c"), b.instruct("open", "a", "b", "a", ""),
 	} {
 		at[i.ID] = b.l.Head().Size
 		b.do(i)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/cairnledger/cairn/ledger"
@@ -136,8 +137,8 @@ func amount(n uint64) settlement.Decimal { return settlement.NewDecimal(settleme
 // filled returns a bank with some history: alice is opened, paid, pays, reserves.
 func filled(t testing.TB) *bank {
 	b := newBank(t)
-	b.do(&settlement.CreateAsset{ID: "USD", Scale: 2}, &settlement.OpenAccount{ID: "world", Asset: "USD"})
-	b.do(&settlement.OpenAccount{ID: "alice", Asset: "USD", Flags: settlement.DebitsLimited}, &settlement.OpenAccount{ID: "bob", Asset: "USD"})
+	b.do(&settlement.CreateAsset{ID: "USD", Scale: 2}, &settlement.OpenAccount{ID: "world", Asset: "USD", Key: settlement.Key{1}})
+	b.do(&settlement.OpenAccount{ID: "alice", Asset: "USD", Flags: settlement.DebitsLimited, Key: settlement.Key{2}}, &settlement.OpenAccount{ID: "bob", Asset: "USD", Key: settlement.Key{3}})
 	transfer := func(id, from, to string, n uint64, pending bool) *settlement.Submit {
 		return &settlement.Submit{Pending: pending, Transfers: []settlement.Transfer{{ID: id, Debit: from, Credit: to, Amount: amount(n)}}}
 	}
@@ -164,7 +165,7 @@ func TestAccountAtEverySize(t *testing.T) {
 			t.Fatalf("size %d: a proof as of size %d", size, v.Account.Size)
 		}
 		want, exists := b.account[v.Account.Size]
-		if exists != (v.Account.Account != nil) || exists && *v.Account.Account != want {
+		if exists != (v.Account.Account != nil) || exists && !bytes.Equal(v.Account.Account.Marshal(), want.Marshal()) {
 			t.Errorf("size %d: proved %+v as of %d, want %+v", size, v.Account.Account, v.Account.Size, want)
 		}
 		if v, err := proof.Verify(b.prove("nobody", size).Marshal(), b.policy); err != nil || v.Account.Account != nil {
@@ -178,7 +179,61 @@ func (b *bank) transferProof(id string, receipts ...uint64) *proof.Transfer {
 	if len(receipts) > 1 {
 		p.Resolution = b.receipt(receipts[1])
 	}
+	for part, index := range receipts {
+		p.Details = append(p.Details, b.details(part, index, "alice")...)
+	}
 	return p
+}
+
+// details returns the detail of an account in an entry, if the entry touched it.
+func (b *bank) details(part int, index uint64, account string) []proof.Detail {
+	m, err := settlement.ReadMovement(b.l.Detail, index, account)
+	if err != nil {
+		return nil
+	}
+	return []proof.Detail{{Part: part, Bytes: m.Detail.Append(nil)}}
+}
+
+// TestDetailsInAProof: a file shows what the account of its details has, and a detail of another
+// entry, of another account or with other balances is refused.
+func TestDetailsInAProof(t *testing.T) {
+	b := filled(t)
+	at := mustIndex(t, b, "out-3")
+	good := b.transferProof("out-3", at...)
+	v, err := proof.Verify(good.Marshal(), b.policy)
+	if err != nil || len(v.Transfer.Shown) != 2 {
+		t.Fatalf("%+v, %v", v.Transfer, err)
+	}
+	for i, s := range v.Transfer.Shown {
+		m, err := settlement.ReadMovement(b.l.Detail, at[i], "alice")
+		if err != nil || s.Index != at[i] || s.Line != m.Detail.Line || s.Line.Balances == (settlement.Balances{}) {
+			t.Errorf("receipt %d shows %+v of entry %d, %v", i, s.Line, s.Index, err)
+		}
+	}
+	if file := string(good.Marshal()); strings.Count(file, "\ndetail ") != 2 {
+		t.Errorf("the file has details of others:\n%s", file)
+	}
+	for name, change := range map[string]func(p *proof.Transfer){
+		"of another entry": func(p *proof.Transfer) { p.Details[0].Bytes = p.Details[1].Bytes },
+		"of no receipt":    func(p *proof.Transfer) { p.Details[1].Part = 2 },
+		"twice":            func(p *proof.Transfer) { p.Details[1] = p.Details[0] },
+		"in another order": func(p *proof.Transfer) { p.Details[0], p.Details[1] = p.Details[1], p.Details[0] },
+		"with other balances": func(p *proof.Transfer) {
+			p.Details[0].Bytes = bytes.Clone(p.Details[0].Bytes)
+			p.Details[0].Bytes[80] ^= 1
+		},
+		"with another blind": func(p *proof.Transfer) {
+			p.Details[0].Bytes = bytes.Clone(p.Details[0].Bytes)
+			p.Details[0].Bytes[40] ^= 1
+		},
+		"of an account that the entry did not touch": func(p *proof.Transfer) { p.Details = b.details(0, mustIndex(t, b, "else-1")[0], "world") },
+	} {
+		p := b.transferProof("out-3", at...)
+		change(p)
+		if v, err := proof.Verify(p.Marshal(), b.policy); err == nil {
+			t.Errorf("a detail %s: %+v", name, v.Transfer)
+		}
+	}
 }
 
 // TestTransfers: what was asked, what came of it, and how it was resolved, and nothing else.
@@ -227,10 +282,10 @@ func (b *bank) statement(from, to uint64, hide func(index uint64) bool) *proof.S
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	err = settlement.History(b.l.Leaf, "alice", closing.Last, first, func(m *settlement.Movement) bool {
-		e := proof.StatementEntry{Index: m.Index, Leaf: m.Leaf}
+	err = settlement.History(b.l.Detail, "alice", closing.Last, first, func(m *settlement.Movement) bool {
+		e := proof.StatementEntry{Index: m.Index, Covered: m.Covered(), Detail: m.Detail.Append(nil)}
 		if hide(m.Index) {
-			e = proof.StatementEntry{Index: m.Index, Digest: m.Digest(), Line: m.Line.Append(nil)}
+			e.Covered, e.Digest = nil, m.Digest()
 		}
 		s.Entries = append([]proof.StatementEntry{e}, s.Entries...)
 		return true
@@ -244,12 +299,12 @@ func (b *bank) statement(from, to uint64, hide func(index uint64) bool) *proof.S
 // otherLine hides an entry behind a line with other balances.
 func otherLine(t *testing.T, b *bank, e proof.StatementEntry) proof.StatementEntry {
 	t.Helper()
-	m, err := settlement.ReadMovement(b.l.Leaf, e.Index, "alice")
+	m, err := settlement.ReadMovement(b.l.Detail, e.Index, "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Line.Balances.CreditsPosted.Lo++
-	return proof.StatementEntry{Index: e.Index, Digest: m.Digest(), Line: m.Line.Append(nil)}
+	m.Detail.Line.Balances.CreditsPosted.Lo++
+	return proof.StatementEntry{Index: e.Index, Digest: m.Digest(), Detail: m.Detail.Append(nil)}
 }
 
 // TestStatements: a statement verifies with all entries, with some hidden, and not with one left
@@ -284,10 +339,10 @@ func TestStatements(t *testing.T) {
 		"one stands twice":            func(s *proof.Statement) { s.Entries = append(s.Entries[:3:3], s.Entries[2:]...) },
 		"two are swapped":             func(s *proof.Statement) { s.Entries[2], s.Entries[3] = s.Entries[3], s.Entries[2] },
 		"one has another index":       func(s *proof.Statement) { s.Entries[2].Index++ },
-		"one is hidden under a lie":   func(s *proof.Statement) { s.Entries[2].Leaf, s.Entries[2].Digest[0] = nil, 1 },
+		"one is hidden under a lie":   func(s *proof.Statement) { s.Entries[2].Covered, s.Entries[2].Digest[0] = nil, 1 },
 		"another line":                func(s *proof.Statement) { s.Entries[2] = otherLine(t, b, s.Entries[2]) },
 		"the opening is left out":     func(s *proof.Statement) { s.Opening = nil },
-		"one is another leaf":         func(s *proof.Statement) { s.Entries[2].Leaf = s.Entries[4].Leaf },
+		"one is another leaf":         func(s *proof.Statement) { s.Entries[2].Covered = s.Entries[4].Covered },
 		"it ends before it begins":    func(s *proof.Statement) { s.Opening, s.Closing = s.Closing, s.Opening },
 		"the closing is that of then": func(s *proof.Statement) { s.Closing = s.Opening },
 	}

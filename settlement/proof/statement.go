@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -30,12 +31,11 @@ type Statement struct {
 // StatementEntry is an entry that touched the account.
 type StatementEntry struct {
 	Index uint64
-	// Leaf is nil when the entry is not shown. Digest and Line stand for it.
-	Leaf []byte
-	// Digest is the SHA-256 of the leaf of an entry that is not shown, and Line the line of the
-	// account in its outcome, as it is encoded there (settlement.Line).
-	Digest settlement.Digest
-	Line   []byte
+	// Covered is the leaf without what it says of accounts (settlement.Decided.Covered). It is nil
+	// when the entry is not shown, and Digest, its SHA-256, stands for it.
+	Covered []byte
+	Digest  settlement.Digest
+	Detail  []byte // of the account, as settlement.Detail encodes it
 }
 
 // Marshal returns the file.
@@ -48,11 +48,11 @@ func (s *Statement) Marshal() []byte {
 	d.add("account", s.Closing.ID)
 	for i := range s.Entries {
 		e := &s.Entries[i]
-		if e.Leaf != nil {
-			d.add("entry", fmt.Sprintf("%d %s", e.Index, encoding.EncodeToString(e.Leaf)))
-		} else {
-			d.add("hidden", fmt.Sprintf("%d %s %s", e.Index, encoding.EncodeToString(e.Digest[:]), encoding.EncodeToString(e.Line)))
+		name, what := "hidden", e.Digest[:]
+		if e.Covered != nil {
+			name, what = "entry", e.Covered
 		}
+		d.add(name, fmt.Sprintf("%d %s %s", e.Index, encoding.EncodeToString(what), encoding.EncodeToString(e.Detail)))
 	}
 	return d.marshal()
 }
@@ -105,7 +105,7 @@ func parseStatement(b []byte) (*Statement, error) {
 
 func parseStatementEntry(value string, hidden bool) (e StatementEntry, ok bool) {
 	words := strings.Split(value, " ")
-	if len(words) < 2 {
+	if len(words) != 3 {
 		return e, false
 	}
 	var err error
@@ -120,14 +120,15 @@ func parseStatementEntry(value string, hidden bool) (e StatementEntry, ok bool) 
 		}
 		contents = append(contents, b)
 	}
+	e.Detail = contents[1]
 	if !hidden {
-		e.Leaf = contents[0]
-		return e, len(contents) == 1
+		e.Covered = contents[0]
+		return e, true
 	}
-	if len(contents) != 2 || len(contents[0]) != len(e.Digest) {
+	if len(contents[0]) != len(e.Digest) {
 		return e, false
 	}
-	e.Digest, e.Line = settlement.Digest(contents[0]), contents[1]
+	e.Digest = settlement.Digest(contents[0])
 	return e, true
 }
 
@@ -214,25 +215,24 @@ type chain struct {
 
 func (c *chain) next(e *StatementEntry) (VerifiedEntry, error) {
 	v := VerifiedEntry{Index: e.Index, Before: c.balances}
-	digest, found := e.Digest, true
-	var err error
-	if e.Leaf == nil {
-		v.Line, err = settlement.ParseLine(e.Line)
-	} else if v.Decided, err = settlement.ParseLeaf(e.Index, e.Leaf); err == nil {
-		digest = v.Decided.Digest()
-		v.Line, found = v.Decided.Outcome.Line(c.account)
+	digest := e.Digest
+	detail, err := settlement.ParseDetail(e.Detail)
+	if err == nil && e.Covered != nil {
+		digest = sha256.Sum256(e.Covered)
+		v.Decided, err = settlement.ParseCovered(e.Index, e.Covered)
 	}
 	if err != nil {
 		return v, errors.Wrapf(err, "entry %d", e.Index)
 	}
+	v.Line = detail.Line
 	previous := c.last
 	if c.sequence == 0 {
 		previous = e.Index
 	}
-	if !found || v.Line.Account != c.account || v.Line.Sequence != c.sequence+1 || v.Line.Previous != previous || c.sequence > 0 && e.Index <= c.last {
+	if detail.Head != c.head || v.Line.Account != c.account || v.Line.Sequence != c.sequence+1 || v.Line.Previous != previous || c.sequence > 0 && e.Index <= c.last {
 		return v, errors.Newf("entry %d does not follow entry %d of the account", e.Index, c.last)
 	}
-	c.head, c.last = settlement.NextHead(c.head, e.Index, digest, &v.Line), e.Index
+	c.head, c.last = detail.Next(e.Index, digest), e.Index
 	c.sequence, c.balances = v.Line.Sequence, v.Line.Balances
 	return v, nil
 }

@@ -14,17 +14,20 @@ import (
 const transferKind = "cairn-transfer-proof v1"
 
 // Transfer proves what was asked under an id and what came of it and, of what was pending, how it
-// was resolved.
+// was resolved. It shows what accounts had afterwards where it has their details, and nothing but
+// the id of any other account.
 type Transfer struct {
 	ID         string
 	Asked      *tlog.Receipt
 	Resolution *tlog.Receipt // nil: none is shown
+	Details    []Detail      // ascending by the receipt and the id of the account
 }
 
 // Marshal returns the file.
 func (t *Transfer) Marshal() []byte {
 	d := document{kind: transferKind, parts: [][]byte{t.Asked.Marshal()}}
 	d.add("id", t.ID)
+	d.addDetails(t.Details)
 	if t.Resolution != nil {
 		d.parts = append(d.parts, t.Resolution.Marshal())
 	}
@@ -46,7 +49,7 @@ func parseTransfer(b []byte) (*Transfer, error) {
 		return nil, err
 	}
 	f := fields{rest: d.fields}
-	t := &Transfer{ID: f.next("id")}
+	t := &Transfer{ID: f.next("id"), Details: f.details()}
 	if err := f.end(); err != nil {
 		return nil, err
 	}
@@ -77,6 +80,7 @@ type VerifiedTransfer struct {
 	// Then it may have been resolved all the same.
 	Resolution *settlement.Decided
 	Status     settlement.Status // as of the newest entry that is shown
+	Shown      []Shown           // what the file shows of accounts
 }
 
 // Verify verifies the proof under a policy.
@@ -96,7 +100,8 @@ func (t *Transfer) verify(policy *tlog.Policy) (*VerifiedTransfer, error) {
 	}
 	v.Status = v.Result.Status
 	if t.Resolution == nil {
-		return v, nil
+		v.Shown, err = shown(t.Details, v.Asked)
+		return v, err
 	}
 	checkpoint, resolution, err := decided(policy, t.Resolution)
 	if err != nil {
@@ -112,7 +117,10 @@ func (t *Transfer) verify(policy *tlog.Policy) (*VerifiedTransfer, error) {
 		v.Checkpoint = checkpoint
 	}
 	v.Resolution = resolution
-	v.Status, err = resolved(resolution, v.Asked, t.ID)
+	if v.Status, err = resolved(resolution, v.Asked, t.ID); err != nil {
+		return nil, err
+	}
+	v.Shown, err = shown(t.Details, v.Asked, v.Resolution)
 	return v, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/proof"
 )
 
@@ -34,8 +35,26 @@ type acceptedVector struct {
 
 	// Entries are the indexes of a statement's entries.
 	Entries []uint64 `json:",omitempty"`
-	// Status is what a transfer is.
-	Status string `json:",omitempty"`
+	// Status is what a transfer or an instruction is, and Shown what the file shows of accounts.
+	Status string        `json:",omitempty"`
+	Shown  []shownVector `json:",omitempty"`
+}
+
+// shownVector is what an account has after an entry.
+type shownVector struct {
+	Index   uint64
+	Account string
+
+	DebitsPending, DebitsPosted, CreditsPending, CreditsPosted, Sequence uint64
+}
+
+func shownVectors(shown []proof.Shown) (list []shownVector) {
+	for i := range shown {
+		l := &shown[i].Line
+		b := &l.Balances
+		list = append(list, shownVector{shown[i].Index, l.Account, b.DebitsPending.Lo, b.DebitsPosted.Lo, b.CreditsPending.Lo, b.CreditsPosted.Lo, l.Sequence})
+	}
+	return list
 }
 
 type refusedVector struct {
@@ -56,7 +75,10 @@ func accepted(t *testing.T, name string, raw []byte, policy *tlog.Policy) accept
 	account := v.Account
 	switch {
 	case v.Transfer != nil:
-		a.Kind, a.Status = "transfer", v.Transfer.Status.String()
+		a.Kind, a.Status, a.Shown = "transfer", v.Transfer.Status.String(), shownVectors(v.Transfer.Shown)
+		return a
+	case v.Instruction != nil:
+		a.Kind, a.Status, a.Shown = "instruction", v.Instruction.Result.Status.String(), shownVectors(v.Instruction.Shown)
 		return a
 	case v.Statement != nil:
 		a.Kind, account = "statement", v.Statement.Closing
@@ -77,7 +99,29 @@ func accepted(t *testing.T, name string, raw []byte, policy *tlog.Policy) accept
 
 func makeVectors(t *testing.T) *vectors {
 	b := filled(t)
+	at := map[string]uint64{}
+	for _, i := range []*settlement.Instruct{
+		b.instruct("i-alice", "alice", "bob", "alice", ""), b.instruct("i-bob", "bob", "alice", "", "bob"), b.instruct("i-open", "alice", "bob", "alice", ""),
+	} {
+		at[i.ID] = b.l.Head().Size
+		b.do(i)
+	}
 	head := b.l.Head().Size
+	// instruction shows what alice has where she gave the instruction, and where it was settled.
+	instruction := func(id, match, last string) *proof.Instruction {
+		p := &proof.Instruction{ID: id, Given: b.receipt(at[id])}
+		indexes := []uint64{at[id]}
+		if match != "" {
+			p.Match, indexes = b.receipt(at[match]), append(indexes, at[match])
+		}
+		if last != "" {
+			p.Last, indexes = b.receipt(at[last]), append(indexes, at[last])
+		}
+		for part, index := range indexes {
+			p.Details = append(p.Details, b.details(part, index, "alice")...)
+		}
+		return p
+	}
 	hide := func(i uint64) bool { return i%2 == 0 }
 	show := func(uint64) bool { return false }
 	x := &vectors{Comment: "Proofs of a settlement ledger, as docs/settlement.md describes them, under one policy. Sums are in minor units.", Policy: string(b.policy.Marshal())}
@@ -90,6 +134,10 @@ func makeVectors(t *testing.T) *vectors {
 		{"an account that does not exist", b.prove("nobody", head).Marshal()},
 		{"a transfer", b.transferProof("in-1", mustIndex(t, b, "in-1")[0]).Marshal()},
 		{"a transfer that was pending and is posted", b.transferProof("out-3", mustIndex(t, b, "out-3")...).Marshal()},
+		{"a transfer without details", bare(b.transferProof("in-1", mustIndex(t, b, "in-1")[0])).Marshal()},
+		{"an instruction that is settled, with its match", instruction("i-alice", "i-bob", "i-bob").Marshal()},
+		{"an instruction without its match", instruction("i-bob", "", "i-bob").Marshal()},
+		{"an instruction that is open", instruction("i-open", "", "").Marshal()},
 		{"a rejected transfer", b.transferProof("too-much", mustIndex(t, b, "too-much")[0]).Marshal()},
 		{"a statement from the beginning", b.statement(0, 22, show).Marshal()},
 		{"a statement whose entries are partly hidden", b.statement(14, 30, hide).Marshal()},
@@ -120,7 +168,7 @@ func makeVectors(t *testing.T) *vectors {
 	}
 	hidden := func(s *proof.Statement) int {
 		for i := range s.Entries {
-			if s.Entries[i].Leaf == nil {
+			if s.Entries[i].Covered == nil {
 				return i
 			}
 		}
@@ -136,6 +184,37 @@ func makeVectors(t *testing.T) *vectors {
 	})
 	statement("the opening is left out", func(s *proof.Statement) { s.Opening = nil })
 	statement("it ends before it begins", func(s *proof.Statement) { s.Opening, s.Closing = s.Closing, s.Opening })
+	transfer := func(why string, change func(*proof.Transfer)) {
+		p := b.transferProof("out-3", mustIndex(t, b, "out-3")...)
+		change(p)
+		x.Refused = append(x.Refused, refusedVector{Why: why, Kind: "transfer", File: string(p.Marshal())})
+	}
+	transfer("the resolution is that of another transfer", func(p *proof.Transfer) { p.Resolution, p.Details = b.receipt(mustIndex(t, b, "out-6")[1]), nil })
+	transfer("what resolves it asks for it", func(p *proof.Transfer) { p.Resolution, p.Details = p.Asked, nil })
+	transfer("a detail has other balances", func(p *proof.Transfer) {
+		p.Details[0].Bytes = bytes.Clone(p.Details[0].Bytes)
+		p.Details[0].Bytes[76] ^= 1
+	})
+	transfer("a detail has another blind", func(p *proof.Transfer) {
+		p.Details[1].Bytes = bytes.Clone(p.Details[1].Bytes)
+		p.Details[1].Bytes[32] ^= 1
+	})
+	transfer("a detail is that of another entry", func(p *proof.Transfer) { p.Details[0].Bytes = p.Details[1].Bytes })
+	transfer("a detail is that of an account that the entry did not touch", func(p *proof.Transfer) {
+		p.Details = b.details(0, mustIndex(t, b, "in-1")[0], "world")
+	})
+	transfer("a detail is of no receipt", func(p *proof.Transfer) { p.Details[1].Part = 2 })
+	transfer("a detail stands twice", func(p *proof.Transfer) { p.Details[1] = p.Details[0] })
+	instructed := func(why string, p *proof.Instruction) {
+		x.Refused = append(x.Refused, refusedVector{Why: why, Kind: "instruction", File: string(p.Marshal())})
+	}
+	instructed("the entry is its own match", instruction("i-alice", "i-alice", "i-bob"))
+	instructed("no entry names the match", instruction("i-alice", "i-open", "i-bob"))
+	instructed("the last entry gives no last status", instruction("i-open", "", "i-open"))
+	instructed("the last entry speaks of others", instruction("i-open", "", "i-bob"))
+	wrong := instruction("i-open", "", "")
+	wrong.ID = "i-alice"
+	instructed("the entry gives another instruction", wrong)
 	other := b.transferProof("in-2", mustIndex(t, b, "in-1")[0])
 	x.Refused = append(x.Refused,
 		refusedVector{Why: "the entry asks for another transfer", Kind: "transfer", File: string(other.Marshal())},
@@ -153,6 +232,12 @@ func makeVectors(t *testing.T) *vectors {
 	unsigned.Root.Checkpoint = []byte(strings.Join(lines, "\n") + "\n")
 	x.Refused = append(x.Refused, refusedVector{Why: "the cosignature is changed", Kind: "account", File: string(unsigned.Marshal()), Signature: true})
 	return x
+}
+
+// bare takes the details out of a proof.
+func bare(p *proof.Transfer) *proof.Transfer {
+	p.Details = nil
+	return p
 }
 
 // TestVectors: the published files are accepted with what they are said to prove, or refused. The
@@ -191,7 +276,7 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: it proves %+v", c.Why, v)
 		}
 	}
-	if len(x.Accepted) < 8 || len(x.Refused) < 15 {
+	if len(x.Accepted) < 12 || len(x.Refused) < 30 {
 		t.Errorf("%d files and %d that are to be refused: too few to show anything", len(x.Accepted), len(x.Refused))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/errors"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
@@ -28,8 +29,8 @@ type Outcome struct {
 	Time    time.Time // ledger time
 	Existed bool      // the same had been decided before: nothing was appended
 	Results []settlement.Result
-	Moved   []Moved // for the instructions of Results, in their order
-	Lines   []Line
+	Moved   []Moved         // for the instructions of Results, in their order
+	Lines   []Line          // of the accounts that the caller may read
 	Receipt *client.Receipt // with Sealed
 }
 
@@ -165,7 +166,8 @@ func (s *Client) receipts(
 		return err
 	}
 	for i, r := range receipts {
-		if err := s.shows(r, actions[i], &outcomes[i]); err != nil {
+		err := s.shows(r, actions[i], &outcomes[i], resp.GetOutcomes()[i].GetLines())
+		if err != nil {
 			return &client.VerificationError{What: "receipt", Node: node.Name(), Err: errors.Wrapf(err, "entry %d", indexes[i])}
 		}
 		outcomes[i].Receipt = r
@@ -174,8 +176,8 @@ func (s *Client) receipts(
 }
 
 // shows demands that a leaf holds the action that was asked for, in the caller's name, and the
-// outcome that the node told.
-func (s *Client) shows(r *client.Receipt, action settlement.Action, outcome *Outcome) error {
+// outcome that the node told, and that it commits to the lines.
+func (s *Client) shows(r *client.Receipt, action settlement.Action, outcome *Outcome, lines []*cairnv1.AccountLine) error {
 	d, err := settlement.ParseLeaf(r.Index, r.Extra)
 	if err != nil {
 		return err
@@ -189,19 +191,36 @@ func (s *Client) shows(r *client.Receipt, action settlement.Action, outcome *Out
 	if !slices.Equal(d.Outcome.Results, outcome.Results) {
 		return errors.New("the leaf holds another outcome than the node told")
 	}
+	for _, l := range lines {
+		detail, err := settlement.ParseDetail(l.GetDetail())
+		if err == nil {
+			err = d.Check(&detail)
+		}
+		if err != nil {
+			return err
+		}
+		proved := settlepb.Line(&detail.Line)
+		if proved.Detail = l.GetDetail(); !proto.Equal(proved, l) {
+			return errors.Newf("the leaf commits to another line of the account %s than the node told", l.GetAccount())
+		}
+	}
 	return nil
 }
 
 // sameAction compares what two actions ask for. The node may have put a digest in the place of the
-// message that an action was decoded from.
+// message that an action was decoded from, and it makes the key of a new account.
 func sameAction(a, b settlement.Action) bool {
-	x, errX := (&settlement.Command{Action: withoutSource(a)}).Marshal()
-	y, errY := (&settlement.Command{Action: withoutSource(b)}).Marshal()
+	x, errX := (&settlement.Command{Action: bareAction(a)}).Marshal()
+	y, errY := (&settlement.Command{Action: bareAction(b)}).Marshal()
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-func withoutSource(a settlement.Action) settlement.Action {
+func bareAction(a settlement.Action) settlement.Action {
 	switch a := a.(type) {
+	case *settlement.OpenAccount:
+		bare := *a
+		bare.Key = settlement.Key{}
+		return &bare
 	case *settlement.Submit:
 		bare := *a
 		bare.Source = settlement.Source{}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/proof"
 )
 
@@ -222,13 +223,17 @@ func (s *Client) ProveStatement(ctx context.Context, account string, fromSize, t
 	}
 	bytes := 0
 	_, _, err = s.Statement(ctx, account, first, end, func(e *StatementEntry) error {
-		if bytes += 4 * (len(e.GetLeaf()) + len(e.GetLine())) / 3; bytes > proof.MaxSize/2 {
+		if bytes += 4 * (len(e.GetLeaf()) + len(e.GetDetail())) / 3; bytes > proof.MaxSize/2 {
 			return errors.Newf("the statement is larger than %d MiB: choose sizes that are closer together", proof.MaxSize/2>>20)
 		}
-		entry := proof.StatementEntry{Index: e.GetIndex(), Leaf: e.GetLeaf()}
-		if entry.Leaf == nil {
-			copy(entry.Digest[:], e.GetDigest())
-			entry.Line = e.GetLine()
+		entry := proof.StatementEntry{Index: e.GetIndex(), Detail: e.GetDetail()}
+		copy(entry.Digest[:], e.GetDigest())
+		if leaf := e.GetLeaf(); len(leaf) > 0 {
+			d, err := settlement.ParseLeaf(entry.Index, leaf)
+			if err != nil {
+				return err
+			}
+			entry.Covered = d.Covered()
 		}
 		st.Entries = append(st.Entries, entry)
 		return nil

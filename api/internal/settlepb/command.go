@@ -50,6 +50,9 @@ func openAccount(m *cairnv1.OpenAccount) (settlement.Action, error) {
 	if m.GetFrozen() {
 		a.Flags |= settlement.Frozen
 	}
+	if n := copy(a.Key[:], m.GetKey()); n != len(m.GetKey()) || n != 0 && n != len(a.Key) {
+		return nil, errors.Newf("open_account: a key of %d bytes; give it 32, or none", len(m.GetKey()))
+	}
 	var err error
 	if m.GetLimit() != "" {
 		a.Limit, err = settlement.ParseDecimal(m.GetLimit())
@@ -170,10 +173,14 @@ func Command(action settlement.Action) (*cairnv1.SettlementCommand, error) {
 	case *settlement.CreateAsset:
 		m.Action = &cairnv1.SettlementCommand_CreateAsset{CreateAsset: &cairnv1.CreateAsset{Id: a.ID, Scale: uint32(a.Scale)}}
 	case *settlement.OpenAccount:
-		m.Action = &cairnv1.SettlementCommand_OpenAccount{OpenAccount: &cairnv1.OpenAccount{
+		open := &cairnv1.OpenAccount{
 			Id: a.ID, Asset: a.Asset, DebitsLimited: a.Flags.Has(settlement.DebitsLimited), CreditsLimited: a.Flags.Has(settlement.CreditsLimited),
 			Frozen: a.Flags.Has(settlement.Frozen), Limit: a.Limit.String(), Owners: a.Owners,
-		}}
+		}
+		if a.Key != (settlement.Key{}) {
+			open.Key = a.Key[:]
+		}
+		m.Action = &cairnv1.SettlementCommand_OpenAccount{OpenAccount: open}
 	case *settlement.ChangeAccount:
 		c := &cairnv1.ChangeAccount{Id: a.ID, Frozen: a.Frozen, Close: a.Close}
 		if a.Limit != nil {

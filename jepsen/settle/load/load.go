@@ -4,6 +4,7 @@
 package load
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -126,11 +127,11 @@ func (l *Load) beginning(n int) settlement.Command {
 		a := assets[n]
 		c.Action = &a
 	case n < 2*len(assets):
-		c.Action = &settlement.OpenAccount{ID: vault(n - len(assets)), Asset: assets[n-len(assets)].ID}
+		c.Action = &settlement.OpenAccount{ID: vault(n - len(assets)), Asset: assets[n-len(assets)].ID, Key: key(n)}
 	case n < 3*len(assets):
-		c.Action = &settlement.OpenAccount{ID: deep(n - 2*len(assets)), Asset: assets[n-2*len(assets)].ID, Owners: l.Owners}
+		c.Action = &settlement.OpenAccount{ID: deep(n - 2*len(assets)), Asset: assets[n-2*len(assets)].ID, Owners: l.Owners, Key: key(n)}
 	case n < 4*len(assets):
-		c.Action = &settlement.OpenAccount{ID: far(n - 3*len(assets)), Asset: assets[n-3*len(assets)].ID, Owners: l.Owners}
+		c.Action = &settlement.OpenAccount{ID: far(n - 3*len(assets)), Asset: assets[n-3*len(assets)].ID, Owners: l.Owners, Key: key(n)}
 	case n < 4*len(assets)+accounts:
 		c.Action = l.open(nil, n-4*len(assets))
 	default:
@@ -167,7 +168,7 @@ func (l *Load) again(rng *rand.Rand) settlement.Command {
 }
 
 func (l *Load) open(rng *rand.Rand, i int) *settlement.OpenAccount {
-	a := &settlement.OpenAccount{ID: account(i), Asset: assets[i%len(assets)].ID, Flags: settlement.DebitsLimited, Owners: []string{partyOf(i), l.Owners[i%len(l.Owners)]}}
+	a := &settlement.OpenAccount{ID: account(i), Asset: assets[i%len(assets)].ID, Flags: settlement.DebitsLimited, Owners: []string{partyOf(i), l.Owners[i%len(l.Owners)]}, Key: key(i)}
 	switch {
 	case i%6 == 0:
 		a.Limit = units(50)
@@ -177,6 +178,7 @@ func (l *Load) open(rng *rand.Rand, i int) *settlement.OpenAccount {
 		a.Owners = append([]string{partyOf(i)}, l.Owners...)
 	}
 	if rng != nil {
+		a.Key = key(rng.IntN(100)) // the account keeps the first one
 		switch rng.IntN(6) {
 		case 0:
 			a.Limit = amount(rng)
@@ -360,4 +362,12 @@ func amount(rng *rand.Rand) settlement.Decimal {
 		return units(rng.Uint64N(20))
 	}
 	return settlement.NewDecimal(settlement.AmountOf(rng.Uint64N(2000)), 2)
+}
+
+// key makes keys of accounts. Some are all zero.
+func key(n int) (k settlement.Key) {
+	if n%5 > 0 {
+		k = sha256.Sum256([]byte{byte(n)})
+	}
+	return k
 }
