@@ -349,7 +349,8 @@ func (l *Ledger) flush() error {
 	if a.blocks == 0 {
 		return nil
 	}
-	pairs, rows := a.pairs, a.state.rows()
+	pairs := a.pairs
+	rows, replacing := a.state.rows()
 	newBase, bare := false, false
 	var old []Pair // what history wants to have committed together
 	var err error
@@ -366,12 +367,13 @@ func (l *Ledger) flush() error {
 			pairs = append(pairs, Pair{l.keys.base(a.accounts.rows.writing.at.Size), []byte{}})
 		}
 		rows = append(rows, more...)
+		replacing += len(more)
 		if bare = a.bareBase(); bare {
 			pairs = append(pairs, Pair{l.keys.base(a.pos.Size), []byte{}})
 		}
 	}
 	if !a.overlapping && len(rows) > 0 {
-		if old, err = a.expired(len(rows)); err != nil {
+		if old, err = a.expired(len(rows), replacing); err != nil {
 			return errors.Wrapf(err, "look for rows to delete at raft index %d", a.pos.RaftIndex)
 		}
 		if !a.history.on {
@@ -427,13 +429,14 @@ func (l *Ledger) flush() error {
 	return l.promoteSealed()
 }
 
-// expired returns deletions of rows that nothing reads any more, for a commit of so many rows.
-func (a *applierState) expired(written int) ([]Pair, error) {
+// expired returns deletions of rows that nothing reads any more, for a commit of so many rows, of
+// which replacing may replace others.
+func (a *applierState) expired(written, replacing int) ([]Pair, error) {
 	if !a.history.on {
 		return a.state.expired(2 * written)
 	}
 	a.history.advance(a.pos.Time, a.state.floor.Load())
-	return a.history.walk(written)
+	return a.history.walk(replacing)
 }
 
 // commitRows commits rows until the rest is few enough to go with the position, and returns the

@@ -19,8 +19,10 @@ const (
 
 	// momentSpacing is how far apart, in µs, the times are whose sizes history remembers.
 	momentSpacing = 60 * 1_000_000
-	// walkRows is how many rows the walk looks at for each row that is written, walkStep how many
-	// it looks at in one commit at least and walkMost at most.
+	// walkRows is how many rows the walk looks at for each row that replaces another one, so that a
+	// quarter of the rows can be such that wait for their deletion. A row under a new key replaces
+	// none and costs no walk. walkStep is how many rows the walk looks at in one commit at least and
+	// walkMost at most.
 	walkRows = 4
 	walkStep = 64
 	walkMost = 4096
@@ -164,11 +166,11 @@ func (h *history) advance(time int64, floor uint64) {
 }
 
 // walk goes on with the walk and returns deletions of rows, and behind them a pair that says how
-// far it has come. They have to go into one commit, for which so many rows are written.
-func (h *history) walk(written int) ([]Pair, error) {
+// far it has come. They have to go into one commit, in which so many rows replace others.
+func (h *history) walk(replacing int) ([]Pair, error) {
 	kept := h.from.Load()
 	from := h.baseOf(kept)
-	if h.credit += walkRows * written; h.credit < walkStep || from == 0 {
+	if h.credit += walkRows * replacing; h.credit < walkStep || from == 0 {
 		h.credit = min(h.credit, walkStep)
 		return nil, nil
 	}

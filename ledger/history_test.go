@@ -333,3 +333,57 @@ func TestStateAtRefuses(t *testing.T) {
 		}
 	}
 }
+
+// countedScans counts the rows at which scans of a store look.
+type countedScans struct {
+	ledger.Store
+	rows int
+}
+
+func (s *countedScans) Scan(key, prefix []byte, limit int, visit func(key []byte) (take bool, next []byte)) ([]ledger.Pair, error) {
+	return s.Store.Scan(key, prefix, limit, func(key []byte) (take bool, next []byte) {
+		s.rows++
+		if visit == nil {
+			return true, nil
+		}
+		return visit(key)
+	})
+}
+
+// TestNewRowsCostNoWalk: rows under new keys, such as the ids of transfers, replace none. So nothing
+// is looked for when they are written.
+func TestNewRowsCostNoWalk(t *testing.T) {
+	t.Parallel()
+	const blocks, perBlock = 20, 200
+	p := putter("m/a")
+	put := func(from uint64) func(ledger.View, *ledger.Input) []byte {
+		return func(v ledger.View, in *ledger.Input) []byte {
+			for i := range perBlock {
+				v.Put(fmt.Appendf(nil, "row %d of %d", i, min(in.Index, from)), nil)
+			}
+			return nil
+		}
+	}
+	p.decides["new"], p.decides["again"] = put(1<<63), put(1)
+	store := &countedScans{Store: memstore.New(memstore.Options{})}
+	l := openProgram(t, store, p, ledger.Summary{})
+	now := int64(19_000 * day)
+	walked := func(command string) int {
+		before := store.rows
+		for range blocks {
+			now += ledger.KeptTime
+			mustApply(t, l, single(t, l, now, commands(command)))
+			l.Marked(ledger.Summary{Size: l.Head().Size})
+		}
+		return store.rows - before
+	}
+	walked("new")
+	h := l.Head()
+	l = openProgram(t, store, p, ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}) // at a base
+	if n := walked("again"); n < blocks*perBlock {
+		t.Errorf("%d rows that replaced others led to a look at %d: the test shows nothing", blocks*perBlock, n)
+	}
+	if n := walked("new"); n > blocks*perBlock/10 {
+		t.Errorf("%d new rows led to a look at %d", blocks*perBlock, n)
+	}
+}

@@ -342,9 +342,9 @@ func (s *programState) allCommitted(from, to []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// rows returns what the store has to hold for the puts since the last commit. Rows of the map are
-// not among them (mapRows).
-func (s *programState) rows() []Pair {
+// rows returns what the store has to hold for the puts since the last commit, and how many of these
+// rows may replace another one. Rows of the map are not among them (mapRows).
+func (s *programState) rows() (pairs []Pair, replacing int) {
 	n, size := len(s.between), 0
 	for _, r := range s.between {
 		size += minRowKey + len(r.key)
@@ -353,9 +353,13 @@ func (s *programState) rows() []Pair {
 		if !s.accounts.holds(key) {
 			n++
 			size += minRowKey + len(key)
+			if !s.filter.absent([]byte(key)) {
+				replacing++
+			}
 		}
 	}
-	pairs, room := make([]Pair, 0, n), make([]byte, 0, size)
+	pairs = make([]Pair, 0, n)
+	room := make([]byte, 0, size)
 	add := func(key string, r *row) {
 		at := len(room)
 		room = s.keys.appendRow(room, key, r.index)
@@ -369,7 +373,7 @@ func (s *programState) rows() []Pair {
 			add(key, s.fresh[key])
 		}
 	}
-	return pairs
+	return pairs, replacing + len(s.between)
 }
 
 // commit takes the puts for committed, at a ledger of the given size.
