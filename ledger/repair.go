@@ -27,24 +27,35 @@ var ErrNotRepairable = errors.New("cannot be repaired in place")
 // Raft log has to fit between those of the blocks beside it.
 //
 // Errors: ErrNotRepairable, those of fetch, a *CorruptError when what was fetched does not prove or
-// something that the proof needs is damaged, too. Then nothing was written that is not proved, and
-// another replica may be asked. Safe for concurrent use.
-func (l *Ledger) Repair(damage *CorruptError, fetch Fetch) error {
+// something that the proof needs is damaged, too; another replica may be asked then. The places that
+// were written again are returned with an error, too; they may be others than the one that was
+// named. Safe for concurrent use.
+func (l *Ledger) Repair(damage *CorruptError, fetch Fetch) (written []Place, err error) {
 	if err := l.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	r := &repair{l: l, v: l.view.Load(), fetch: fetch}
 	switch damage.Part {
 	case PartBlock:
-		return r.entries(damage.Index / merkle.TileWidth)
+		err = r.entries(damage.Index / merkle.TileWidth)
 	case PartTile:
-		return r.tile(damage.Level, damage.Index)
+		err = r.tile(damage.Level, damage.Index)
 	case PartKey:
-		return r.key(damage.Index)
+		err = r.key(damage.Index)
 	case PartCheckpoint:
-		return r.checkpoint(damage.Index)
+		err = r.checkpoint(damage.Index)
+	default:
+		err = errors.Wrapf(ErrNotRepairable, "%v", damage)
 	}
-	return errors.Wrapf(ErrNotRepairable, "%v", damage)
+	return r.written, err
+}
+
+// Place is a part of the store that was repaired: the block that begins with the entry Index, a
+// tile, the record of that entry's idempotency key, or the checkpoint of that size.
+type Place struct {
+	Part  Part
+	Level uint8 // of a tile
+	Index uint64
 }
 
 // repair is one call of Repair.
@@ -52,6 +63,8 @@ type repair struct {
 	l     *Ledger
 	v     *view
 	fetch Fetch
+	// written are the places that the store has right again.
+	written []Place
 }
 
 // entries writes again what is damaged of the records that hold the entries of a tile of level 0,
@@ -258,7 +271,7 @@ func (r *repair) writeRecords(tile uint64, fetched []*record) error {
 				return err
 			}
 		}
-		if err := r.l.writeAgain(rec.appendPairs(nil, r.l.keys)); err != nil {
+		if err := r.write(Place{Part: PartBlock, Index: rec.first}, rec.appendPairs(nil, r.l.keys)); err != nil {
 			return err
 		}
 		r.l.cache.putBlock(rec)
@@ -313,7 +326,7 @@ func (r *repair) below(level uint8, index uint64) ([]merkle.Hash, error) {
 // writeTile writes a tile whose hashes are proved.
 func (r *repair) writeTile(level uint8, index uint64, hashes []merkle.Hash) error {
 	b := merkle.AppendTile(make([]byte, 0, len(hashes)*merkle.HashSize), hashes)
-	if err := r.l.writeAgain([]Pair{{r.l.keys.tile(level, index), b}}); err != nil {
+	if err := r.write(Place{PartTile, level, index}, []Pair{{r.l.keys.tile(level, index), b}}); err != nil {
 		return err
 	}
 	r.l.cache.putTile(tileID{level, index}, hashes)
@@ -331,7 +344,7 @@ func (r *repair) key(index uint64) error {
 		return errors.Wrapf(ErrNotRepairable, "entry %d has no key", index)
 	}
 	name, ref := keyOf(index, &e)
-	return r.l.writeAgain([]Pair{{r.l.keys.key(&name), ref.marshal()}})
+	return r.write(Place{Part: PartKey, Index: index}, []Pair{{r.l.keys.key(&name), ref.marshal()}})
 }
 
 // checkpoint writes the newest sealed checkpoint again, which is in memory, and removes an older one:
@@ -344,7 +357,15 @@ func (r *repair) checkpoint(size uint64) error {
 		p.Value = marshalSealed(newest, l.seals.newestTime)
 	}
 	l.seals.Unlock()
-	return l.writeAgain([]Pair{p})
+	return r.write(Place{Part: PartCheckpoint, Index: size}, []Pair{p})
+}
+
+func (r *repair) write(at Place, pairs []Pair) error {
+	if err := r.l.writeAgain(pairs); err != nil {
+		return err
+	}
+	r.written = append(r.written, at)
+	return nil
 }
 
 // writeAgain commits pairs whose keys the store may hold with other values.

@@ -126,7 +126,7 @@ func repairAll(t *testing.T, l *ledger.Ledger, fetch ledger.Fetch) (repaired int
 			at = next
 			continue
 		}
-		if err := l.Repair(corrupt, fetch); err != nil {
+		if _, err := l.Repair(corrupt, fetch); err != nil {
 			return repaired, err
 		}
 		if repaired++; repaired > 100 {
@@ -349,7 +349,7 @@ func TestRepairOfCheckpoints(t *testing.T) {
 			if bad := find(); len(bad) != 1 {
 				t.Fatalf("byte %d of a checkpoint is flipped: sizes %d are damaged", at, bad)
 			}
-			if err := l.Repair(&ledger.CorruptError{Part: ledger.PartCheckpoint, Index: binary.BigEndian.Uint64(p.Key[9:])}, nil); err != nil || store.damaged() > 0 {
+			if _, err := l.Repair(&ledger.CorruptError{Part: ledger.PartCheckpoint, Index: binary.BigEndian.Uint64(p.Key[9:])}, nil); err != nil || store.damaged() > 0 {
 				t.Fatalf("byte %d: %v, %d values are damaged still", at, err, store.damaged())
 			}
 			if bytes.Equal(p.Key, oldest.Key) {

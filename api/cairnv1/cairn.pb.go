@@ -2007,7 +2007,14 @@ type StatusResponse struct {
 	// With StatusRequest.ledgers: every ledger that the node hosts, the directory among them, sorted by origin.
 	Ledgers []*LedgerStatus `protobuf:"bytes,28,rep,name=ledgers,proto3" json:"ledgers,omitempty"`
 	// What keeps the node from its work now, a sentence each; empty if all is well.
-	Problems      []string `protobuf:"bytes,29,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,29,rep,name=problems,proto3" json:"problems,omitempty"`
+	// How many damaged parts of the ledger's store the node has repaired since its start.
+	Repairs uint64 `protobuf:"varint,31,opt,name=repairs,proto3" json:"repairs,omitempty"`
+	// When all of the ledger's store was last read again and checked, in microseconds since the Unix epoch; 0 when it was not since
+	// the start.
+	Scrubbed int64 `protobuf:"varint,32,opt,name=scrubbed,proto3" json:"scrubbed,omitempty"`
+	// How much of the present pass through it is done, from 0 to 1.
+	ScrubShare    float64 `protobuf:"fixed64,33,opt,name=scrub_share,json=scrubShare,proto3" json:"scrub_share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2243,6 +2250,27 @@ func (x *StatusResponse) GetProblems() []string {
 		return x.Problems
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetRepairs() uint64 {
+	if x != nil {
+		return x.Repairs
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetScrubbed() int64 {
+	if x != nil {
+		return x.Scrubbed
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetScrubShare() float64 {
+	if x != nil {
+		return x.ScrubShare
+	}
+	return 0
 }
 
 // LedgerStatus is one ledger on the answering node.
@@ -4096,7 +4124,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\rStatusRequest\x12\x1b\n" +
 	"\troot_size\x18\x01 \x01(\x04R\brootSize\x12\x16\n" +
 	"\x06stages\x18\x02 \x01(\bR\x06stages\x12\x18\n" +
-	"\aledgers\x18\x03 \x01(\bR\aledgers\"\xa7\a\n" +
+	"\aledgers\x18\x03 \x01(\bR\aledgers\"\xfe\a\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -4130,7 +4158,11 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x06stages\x18\x1a \x03(\v2\x16.cairn.v1.StageLatencyR\x06stages\x12!\n" +
 	"\fmemory_bytes\x18\x1b \x01(\x04R\vmemoryBytes\x120\n" +
 	"\aledgers\x18\x1c \x03(\v2\x16.cairn.v1.LedgerStatusR\aledgers\x12\x1a\n" +
-	"\bproblems\x18\x1d \x03(\tR\bproblems\"\x81\x02\n" +
+	"\bproblems\x18\x1d \x03(\tR\bproblems\x12\x18\n" +
+	"\arepairs\x18\x1f \x01(\x04R\arepairs\x12\x1a\n" +
+	"\bscrubbed\x18  \x01(\x03R\bscrubbed\x12\x1f\n" +
+	"\vscrub_share\x18! \x01(\x01R\n" +
+	"scrubShare\"\x81\x02\n" +
 	"\fLedgerStatus\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x18\n" +
 	"\aprogram\x18\x02 \x01(\tR\aprogram\x12\x12\n" +

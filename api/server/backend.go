@@ -214,6 +214,10 @@ type Status struct {
 
 	Problems     []string            // what keeps the node from its work now
 	Certificates []CertificateStatus // of each kind the one that ends first
+
+	Repairs    uint64    // of this ledger's part of the store, since the start
+	Scrubbed   time.Time // when all of it was last read again; zero: not yet since the start
+	ScrubShare float64   // of the present pass that is done, 0 to 1
 }
 
 // CertificateStatus says when a certificate that a node depends on ends.

@@ -25,6 +25,10 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 		Program: l.Program().Name(), ProgramVersion: l.Program().Version(),
 		MemoryBytes: st.MemoryBytes, Problems: st.Problems,
 	}
+	resp.Repairs, resp.ScrubShare = st.Repairs, st.ScrubShare
+	if !st.Scrubbed.IsZero() {
+		resp.Scrubbed = st.Scrubbed.UnixMicro()
+	}
 	if sealed := l.Sealed(); sealed != nil {
 		resp.SealedSize, resp.SealedRoot = sealed.Size, sealed.Root[:]
 	}

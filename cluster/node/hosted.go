@@ -45,6 +45,7 @@ type hosted struct {
 	// raising: the leader's record that raises the feature level is under way.
 	raising   atomic.Bool
 	scrubbing scrubbing
+	repaired  repairCounts
 	told      struct {
 		behind   map[uint64]bool
 		troubled bool
@@ -390,8 +391,8 @@ func (h *hosted) ReadBarrier(ctx context.Context) error {
 	return h.translate(h.raft.WaitApplied(ctx, index))
 }
 
-// Ledger is the replica itself, for reads.
-func (h *hosted) Ledger() server.Ledger { return h.Replica.Ledger() }
+// Ledger is the replica itself, for reads that repair what they find damaged.
+func (h *hosted) Ledger() server.Ledger { return reads{h.Replica.Ledger(), h} }
 
 // TransferLeadership hands leadership over and returns once somebody else leads; at
 // once if the named node leads already.

@@ -161,7 +161,7 @@ func (n *node) openHosting() (err error) {
 	if err != nil {
 		return err
 	}
-	n.hosting = h
+	n.hosting, n.repairs = h, newRepairs(n)
 	block, err := n.directoryGenesis()
 	if err == nil {
 		h.directory, err = h.open(directory.Group, n.cfg.Directory, directory.Program{}, block)
@@ -234,7 +234,7 @@ func (h *hosting) run(l *hosted) error {
 
 // follow starts the ledgers that the directory comes to list, from an index of it on.
 func (h *hosting) follow(ctx context.Context, next uint64) {
-	l := h.directory.Replica.Ledger()
+	l := h.directory.Ledger()
 	for {
 		if l.WaitSize(ctx, next+1) != nil {
 			return // the node stops, or the ledger has told why it cannot go on
@@ -335,7 +335,7 @@ func (h *hosting) page(origin string) (web.Ledger, bool) {
 	if l == nil || !l.public || l.halted.Load() != nil {
 		return nil, false
 	}
-	return l.Replica.Ledger(), true
+	return reads{l.Replica.Ledger(), l}, true
 }
 
 // pages are all ledgers for the read path.
@@ -343,7 +343,7 @@ func (h *hosting) pages() []web.Ledger {
 	var pages []web.Ledger
 	for _, l := range h.all() {
 		if l.public && l.halted.Load() == nil {
-			pages = append(pages, l.Replica.Ledger())
+			pages = append(pages, reads{l.Replica.Ledger(), l})
 		}
 	}
 	return pages

@@ -73,8 +73,14 @@ var ledgerFigures = func() (all []ledgerFigure) {
 		func(h *hosted) float64 { return float64(h.scrubbing.bytes.Load()) })
 	add(prometheus.CounterValue, "cairn_scrub_passes_total", "How often all of the ledger's part of the store was read again, since the start.",
 		func(h *hosted) float64 { return float64(h.scrubbing.passes.Load()) })
-	gauge("cairn_scrub_damaged", "Damaged places that the last pass through the store has found, or the present one if more.",
+	gauge("cairn_scrub_damaged", "Damaged places that the last pass through the store could not repair, or the present one if more.",
 		func(h *hosted) float64 { return float64(h.scrubbing.damaged.Load()) })
+	mended := prometheus.NewDesc("cairn_repairs_total",
+		"Damaged parts of the store that were written again with proved bytes, since the start, by kind.", []string{"ledger", "kind"}, nil)
+	for _, part := range ledger.Parts {
+		all = append(all, ledgerFigure{mended, prometheus.CounterValue, part.String(),
+			func(h *hosted) float64 { return float64(h.repaired[part].Load()) }})
+	}
 	blocks := prometheus.NewDesc("cairn_ledger_ignored_blocks_total",
 		"Committed blocks without effect since the start, those of the replay included, by reason.", []string{"ledger", "reason"}, nil)
 	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {

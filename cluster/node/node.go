@@ -76,6 +76,7 @@ type node struct {
 	host      *raftnode.Host
 	workers   raftnode.Workers // of host, and of what the ledgers do themselves
 	hosting   *hosting
+	repairs   *repairs
 	// storeBytes is what the ledgers' directory occupies, measured now and then.
 	storeBytes atomic.Int64
 	services   *services
@@ -319,6 +320,9 @@ func (n *node) stop(reason error) error {
 	if n.services != nil {
 		n.services.drain()
 	}
+	if n.repairs != nil {
+		n.repairs.stop()
+	}
 	if n.hosting != nil {
 		closing("stop raft", n.hosting.stopRaft(ctx))
 	}
@@ -331,6 +335,9 @@ func (n *node) stop(reason error) error {
 	}
 	if n.transport != nil {
 		n.transport.Close()
+	}
+	if n.repairs != nil {
+		n.repairs.close()
 	}
 	if n.hosting != nil {
 		closing("close the ledgers", n.hosting.close(reason == nil))

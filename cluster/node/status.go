@@ -37,6 +37,15 @@ func (h *hosted) Status() server.Status {
 	s.Node, s.ID, s.Version, s.Started = self.Name, self.ID, Version, n.started
 	s.WALBytes, s.StoreBytes, s.MemoryBytes = uint64(n.wal.Stats().Bytes), uint64(n.storeBytes.Load()), memoryBytes()
 	s.Problems = n.problems()
+	for i := range h.repaired {
+		s.Repairs += h.repaired[i].Load()
+	}
+	if done := h.scrubbing.done.Load(); done > 0 {
+		s.Scrubbed = time.UnixMicro(done)
+	}
+	if size := h.scrubbing.size.Load(); size > 0 {
+		s.ScrubShare = min(1, float64(h.scrubbing.at.Load())/float64(size))
+	}
 	if free, err := n.dir.freeBytes(); err == nil {
 		s.DiskFreeBytes = uint64(free)
 	}

@@ -58,6 +58,10 @@ type figures struct {
 	StoreBytes uint64 `json:"store_bytes"`
 	DiskFree   uint64 `json:"disk_free_bytes"`
 	Memory     uint64 `json:"memory_bytes"`
+	// Repairs are those of the ledger's store since the node started. Scrubbed is when all of it was
+	// last read again, or how much of the first pass is done, in per cent.
+	Repairs  uint64 `json:"repairs"`
+	Scrubbed string `json:"scrubbed"`
 }
 
 type peerStatus struct {
@@ -79,7 +83,11 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
 	s.figures = &figures{
 		Size: r.Size, SealedSize: r.SealedSize, Queued: r.QueuedRequests, WALBytes: r.WalBytes, StoreBytes: r.StoreBytes, DiskFree: r.DiskFreeBytes,
-		Memory: r.MemoryBytes,
+		Memory:  r.MemoryBytes,
+		Repairs: r.Repairs, Scrubbed: fmt.Sprintf("%.0f%%", 100*r.ScrubShare),
+	}
+	if r.Scrubbed > 0 {
+		s.Scrubbed = timeString(r.Scrubbed)
 	}
 	s.Root, s.SealedRoot = hex.EncodeToString(r.Root), hex.EncodeToString(r.SealedRoot)
 	s.Problems = r.Problems

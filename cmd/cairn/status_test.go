@@ -20,7 +20,7 @@ func TestStatusOfANode(t *testing.T) {
 	s.fill(&cairnv1.StatusResponse{
 		Node: "n1", Id: 1, Origin: "example.org/ledger", Program: "settlement", ProgramVersion: 4, Version: "v1.2.3", Role: "follower", Leader: "n2", LeaderAddress: "127.0.0.1:2",
 		Term: 3, Commit: 1005, Applied: 1004, Size: 2006, Root: []byte{0xab}, SealedSize: 2005, SealedRoot: []byte{0xcd}, Started: started.UnixMicro(),
-		WalBytes: 7 << 20, StoreBytes: 8 << 20, DiskFreeBytes: 9 << 30, QueuedRequests: 11, QueuedBytes: 12, MemoryBytes: 14, Problems: []string{"a slow disk"},
+		WalBytes: 7 << 20, StoreBytes: 8 << 20, DiskFreeBytes: 9 << 30, QueuedRequests: 11, QueuedBytes: 12, MemoryBytes: 14, Repairs: 15, Scrubbed: started.UnixMicro(), ScrubShare: 0.5, Problems: []string{"a slow disk"},
 		Certificates: []*cairnv1.CertificateStatus{{Kind: "identity", Serial: "1f", Expires: 1_800_000_000, Soon: true}, {Kind: "root", Serial: "2e", Expires: 1_900_000_000}},
 		Peers:        []*cairnv1.Peer{{Id: 2, Name: "n2", Address: "127.0.0.1:2", Kind: "voter", Connected: true, Match: 13}, {Id: 3, Name: "n3", Kind: "voter", Problem: "never met"}},
 	})
@@ -33,7 +33,7 @@ func TestStatusOfANode(t *testing.T) {
 	}
 	want := map[string]any{
 		"node": "n1", "address": "127.0.0.1:1", "role": "follower", "leader": "n2", "term": 3.0, "commit": 1005.0, "applied": 1004.0,
-		"size": 2006.0, "sealed_size": 2005.0, "queued_requests": 11.0, "wal_bytes": float64(7 << 20), "store_bytes": float64(8 << 20), "disk_free_bytes": float64(9 << 30), "memory_bytes": 14.0, "problems": []any{"a slow disk"},
+		"size": 2006.0, "sealed_size": 2005.0, "queued_requests": 11.0, "wal_bytes": float64(7 << 20), "store_bytes": float64(8 << 20), "disk_free_bytes": float64(9 << 30), "memory_bytes": 14.0, "repairs": 15.0, "scrubbed": timeString(started.UnixMicro()), "problems": []any{"a slow disk"},
 		"root": "ab", "sealed_root": "cd", "origin": "example.org/ledger", "program": "settlement", "version": "v1.2.3", "started": timeString(started.UnixMicro()),
 		"certificates": []any{
 			map[string]any{"kind": "identity", "serial": "1f", "expires": "2027-01-15T08:00:00Z", "soon": true},
