@@ -26,7 +26,7 @@
 // no effect. An error for which IsDefinite is false means that the entry may be in the ledger; an
 // append one of whose attempts had an unknown outcome ends definitely only if the last answer
 // excludes that the attempt had an effect. A client that a node asks to wait (RetryInfo) waits as
-// long as it is told, within the call's deadline. Appends that arrive while a request is in flight
+// long as it is told, within the call's deadline. Appends that arrive while requests are in flight
 // leave together in the next one; no append waits for a timer.
 //
 // Proofs. Every receipt, proof and checkpoint is verified against the profile's policy before the

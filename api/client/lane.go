@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -14,15 +15,40 @@ import (
 // lane batches appends that wait for the same thing. While its requests are in flight, calls queue
 // up; when one returns, whatever waits becomes the next request. So a lone caller never waits, and
 // under load requests grow by themselves.
+//
+// A small request costs client and nodes nearly as much as one with ten times as many calls. Callers
+// that append in a loop come back when their request returns, so two requests that carry half of
+// them each would stay two for ever. Two rules make one of them: what waits while enough calls are in
+// flight is left for the request that leaves when they return (gathers), and before that one leaves,
+// the callers who were just answered may run.
 type lane struct {
 	c    *Client
 	wait bool // requests wait for the seal
 
 	mu struct {
 		sync.Mutex
-		queue   []*pendingCall // in order of arrival
-		senders int            // goroutines that send; at most opts.inFlight
+		queue    []*pendingCall // in order of arrival
+		bytes    int            // of the calls in the queue
+		inFlight int            // calls that the senders have taken and not answered
+		// senders are goroutines that send, at most opts.inFlight. Invariant: there is one if calls
+		// wait in the queue.
+		senders int
 	}
+}
+
+// What waits is left for the next request while fewCalls or more are in flight, and while its size is
+// below smallRequest, in bytes. Fewer calls in flight hold nobody up: there is little to gain, and a
+// caller who comes at any time would wait for half a round trip. Larger requests overlap, so that
+// client and nodes work at the same time.
+const (
+	fewCalls     = 4
+	smallRequest = 4 << 10
+)
+
+// gathers reports whether what waits is left for the request that leaves when those in flight return.
+// Receipts take so long that they are not kept waiting. mu is held.
+func (l *lane) gathers() bool {
+	return !l.wait && l.mu.inFlight >= fewCalls && l.mu.bytes < smallRequest
 }
 
 // pendingCall is one caller's append.
@@ -61,28 +87,33 @@ func (l *lane) submit(call *pendingCall) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.queue = append(l.mu.queue, call)
-	if l.mu.senders < l.c.opts.inFlight {
+	l.mu.bytes += call.bytes
+	if l.mu.senders < l.c.opts.inFlight && !l.gathers() {
 		l.mu.senders++
 		go l.run()
 	}
 }
 
-// run sends until nothing waits.
+// run sends until nothing waits that another sender will not send.
 func (l *lane) run() {
-	for {
-		calls := l.next()
-		if calls == nil {
-			return
-		}
+	for calls := l.next(0); calls != nil; {
 		l.c.deliver(calls, l.wait, false)
+		runtime.Gosched() // to those who were answered: what they append now leaves with the rest
+		calls = l.next(len(calls))
 	}
 }
 
-// next takes as many waiting calls as fit one request. It returns nil, and the sender must stop, if
-// there are none.
-func (l *lane) next() []*pendingCall {
+// next takes as many waiting calls as fit one request, for a sender whose last one has answered so
+// many. It returns nil, and the sender must stop, if there are none, or if they are left to another
+// sender.
+func (l *lane) next(answered int) []*pendingCall {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mu.inFlight -= answered
+	if l.gathers() {
+		l.mu.senders--
+		return nil
+	}
 	var calls []*pendingCall
 	entries, bytes, used := 0, 0, 0
 	for _, call := range l.mu.queue {
@@ -90,6 +121,7 @@ func (l *lane) next() []*pendingCall {
 			break
 		}
 		used++
+		l.mu.bytes -= call.bytes
 		if !call.take() {
 			continue
 		}
@@ -97,6 +129,7 @@ func (l *lane) next() []*pendingCall {
 		entries, bytes = entries+len(call.entries), bytes+call.bytes
 	}
 	l.mu.queue = append(l.mu.queue[:0:0], l.mu.queue[used:]...)
+	l.mu.inFlight += len(calls)
 	if len(calls) == 0 {
 		l.mu.senders--
 	}

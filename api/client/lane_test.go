@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -86,5 +88,82 @@ func TestHalvesKeepTheMark(t *testing.T) {
 		if got := <-call.done; got.err == nil || IsDefinite(got.err) {
 			t.Errorf("call %d: got %v, want an error that is not definite", i, got.err)
 		}
+	}
+}
+
+// TestSmallRequestsGather: what waits beside several calls in flight leaves when they return, in one
+// request. A few calls in flight, a large request and one that waits for receipts hold nothing up.
+func TestSmallRequestsGather(t *testing.T) {
+	t.Parallel()
+	_, c := inside(t)
+	// flying returns a lane whose only sender has taken so many calls.
+	flying := func(calls int, wait bool) *lane {
+		l := &lane{c: c, wait: wait}
+		l.mu.senders = 2 // nothing is sent by itself
+		for range calls {
+			l.submit(c.callFor(t, t.Context(), "", "x"))
+		}
+		if got := len(l.next(0)); got != calls {
+			t.Fatalf("a request carries %d of %d calls", got, calls)
+		}
+		return l
+	}
+	for name, test := range map[string]struct {
+		flying  int
+		wait    bool
+		payload string
+		want    int // calls in a second request
+	}{
+		"several in flight":     {flying: fewCalls, payload: "x", want: 0},
+		"few in flight":         {flying: fewCalls - 1, payload: "x", want: 2},
+		"a large request":       {flying: fewCalls, payload: strings.Repeat("x", smallRequest/2), want: 2},
+		"callers want the seal": {flying: fewCalls, wait: true, payload: "x", want: 2},
+	} {
+		l := flying(test.flying, test.wait)
+		for range 2 {
+			l.submit(c.callFor(t, t.Context(), "", test.payload))
+		}
+		if got := len(l.next(0)); got != test.want {
+			t.Errorf("%s: a second request carries %d calls, want %d", name, got, test.want)
+		}
+		if test.want == 0 {
+			if l.mu.senders != 1 {
+				t.Errorf("%s: a sender without calls goes on", name)
+			}
+			if got := len(l.next(test.flying)); got != 2 {
+				t.Errorf("%s: when they return a request carries %d calls, want the 2 that waited", name, got)
+			}
+		}
+		if l.mu.bytes != 0 || len(l.mu.queue) != 0 {
+			t.Errorf("%s: %d calls of %d bytes still wait", name, len(l.mu.queue), l.mu.bytes)
+		}
+	}
+}
+
+// TestNobodyIsLeftBehind: callers who append in a loop, some of whom give up, all get on.
+func TestNobodyIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	_, c := inside(t)
+	var wg sync.WaitGroup
+	for caller := range 12 {
+		wg.Go(func() {
+			for range 50 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if caller%4 == 0 {
+					cancel()
+				}
+				if _, err := c.Append(ctx, Entry{Payload: []byte("x")}); err != nil && caller%4 != 0 {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	l := c.committed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.inFlight < 0 || l.mu.bytes != 0 || len(l.mu.queue) != 0 {
+		t.Errorf("%d calls of %d bytes wait and %d are in flight, want none", len(l.mu.queue), l.mu.bytes, l.mu.inFlight)
 	}
 }

@@ -35,7 +35,8 @@ func defaultOptions() options {
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // WithInFlight sets how many append requests may be under way at once; 2 unless set, at least 1.
-// More help throughput only if the round trip is long.
+// More help throughput only if the round trip is long. A request that would be small is not sent
+// beside one that already carries several appends: it leaves when that one returns.
 func WithInFlight(n int) Option { return func(o *options) { o.inFlight = max(1, n) } }
 
 // WithLogf receives a line for whatever the client recovers from: nodes lost, requests repeated.
