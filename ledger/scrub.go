@@ -45,9 +45,6 @@ func (l *Ledger) Scrub(first uint64, n int) (next uint64, read int, err error) {
 			if _, err := l.detail(rec, next, leaf); err != nil {
 				return next + 1, read, err
 			}
-			if _, err := l.detail(rec, next, leaf); err != nil {
-				return next + 1, read, err
-			}
 			if err := l.CheckKey(next, leaf); err != nil {
 				return next + 1, read, damage(err)
 			}
