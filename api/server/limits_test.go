@@ -262,15 +262,18 @@ func TestLedgerIsNamed(t *testing.T) {
 		}
 		return err
 	}
-	admin := as(within(t), "spiffe://fake.example/op", "admin")
+	admin, caller := as(within(t), "spiffe://fake.example/op", "admin"), context.Context(nil)
 	name := func(origins ...string) context.Context {
-		ctx := admin
+		ctx := caller
 		for _, o := range origins {
 			ctx = metadata.AppendToOutgoingContext(ctx, cairnv1.OriginHeader, o)
 		}
 		return ctx
 	}
 	for _, method := range server.Methods() {
+		if caller = admin; strings.HasPrefix(method, "/cairn.v1.Replica/") {
+			caller = asMember(t)
+		}
 		demand(t, call(name("another.example/ledger"), method), codes.FailedPrecondition, server.ReasonOtherLedger, sure)
 		demand(t, call(name(fakecluster.Origin, fakecluster.Origin), method), codes.InvalidArgument, server.ReasonNoLedgerNamed, sure)
 		if strings.HasPrefix(method, "/grpc.") {
@@ -293,6 +296,7 @@ func TestLedgerIsNamed(t *testing.T) {
 	if head := c.Nodes[0].Ledger().Head(); head.Size != 0 {
 		t.Errorf("the ledger has %d entries, want none", head.Size)
 	}
+	caller = admin
 	mine := name(fakecluster.Origin)
 	if h, err := cairnv1.NewLedgerClient(conn).Head(mine, &cairnv1.HeadRequest{}); err != nil || h.Size != 0 {
 		t.Errorf("head of the right ledger: %v, %v; want size 0", h, err)
