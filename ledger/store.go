@@ -48,6 +48,9 @@ type Store interface {
 	// Flushed returns a token such that everything committed before it was handed out survives a
 	// power failure; 0 when there is none yet.
 	Flushed() (Token, error)
+	// Sync makes everything durable that has been committed so far, and waits for the disk. Flushed
+	// then returns at least what Token returned before. Commits go on meanwhile.
+	Sync() error
 	// Close flushes everything and closes the store: after a nil error everything is durable.
 	Close() error
 }

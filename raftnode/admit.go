@@ -3,6 +3,7 @@ package raftnode
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3/raftpb"
@@ -126,7 +127,7 @@ func admit(v *view, m *raftpb.Message) error {
 	}
 	rival := term == v.term && v.leader != 0 && v.leader != from
 	switch t {
-	case raftpb.MsgApp, raftpb.MsgHeartbeat:
+	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
 		switch {
 		case rival || term == v.led:
 			leader := v.leader
@@ -135,6 +136,8 @@ func admit(v *view, m *raftpb.Message) error {
 			}
 			return refuse(ReasonLeader, "node %d acts as leader of term %d, and node %d led that term: a term has one leader. "+
 				"Node %d lies, or it runs on a copy of its data", from, term, leader, from)
+		case t == raftpb.MsgSnap && !slices.Contains(memberIDs(m.GetSnapshot().GetMetadata().GetConfState()), v.self):
+			return refuse(ReasonSender, "its snapshot does not name this node, %d, among the members", v.self)
 		case v.deafTo == from:
 			return errors.Wrapf(errStale, "node %d sent an entry a moment ago that was refused", from)
 		case t == raftpb.MsgHeartbeat && m.GetCommit() > v.last:

@@ -183,6 +183,8 @@ func (m *machine) HandleApp(from uint64, payload []byte) {
 	m.mu.apps = append(m.mu.apps, fmt.Sprintf("%d: %s", from, payload))
 }
 
+func (m *machine) Fill(Snapshot) {}
+
 func (m *machine) StateChanged(s State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

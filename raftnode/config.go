@@ -48,6 +48,11 @@ type Machine interface {
 	// HandleApp gets what a peer gave to SendApp, on a transport goroutine; must
 	// be quick.
 	HandleApp(from uint64, payload []byte)
+	// Fill asks the machine to reach a position without the log, from a turn; must be quick and must not
+	// wait. Driver.Filled answers, later. Apply goes on meanwhile, and may bring entries that the machine
+	// has got in another way by then: the same ones, because they are committed. One Fill is asked for
+	// at a time. Before the next one the machine has answered, or the member was started again.
+	Fill(Snapshot)
 	// StateChanged hears about role, leader, term and Serving, in order, from a
 	// turn; must be quick and must not wait for the node.
 	StateChanged(State)

@@ -147,11 +147,15 @@ type Core struct {
 	inflight int
 	reads    reads
 	failover failover
+	// held is the MsgSnap whose position the machine is on its way to; nil as a rule. Raft has not
+	// seen it: a member never acknowledges what it does not have.
+	held *raftpb.Message
 
 	// queued are effects taken from the RawNode ahead of Ready, oldest first.
 	queued []Effects
-	// stateChanged, lost and readResults go out with the next Effects.
+	// stateChanged, lost, readResults and fill go out with the next Effects.
 	stateChanged bool
+	fill         *Snapshot
 	lost         []LostProposal
 	readResults  []ReadResult
 }
@@ -214,6 +218,7 @@ func (c *Core) Tick(round bool) {
 	}
 	c.tickFailover()
 	c.tickReads()
+	c.tickSnapshots()
 	for _, p := range c.proposals.expire(c.now) {
 		c.lose(p.tag, false)
 	}
@@ -236,7 +241,10 @@ func (c *Core) Step(m *raftpb.Message) error {
 	if err := c.admit(m); err != nil {
 		return err
 	}
-	c.appended = c.appended || m.GetType() == raftpb.MsgApp
+	if m.GetType() == raftpb.MsgSnap && c.hold(m) {
+		return nil
+	}
+	c.appended = c.appended || m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgSnap
 	c.acks.stepped(m)
 	if err := c.step(m); err != nil {
 		return err

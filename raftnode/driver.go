@@ -295,6 +295,12 @@ func (d *Driver) Unreachable(id uint64) {
 	})
 }
 
+// Filled answers Machine.Fill: with ok the machine holds everything up to the index, durably, and what
+// it is there is what the Snapshot said. Otherwise it does not get there now; the leader asks again.
+func (d *Driver) Filled(index uint64, ok bool) {
+	d.inbox.put(func(m *mail) { m.filled = append(m.filled, filled{index, ok}) })
+}
+
 // Refuse closes the queue of requests for good. Those that wait fail with ErrStopped.
 func (d *Driver) Refuse() {
 	if waiting := d.queue.stop(); len(waiting) > 0 {

@@ -27,6 +27,7 @@ func (still) BuildBlock([]Request) (block []byte, err error) { return []byte("bl
 func (still) Apply([]Committed) error                        { return nil }
 func (still) Fail([]Request, error)                          {}
 func (still) HandleApp(uint64, []byte)                       {}
+func (still) Fill(Snapshot)                                  {}
 func (still) StateChanged(State)                             {}
 
 // TestLastMessageOfADeadLeader: a leader's last heartbeat and the news of its death reach one turn

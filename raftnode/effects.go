@@ -85,6 +85,8 @@ type Effects struct {
 	Reads []ReadResult
 	// Lost are proposals that will not come back through Apply.
 	Lost []LostProposal
+	// Fill is a position that the machine has to reach by itself; Core.Filled answers. Nil as a rule.
+	Fill *Snapshot
 	// State after this step, and whether anything but Commit differs from before.
 	State        State
 	StateChanged bool
@@ -96,6 +98,9 @@ type Effects struct {
 type AppendWork struct {
 	// Entries are contiguous; an index that exists already cuts the log there.
 	Entries []*raftpb.Entry
+	// Snapshot, when not nil, is written before the rest, in the same atomic commit of the log: a mark
+	// that discards all entries. The machine holds everything up to it, durably.
+	Snapshot *raftpb.Snapshot
 	// HardState to be written in the same write; nil when unchanged.
 	HardState *raftpb.HardState
 	// Remote are messages to other members that promise this write's durability.
@@ -164,7 +169,7 @@ func (c *Core) Ready() (Effects, bool) {
 		}
 		return e, true
 	}
-	if c.stateChanged || len(c.lost) > 0 || len(c.readResults) > 0 {
+	if c.stateChanged || c.fill != nil || len(c.lost) > 0 || len(c.readResults) > 0 {
 		e := Effects{State: c.state}
 		c.attachOwn(&e)
 		return e, true
@@ -175,6 +180,9 @@ func (c *Core) Ready() (Effects, bool) {
 // AppendDone acknowledges a work of Effects.Append that is durable as demanded.
 func (c *Core) AppendDone(w *AppendWork) {
 	c.written.underWay--
+	if w.Snapshot != nil {
+		c.appliedTerm = w.Snapshot.GetMetadata().GetTerm()
+	}
 	c.stepLocal(w.local)
 }
 
@@ -209,6 +217,9 @@ func (c *Core) pull() {
 	}
 	rd := c.rn.Ready()
 	c.appended = false
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		c.restored(rd.Snapshot)
+	}
 	if n := len(rd.Entries); n > 0 {
 		c.last = rd.Entries[n-1].GetIndex()
 	}
@@ -263,20 +274,20 @@ func (c *Core) noteAsked(m *raftpb.Message) {
 // that its responses would have to wait for. Every block produces a new commit index on
 // every member. Writing each one separately would delay the next block's write.
 func (c *Core) spare(w *AppendWork) bool {
-	return len(w.Entries) == 0 && !w.NeedsSync && !c.written.unsynced && c.written.underWay == 0
+	return len(w.Entries) == 0 && w.Snapshot == nil && !w.NeedsSync && !c.written.unsynced && c.written.underWay == 0
 }
 
 func (c *Core) attachOwn(e *Effects) {
-	e.Reads, e.Lost, e.State, e.StateChanged = c.readResults, c.lost, c.state, c.stateChanged
-	c.readResults, c.lost, c.stateChanged = nil, nil, false
+	e.Reads, e.Lost, e.Fill, e.State, e.StateChanged = c.readResults, c.lost, c.fill, c.state, c.stateChanged
+	c.readResults, c.lost, c.fill, c.stateChanged = nil, nil, nil, false
 }
 
 func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
-	w := &AppendWork{Entries: m.GetEntries()}
+	w := &AppendWork{Entries: m.GetEntries(), Snapshot: m.GetSnapshot()}
 	rose := false // the commit index, and nothing else
 	if m.Term != nil {
 		w.HardState = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
-		rose = len(w.Entries) == 0 && m.GetTerm() == c.written.term && m.GetVote() == c.written.vote
+		rose = len(w.Entries) == 0 && w.Snapshot == nil && m.GetTerm() == c.written.term && m.GetVote() == c.written.vote
 		if m.GetTerm() != c.written.term || m.GetVote() != c.written.vote {
 			c.written.term, c.written.vote, c.written.unsynced = m.GetTerm(), m.GetVote(), true
 		}
@@ -285,7 +296,7 @@ func (c *Core) appendWork(m *raftpb.Message) *AppendWork {
 		w.HardState = c.written.spared
 	}
 	c.written.spared = nil
-	c.written.unsynced = c.written.unsynced || len(w.Entries) > 0
+	c.written.unsynced = c.written.unsynced || len(w.Entries) > 0 || w.Snapshot != nil
 	if len(m.GetResponses()) > 0 && c.written.unsynced {
 		w.NeedsSync, c.written.unsynced = true, false
 	}

@@ -45,6 +45,13 @@ type mail struct {
 	peersDown   []uint64
 	unreachable []uint64
 	transfers   []transfer
+	filled      []filled
+}
+
+// filled is an answer of the machine to Machine.Fill.
+type filled struct {
+	index uint64
+	ok    bool
 }
 
 // share is what one sender has waiting.
@@ -150,6 +157,7 @@ func (m *mail) empty() {
 		peersDown:   m.peersDown[:0],
 		unreachable: m.unreachable[:0],
 		transfers:   m.transfers[:0],
+		filled:      m.filled[:0],
 	}
 }
 

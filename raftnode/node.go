@@ -153,5 +153,8 @@ func (n *Node) AppendNote(slot uint8, data []byte, done func(error)) {
 // SetMark is Driver.SetMark.
 func (n *Node) SetMark(m wal.Mark) bool { return n.driver.SetMark(m) }
 
+// Filled is Driver.Filled.
+func (n *Node) Filled(index uint64, ok bool) { n.driver.Filled(index, ok) }
+
 // SendApp is Driver.SendApp.
 func (n *Node) SendApp(to uint64, payload []byte) { n.driver.SendApp(to, payload) }

@@ -35,6 +35,7 @@ type stage struct {
 	fatal    []error
 	lines    []string
 	states   []State
+	fills    []Snapshot
 	// block is what BuildBlock returns; nil: a short one.
 	block []byte
 }
@@ -61,6 +62,7 @@ func (s *stage) BuildBlock([]Request) ([]byte, error) {
 	return []byte("block"), nil
 }
 func (s *stage) Fail(reqs []Request, err error) { s.failed = append(s.failed, failure{reqs, err}) }
+func (s *stage) Fill(f Snapshot)                { s.fills = append(s.fills, f) }
 func (s *stage) StateChanged(st State)          { s.states = append(s.states, st) }
 func (s *stage) Apply(run []Committed) error {
 	for _, e := range run {

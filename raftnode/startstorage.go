@@ -59,11 +59,8 @@ func (s *startStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, err
 // members returns the ids of all members of the configuration.
 func (s *startStorage) members() map[uint64]bool {
 	out := make(map[uint64]bool)
-	cs := s.confState
-	for _, ids := range [][]uint64{cs.GetVoters(), cs.GetLearners(), cs.GetVotersOutgoing(), cs.GetLearnersNext()} {
-		for _, id := range ids {
-			out[id] = true
-		}
+	for _, id := range memberIDs(s.confState) {
+		out[id] = true
 	}
 	return out
 }

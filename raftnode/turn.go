@@ -72,6 +72,13 @@ func (d *Driver) react(tick, round bool) {
 	m := &d.turn.mail
 	for _, w := range m.written {
 		d.core.AppendDone(w)
+		if w.Snapshot != nil {
+			d.noteApplied(w.Snapshot.GetMetadata().GetIndex())
+		}
+	}
+	for _, f := range m.filled {
+		// An error means that Raft has no use for the message any more.
+		_ = d.core.Filled(f.index, f.ok)
 	}
 	for _, w := range m.applied {
 		d.core.ApplyDone(w)
@@ -81,7 +88,7 @@ func (d *Driver) react(tick, round bool) {
 			}
 		}
 		if k := len(w.Entries); k > 0 {
-			d.applied.Store(w.Entries[k-1].Index)
+			d.noteApplied(w.Entries[k-1].Index)
 		}
 	}
 	for _, msg := range m.messages {
@@ -118,6 +125,15 @@ func (d *Driver) react(tick, round bool) {
 		m.readers = nil
 		d.core.ReadIndex(d.turn.nextReadTag)
 	}
+}
+
+// noteApplied says that the core knows everything up to index to be applied. What was on its way
+// when a snapshot came may end after it.
+func (d *Driver) noteApplied(index uint64) {
+	if index > d.applied.Load() {
+		d.applied.Store(index)
+	}
+	d.waiting.advance(index)
 }
 
 // propose makes blocks of what waits, as long as there is room for more in flight.
@@ -187,6 +203,9 @@ func (d *Driver) dispatch() {
 			r := &e.Reads[i]
 			answerAll(d.turn.readers[r.Tag], r.Index, r.Err)
 			delete(d.turn.readers, r.Tag)
+		}
+		if e.Fill != nil {
+			d.cfg.Machine.Fill(*e.Fill)
 		}
 		for _, l := range e.Lost {
 			d.failBlock(l)

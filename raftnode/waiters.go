@@ -47,7 +47,7 @@ func (h *waiterHeap) Pop() any {
 func (w *waiters) advance(index uint64) {
 	var ready []*waiter
 	w.mu.Lock()
-	w.mu.index = index
+	w.mu.index = max(w.mu.index, index)
 	for len(w.mu.heap) > 0 && w.mu.heap[0].index <= index {
 		ready = append(ready, heap.Pop(&w.mu.heap).(*waiter))
 	}

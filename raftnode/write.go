@@ -18,7 +18,9 @@ type writeQueue struct {
 	mu struct {
 		sync.Mutex
 		items []writeItem
-		ended bool // nothing is accepted any more; what is queued will be done
+		// restored is the index of the newest snapshot that was queued: a mark below it is of no use.
+		restored uint64
+		ended    bool // nothing is accepted any more; what is queued will be done
 	}
 	// bytes are those of the entries that wait, or are being written.
 	bytes part
@@ -70,13 +72,17 @@ func (w *Write) size() (n int) {
 	return n
 }
 
-// pushWrite queues an item; false when the driver has ended.
+// pushWrite queues an item; false when the driver has ended, and for a mark that a snapshot has
+// overtaken.
 func (d *Driver) pushWrite(it writeItem) bool {
 	it.at = d.clock()
 	q := &d.writes
 	q.mu.Lock()
-	ok := !q.mu.ended
+	ok := !q.mu.ended && (it.mark == nil || it.mark.Index >= q.mu.restored)
 	if ok {
+		if it.work != nil && it.work.Snapshot != nil {
+			q.mu.restored = it.work.Snapshot.GetMetadata().GetIndex()
+		}
 		q.mu.items = append(q.mu.items, it)
 		q.bytes.add(it.size())
 		if it.foreign {
@@ -198,6 +204,13 @@ func mergeRecords(out []wal.Record, group uint64, items []writeItem) (records []
 		case it.work != nil:
 			w := it.work
 			sync = sync || w.NeedsSync
+			if w.Snapshot != nil {
+				next()
+				meta := w.Snapshot.GetMetadata()
+				cur.Restore, cur.Mark = true, &wal.Mark{Index: meta.GetIndex(), Term: meta.GetTerm(), ConfState: meta.GetConfState(), Meta: w.Snapshot.GetData()}
+				next()
+				owned = false
+			}
 			if len(w.Entries) > 0 {
 				if n := len(cur.Entries); n > 0 && cur.Entries[n-1].GetIndex()+1 != w.Entries[0].GetIndex() {
 					next()

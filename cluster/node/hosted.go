@@ -27,6 +27,8 @@ type hosted struct {
 	sealer *raftnode.Runner
 	// again wakes the sealer when its next deadline has come. Owned by the sealer's runs.
 	again *time.Timer
+	// filler takes blocks from the other members when the Raft log does not bring them.
+	filler *raftnode.Runner
 	// worker runs the replica's Work, and workAgain wakes it when work is due. Both are nil when
 	// the ledger's program has none. workAgain is owned by the worker's runs.
 	worker    *raftnode.Runner
@@ -54,10 +56,11 @@ type hosted struct {
 }
 
 // newHosted makes the replica of a ledger. start has to follow.
-func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
+func newHosted(n *node, l *ledger.Ledger, policy *tlog.Policy) (*hosted, error) {
 	h := &hosted{node: n, group: l.Group(), origin: l.Origin()}
 	h.sealer = n.workers.Runner(h.seal)
 	h.again = time.AfterFunc(time.Hour, h.sealer.Wake)
+	h.filler = n.workers.Runner(h.fill)
 	if _, timed := l.Program().(ledger.Timed); timed {
 		h.worker = n.workers.Runner(h.work)
 		h.workAgain = time.AfterFunc(time.Hour, h.worker.Wake)
@@ -75,7 +78,7 @@ func newHosted(n *node, l *ledger.Ledger) (*hosted, error) {
 		return nil, err
 	}
 	h.Replica, err = replica.New(replica.Config{
-		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h, Principal: string(principal), Stages: n.stages,
+		Ledger: l, Log: n.wal.Group(l.Group()), Shell: h, Principal: string(principal), Policy: policy, Stages: n.stages,
 		Clocks: replica.Clocks{
 			Voters: len(n.cfg.Members), MaxOffset: n.cfg.Clock.MaxOffset, Now: n.cfg.wallClock(),
 			Samples: n.hosting.clockSamples,
@@ -264,7 +267,7 @@ func (h *hosted) report() {
 }
 
 // membersBehind returns the members, known only to the leader, that need entries
-// from before the retained Raft log. They do not catch up by themselves.
+// from before the retained Raft log. They take the blocks from the other members.
 func (h *hosted) membersBehind() (ids []uint64, first uint64) {
 	first, err := h.node.wal.Group(h.group).FirstIndex()
 	if err != nil {
@@ -293,7 +296,7 @@ func (h *hosted) reportBehind() {
 				h.told.behind = map[uint64]bool{}
 			}
 			h.told.behind[id] = true
-			h.node.log.Error("a member needs entries that the Raft log holds no more; it will not catch up",
+			h.node.log.Warn("a member needs entries that the Raft log holds no more; once it is there it takes the blocks from the other members",
 				"ledger", h.origin, "member", h.node.cfg.memberName(id), "log_begins_at", first)
 		}
 	}

@@ -116,7 +116,7 @@ func lonely(t *testing.T) (*node, *ledger.Ledger) {
 func TestReadyWithoutLeader(t *testing.T) {
 	n, l := lonely(t)
 	var err error
-	if n.hosting.directory, err = newHosted(n, l); err != nil { // without Raft: whoever asked it would not get this far
+	if n.hosting.directory, err = newHosted(n, l, nil); err != nil { // without Raft: whoever asked it would not get this far
 		t.Fatal(err)
 	}
 	defer n.hosting.store.Close()
@@ -156,7 +156,7 @@ func TestNoHostedLedger(t *testing.T) {
 	defer other.hosting.store.Close()
 	n.keys.voters = other.keys.voters
 	var err error
-	if n.hosting.directory, err = newHosted(n, l); err == nil || n.hosting.directory != nil {
+	if n.hosting.directory, err = newHosted(n, l, nil); err == nil || n.hosting.directory != nil {
 		t.Fatalf("newHosted: %v, %v; want an error and nothing else", n.hosting.directory, err)
 	}
 	if err := n.stop(err); err != nil {

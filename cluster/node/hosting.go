@@ -18,6 +18,7 @@ import (
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/badgerstore"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode/transport"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
@@ -188,7 +189,24 @@ func (h *hosting) open(group uint64, origin string, program ledger.Program, gene
 	if err := errors.CombineErrors(replica.CheckGenesis(l, genesis), replica.CheckLog(log, genesis)); err != nil {
 		return nil, errors.CombineErrors(err, l.Close())
 	}
-	return newHosted(h.node, l)
+	policy, err := policyOf(genesis)
+	if err != nil {
+		return nil, errors.CombineErrors(err, l.Close())
+	}
+	return newHosted(h.node, l, policy)
+}
+
+// policyOf returns the policy of a verifier who trusts the genesis in a block.
+func policyOf(genesis []byte) (*tlog.Policy, error) {
+	block, err := ledger.ParseBlock(genesis)
+	if err != nil || len(block.Batches) == 0 {
+		return nil, errors.CombineErrors(err, errors.New("the genesis is no block with one entry"))
+	}
+	g, err := ledger.GenesisOf(block.Batches[0].Entries[0].Encoded)
+	if err != nil {
+		return nil, err
+	}
+	return g.Policy()
 }
 
 // start starts the directory, the ledgers that it lists so far, and the following of it.

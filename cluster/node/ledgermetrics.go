@@ -65,6 +65,12 @@ var ledgerFigures = func() (all []ledgerFigure) {
 		ids, _ := h.membersBehind()
 		return float64(len(ids))
 	})
+	gauge("cairn_fill_entries_missing", "Entries that this replica still takes from other members, because the Raft log begins behind it; 0 as a rule.", func(h *hosted) float64 {
+		f := h.Filling()
+		return float64(f.Size - min(f.Have, f.Size))
+	})
+	add(prometheus.CounterValue, "cairn_fill_bytes_total", "Bytes of blocks that this replica has taken from other members since the start.",
+		func(h *hosted) float64 { return float64(h.Filling().Received) })
 	gauge("cairn_ledger_halted", "1 when this node's replica of the ledger has stopped by itself while the node goes on; its log says why.",
 		func(h *hosted) float64 { return oneIf(h.halted.Load() != nil) })
 	gauge("cairn_store_durability_unknown", "1 while the ledger's store cannot say what is durable; the Raft log grows meanwhile.",

@@ -15,6 +15,7 @@ type metrics struct {
 	appendSeconds prometheus.Histogram
 	seals         prometheus.Counter
 	sealProblems  prometheus.Counter
+	fillProblems  prometheus.Counter
 	handshakes    *prometheus.CounterVec
 	refused       *prometheus.CounterVec
 	// incarnationRefused counts connections, by member.
@@ -31,6 +32,9 @@ func newMetrics() *metrics {
 		}),
 		seals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cairn_sealed_checkpoints_total", Help: "Sealed checkpoints that this node has stored.",
+		}),
+		fillProblems: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cairn_fill_problems_total", Help: "Answers of other members about blocks that were of no use.",
 		}),
 		sealProblems: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cairn_seal_problems_total", Help: "Signatures and messages that did not verify, roots that did not match, and sizes that could not be signed.",
@@ -51,7 +55,7 @@ func newMetrics() *metrics {
 	for _, port := range []string{"api", "peer", "http", "probe"} {
 		m.displaced.WithLabelValues(port)
 	}
-	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.handshakes, m.refused, m.incarnationRefused, m.displaced,
+	m.registry.MustRegister(m.appendSeconds, m.seals, m.sealProblems, m.fillProblems, m.handshakes, m.refused, m.incarnationRefused, m.displaced,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

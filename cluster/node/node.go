@@ -80,6 +80,7 @@ type node struct {
 	// storeBytes is what the ledgers' directory occupies, measured now and then.
 	storeBytes atomic.Int64
 	services   *services
+	others     *others
 
 	// fatal takes the first reason to stop; capacity 1.
 	fatal chan error
@@ -272,6 +273,7 @@ func (n *node) start() (err error) {
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.hosting.time, Crowd: crowd,
 	})
+	n.others = newOthers(n)
 	n.host = raftnode.NewHost(raftnode.HostConfig{
 		Log: n.wal, Transport: n.transport, Workers: &n.workers, TickInterval: n.cfg.Raft.Tick, Crowd: crowd,
 		Limits: raftnode.Limits{QueueBytes: int(n.cfg.Storage.QueueBytes)},
@@ -322,6 +324,9 @@ func (n *node) stop(reason error) error {
 	}
 	if n.repairs != nil {
 		n.repairs.stop()
+	}
+	if n.others != nil {
+		n.others.close()
 	}
 	if n.hosting != nil {
 		closing("stop raft", n.hosting.stopRaft(ctx))

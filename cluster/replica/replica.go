@@ -38,6 +38,7 @@ type Raft interface {
 	SendApp(to uint64, payload []byte)
 	AppendNote(slot uint8, data []byte, done func(error))
 	SetMark(wal.Mark) bool
+	Filled(index uint64, ok bool)
 }
 
 // Shell runs a replica. Its methods must not block.
@@ -47,6 +48,11 @@ type Shell interface {
 	// WakeWorker asks for a call of Replica.Work soon. Several before the call count as one. It is
 	// never called when the ledger's program is not ledger.Timed.
 	WakeWorker()
+	// WakeFiller asks for calls of Replica.NextFill soon, until it has nothing to ask. Several before
+	// the calls count as one.
+	WakeFiller()
+	// FillProblem is what a peer has answered that the filler has no use for, to log and count.
+	FillProblem(peer uint64, err error)
 	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two
 	// histories were cosigned.
 	Halt(err error, evidence *tlog.Contradiction)
@@ -67,6 +73,11 @@ type Config struct {
 	Clocks Clocks
 	// Principal is this node's: of what it proposes in its own name.
 	Principal string
+	// Policy is what a sealed checkpoint of a peer has to satisfy.
+	Policy *tlog.Policy
+	// FillStep is how many bytes of blocks a replica takes from its peers until it makes them durable;
+	// 0 is 64 MiB.
+	FillStep int
 	// Seal says who seals, with which keys, and how often. New adds what the ledger and its log
 	// hold.
 	Seal seal.Config
@@ -93,6 +104,15 @@ type Replica struct {
 	// handingOver: the end of a hand-over is on its way through Raft.
 	handingOver atomic.Bool
 
+	policy *tlog.Policy
+	self   uint64 // Raft id
+	filler filler
+	// applying is held while the ledger applies: for Raft, or for the filler.
+	applying sync.Mutex
+	// passed is the newest Raft index that the Raft log has brought to the ledger. The filler may have
+	// brought the ledger further. Everything up to it was synced in the log.
+	passed atomic.Uint64
+
 	// contradicted is the newest anchor of which the sealer was told, and blocks the room for a
 	// run. Owned by Apply.
 	contradicted *ledger.Anchor
@@ -115,7 +135,11 @@ func New(c Config) (*Replica, error) {
 	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, stages: c.Stages, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
 	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
 	_, r.worker.timed = c.Ledger.Program().(ledger.Timed)
-	r.principal = c.Principal
+	r.principal, r.policy, r.self = c.Principal, c.Policy, c.Seal.Self
+	r.passed.Store(c.Log.Mark().Index)
+	if r.filler.step = c.FillStep; r.filler.step == 0 {
+		r.filler.step = fillStep
+	}
 	if r.clocks.Samples == nil {
 		r.clocks.Samples = func() map[uint64]transport.ClockSample { return nil }
 	}
@@ -194,6 +218,36 @@ func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 // Apply applies committed blocks and answers the callers whose batches they carry. On an error
 // nobody is answered: Raft gives the requests to Fail.
 func (r *Replica) Apply(run []raftnode.Committed) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	// The filler may have brought the first ones. They are the same: both are committed.
+	ahead := 0
+	for at := r.ledger.Head().RaftIndex; ahead < len(run) && run[ahead].Index <= at; {
+		ahead++
+	}
+	filled, run := run[:ahead], run[ahead:]
+	if err := r.apply(run); err != nil {
+		return err
+	}
+	for i := range filled {
+		r.passed.Store(filled[i].Index)
+		for _, q := range filled[i].Requests { // of a former leader, whose blocks another one had committed
+			q.(*request).done(ledger.Result{}, raftnode.ErrIndefinite)
+		}
+	}
+	if len(run) > 0 {
+		r.passed.Store(run[len(run)-1].Index)
+	}
+	if r.worker.wanted() {
+		r.shell.WakeWorker()
+	}
+	return nil
+}
+
+func (r *Replica) apply(run []raftnode.Committed) error {
+	if len(run) == 0 {
+		return nil
+	}
 	r.blocks = r.blocks[:0]
 	for i := range run {
 		r.blocks = append(r.blocks, ledger.Committed{RaftIndex: run[i].Index, RaftTerm: run[i].Term, Block: run[i].Data})
@@ -220,9 +274,6 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 	}
 	if answered {
 		r.stages.Since(stages.Answer, applied)
-	}
-	if r.worker.wanted() {
-		r.shell.WakeWorker()
 	}
 	return nil
 }

@@ -38,6 +38,8 @@ type bench struct {
 
 	workerWakes  int
 	workProblems []error
+	fillerWakes  int
+	filled       []bool
 }
 
 func (b *bench) SendApp(uint64, []byte) { b.sent++ }
@@ -58,6 +60,9 @@ func (b *bench) WakeSealer()                       { b.wakes++ }
 func (b *bench) Sealed(c *ledger.Sealed)           { b.sealed = append(b.sealed, c) }
 func (b *bench) Contradicted(c seal.Contradiction) { b.disputes = append(b.disputes, c) }
 func (b *bench) Problem(err error)                 { b.problems = append(b.problems, err) }
+func (b *bench) WakeFiller()                       { b.fillerWakes++ }
+func (b *bench) Filled(index uint64, ok bool)      { b.filled = append(b.filled, ok) }
+func (b *bench) FillProblem(_ uint64, err error)   { b.problems = append(b.problems, err) }
 func (b *bench) WakeWorker()                       { b.workerWakes++ }
 func (b *bench) WorkProblem(err error)             { b.workProblems = append(b.workProblems, err) }
 

@@ -22,8 +22,12 @@ func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, 
 	if len(conf.GetVoters()) == 0 { // initialisation gave it some
 		return nil, errors.Wrap(ErrRaftLogLost, "it is empty")
 	}
-	if c.Start, err = ledger.ParseSummary(log.Mark().Meta); err != nil {
-		return nil, errors.Wrap(err, "read the Raft log's mark")
+	if c.Start, err = startOf(log); err != nil {
+		return nil, err
+	}
+	filledTo, _, err := parseFillNote(log.Note(fillNote))
+	if err != nil {
+		return nil, err
 	}
 	l, err := ledger.Open(store, c)
 	if err != nil {
@@ -33,10 +37,27 @@ func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, 
 	if err != nil {
 		return nil, errors.Wrap(err, "read the Raft log's end")
 	}
-	if stored := l.StoredApplied(); stored > last {
+	if stored := l.StoredApplied(); stored > max(last, filledTo) {
 		return nil, errors.Wrapf(ErrRaftLogLost, "it ends at raft index %d, the ledger holds %d", last, stored)
 	}
 	return l, nil
+}
+
+// startOf returns the newest position at which the ledger can be opened: the log's mark, or what the
+// filler has made durable behind it.
+func startOf(log *wal.Group) (ledger.Summary, error) {
+	marked, err := ledger.ParseSummary(log.Mark().Meta)
+	if err != nil {
+		return marked, errors.Wrap(err, "read the Raft log's mark")
+	}
+	_, filled, err := parseFillNote(log.Note(fillNote))
+	if err != nil {
+		return marked, err
+	}
+	if filled.RaftIndex > marked.RaftIndex {
+		return filled, nil
+	}
+	return marked, nil
 }
 
 // KeepMark tells the Raft log how far the ledger is durable, so that it need not reach back
@@ -63,7 +84,7 @@ type unconfirmedMark struct {
 func (r *Replica) confirmMark() {
 	u := &r.unconfirmed
 	if u.mark.RaftIndex > 0 {
-		if r.ledger.Head().RaftIndex > u.last {
+		if r.passed.Load() > u.last { // the filler brings blocks that no log has synced
 			r.ledger.Marked(u.mark)
 			r.confirmed, *u = u.mark.RaftIndex, unconfirmedMark{}
 		}
@@ -86,7 +107,8 @@ func (r *Replica) confirmMark() {
 // ended.
 func (r *Replica) FinalMark() (*wal.Mark, error) {
 	h := r.ledger.Head()
-	if h.RaftIndex <= r.log.Mark().Index {
+	// A ledger that the filler has brought ahead of the log says where it is with the filler's note.
+	if h.RaftIndex <= r.log.Mark().Index || h.RaftIndex > r.passed.Load() {
 		return nil, nil
 	}
 	_, conf, err := r.log.InitialState()

@@ -33,7 +33,7 @@ type Raft struct {
 }
 
 // RaftCounts says how much a checker has seen: zeros mean that it was not told.
-type RaftCounts struct{ Leaders, Votes, Entries, Committed, Applied, Restarts int }
+type RaftCounts struct{ Leaders, Votes, Entries, Committed, Applied, Restarts, Restored int }
 
 type voteKey struct{ node, term uint64 }
 
@@ -60,6 +60,7 @@ type member struct {
 	cut            uint64 // term in which entries were last given to the disk
 	commit         uint64
 	applied        uint64
+	restored       uint64 // position of its newest snapshot
 }
 
 // NewRaft returns a checker for a group of n members. Entries of first, which ascend from index 1,
@@ -200,6 +201,21 @@ func (r *Raft) match(m *member, entries []RaftEntry) {
 	}
 }
 
+// Restored tells that a member gives a snapshot at this position to its disk: its log begins behind it
+// now, and what it had is gone once the snapshot is durable.
+func (r *Raft) Restored(node, index, term uint64) {
+	m := &r.members[node]
+	r.counts.Restored++
+	if index <= m.commit {
+		r.fail(index, "node %d takes a snapshot at %d, though it knows that %d are committed", node, index, m.commit)
+	}
+	if index > uint64(len(r.committed)) || r.committed[index-1].Term != term {
+		r.fail(index, "node %d takes a snapshot at entry %d of term %d that was not committed", node, index, term)
+	}
+	m.base, m.baseTerm, m.log, m.restored = index, term, nil, index
+	m.durable = min(m.durable, index)
+}
+
 // Durable tells that a member's entries up to the one with this index and term
 // have been synced.
 func (r *Raft) Durable(node, index, term uint64) {
@@ -266,11 +282,11 @@ func (r *Raft) commit(node, term uint64, e RaftEntry) {
 	}
 }
 
-// Applied tells that a member has applied an entry.
+// Applied tells that a member has applied an entry. Behind a snapshot it goes on there.
 func (r *Raft) Applied(node uint64, e RaftEntry) {
 	m := &r.members[node]
 	r.counts.Applied++
-	if e.Index != m.applied+1 {
+	if e.Index != max(m.applied, m.restored)+1 && e.Index != m.applied+1 {
 		r.fail(e.Index, "node %d applies entry %d after %d", node, e.Index, m.applied)
 	}
 	m.applied = e.Index

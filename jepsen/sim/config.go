@@ -39,6 +39,7 @@ type config struct {
 	memtable     int
 	unflushed    int
 	markInterval time.Duration
+	fillStep     int // bytes of blocks between two notes of a filler
 	cadence      time.Duration
 	payload      int // largest payload
 	timeout      time.Duration
@@ -126,17 +127,17 @@ func resolve(o Options) (Options, config) {
 	case 4:
 		c.segment, c.retain = 64<<20, 1<<30
 	}
-	if o.Faults&FaultBitFlip != 0 {
-		// A follower that the others' logs have left behind stays behind. They are a
-		// minority, but together with the nodes that are given up they need not be.
-		c.retain = 1 << 30
-	}
+	short := stream(o.Seed, "short log", 0).IntN(4) == 0 || o.fills
 	c.cache = pick(r, int64(-1), 4<<10, 32<<20)
 	c.ledgerCache = pick(stream(o.Seed, "caches", 0), 1, 16<<10, int64(ledger.DefaultCacheBytes))
 	c.memtable = pick(r, 1, 2<<10, 64<<10, 32<<20)
+	c.fillStep = pick(stream(o.Seed, "fill", 0), 1, 1<<10, 64<<10, 64<<20)
 	c.unflushed = 1 + r.IntN(3)
 	c.markInterval = pick(r, 20*time.Millisecond, 250*time.Millisecond, 2*time.Second)
 	c.cadence = pick(r, 2*time.Second, 5*time.Second, 5*time.Second, 10*time.Second)
+	if short { // who was away for a moment needs blocks of the others
+		c.segment, c.retain, c.memtable, c.unflushed, c.markInterval = 4<<10, -1, 1, 1, 20*time.Millisecond
+	}
 	c.payload = pick(r, 16, 16, 200, 200, 3000, 12000)
 	// A rotation for every other block, not for every one: each writes 256 KiB of zeros.
 	c.segment = max(c.segment, 4*int64(c.payload))

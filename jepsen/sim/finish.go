@@ -97,10 +97,9 @@ func (g *group) missing() string {
 	for _, n := range g.w.nodes[1:] {
 		switch m := g.on(n.id); {
 		case n.lost:
-		case m != nil && m.leftBehind(lead):
 		case m == nil:
 			return fmt.Sprintf("node %d is not up", n.id)
-		case m.ledger.Head().RaftIndex != head.RaftIndex || m.commit != lead.commit || m.applied != m.commit:
+		case m.ledger.Head().RaftIndex != head.RaftIndex || m.commit != lead.commit || max(m.applied, m.log.Mark().Index) != m.commit:
 			return fmt.Sprintf("node %d has committed %d, applied %d, its ledger is at raft index %d; leader %d: %d, %d, %d",
 				n.id, m.commit, m.applied, m.ledger.Head().RaftIndex, lead.n.id, lead.commit, lead.applied, head.RaftIndex)
 		case n.storeDamage != nil:
@@ -112,29 +111,12 @@ func (g *group) missing() string {
 	return lead.overdue()
 }
 
-// leftBehind: the leader has removed from its log what this member would need. It
-// does not come back by itself (docs/consistency.md). What lies behind the member's
-// commit index counts only if the leader has the same: the rest will be replaced.
-func (m *member) leftBehind(lead *member) bool {
-	first, err := lead.log.FirstIndex()
-	if err != nil || m.commit+1 >= first {
-		return false
-	}
-	theirs, err1 := lead.log.Term(first - 1)
-	ours, err2 := m.log.Term(first - 1)
-	return err1 == nil && (err2 != nil || ours != theirs)
-}
-
 // compare demands that all nodes hold one ledger, and reads it.
 func (g *group) compare(l *Ledger) {
 	var first *member
 	for _, n := range g.w.nodes[1:] {
 		m := g.on(n.id)
 		if m == nil || n.storeDamage != nil {
-			continue
-		}
-		if lead := g.leader(); lead != nil && m.leftBehind(lead) {
-			g.w.stats.LeftBehind++
 			continue
 		}
 		if first == nil {

@@ -36,6 +36,7 @@ type member struct {
 	commit   uint64
 	applied  uint64
 	behind   []waiter // for a size of the ledger
+	filling  filling
 	sealing  alarm
 	working  alarm
 	ignored  map[ledger.IgnoreReason]uint64 // blocks without effect that were judged
@@ -91,7 +92,7 @@ func (m *member) make() (err error) {
 	c, keys := &m.w.cfg, simKeys()
 	m.applied = m.log.Mark().Index
 	m.Replica, err = replica.New(replica.Config{
-		Ledger: m.ledger, Log: m.log, Shell: m, Principal: principalOf(m.n.id),
+		Ledger: m.ledger, Log: m.log, Shell: m, Principal: principalOf(m.n.id), Policy: m.g.seals.policy, FillStep: c.fillStep,
 		// Clocks jump by days here, and stay there: their bounds would leave nobody to lead.
 		Clocks: replica.Clocks{Now: m.n.wall, MaxOffset: 1 << 62, Voters: m.w.opt.Nodes},
 		Seal: seal.Config{

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // network carries messages between nodes, and between clients and nodes.
@@ -131,6 +132,9 @@ func copyMessage(m *raftpb.Message) *raftpb.Message {
 	}
 	c.Type, c.From, c.To, c.Term, c.LogTerm = &c.typ, &c.from, &c.to, &c.term, &c.logTerm
 	c.Index, c.Commit, c.RejectHint, c.Reject = &c.index, &c.commit, &c.rejectHint, &c.reject
+	if s := m.GetSnapshot(); s != nil {
+		c.Snapshot = proto.Clone(s).(*raftpb.Snapshot)
+	}
 	c.Context = append([]byte(nil), m.GetContext()...)
 	if k := len(m.GetEntries()); k > 0 {
 		slab := make([]entry, k)

@@ -35,6 +35,8 @@ type node struct {
 	flipped *flipTarget
 	// storeDamage, when not nil, changes what the store returns.
 	storeDamage *damage
+	// lies: what it answers to peers that lack blocks is wrong now and then.
+	lies bool
 	// lost: the node refused its damaged disk and stays down.
 	lost bool
 }

@@ -53,6 +53,9 @@ func (m *member) traceStart() {
 // traceDurable tells the checker of its ledger that a record is on the disk for good.
 func (p *process) traceDurable(r *wal.Record) {
 	raft := p.w.groups[r.Group-1].raft
+	if r.Restore {
+		raft.Durable(p.n.id, r.Mark.Index, r.Mark.Term)
+	}
 	if k := len(r.Entries); k > 0 {
 		raft.Durable(p.n.id, r.Entries[k-1].GetIndex(), r.Entries[k-1].GetTerm())
 	}

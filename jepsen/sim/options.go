@@ -37,6 +37,9 @@ type Options struct {
 	// Check, when not nil, is asked in addition to the built-in checks. It is no
 	// part of String: only tests set it.
 	Check func(*Result) error `json:"-"`
+
+	// fills: the nodes keep hardly any Raft log, and one of them lies to those that lack blocks.
+	fills bool
 }
 
 // FaultSet is a set of kinds of faults. The zero value means: the seed chooses.

@@ -111,6 +111,9 @@ func newWorld(o Options) (*world, error) {
 			tickRate: 1 + (r.Float64()*2-1)*w.cfg.tickSkew,
 		})
 	}
+	if r := stream(o.Seed, "liar", 0); r.IntN(3) == 0 || o.fills {
+		w.nodes[1+r.IntN(o.Nodes)].lies = true
+	}
 	for id := range uint64(o.Ledgers) {
 		g, err := newGroup(w, id+1)
 		if err != nil {

@@ -64,7 +64,7 @@ func TestSeeds(t *testing.T) {
 		sum.Dropped, sum.Messages, sum.Virtual = sum.Dropped+s.Dropped, sum.Messages+s.Messages, sum.Virtual+s.Virtual
 		sum.Works, sum.Posted, sum.Expired, sum.Rejected = sum.Works+s.Works, sum.Posted+s.Posted, sum.Expired+s.Expired, sum.Rejected+s.Rejected
 		sum.Proofs += s.Proofs
-		sum.Committed, sum.LeftBehind = sum.Committed+s.Committed, sum.LeftBehind+s.LeftBehind
+		sum.Committed, sum.Filled, sum.Restored = sum.Committed+s.Committed, sum.Filled+s.Filled, sum.Restored+s.Restored
 		sum.Sessions, sum.Behind, sum.Deliveries = sum.Sessions+s.Sessions, sum.Behind+s.Behind, sum.Deliveries+s.Deliveries
 		several += min(1, len(res.Ledgers)-1)
 		for _, l := range res.Ledgers {

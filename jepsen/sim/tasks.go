@@ -181,6 +181,14 @@ func (w wire) SendRaft(_ uint64, m *raftpb.Message) {
 
 // observe tells the checker what the core asks for.
 func (m *member) observe(e *raftnode.Effects) {
+	if e.Append != nil && e.Append.Snapshot != nil {
+		meta := e.Append.Snapshot.GetMetadata()
+		m.w.stats.Restored++
+		m.g.raft.Restored(m.n.id, meta.GetIndex(), meta.GetTerm())
+		if s, _ := m.ledger.Durable(); s.RaftIndex < meta.GetIndex() {
+			m.g.fail("fill", meta.GetIndex(), "node %d takes a snapshot at raft index %d, and its ledger is durable up to %d, at %d", m.n.id, meta.GetIndex(), s.RaftIndex, m.ledger.Head().RaftIndex)
+		}
+	}
 	if e.Append != nil {
 		m.g.raft.Appended(m.n.id, e.State.Term, raftEntries(e.Append.Entries))
 	}

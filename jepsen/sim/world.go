@@ -149,7 +149,9 @@ type Stats struct {
 	Works                                int // entries that leaders proposed in their own name
 	Posted, Expired, Rejected            int // results in settlement ledgers
 	Proofs, ProofsGone                   int // of accounts that were verified, or that were too old
-	LeftBehind                           int // nodes that lacked, at the end, what nobody's log had any more
+	Filled, Restored                     int // blocks that members took from each other, and snapshots that they then took over
+	FillStrikes                          int // crashes while a member takes blocks
+	FillLies, FillProblems               int // wrong answers of a faulty peer, and answers that were of no use
 	OK, Failed, Unknown                  int // operations
 	Sessions                             int // local reads within a session
 	Behind                               int // of a node that had to catch up first

@@ -63,6 +63,7 @@ func (m *machine) Fail(reqs []raftnode.Request, _ error) {
 }
 
 func (m *machine) HandleApp(uint64, []byte)    {}
+func (m *machine) Fill(raftnode.Snapshot)      {}
 func (m *machine) StateChanged(raftnode.State) {}
 
 // wire connects the nodes of a process. Every node has a queue, and what does not

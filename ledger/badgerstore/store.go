@@ -289,7 +289,16 @@ func (s *Store) Token() (ledger.Token, error) {
 // Flushed implements ledger.Store: everything below the lowest memtable file, once the value log and
 // the directory are synced, too, and after SyncBytes everything. It waits for the disk when there is
 // something new; commits go on meanwhile.
-func (s *Store) Flushed() (ledger.Token, error) {
+func (s *Store) Flushed() (ledger.Token, error) { return s.flush(false) }
+
+// Sync implements ledger.Store.
+func (s *Store) Sync() error {
+	_, err := s.flush(true)
+	return err
+}
+
+// flush finds out what is durable; with all it makes everything so.
+func (s *Store) flush(all bool) (ledger.Token, error) {
 	if s.inspection != nil {
 		return 0, errors.Wrap(ErrReadOnly, "sync the store")
 	}
@@ -301,7 +310,7 @@ func (s *Store) Flushed() (ledger.Token, error) {
 		return 0, err
 	}
 	s.mu.Lock()
-	flushed, syncs, overdue := s.mu.flushed, s.mu.syncs, s.mu.unknown >= s.syncBytes
+	flushed, syncs, overdue := s.mu.flushed, s.mu.syncs, all || s.mu.unknown >= s.syncBytes
 	if overdue {
 		s.mu.syncs++ // before the files are listed: what is committed from here on has another token
 	}

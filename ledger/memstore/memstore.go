@@ -166,6 +166,17 @@ func (s *Store) Flushed() (ledger.Token, error) {
 	return s.mu.mem[0].id - 1, nil
 }
 
+// Sync implements ledger.Store.
+func (s *Store) Sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return ErrClosed
+	}
+	s.flushAll()
+	return nil
+}
+
 // Flush makes everything durable.
 func (s *Store) Flush() {
 	s.mu.Lock()

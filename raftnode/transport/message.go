@@ -167,6 +167,9 @@ func parseMessage(b []byte) (*raftpb.Message, error) {
 		return nil, malformed("%d bytes behind the last entry", len(b))
 	}
 	out := m.proto()
+	if err := unpack(out); err != nil {
+		return nil, err
+	}
 	if err := Validate(out); err != nil {
 		return nil, err
 	}

@@ -268,12 +268,16 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 	if p == nil {
 		return
 	}
+	valid := Validate(m) == nil
+	if valid {
+		m = pack(m)
+	}
 	c := classOf(m)
 	size := messageLength(m)
 	// A node that is not formed sends nothing; see Membership.
 	// From differs when Raft forwards another member's read after losing the
 	// lead; the receiver would refuse it, and the reader asks again by itself.
-	if !t.cfg.Membership.Formed() || m.GetFrom() != t.cfg.Self || size > c.maxPayload() || Validate(m) != nil {
+	if !t.cfg.Membership.Formed() || m.GetFrom() != t.cfg.Self || size > c.maxPayload() || !valid {
 		p.local.dropped.Add(1)
 		return
 	}

@@ -83,6 +83,14 @@ func addRecord(c *commit, r *Record) error {
 		}
 		return nil
 	}
+	if r.Restore {
+		if r.Mark == nil || r.HardState != nil || len(r.Entries) > 0 {
+			return invalid("group %d: a record that restores has a mark, and neither entries nor a hard state", r.Group)
+		}
+		if err := add(op{typ: frameBase, index: r.Mark.Index, term: r.Mark.Term}); err != nil {
+			return err
+		}
+	}
 	for _, e := range r.Entries {
 		if len(e.Data) > MaxEntrySize {
 			return invalid("group %d: entry %d has %d bytes, at most %d", r.Group, e.GetIndex(), len(e.Data), MaxEntrySize)

@@ -109,6 +109,10 @@ func (t *tail) advance(o *op, writing bool) (reason string) {
 		}
 		t.markIndex = o.mark.Index
 	case frameBase:
+		// In the carry the group has no state yet, and any base is right.
+		if had := max(t.markIndex, t.hs.commit); had > 0 && o.index <= had {
+			return fmt.Sprintf("base at %d lies at or below the mark at %d or the commit index %d", o.index, t.markIndex, t.hs.commit)
+		}
 		t.reset(o.index, o.term)
 	}
 	return ""

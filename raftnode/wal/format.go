@@ -97,7 +97,7 @@ const (
 	frameHardState frameType = 2
 	frameMark      frameType = 3
 	frameNote      frameType = 4
-	frameBase      frameType = 5 // carried only: a group's last index and term
+	frameBase      frameType = 5 // a group's last index and term: carried, or before a mark that restores
 	frameMarker    frameType = 6 // no content: records the synced offset, ends a carry
 )
 

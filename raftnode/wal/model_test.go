@@ -73,7 +73,7 @@ func (m *model) apply(records []Record) {
 			g.hs = r.HardState
 		}
 		if r.Mark != nil {
-			if r.Mark.Index > g.last() {
+			if r.Restore || r.Mark.Index > g.last() {
 				g.offset, g.offsetTerm, g.entries = r.Mark.Index, r.Mark.Term, nil
 			}
 			g.mark = r.Mark
@@ -195,6 +195,13 @@ func (w *workload) next() (records []Record, sync bool) {
 func (w *workload) record(id uint64) Record {
 	r, g := Record{Group: id}, w.m.group(id)
 	last, term := g.last(), g.term(g.last())
+	if low := max(w.commit[id], g.markIndex(), g.offset) + 1; w.rng.IntN(25) == 0 {
+		// The position may lie within the log, and the entry there may have another term.
+		i := low + uint64(w.rng.IntN(6))
+		w.commit[id] = i
+		r.Restore, r.Mark = true, &Mark{Index: i, Term: term + 1, Meta: []byte("snapshot"), ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}
+		return r
+	}
 	if w.rng.IntN(4) > 0 {
 		first := last + 1
 		if low := max(w.commit[id], g.markIndex(), g.offset) + 1; low <= last && w.rng.IntN(6) == 0 {

@@ -19,7 +19,11 @@ type Record struct {
 	// Mark replaces the group's and must not lie below it. A mark above the last
 	// index discards all entries: the log continues behind the mark.
 	Mark *Mark
-	Note *Note
+	// Restore makes the mark, which must lie above the former one and above the commit index, the end
+	// of the log: all entries are discarded, also those behind the mark. Such a record has no Entries
+	// and no HardState.
+	Restore bool
+	Note    *Note
 }
 
 // Mark is a group's position in the state machine: everything up to and

@@ -308,7 +308,7 @@ func (r *segmentReader) take(off, start int64, h frameHeader, payload []byte) (*
 	switch {
 	case h.ordinal != uint32(len(r.commit.ops)):
 		return &bad{fmt.Sprintf("frame is number %d of its commit, not %d", h.ordinal, len(r.commit.ops)), false}, nil
-	case carry != (h.flags&flagCarried != 0), carry && h.typ == frameEntry, !carry && h.typ == frameBase:
+	case carry != (h.flags&flagCarried != 0), carry && h.typ == frameEntry:
 		return &bad{fmt.Sprintf("%s frame out of place", h.typ), false}, nil
 	case carry && h.synced != 0, !carry && (int64(h.synced) < r.seg.start || h.synced > uint64(start)):
 		return &bad{fmt.Sprintf("frame records an impossible synced offset %d", h.synced), false}, nil
@@ -318,6 +318,9 @@ func (r *segmentReader) take(off, start int64, h frameHeader, payload []byte) (*
 		o.offset = off
 		if r.s.onFrame != nil {
 			r.s.onFrame(off, h, &o)
+		}
+		if !carry && o.typ == frameBase && o.index == 0 {
+			return &bad{"a log begins behind index 0", false}, nil
 		}
 		if carry && !r.first {
 			r.carry = appendCarried(r.carry, &o)

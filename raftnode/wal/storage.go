@@ -83,10 +83,22 @@ func (g *Group) Term(i uint64) (term uint64, err error) {
 	return term, err
 }
 
-// Snapshot always returns raft.ErrSnapshotTemporarilyUnavailable: there are no
-// snapshots, so a follower that needs entries from before the log waits.
-func (g *Group) Snapshot() (*raftpb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
+// Snapshot returns the mark: a snapshot is a position of the state machine and what
+// the machine says of itself there. How another machine gets there is not the log's
+// affair. All entries behind the mark are in the log.
+func (g *Group) Snapshot() (s *raftpb.Snapshot, err error) {
+	if g.l.closed.Load() {
+		return nil, ErrClosed
+	}
+	g.read(func(state *groupState) {
+		m := state.mark.clone()
+		if m.Index == 0 || m.ConfState == nil {
+			err = raft.ErrSnapshotTemporarilyUnavailable
+			return
+		}
+		s = &raftpb.Snapshot{Data: m.Meta, Metadata: &raftpb.SnapshotMetadata{Index: &m.Index, Term: &m.Term, ConfState: m.ConfState}}
+	})
+	return s, err
 }
 
 // Mark returns the newest mark, zero when there is none. The caller owns it.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -36,6 +37,12 @@ func TestAgainstMemoryStorage(t *testing.T) {
 					t.Fatalf("step %d: %v", step, err)
 				}
 				for _, r := range records {
+					if r.Restore {
+						meta := &raftpb.SnapshotMetadata{Index: &r.Mark.Index, Term: &r.Mark.Term, ConfState: r.Mark.ConfState}
+						if err := refs[r.Group].ApplySnapshot(&raftpb.Snapshot{Metadata: meta}); err != nil {
+							t.Fatal(err)
+						}
+					}
 					if err := refs[r.Group].Append(r.Entries); err != nil {
 						t.Fatal(err)
 					}
@@ -104,8 +111,15 @@ func compareStorage(t *testing.T, where string, g *Group, ref *raft.MemoryStorag
 			}
 		}
 	}
-	if _, err := g.Snapshot(); err != raft.ErrSnapshotTemporarilyUnavailable {
-		t.Fatalf("%s: snapshot says %v", where, err)
+	mark := g.Mark()
+	switch s, err := g.Snapshot(); {
+	case mark.Index == 0 || mark.ConfState == nil:
+		if err != raft.ErrSnapshotTemporarilyUnavailable {
+			t.Fatalf("%s: snapshot says %v", where, err)
+		}
+	case err != nil || s.GetMetadata().GetIndex() != mark.Index || s.GetMetadata().GetTerm() != mark.Term ||
+		!bytes.Equal(s.GetData(), mark.Meta) || !proto.Equal(s.GetMetadata().GetConfState(), mark.ConfState):
+		t.Fatalf("%s: snapshot is %v, %v; the mark is %+v", where, s, err, mark)
 	}
 	if _, err := g.Entries(last+1, last+3, 10); err != raft.ErrUnavailable {
 		t.Fatalf("%s: entries behind the end: %v", where, err)
