@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
+	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -85,7 +86,7 @@ func TestMarks(t *testing.T) {
 	if mark, err := r.FinalMark(); err != nil || mark != nil {
 		t.Errorf("the final mark of an empty ledger is %v, %v, want none", mark, err)
 	}
-	if _, err := r.ledger.ApplyMany([]ledger.Committed{{RaftIndex: 1, RaftTerm: 1}, {RaftIndex: 3, RaftTerm: 1}}); err != nil {
+	if err := r.Apply([]raftnode.Committed{{Index: 1, Term: 1}, {Index: 3, Term: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.ledger.Close(); err != nil {
@@ -122,7 +123,7 @@ func TestMarkIsConfirmed(t *testing.T) {
 		t.Helper()
 		block, err := ledger.EncodeBlock(r.ledger.Anchor(), 1, []ledger.Batch{testBatch("x")})
 		if err == nil {
-			_, err = r.ledger.ApplyMany([]ledger.Committed{{RaftIndex: index, RaftTerm: 1, Block: block}})
+			err = r.Apply([]raftnode.Committed{{Index: index, Term: 1, Data: block}})
 		}
 		if err != nil {
 			t.Fatal(err)
