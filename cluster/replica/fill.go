@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/raftnode"
 )
 
@@ -60,6 +61,9 @@ type fillTarget struct {
 	endorsed bool
 	// checkpoint is the newest one that was verified.
 	checkpoint *ledger.Sealed
+	// later are checkpoints that go with the target and that the policies which the ledger knows do
+	// not accept: those in force at their sizes judge them at the end.
+	later []*ledger.Sealed
 	// heard and tried count the peers that have answered about their checkpoint, and those that were
 	// asked; failures those that were asked in vain since the last block.
 	heard, tried, failures int
@@ -179,7 +183,7 @@ func (r *Replica) FillSealed(ask FillAsk, note []byte, proof []merkle.Hash, err 
 	}
 	// All were asked. The ledger has no checkpoint, or none that reaches the target yet: what lies
 	// behind the checkpoint is the leader's word, as every entry of its log is.
-	t.endorsed = t.checkpoint != nil || t.heard > 0 && r.ledger.Sealed() == nil
+	t.endorsed = t.checkpoint != nil || len(t.later) > 0 || t.heard > 0 && r.ledger.Sealed() == nil
 	if !t.endorsed {
 		r.giveUp(t)
 	}
@@ -187,12 +191,17 @@ func (r *Replica) FillSealed(ask FillAsk, note []byte, proof []merkle.Hash, err 
 
 // endorse compares the target with a sealed checkpoint.
 func (r *Replica) endorse(t *fillTarget, note []byte, proof []merkle.Hash) error {
-	v, err := r.policy.Verify(note)
+	v, _, err := tlog.ParseCheckpoint(note)
 	if err != nil {
 		return err
 	}
 	if v.Origin != r.ledger.Origin() {
 		return errors.Newf("a checkpoint of the ledger %q", v.Origin)
+	}
+	have := r.ledger.Head().Size
+	unverified := r.verify(min(v.Size, have), note)
+	if unverified != nil && v.Size <= have {
+		return unverified
 	}
 	if v.Size <= t.at.Size {
 		err = merkle.VerifyConsistency(v.Size, t.at.Size, proof, v.Root, t.at.Root)
@@ -202,10 +211,28 @@ func (r *Replica) endorse(t *fillTarget, note []byte, proof []merkle.Hash) error
 	if err != nil {
 		return errors.Wrapf(err, "the leader's position of size %d does not go with the sealed checkpoint of size %d", t.at.Size, v.Size)
 	}
-	if t.checkpoint == nil || v.Size > t.checkpoint.Size {
-		t.checkpoint = &ledger.Sealed{Size: v.Size, Root: v.Root, Note: note}
+	c := &ledger.Sealed{Size: v.Size, Root: v.Root, Note: note}
+	switch {
+	case unverified != nil: // perhaps by keys that the missing entries name
+		t.later = append(t.later, c)
+	case t.checkpoint == nil || v.Size > t.checkpoint.Size:
+		t.checkpoint = c
 	}
 	return nil
+}
+
+// verify verifies the signatures of a checkpoint with the policies in force at a size that the ledger
+// has, or with those of the genesis.
+func (r *Replica) verify(size uint64, note []byte) error {
+	in, err := r.ledger.PolicyAt(size)
+	if err == nil {
+		return in.Verify(r.ledger.Origin(), note)
+	}
+	if size > 0 || r.policy == nil {
+		return err
+	}
+	_, err = r.policy.Verify(note)
+	return err
 }
 
 // FillBlocks hands in a part of a peer's answer: consecutive records and the consistency proof from
@@ -304,7 +331,10 @@ func (r *Replica) settle(t *fillTarget) error {
 	if root != t.at.Root || head.RaftIndex == t.Index && (head.Size != t.at.Size || head.Time != t.at.Time) {
 		return &ledger.DivergenceError{RaftIndex: t.Index, Size: t.at.Size, Want: t.at.Root, Got: root, Reason: "the leader has another ledger at this position"}
 	}
-	if c := t.checkpoint; c != nil && c.Size <= head.Size {
+	for _, c := range append(t.later, t.checkpoint) {
+		if c == nil || c.Size > head.Size || r.verify(c.Size, c.Note) != nil {
+			continue
+		}
 		if err := r.ledger.SetSealed(c); err != nil {
 			return errors.Wrapf(err, "store sealed checkpoint of size %d", c.Size)
 		}
