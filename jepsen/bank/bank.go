@@ -192,8 +192,13 @@ func bare(a settlement.Action) string {
 	return nameOf(a)
 }
 
-// nameOf names an action by all that it asks for.
+// nameOf names an action by all that it asks for. A node makes the key of an account that is opened.
 func nameOf(a settlement.Action) string {
+	if open, ok := a.(*settlement.OpenAccount); ok {
+		without := *open
+		without.Key = settlement.Key{}
+		a = &without
+	}
 	body, err := (&settlement.Command{Action: a}).Marshal()
 	if err != nil {
 		panic(err) // the load makes none that cannot be encoded
