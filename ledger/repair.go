@@ -23,8 +23,9 @@ var ErrNotRepairable = errors.New("cannot be repaired in place")
 // keys from the leaves. The newest sealed checkpoint is in memory, and an older one is removed.
 //
 // Of a block's record the leaf hashes prove the entries and their outcomes, in their order, and the
-// program checks the details against the leaves. The block's own checksum covers its headers and the entries that were not appended. Its place in the
-// Raft log has to fit between those of the blocks beside it.
+// program checks the details against the leaves. The block's own checksum covers its headers and the
+// entries that were not appended. Its place in the Raft log has to fit between those of the blocks
+// beside it.
 //
 // Errors: ErrNotRepairable, those of fetch, a *CorruptError when what was fetched does not prove or
 // something that the proof needs is damaged, too; another replica may be asked then. The places that
