@@ -165,7 +165,8 @@ func TestUnprovedBlocks(t *testing.T) {
 	}
 }
 
-// TestAppliedOnce: what the Raft log brings after the filler has brought it is not applied again.
+// TestAppliedOnce: what the Raft log brings after the filler has brought it is not applied again, and
+// what the log itself has brought before is an error.
 func TestAppliedOnce(t *testing.T) {
 	l, s := source(t, 3)
 	r, log, _ := fillable(t)
@@ -187,6 +188,9 @@ func TestAppliedOnce(t *testing.T) {
 	}
 	if err := r.Apply([]raftnode.Committed{{Index: s.Index + 1, Term: 1}}); err != nil || r.ledger.Head().Size != 3 {
 		t.Errorf("size %d, %v; want 3", r.ledger.Head().Size, err)
+	}
+	if err := r.Apply([]raftnode.Committed{{Index: s.Index + 1, Term: 1}}); err == nil {
+		t.Error("what the Raft log had brought already was taken for what the filler had brought")
 	}
 }
 

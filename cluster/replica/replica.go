@@ -220,6 +220,9 @@ func (r *Replica) BuildBlock(reqs []raftnode.Request) ([]byte, error) {
 func (r *Replica) Apply(run []raftnode.Committed) error {
 	r.applying.Lock()
 	defer r.applying.Unlock()
+	if passed := r.passed.Load(); len(run) > 0 && run[0].Index <= passed {
+		return errors.Newf("apply: the Raft log brings index %d after %d", run[0].Index, passed)
+	}
 	// The filler may have brought the first ones. They are the same: both are committed.
 	ahead := 0
 	for at := r.ledger.Head().RaftIndex; ahead < len(run) && run[ahead].Index <= at; {
