@@ -214,7 +214,7 @@ func (b *Bank) compareBalances(ctx context.Context, v *Verdict, m *settle.Model)
 		}
 		delete(want, a.GetId())
 		return nil
-	})
+	}, settleclient.At{Size: v.Entries}) // a reservation may end at any time
 	if err != nil {
 		v.breaks("the accounts cannot be listed: %v", err)
 	} else if len(want) > 0 {
