@@ -239,7 +239,7 @@ func TestBeatsLeaveInRounds(t *testing.T) {
 func TestRoundIsWhole(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}})
-	o := tr.peers[2].out[classControl.index()]
+	o := tr.peer(2).out[classControl.index()]
 	put := func(groups ...int) {
 		for _, g := range groups {
 			tr.SendRaft(uint64(g), heartbeat(7, uint64(g)))

@@ -52,9 +52,9 @@ type peerClock struct {
 
 // Clocks returns the newest sample of each peer that has answered.
 func (t *Transport) Clocks() map[NodeID]ClockSample {
-	out := make(map[NodeID]ClockSample, len(t.peers))
+	out := make(map[NodeID]ClockSample, len(*t.peers.Load()))
 	now, wall := time.Since(t.started), t.cfg.Now()
-	for id, p := range t.peers {
+	for id, p := range *t.peers.Load() {
 		p.clock.Lock()
 		if c := &p.clock; c.at != 0 {
 			age := now - c.at
@@ -72,7 +72,7 @@ func (t *Transport) askClocks() {
 	ticker := time.NewTicker(t.cfg.ClockInterval)
 	defer ticker.Stop()
 	for {
-		for _, p := range t.peers {
+		for _, p := range *t.peers.Load() {
 			t.askClock(p)
 		}
 		select {

@@ -39,7 +39,7 @@ func TestClocks(t *testing.T) {
 func TestClockAnswers(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}})
-	p := tr.peers[2]
+	p := tr.peer(2)
 	p.clock.token, p.clock.open, p.clock.asked = 7, true, time.Since(tr.started)
 	for _, x := range []struct {
 		payload []byte
@@ -71,7 +71,7 @@ func TestClockOffsetFollowsAJump(t *testing.T) {
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	wall := noon
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Now: func() time.Time { return wall }})
-	p := tr.peers[2]
+	p := tr.peer(2)
 	p.clock.token, p.clock.open, p.clock.asked = 1, true, time.Since(tr.started)
 	if err := tr.handleClock(p, appendClock(nil, clockAnswer, 1, noon.UnixMicro(), 0)); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestClockRoundTrips(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Now: func() time.Time { return noon }})
-	p := tr.peers[2]
+	p := tr.peer(2)
 	answer := func(token uint64, after time.Duration) {
 		t.Helper()
 		p.clock.token, p.clock.open, p.clock.asked = token, true, time.Since(tr.started)-after
@@ -117,7 +117,7 @@ func TestClockRoundTrips(t *testing.T) {
 func TestNoQuestionWaits(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}})
-	p := tr.peers[2]
+	p := tr.peer(2)
 	o := p.out[classControl.index()]
 	tr.askClock(p)
 	if items := o.take().items; len(items) != 0 || p.clock.open {

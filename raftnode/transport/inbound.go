@@ -73,6 +73,8 @@ func (t *Transport) serve(raw net.Conn) {
 		return
 	}
 	defer conn.Close()
+	stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() }) // it may be a peer no longer since the handshake
+	defer stop()
 	key := inboundKey{p.id, class}
 	t.mu.Lock()
 	if old := t.mu.current[key]; old != nil {
@@ -100,7 +102,7 @@ func (t *Transport) serve(raw net.Conn) {
 		delete(t.mu.current, key)
 	}
 	t.mu.Unlock()
-	if t.ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	if p.ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		t.cfg.Logf("transport: %s connection from node %d closed: %v", class, p.id, err)
 	}
 }
@@ -116,7 +118,7 @@ func (t *Transport) handshake(raw net.Conn) (net.Conn, *peer, class, *bufio.Read
 		_ = conn.Close()
 		return nil, nil, 0, nil, err
 	}
-	p := t.peers[id]
+	p := t.peer(id)
 	if p == nil {
 		return fail(errors.Newf("node %d is not a peer of node %d", id, t.cfg.Self))
 	}
@@ -168,7 +170,7 @@ func (t *Transport) meet(peer NodeID, in Introduction) error {
 	}
 	if changed {
 		t.news.Add(1)
-		for _, p := range t.peers {
+		for _, p := range *t.peers.Load() {
 			p.out[classControl.index()].signal()
 		}
 	}

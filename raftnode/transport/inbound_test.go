@@ -240,7 +240,7 @@ func TestHellosAreTimed(t *testing.T) {
 	}
 	near.limited(t, limit)
 	far := <-accepted
-	eventually(t, "the connection stands", func() bool { return tr.peers[1].inbound.Load() == 1 })
+	eventually(t, "the connection stands", func() bool { return tr.peer(1).inbound.Load() == 1 })
 	far.limited(t, limit)
 }
 

@@ -193,19 +193,20 @@ func (o *outbound) setConnected(on bool) {
 	}
 }
 
-// run connects, sends until the connection breaks, and connects again.
+// run connects, sends until the connection breaks, and connects again, as long as the peer is one.
 func (o *outbound) run() {
 	var pause time.Duration
 	out := outage{o: o, since: time.Now()}
 	for o.wait(pause) {
 		conn, err := o.connect()
 		if err != nil {
+			if o.peer.ctx.Err() != nil {
+				return
+			}
 			if o.class == classControl && errors.Is(err, syscall.ECONNREFUSED) && o.peer.refused() {
 				o.t.eachHandler(func(h Handler) { h.PeerDown(o.peer.id, true) })
 			}
-			if o.t.ctx.Err() == nil {
-				out.failed(err)
-			}
+			out.failed(err)
 			pause = pauseAfter(pause, 0, err)
 			continue
 		}
@@ -255,14 +256,14 @@ func pauseAfter(last, lived time.Duration, err error) time.Duration {
 // wait waits for a pause, which redial cuts short; false when the transport closes.
 func (o *outbound) wait(pause time.Duration) bool {
 	if pause == 0 {
-		return o.t.ctx.Err() == nil
+		return o.peer.ctx.Err() == nil
 	}
 	select {
 	case <-time.After(pause):
 		return true
 	case <-o.redial:
 		return true
-	case <-o.t.ctx.Done():
+	case <-o.peer.ctx.Done():
 		return false
 	}
 }
@@ -300,7 +301,7 @@ func (u *outage) ended() {
 
 // connect dials and says hello.
 func (o *outbound) connect() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(o.t.ctx, o.t.cfg.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(o.peer.ctx, o.t.cfg.HandshakeTimeout)
 	defer cancel()
 	conn, err := o.t.cfg.Dial(ctx, o.peer.id, o.peer.addr)
 	if err != nil {
@@ -343,7 +344,7 @@ func (o *outbound) send(conn net.Conn) error {
 		_ = conn.Close() // also wakes a write that is stuck
 		broken <- err
 	})
-	stop := context.AfterFunc(o.t.ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(o.peer.ctx, func() { _ = conn.Close() })
 	defer stop()
 	for {
 		if err := o.tellNews(conn); err != nil {
@@ -357,8 +358,8 @@ func (o *outbound) send(conn net.Conn) error {
 				continue
 			case err := <-broken:
 				return err
-			case <-o.t.ctx.Done():
-				return o.t.ctx.Err()
+			case <-o.peer.ctx.Done():
+				return o.peer.ctx.Err()
 			}
 		}
 		err := o.writeTaken(conn, next)

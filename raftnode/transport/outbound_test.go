@@ -151,7 +151,7 @@ func TestSlowPeerHasTime(t *testing.T) {
 		items = append(items, item{group: 1, message: m, size: messageLength(m)})
 		size += headerSize + messageLength(m)
 	}
-	o := tr.peers[2].out[classBulk.index()]
+	o := tr.peer(2).out[classBulk.index()]
 	if err := o.writeTaken(conn, &taken{items: items}); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestQueueOfBytes(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "unused"}, Membership: &acquainted{}, ControlQueueBytes: 100, BulkQueueBytes: 1000})
 	for c, limit := range map[class]int{classControl: 100, classBulk: 1000} {
-		o := tr.peers[2].out[c.index()]
+		o := tr.peer(2).out[c.index()]
 		o.setConnected(true)
 		push := func(size int, want bool) {
 			t.Helper()

@@ -28,7 +28,7 @@ type ConnStats struct {
 // outbound first.
 func (t *Transport) Stats() []ConnStats {
 	var out []ConnStats
-	for _, p := range t.peers {
+	for _, p := range *t.peers.Load() {
 		for _, c := range []class{classControl, classBulk} {
 			o := p.out[c.index()]
 			o.mu.Lock()

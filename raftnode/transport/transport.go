@@ -40,7 +40,7 @@ type Handler interface {
 // Config configures a Transport. Zero limits mean the defaults.
 type Config struct {
 	Self NodeID
-	// Peers are the other nodes' addresses; an entry for Self is ignored.
+	// Peers are the other nodes' addresses at first (SetPeers); an entry for Self is ignored.
 	Peers map[NodeID]string
 	// Dial opens an authenticated connection to a peer: it must fail when whoever
 	// answers is not id. An error that matches syscall.ECONNREFUSED means that
@@ -136,8 +136,9 @@ type Transport struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
-	started time.Time        // of New; carries the monotonic clock
-	peers   map[NodeID]*peer // immutable
+	started time.Time // of New; carries the monotonic clock
+	// peers is replaced, never changed, by SetPeers.
+	peers atomic.Pointer[map[NodeID]*peer]
 	// news counts how often this node has learned something about members.
 	news atomic.Uint64
 	// handlers is replaced, never changed.
@@ -162,7 +163,17 @@ type inboundKey struct {
 	class class
 }
 
+// peer is another node at one address, until SetPeers says otherwise.
 type peer struct {
+	// ctx ends when the node is a peer no longer, at least not at this address. No connection of
+	// the peer outlives it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// running are the goroutines of out, before those of the same node at its former address, nil if
+	// there are none. before ends first, so that the handlers hear of the end of the old connections
+	// before they hear of the new one.
+	running, before *sync.WaitGroup
+
 	id    NodeID
 	addr  string
 	out   [2]*outbound // by class.index()
@@ -185,23 +196,80 @@ func (p *peer) refused() bool { return p.inbound.Load() == 0 && p.alive.Swap(fal
 // New makes a transport; nothing happens before Start.
 func New(cfg Config) *Transport {
 	cfg = cfg.withDefaults()
-	t := &Transport{cfg: cfg, started: time.Now(), peers: make(map[NodeID]*peer)}
+	t := &Transport{cfg: cfg, started: time.Now()}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.handlers.Store(&map[uint64]Handler{})
 	t.mu.inbound = make(map[net.Conn]struct{})
 	t.mu.current = make(map[inboundKey]net.Conn)
-	for id, addr := range cfg.Peers {
-		if id == cfg.Self {
-			continue
-		}
-		p := &peer{id: id, addr: addr}
-		for _, c := range []class{classControl, classBulk} {
-			p.out[c.index()] = newOutbound(t, p, c)
-		}
-		t.peers[id] = p
-	}
+	t.peers.Store(&map[NodeID]*peer{})
+	t.SetPeers(cfg.Peers)
 	return t
 }
+
+func (t *Transport) newPeer(id NodeID, addr string, before *peer) *peer {
+	p := &peer{id: id, addr: addr, running: new(sync.WaitGroup)}
+	if before != nil {
+		p.before = before.running
+	}
+	p.ctx, p.cancel = context.WithCancel(t.ctx)
+	for _, c := range []class{classControl, classBulk} {
+		p.out[c.index()] = newOutbound(t, p, c)
+	}
+	return p
+}
+
+// SetPeers says who the other nodes are from now on, and at which addresses; an entry for Self is
+// ignored. The connections with a node that is missing, or has another address now, are closed at once,
+// in both directions. The others are left alone.
+func (t *Transport) SetPeers(addrs map[NodeID]string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.closed {
+		return
+	}
+	old, next := *t.peers.Load(), make(map[NodeID]*peer, len(addrs))
+	for id, addr := range addrs {
+		switch p := old[id]; {
+		case id == t.cfg.Self:
+		case p != nil && p.addr == addr:
+			next[id] = p
+		default:
+			next[id] = t.newPeer(id, addr, p)
+			if t.mu.started {
+				t.dial(next[id])
+			}
+		}
+	}
+	t.peers.Store(&next) // first: whoever dials in after this is refused
+	for id, p := range old {
+		if next[id] == p {
+			continue
+		}
+		p.cancel()
+		for _, c := range []class{classControl, classBulk} {
+			if conn := t.mu.current[inboundKey{id, c}]; conn != nil {
+				_ = conn.Close()
+			}
+		}
+	}
+}
+
+// dial starts the connections to a peer. The caller holds t.mu.
+func (t *Transport) dial(p *peer) {
+	for _, o := range p.out {
+		p.running.Add(1)
+		t.wg.Go(func() {
+			defer p.running.Done()
+			if p.before != nil {
+				p.before.Wait()
+			}
+			o.run()
+		})
+	}
+}
+
+// peer returns a peer, nil when the node is none.
+func (t *Transport) peer(id NodeID) *peer { return (*t.peers.Load())[id] }
 
 // Register makes h the handler of a group; what arrives for other groups is dropped.
 func (t *Transport) Register(group uint64, h Handler) { t.setHandler(group, h) }
@@ -233,10 +301,8 @@ func (t *Transport) Start(ln net.Listener) {
 		return
 	}
 	t.mu.started = true
-	for _, p := range t.peers {
-		for _, o := range p.out {
-			t.wg.Go(o.run)
-		}
+	for _, p := range *t.peers.Load() {
+		t.dial(p)
 	}
 	t.wg.Go(t.askClocks)
 	if ln != nil {
@@ -264,7 +330,7 @@ func (t *Transport) Close() {
 // any more. It never blocks; what cannot be queued is dropped. Heartbeats without a context, and
 // answers to such, wait for the next Flush; of a group only the newest of each leaves.
 func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
-	p := t.peers[m.GetTo()]
+	p := t.peer(m.GetTo())
 	if p == nil {
 		return
 	}
@@ -293,7 +359,7 @@ func (t *Transport) SendRaft(group uint64, m *raftpb.Message) {
 // SendBeat is SendRaft for a heartbeat without a context, or an answer to one, that waits for a Flush
 // of a round.
 func (t *Transport) SendBeat(group uint64, to NodeID, b Beat) {
-	p := t.peers[to]
+	p := t.peer(to)
 	switch {
 	case p == nil:
 	case !t.cfg.Membership.Formed() || b.Term == 0:
@@ -306,7 +372,7 @@ func (t *Transport) SendBeat(group uint64, to NodeID, b Beat) {
 // Flush lets the heartbeats and answers leave that SendRaft has gathered, and with a round those of
 // SendBeat: for each peer a frame of heartbeats and one of answers, in one write.
 func (t *Transport) Flush(round bool) {
-	for _, p := range t.peers {
+	for _, p := range *t.peers.Load() {
 		p.out[classControl.index()].release(round)
 	}
 }
@@ -314,7 +380,7 @@ func (t *Transport) Flush(round bool) {
 // SendApp sends an application's payload of at most MaxControlPayload bytes,
 // which must not be changed any more. It never blocks and may drop.
 func (t *Transport) SendApp(group uint64, to NodeID, payload []byte) {
-	p := t.peers[to]
+	p := t.peer(to)
 	if p == nil {
 		return
 	}

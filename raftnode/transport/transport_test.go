@@ -271,7 +271,7 @@ func TestBlockedBulkDelaysNoHeartbeat(t *testing.T) {
 	})
 	tr := p.nodes[1]
 	tr.SendRaft(1, appendMessage(1, make([]byte, 64<<10)))
-	bulk := tr.peers[2].out[classBulk.index()]
+	bulk := tr.peer(2).out[classBulk.index()]
 	eventually(t, "the first append is stuck", func() bool {
 		bulk.mu.Lock()
 		defer bulk.mu.Unlock()
@@ -301,7 +301,7 @@ func TestBlockedBulkDelaysNoHeartbeat(t *testing.T) {
 func TestQueueOfFrames(t *testing.T) {
 	t.Parallel()
 	tr := New(Config{Self: 1, Peers: map[NodeID]string{2: "127.0.0.1:1"}, Membership: &acquainted{}, QueueFrames: 10})
-	o := tr.peers[2].out[classControl.index()]
+	o := tr.peer(2).out[classControl.index()]
 	o.setConnected(true)
 	for i := range 12 {
 		if ok := o.push(item{size: 1, app: []byte("x")}); ok != (i < 10) {
@@ -320,7 +320,7 @@ func TestQueueOfFrames(t *testing.T) {
 	if got := o.take().items; len(got) != waitingFrames || got[0].app[0] != 2*waitingFrames || got[waitingFrames-1].app[0] != 3*waitingFrames-1 {
 		t.Errorf("%d frames wait for a connection, the first is %d", len(got), got[0].app[0])
 	}
-	if tr.peers[2].out[classBulk.index()].push(item{size: 1}) {
+	if tr.peer(2).out[classBulk.index()].push(item{size: 1}) {
 		t.Error("an append waits for a connection")
 	}
 }
