@@ -72,31 +72,50 @@ const (
 	Exists Status = 2
 	// Conflict: the origin has another ledger, or is that of the directory. Nothing was created.
 	Conflict Status = 3
+
+	// NodeChanged: the node was added or changed. This and the following statuses come with the id of a
+	// node.
+	NodeChanged Status = 4
+	// NodeSame: the node is as the command wants it already.
+	NodeSame Status = 5
+	// NodeTaken: the name belongs to another node, which may have been removed; or the data directory
+	// is not that with which the node was met first. Nothing was changed, as with all that follow.
+	NodeTaken Status = 6
+	// NodeUnknown: no node has the id.
+	NodeUnknown Status = 7
+	// NodeGone: the node was removed. It never comes back.
+	NodeGone Status = 8
+	// NodeMany: the cluster has as many nodes as it may have, whose number is given instead of an id.
+	NodeMany Status = 9
+	// NodeLast: no other node would vote.
+	NodeLast Status = 10
 )
 
 // String returns the status in one word.
 func (s Status) String() string {
-	switch s {
-	case Created:
-		return "created"
-	case Exists:
-		return "exists"
-	case Conflict:
-		return "conflict"
+	if int(s) >= len(statuses) || s == 0 {
+		return "unknown"
 	}
-	return "unknown"
+	return statuses[s]
+}
+
+var statuses = [...]string{
+	Created: "created", Exists: "exists", Conflict: "conflict",
+	NodeChanged: "changed", NodeSame: "unchanged", NodeTaken: "taken", NodeUnknown: "unknown node", NodeGone: "removed node",
+	NodeMany: "too many nodes", NodeLast: "last voter",
 }
 
 // Outcome is what came of a command.
 type Outcome struct {
 	Status Status
-	// Group is that of the ledger that has the origin, the new one or the one before.
-	Group uint64
+	// ID is the group of the ledger that has the origin, the new one or the one before; or the id of the
+	// node.
+	ID uint64
 }
 
 // Marshal returns the outcome's encoding.
 func (o Outcome) Marshal() []byte {
-	return binary.BigEndian.AppendUint64([]byte{outcomeVersion, byte(o.Status)}, o.Group)
+	return binary.BigEndian.AppendUint64([]byte{outcomeVersion, byte(o.Status)}, o.ID)
 }
 
 // ParseOutcome parses an outcome. Every byte string either is refused or encodes back to itself.
@@ -105,8 +124,8 @@ func ParseOutcome(b []byte) (Outcome, error) {
 		return Outcome{}, errors.Newf("no outcome of the directory: %x", b[:min(len(b), outcomeSize)])
 	}
 	o := Outcome{Status(b[1]), binary.BigEndian.Uint64(b[2:])}
-	if o.Status < Created || o.Status > Conflict || o.Group < Group || o.Group == Group && o.Status != Conflict {
-		return Outcome{}, errors.Newf("outcome of the directory: status %d with group %d", o.Status, o.Group)
+	if o.Status < Created || o.Status > NodeLast || o.ID == 0 || o.ID == Group && o.Status < Conflict {
+		return Outcome{}, errors.Newf("outcome of the directory: status %d with %d", o.Status, o.ID)
 	}
 	return o, nil
 }

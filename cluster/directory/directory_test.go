@@ -39,6 +39,9 @@ func create(t testing.TB, g *ledger.Genesis) []byte {
 var options = programtest.Options{
 	New: func() ledger.Program { return directory.Program{} },
 	Command: func(rng *rand.Rand) []byte {
+		if rng.IntN(3) == 0 {
+			return nodeCommand(rng)
+		}
 		g := genesis(fmt.Sprintf("example.org/%d", rng.IntN(60)), 8+rng.IntN(2)*6000)
 		switch rng.IntN(12) {
 		case 0:
@@ -66,8 +69,13 @@ func FuzzCommand(f *testing.F) {
 	f.Add(create(f, genesis(programtest.Origin, 8)))
 	f.Add(create(f, genesis("example.org/new", 8000, ledger.Parameter{Name: "a", Value: "b"})))
 	f.Add([]byte{})
+	f.Add(change(f, directory.NodeChange{Op: directory.AddNode, Name: "n4", Cosigner: "k", Peer: "a:1", API: "a:2", HTTP: "a:3", Voter: true}))
+	f.Add(change(f, directory.NodeChange{Op: directory.JoinNode, ID: 4, Incarnation: [16]byte{1}}))
 	f.Fuzz(func(t *testing.T, command []byte) {
 		programtest.Fuzz(t, options, command)
+		if c, err := directory.ParseNodeChange(command); err == nil && !bytes.Equal(change(t, *c), command) {
+			t.Errorf("%x parses and encodes to other bytes", command)
+		}
 		if g, err := directory.ParseCreate(command); err == nil && !bytes.Equal(create(t, g), command) {
 			t.Errorf("%x parses and encodes to other bytes", command)
 		}
@@ -75,7 +83,7 @@ func FuzzCommand(f *testing.F) {
 }
 
 func FuzzOutcome(f *testing.F) {
-	f.Add(directory.Outcome{Status: directory.Created, Group: 2}.Marshal())
+	f.Add(directory.Outcome{Status: directory.Created, ID: 2}.Marshal())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if o, err := directory.ParseOutcome(b); err == nil && !bytes.Equal(o.Marshal(), b) {
@@ -175,18 +183,18 @@ func TestOutcomes(t *testing.T) {
 		command []byte
 		want    directory.Outcome
 	}{
-		{"a new ledger", other(func(*ledger.Genesis) {}), directory.Outcome{Status: directory.Created, Group: 2}},
-		{"the same one", other(func(*ledger.Genesis) {}), directory.Outcome{Status: directory.Exists, Group: 2}},
-		{"the same one with other keys", create(t, genesis("example.org/a", 9, chf)), directory.Outcome{Status: directory.Exists, Group: 2}},
-		{"another program", other(func(g *ledger.Genesis) { g.Program = "accounts" }), directory.Outcome{Status: directory.Conflict, Group: 2}},
-		{"another version", other(func(g *ledger.Genesis) { g.ProgramVersion = 2 }), directory.Outcome{Status: directory.Conflict, Group: 2}},
-		{"other parameters", other(func(g *ledger.Genesis) { g.Parameters = nil }), directory.Outcome{Status: directory.Conflict, Group: 2}},
-		{"the directory's origin", create(t, genesis(own, 8)), directory.Outcome{Status: directory.Conflict, Group: 1}},
-		{"an origin that begins like another", create(t, genesis("example.org/a/b", 8)), directory.Outcome{Status: directory.Created, Group: 3}},
-		{"the beginning of an origin", create(t, genesis("example.org", 8)), directory.Outcome{Status: directory.Created, Group: 4}},
+		{"a new ledger", other(func(*ledger.Genesis) {}), directory.Outcome{Status: directory.Created, ID: 2}},
+		{"the same one", other(func(*ledger.Genesis) {}), directory.Outcome{Status: directory.Exists, ID: 2}},
+		{"the same one with other keys", create(t, genesis("example.org/a", 9, chf)), directory.Outcome{Status: directory.Exists, ID: 2}},
+		{"another program", other(func(g *ledger.Genesis) { g.Program = "accounts" }), directory.Outcome{Status: directory.Conflict, ID: 2}},
+		{"another version", other(func(g *ledger.Genesis) { g.ProgramVersion = 2 }), directory.Outcome{Status: directory.Conflict, ID: 2}},
+		{"other parameters", other(func(g *ledger.Genesis) { g.Parameters = nil }), directory.Outcome{Status: directory.Conflict, ID: 2}},
+		{"the directory's origin", create(t, genesis(own, 8)), directory.Outcome{Status: directory.Conflict, ID: 1}},
+		{"an origin that begins like another", create(t, genesis("example.org/a/b", 8)), directory.Outcome{Status: directory.Created, ID: 3}},
+		{"the beginning of an origin", create(t, genesis("example.org", 8)), directory.Outcome{Status: directory.Created, ID: 4}},
 	} {
 		if got := decide(t, l, int64(i), "p", c.command)[0]; got != c.want {
-			t.Errorf("%s: %s with group %d, want %s with group %d", c.what, got.Status, got.Group, c.want.Status, c.want.Group)
+			t.Errorf("%s: %s with group %d, want %s with group %d", c.what, got.Status, got.ID, c.want.Status, c.want.ID)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package directory is the program of a cluster's own ledger: which ledgers the cluster keeps, and
-// in which Raft group each one lives.
+// Package directory is the program of a cluster's own ledger: which ledgers the cluster keeps, in
+// which Raft group each one lives, and which nodes keep them.
 //
 // # What it guarantees
 //
@@ -10,11 +10,14 @@
 //   - Group ids ascend from 2 and are never used again. They are the prefix of all keys of a ledger,
 //     so two ledgers with one id would mix.
 //   - A ledger is never removed.
+//   - A node has an id and a name that no other node ever had: founders by the genesis, later ones by
+//     a command (NodeChange). The record says what the node is to become in every ledger (Role).
+//   - A node that was added is bound to one data directory: the first one with which it was met.
 //
 // # What it assumes
 //
-// The program does not know which programs a binary has, which parameters they take, nor who the
-// members are. Whoever proposes a command checks that first.
+// The program does not know which programs a binary has, which parameters they take, nor what a
+// ledger's policy says of its members. Whoever proposes a command checks that first.
 //
 // docs/programs.md has the bytes of commands, outcomes and rows.
 package directory

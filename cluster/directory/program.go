@@ -26,12 +26,23 @@ func (Program) MaxOutcome(kind ledger.Kind, body []byte) (int, error) {
 	if kind != ledger.KindCommand {
 		return 0, errors.Newf("the program directory takes commands alone, not a %s", kind)
 	}
+	if isNodeChange(body) {
+		_, err := ParseNodeChange(body)
+		return outcomeSize, err
+	}
 	_, err := ParseCreate(body)
 	return outcomeSize, err
 }
 
 // Decide implements ledger.Program.
 func (Program) Decide(view ledger.View, in *ledger.Input) []byte {
+	if isNodeChange(in.Body) {
+		c, err := ParseNodeChange(in.Body)
+		if err != nil {
+			panic(err)
+		}
+		return decideNode(view, in, c).Marshal()
+	}
 	g, err := ParseCreate(in.Body)
 	if err != nil {
 		panic(err)

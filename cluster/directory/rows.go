@@ -190,5 +190,5 @@ func CreatedBy(index uint64, leaf []byte) (*Ledger, error) {
 	if err != nil {
 		return nil, errors.Wrapf(err, "entry %d", index)
 	}
-	return &Ledger{Genesis: g, Group: o.Group, Creator: e.Principal, Time: e.Time, Index: index}, nil
+	return &Ledger{Genesis: g, Group: o.ID, Creator: e.Principal, Time: e.Time, Index: index}, nil
 }

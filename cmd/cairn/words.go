@@ -135,6 +135,9 @@ func recordTold(index uint64, e *ledger.Entry) (told, error) {
 
 // createTold is what a command of the directory asks for.
 func createTold(body []byte) (told, error) {
+	if c, err := directory.ParseNodeChange(body); err == nil {
+		return nodeChangeTold(c), nil
+	}
 	g, err := directory.ParseCreate(body)
 	if err != nil {
 		return told{}, err
@@ -154,10 +157,47 @@ func createdTold(_, outcome []byte) (told, error) {
 	if err != nil {
 		return told{}, err
 	}
-	return told{line: fmt.Sprintf("%s, group %d", o.Status, o.Group), object: struct {
+	if o.Status >= directory.NodeChanged {
+		return told{line: fmt.Sprintf("%s, node %d", o.Status, o.ID), object: struct {
+			Status string `json:"status"`
+			Node   uint64 `json:"node"`
+		}{o.Status.String(), o.ID}}, nil
+	}
+	return told{line: fmt.Sprintf("%s, group %d", o.Status, o.ID), object: struct {
 		Status string `json:"status"`
 		Group  uint64 `json:"group"`
-	}{o.Status.String(), o.Group}}, nil
+	}{o.Status.String(), o.ID}}, nil
+}
+
+// nodeChangeTold is what a command about a node asks for.
+func nodeChangeTold(c *directory.NodeChange) told {
+	var words string
+	var more []string
+	switch c.Op {
+	case directory.AddNode:
+		words = "add the node " + printable(c.Name)
+		if c.Replaces != 0 {
+			words += fmt.Sprintf(" in place of node %d", c.Replaces)
+		}
+		name, _, _ := strings.Cut(c.Cosigner, "+")
+		more = append(more, "  signs as", printable(name))
+	case directory.PromoteNode:
+		words = fmt.Sprintf("promote node %d", c.ID)
+	case directory.RemoveNode:
+		words = fmt.Sprintf("remove node %d", c.ID)
+	case directory.MoveNode:
+		words = fmt.Sprintf("move node %d", c.ID)
+	case directory.JoinNode:
+		words = fmt.Sprintf("node %d joins with the data directory %x", c.ID, c.Incarnation)
+	}
+	if c.Peer != "" {
+		more = append(more, "  peer", c.Peer, "  api", c.API, "  http", c.HTTP)
+	}
+	return told{line: words, head: words, more: more, object: struct {
+		Change string `json:"change"`
+		Node   uint64 `json:"node,omitempty"`
+		Name   string `json:"name,omitempty"`
+	}{strings.Fields(words)[0], c.ID, c.Name}}
 }
 
 // genesisWords says what a genesis says, but for the keys.

@@ -25,7 +25,7 @@ func newCreation(t *testing.T, p ledger.Parameter) *ledger.Entry {
 	}
 	return &ledger.Entry{
 		Kind: ledger.KindCommand, Time: 7, Principal: "spiffe://example.org/svc/admin", Body: command,
-		Outcome: directory.Outcome{Status: directory.Created, Group: 3}.Marshal(),
+		Outcome: directory.Outcome{Status: directory.Created, ID: 3}.Marshal(),
 	}
 }
 

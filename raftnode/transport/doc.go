@@ -23,6 +23,8 @@
 //   - No message of Raft or the application is exchanged before both ends have introduced
 //     themselves and the caller's Membership has accepted the other end, nor as long as the
 //     Membership is not formed.
+//   - Peers come, go and move while the transport runs (SetPeers). No connection outlives
+//     the moment from which the other end is no peer.
 //   - A peer whose process is gone is noticed at once: its connections break, the
 //     transport dials again, and when that is refused, PeerDown says so.
 //
