@@ -66,9 +66,7 @@ type Node struct {
 
 const nodeVersion = 1
 
-// keyNewestNode is the row with the id of the newest node that was added.
-var keyNewestNode = []byte{'i'}
-
+// No row of a node is ever removed: ids and names are used once.
 const prefixNode = 'm'
 
 func nodeRow(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte{prefixNode}, id) }
@@ -170,7 +168,7 @@ func decideNode(view ledger.View, in *ledger.Input, c *NodeChange) Outcome {
 		return Outcome{NodeChanged, n.ID}
 	}
 	if c.Op == AddNode {
-		return addNode(view, in.Index, nodes, c, put)
+		return addNode(in.Index, nodes, c, put)
 	}
 	i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == c.ID })
 	if i < 0 {
@@ -210,7 +208,7 @@ func decideNode(view ledger.View, in *ledger.Input, c *NodeChange) Outcome {
 	return put(n)
 }
 
-func addNode(view ledger.View, index uint64, nodes []Node, c *NodeChange, put func(Node) Outcome) Outcome {
+func addNode(index uint64, nodes []Node, c *NodeChange, put func(Node) Outcome) Outcome {
 	newest, present := uint64(0), 0
 	var replaced *Node
 	for i, n := range nodes {
@@ -229,9 +227,6 @@ func addNode(view ledger.View, index uint64, nodes []Node, c *NodeChange, put fu
 			return Outcome{NodeTaken, n.ID}
 		}
 	}
-	if value, found := view.Get(keyNewestNode); found {
-		newest = max(newest, binary.BigEndian.Uint64(value))
-	}
 	switch {
 	case present >= MaxNodes:
 		return Outcome{NodeMany, MaxNodes}
@@ -249,7 +244,6 @@ func addNode(view ledger.View, index uint64, nodes []Node, c *NodeChange, put fu
 		gone.Role, gone.Force = Removed, c.Force
 		put(gone)
 	}
-	view.Put(keyNewestNode, binary.BigEndian.AppendUint64(nil, newest+1))
 	return put(Node{
 		ID: newest + 1, Name: c.Name, Cosigner: c.Cosigner, Role: role, Peer: c.Peer, API: c.API, HTTP: c.HTTP,
 		Replaces: c.Replaces, Added: index,
