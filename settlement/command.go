@@ -57,6 +57,8 @@ func SourceOf(a Action) *Source {
 	switch a := a.(type) {
 	case *Submit:
 		return &a.Source
+	case *Resolve:
+		return &a.Source
 	case *Instruct:
 		return &a.Source
 	}
@@ -335,6 +337,7 @@ type Resolve struct {
 	// Amounts says how much is posted where that is less than what was reserved; the rest is
 	// released. It is empty for a void.
 	Amounts []Partial
+	Source  Source // the message that it was decoded from
 }
 
 // Partial is what is posted of one transfer.
@@ -354,7 +357,7 @@ func (a *Resolve) encode(b []byte) []byte {
 	for _, p := range a.Amounts {
 		b = appendDecimal(appendID(b, p.ID), p.Amount)
 	}
-	return b
+	return a.Source.encode(b)
 }
 
 func (a *Resolve) decode(r *reader) {
@@ -362,6 +365,7 @@ func (a *Resolve) decode(r *reader) {
 	for range r.u8() {
 		a.Amounts = append(a.Amounts, Partial{r.optionalID(), r.decimal()})
 	}
+	a.Source.decode(r)
 }
 
 func (a *Resolve) check() error {
@@ -382,7 +386,7 @@ func (a *Resolve) check() error {
 			return errors.New("the ids of the amounts do not ascend, or one stands twice")
 		}
 	}
-	return nil
+	return a.Source.check()
 }
 
 // Advance does work that is due at the entry's time: it lets holds expire and retries instructions.

@@ -73,6 +73,9 @@ func randomCommand(rng *rand.Rand) []byte {
 				a.Amounts[0].ID = randomID(rng)
 			}
 		}
+		if rng.IntN(3) == 0 {
+			a.Source = settlement.NewSource("pacs.002.001.10", []byte("<Document/>"), rng.IntN(20))
+		}
 		c.Action = a
 	case 8:
 		c.Action = &settlement.Advance{}

@@ -61,6 +61,17 @@ func TestInstructionCommands(t *testing.T) {
 			t.Errorf("%+v: error %v, want one that says %q", c.manage, err, c.says)
 		}
 	}
+	// Every action with a source judges it.
+	bad := settlement.Source{Form: settlement.RawSource, Raw: []byte("x")}
+	for _, a := range []settlement.Action{&settlement.Submit{Transfers: make([]settlement.Transfer, 1)}, &settlement.Resolve{ID: "t"}, good()} {
+		if s, ok := a.(*settlement.Submit); ok {
+			s.Transfers[0] = settlement.Transfer{ID: "t", Debit: "a", Credit: "b"}
+		}
+		*settlement.SourceOf(a) = bad
+		if _, err := (&settlement.Command{Action: a}).Marshal(); err == nil || !strings.Contains(err.Error(), "without the type") {
+			t.Errorf("%s with a source without the type: %v", a.Op(), err)
+		}
+	}
 	if b, err := (&settlement.Command{Action: good()}).Marshal(); err != nil {
 		t.Fatal(err)
 	} else if cut := b[:len(b)-1]; true {

@@ -1076,6 +1076,7 @@ type ResolveTransfer struct {
 	Void bool   `protobuf:"varint,2,opt,name=void,proto3" json:"void,omitempty"`
 	// Less than what was reserved is to be posted; the rest is released.
 	Amounts       []*PartialAmount `protobuf:"bytes,3,rep,name=amounts,proto3" json:"amounts,omitempty"`
+	Source        *MessageSource   `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1127,6 +1128,13 @@ func (x *ResolveTransfer) GetVoid() bool {
 func (x *ResolveTransfer) GetAmounts() []*PartialAmount {
 	if x != nil {
 		return x.Amounts
+	}
+	return nil
+}
+
+func (x *ResolveTransfer) GetSource() *MessageSource {
+	if x != nil {
+		return x.Source
 	}
 	return nil
 }
@@ -4197,11 +4205,12 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x10\n" +
 	"\x03raw\x18\x02 \x01(\fR\x03raw\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x12\n" +
-	"\x04size\x18\x04 \x01(\x04R\x04size\"h\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\"\x99\x01\n" +
 	"\x0fResolveTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04void\x18\x02 \x01(\bR\x04void\x121\n" +
-	"\aamounts\x18\x03 \x03(\v2\x17.cairn.v1.PartialAmountR\aamounts\"7\n" +
+	"\aamounts\x18\x03 \x03(\v2\x17.cairn.v1.PartialAmountR\aamounts\x12/\n" +
+	"\x06source\x18\x04 \x01(\v2\x17.cairn.v1.MessageSourceR\x06source\"7\n" +
 	"\rPartialAmount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\tR\x06amount\"\xfd\x03\n" +
@@ -4548,76 +4557,77 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	10, // 13: cairn.v1.SettlementCondition.account_version:type_name -> cairn.v1.AccountVersion
 	11, // 14: cairn.v1.SettlementCondition.transfer_state:type_name -> cairn.v1.TransferState
 	14, // 15: cairn.v1.ResolveTransfer.amounts:type_name -> cairn.v1.PartialAmount
-	16, // 16: cairn.v1.Instruct.delivers:type_name -> cairn.v1.InstructionLeg
-	16, // 17: cairn.v1.Instruct.receives:type_name -> cairn.v1.InstructionLeg
-	7,  // 18: cairn.v1.Instruct.references:type_name -> cairn.v1.Reference
-	12, // 19: cairn.v1.Instruct.source:type_name -> cairn.v1.MessageSource
-	0,  // 20: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
-	54, // 21: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
-	20, // 22: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
-	55, // 23: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
-	56, // 24: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
-	21, // 25: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
-	22, // 26: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
-	23, // 27: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
-	18, // 28: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
-	19, // 29: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
-	57, // 30: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
-	58, // 31: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
-	26, // 32: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
-	29, // 33: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
-	23, // 34: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
-	26, // 35: cairn.v1.ListAccountsRequest.at:type_name -> cairn.v1.At
-	29, // 36: cairn.v1.ListAccountsResponse.accounts:type_name -> cairn.v1.SettlementAccount
-	34, // 37: cairn.v1.ListAssetsResponse.assets:type_name -> cairn.v1.SettlementAsset
-	26, // 38: cairn.v1.GetTransferRequest.at:type_name -> cairn.v1.At
-	37, // 39: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
-	7,  // 40: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
-	37, // 41: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
-	26, // 42: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
-	37, // 43: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
-	26, // 44: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
-	42, // 45: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
-	15, // 46: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
-	42, // 47: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
-	26, // 48: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
-	47, // 49: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
-	29, // 50: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
-	23, // 51: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
-	23, // 52: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
-	37, // 53: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
-	42, // 54: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
-	18, // 55: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
-	24, // 56: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
-	27, // 57: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
-	30, // 58: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
-	32, // 59: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
-	35, // 60: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
-	38, // 61: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
-	40, // 62: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
-	43, // 63: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
-	45, // 64: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
-	48, // 65: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
-	50, // 66: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	52, // 67: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
-	19, // 68: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	25, // 69: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	28, // 70: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	31, // 71: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	33, // 72: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	36, // 73: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	39, // 74: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	41, // 75: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
-	44, // 76: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
-	46, // 77: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	49, // 78: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	51, // 79: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	53, // 80: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
-	68, // [68:81] is the sub-list for method output_type
-	55, // [55:68] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	12, // 16: cairn.v1.ResolveTransfer.source:type_name -> cairn.v1.MessageSource
+	16, // 17: cairn.v1.Instruct.delivers:type_name -> cairn.v1.InstructionLeg
+	16, // 18: cairn.v1.Instruct.receives:type_name -> cairn.v1.InstructionLeg
+	7,  // 19: cairn.v1.Instruct.references:type_name -> cairn.v1.Reference
+	12, // 20: cairn.v1.Instruct.source:type_name -> cairn.v1.MessageSource
+	0,  // 21: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
+	54, // 22: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
+	20, // 23: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
+	55, // 24: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
+	56, // 25: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	21, // 26: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
+	22, // 27: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
+	23, // 28: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
+	18, // 29: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
+	19, // 30: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
+	57, // 31: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
+	58, // 32: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
+	26, // 33: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
+	29, // 34: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 35: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
+	26, // 36: cairn.v1.ListAccountsRequest.at:type_name -> cairn.v1.At
+	29, // 37: cairn.v1.ListAccountsResponse.accounts:type_name -> cairn.v1.SettlementAccount
+	34, // 38: cairn.v1.ListAssetsResponse.assets:type_name -> cairn.v1.SettlementAsset
+	26, // 39: cairn.v1.GetTransferRequest.at:type_name -> cairn.v1.At
+	37, // 40: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
+	7,  // 41: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
+	37, // 42: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
+	26, // 43: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
+	37, // 44: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
+	26, // 45: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
+	42, // 46: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
+	15, // 47: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
+	42, // 48: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
+	26, // 49: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
+	47, // 50: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
+	29, // 51: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 52: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
+	23, // 53: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
+	37, // 54: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
+	42, // 55: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
+	18, // 56: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
+	24, // 57: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
+	27, // 58: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
+	30, // 59: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
+	32, // 60: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
+	35, // 61: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
+	38, // 62: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
+	40, // 63: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
+	43, // 64: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
+	45, // 65: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
+	48, // 66: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
+	50, // 67: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
+	52, // 68: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
+	19, // 69: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 70: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 71: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 72: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 73: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 74: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 75: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	41, // 76: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	44, // 77: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	46, // 78: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	49, // 79: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	51, // 80: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	53, // 81: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
+	69, // [69:82] is the sub-list for method output_type
+	56, // [56:69] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_settlement_proto_init() }

@@ -79,6 +79,7 @@ type resolveWord struct {
 	ID      string        `json:"id"`
 	Void    bool          `json:"void"`
 	Amounts []partialWord `json:"amounts,omitempty"`
+	Source  *sourceWord   `json:"source,omitempty"`
 }
 
 type partialWord struct {
@@ -284,5 +285,9 @@ func resolveTold(a *settlement.Resolve) (*resolveWord, told) {
 	} else if len(parts) > 0 {
 		line += ", " + few(parts)
 	}
-	return w, told{line: line}
+	t := told{line: line}
+	if w.Source = newSourceWord(&a.Source); w.Source != nil {
+		t.more = append(t.more, "  source", w.Source.words())
+	}
+	return w, t
 }

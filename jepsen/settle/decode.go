@@ -272,6 +272,7 @@ func decodeCommand(b []byte) (*command, error) {
 				d.wrong("amounts whose ids do not ascend")
 			}
 		}
+		d.source()
 	case opInstruct:
 		c.decodeInstruct(d)
 	case opManage:

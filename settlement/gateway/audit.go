@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/iso20022"
@@ -29,7 +30,7 @@ func (d Difference) String() string {
 
 // Audit compares the commands of a ledger with the messages that they were decoded from: it reads
 // each message again. It looks at the commands one by one, in the order of the ledger, and at what
-// Submit and Instruct ask for; the accounts of a return follow from its original, which the ledger sees to. An
+// Submit, Resolve and Instruct ask for; the accounts of a return follow from its original, which the ledger sees to. An
 // Audit has one owner.
 type Audit struct {
 	// Commands counts those that name a message; Compared counts those whose message was at hand, in
@@ -94,8 +95,14 @@ func (a *Audit) Check(index uint64, c *settlement.Command) []Difference {
 	if a.message.Definition != source.Type {
 		return whole("definition", source.Type, a.message.Definition)
 	}
-	if in, ok := c.Action.(*settlement.Instruct); ok {
-		return a.instruction(index, in)
+	switch action := c.Action.(type) {
+	case *settlement.Instruct:
+		return a.instruction(index, action)
+	case *settlement.Resolve:
+		if source.Form == settlement.RawSource {
+			a.open(digest, raw)
+		}
+		return a.resolution(index, action)
 	}
 	submit := c.Action.(*settlement.Submit)
 	if source.Form == settlement.RawSource && len(a.message.Transactions) > len(submit.Transfers) {
@@ -106,6 +113,52 @@ func (a *Audit) Check(index uint64, c *settlement.Command) []Difference {
 		all = append(all, a.transfer(index, &submit.Transfers[i])...)
 	}
 	return all
+}
+
+// resolution compares a post or void with what its message says about the transfer. A message names
+// neither participant nor rail of the transfer, so that these are not compared.
+func (a *Audit) resolution(index uint64, r *settlement.Resolve) []Difference {
+	verbs := map[bool]string{false: "post", true: "void"}
+	said := "nothing about it"
+	for i := range a.message.Transactions {
+		t := &a.message.Transactions[i]
+		void, acts := true, a.message.Type() == "camt.056"
+		if a.message.Type() == "pacs.002" {
+			void, acts = verb(t.Status)
+		}
+		if !acts || !mayBe(r.ID, &t.Original) {
+			continue
+		}
+		if said = verbs[void]; void == r.Void {
+			break
+		}
+	}
+	var all []Difference
+	if said != verbs[r.Void] {
+		all = append(all, Difference{index, r.ID, "resolution", verbs[r.Void], said})
+	}
+	if len(r.Amounts) > 0 {
+		all = append(all, Difference{index, r.ID, "amounts", "a part", "all of it"})
+	}
+	return all
+}
+
+// mayBe reports whether a transfer may be the original that a message names, whoever sent it, on
+// whatever rail.
+func mayBe(id string, o *iso20022.Original) bool {
+	kinds := []string{"pacs.008", "pacs.009"}
+	if name := o.MessageName; len(name) >= len("pacs.008") {
+		kinds = []string{name[:len("pacs.008")]}
+	}
+	for _, kind := range kinds {
+		for _, transaction := range transactionsOf(kind, o) {
+			without := iso20022.Identity{Type: kind, Message: o.MessageID, Transaction: transaction}.Key()
+			if sameBehindParticipant(id, strings.TrimPrefix(without, "/")) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // instruction compares an instruction with the one that its message asks for.

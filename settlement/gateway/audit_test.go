@@ -75,6 +75,55 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// TestAuditOfResolutions: a post or void says what its message says. The first one holds the message,
+// the others its digest.
+func TestAuditOfResolutions(t *testing.T) {
+	o := opts
+	o.Reserve = true
+	raw := func(verb string) []byte {
+		m := string(about(verb, "S-1", "M-1", "T-1"))
+		end := strings.LastIndex(m, "</TxInfAndSts>") + len("</TxInfAndSts>")
+		first := m[strings.Index(m, "<TxInfAndSts>"):end]
+		return []byte(m[:end] + strings.ReplaceAll(first, "T-1", "T-2") + m[end:])
+	}
+	for _, c := range []struct {
+		name, verb string
+		change     func(r *settlement.Resolve)
+		want       string
+	}{
+		{"nothing", "ACSC", func(*settlement.Resolve) {}, ""},
+		{"nothing of a void", "RJCT", func(*settlement.Resolve) {}, ""},
+		{"void for post", "ACSC", func(r *settlement.Resolve) { r.Void = true }, "resolution"},
+		{"post for void", "RJCT", func(r *settlement.Resolve) { r.Void = false }, "resolution"},
+		{"another transfer", "ACSC", func(r *settlement.Resolve) { r.ID += "1" }, "resolution"},
+		{"a part", "ACSC", func(r *settlement.Resolve) { r.Amounts = []settlement.Partial{{}} }, "amounts"},
+	} {
+		b := newBooks(t)
+		b.open("EUR", 2, "100", iban1, iban2)
+		send(t, b, o, pacs008("M-1", pay("T-1", "10"), pay("T-2", "20")))
+		send(t, b, o, raw(c.verb))
+		a := NewAudit(Options{}, nil)
+		for i, form := range []settlement.SourceForm{settlement.RawSource, settlement.DigestSource} {
+			command := b.leaf(b.l.Head().Size - 2 + uint64(i)).Command
+			resolve := command.Action.(*settlement.Resolve)
+			if resolve.Source.Form != form {
+				t.Fatalf("the source of resolution %d has the form %d", i, resolve.Source.Form)
+			}
+			c.change(resolve)
+			var got []string
+			for _, d := range a.Check(7, command) {
+				got = append(got, d.Field)
+			}
+			if !sameWords(strings.Join(got, " "), c.want) {
+				t.Errorf("%s, %d: differences in %q, want %q", c.name, i, got, c.want)
+			}
+		}
+		if a.Commands != 2 || a.Compared != 2 {
+			t.Errorf("%s: %d of %d commands are compared", c.name, a.Compared, a.Commands)
+		}
+	}
+}
+
 // fields returns the fields in which a changed command differs from its message.
 func fields(t *testing.T, raw []byte, original *settlement.Transfer, change func(*settlement.Submit), files [][]byte) string {
 	t.Helper()

@@ -37,6 +37,16 @@ func pack(like settlement.Submit, transfers []settlement.Transfer, definition st
 	return actions
 }
 
+// sourceOf returns the source of an action that has none yet: the message, if there is room for it.
+func sourceOf(action settlement.Action, definition string, raw []byte) settlement.Source {
+	command := settlement.Command{Action: action}
+	body, err := command.Marshal()
+	if err != nil {
+		return settlement.NewSource(definition, raw, -1) // the ledger says what is wrong with it
+	}
+	return settlement.NewSource(definition, raw, room-len(body)-command.MaxOutcome()-sourceHead)
+}
+
 // sourceHead is the largest size of a source in bytes, the message itself not counted.
 const sourceHead = 1 + 2 + 64 + 8 + len(settlement.Digest{})
 

@@ -58,7 +58,8 @@ func (e *exchange) cancellation() step {
 func isTrue(s string) bool { return s == "true" || s == "1" }
 
 // resolve posts or voids what is pending, and goes on with what became of it. What is not pending any
-// more never changes, so nothing is asked for.
+// more never changes, so nothing is asked for. The first command holds the message, if there is room
+// for it; all others hold its digest.
 func (e *exchange) resolve(how func(*item) (void, acts bool)) step {
 	var asked []*item
 	var actions []settlement.Action
@@ -69,7 +70,13 @@ func (e *exchange) resolve(how func(*item) (void, acts bool)) step {
 		}
 		if void, acts := how(it); acts {
 			asked, again = append(asked, it), append(again, it.original.ID)
-			actions = append(actions, &settlement.Resolve{ID: it.original.ID, Void: void})
+			resolve := &settlement.Resolve{ID: it.original.ID, Void: void}
+			if len(actions) == 0 {
+				resolve.Source = sourceOf(resolve, e.m.Definition, e.in.Raw)
+			} else {
+				resolve.Source = settlement.NewSource(e.m.Definition, e.in.Raw, -1)
+			}
+			actions = append(actions, resolve)
 		}
 	}
 	if len(actions) == 0 {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/iso20022"
 	"github.com/cairnledger/cairn/settlement/iso20022/report"
@@ -224,19 +223,6 @@ func partyName(c iso20022.SettlementChain, otherwise iso20022.Party) string {
 		return short
 	}
 	return clean(p.ID())
-}
-
-// sourceOf returns the source of an instruction: the message, if there is room for it.
-func sourceOf(in *settlement.Instruct, definition string, raw []byte) settlement.Source {
-	body, err := (&settlement.Command{Action: in}).Marshal()
-	if err != nil {
-		return settlement.NewSource(definition, raw, -1) // the ledger says what is wrong with it
-	}
-	outcome, err := settlement.Program{}.MaxOutcome(ledger.KindCommand, body)
-	if err != nil {
-		return settlement.NewSource(definition, raw, -1)
-	}
-	return settlement.NewSource(definition, raw, room-len(body)-outcome-sourceHead)
 }
 
 // advise answers a sese.023 by a sese.024 that says what the ledger decided first.

@@ -225,6 +225,10 @@ func bareAction(a settlement.Action) settlement.Action {
 		bare := *a
 		bare.Source = settlement.Source{}
 		return &bare
+	case *settlement.Resolve:
+		bare := *a
+		bare.Source = settlement.Source{}
+		return &bare
 	case *settlement.Instruct:
 		bare := *a
 		bare.Source = settlement.Source{}

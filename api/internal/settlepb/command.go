@@ -163,7 +163,9 @@ func resolve(m *cairnv1.ResolveTransfer) (settlement.Action, error) {
 		a.Amounts = append(a.Amounts, settlement.Partial{ID: p.GetId(), Amount: amount})
 	}
 	slices.SortStableFunc(a.Amounts, func(x, y settlement.Partial) int { return strings.Compare(x.ID, y.ID) })
-	return a, nil
+	var err error
+	a.Source, err = source(m.GetSource())
+	return a, err
 }
 
 // Command returns the message that asks for an action, the opposite of Action.
@@ -194,7 +196,7 @@ func Command(action settlement.Action) (*cairnv1.SettlementCommand, error) {
 	case *settlement.Submit:
 		m.Action = &cairnv1.SettlementCommand_Submit{Submit: submitMessage(a)}
 	case *settlement.Resolve:
-		r := &cairnv1.ResolveTransfer{Id: a.ID, Void: a.Void}
+		r := &cairnv1.ResolveTransfer{Id: a.ID, Void: a.Void, Source: sourceMessage(&a.Source)}
 		for _, p := range a.Amounts {
 			r.Amounts = append(r.Amounts, &cairnv1.PartialAmount{Id: p.ID, Amount: p.Amount.String()})
 		}

@@ -328,6 +328,9 @@ func (l *Load) resolve(rng *rand.Rand) *settlement.Resolve {
 		}
 		a.Amounts = append(a.Amounts, p)
 	}
+	if rng.IntN(4) == 0 {
+		a.Source = settlement.NewSource("pacs.002.001.10", []byte("<Document/>"), rng.IntN(20))
+	}
 	return a
 }
 
