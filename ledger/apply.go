@@ -186,7 +186,7 @@ func (a *applierState) endOverlap() error {
 	a.overlapping = false
 	if a.pos.Size != a.stored.Size || a.pos.Root != a.stored.root() {
 		return &DivergenceError{RaftIndex: a.pos.RaftIndex, Size: a.pos.Size, Want: a.stored.root(), Got: a.pos.Root,
-			Reason: "replay ends with another state than the store held"}
+			Replay: true, Reason: "replay ends with another state than the store held"}
 	}
 	return nil
 }

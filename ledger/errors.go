@@ -135,6 +135,9 @@ type DivergenceError struct {
 	Reason    string
 	Size      uint64      // of the anchor or of this replica
 	Want, Got merkle.Hash // roots, when the reason is about roots: that of the others and ours
+	// Replay says that Want is what this replica's own store held before: the store or the program's
+	// state in it is damaged, or the program is not deterministic.
+	Replay bool
 }
 
 func (e *DivergenceError) Error() string {

@@ -64,7 +64,9 @@ func (d *Driver) NextApply() (run []Committed, more bool) {
 		d.skipApplies()
 		return nil, !ended
 	}
-	q.fillRun()
+	if !d.behind.Load() {
+		q.fillRun()
+	}
 	if len(q.run) == 0 {
 		return nil, !ended
 	}

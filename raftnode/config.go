@@ -96,6 +96,10 @@ type Config struct {
 	// run, may take before this node gives leadership away. 2 * ElectionTicks * TickInterval.
 	StallTimeout time.Duration
 
+	// Behind says that the machine has not reached the group's mark. Nothing is applied, and nobody who
+	// waits for an applied index is answered, until Driver.Reached. The member votes and stores entries
+	// meanwhile. The caller sees to it that Unfit keeps it from leading.
+	Behind bool
 	// New says that the group has just begun, on all members at about the same time: Core.Begin.
 	New bool
 	// PeerUp, when not nil, hears that another member has connected, perhaps after a restart. It is

@@ -96,6 +96,8 @@ type Driver struct {
 	// still read the log from there on.
 	applied atomic.Uint64
 	stalled atomic.Bool
+	// behind: the machine has not reached the group's mark (Config.Behind).
+	behind atomic.Bool
 
 	closing atomic.Bool
 	failed  struct {
@@ -151,8 +153,10 @@ func NewDriver(cfg Config, shell Shell) (*Driver, error) {
 	d.writes.bytes.of, d.turn.inflight.of = &cfg.budgets.inbox, &cfg.budgets.inflight
 	d.inbox.unwritten = &d.writes.bytes
 	d.queue.maxRequests, d.queue.wake, d.queue.bytes.of = cfg.QueueRequests, wakeTurn, &cfg.budgets.queue
-	d.waiting.mu.index = applied
 	d.applied.Store(applied)
+	if d.behind.Store(cfg.Behind); !cfg.Behind {
+		d.waiting.mu.index = applied
+	}
 	initial := d.core.State()
 	d.state.Store(&initial)
 	return d, nil
@@ -299,6 +303,14 @@ func (d *Driver) Unreachable(id uint64) {
 // it is there is what the Snapshot said. Otherwise it does not get there now; the leader asks again.
 func (d *Driver) Filled(index uint64, ok bool) {
 	d.inbox.put(func(m *mail) { m.filled = append(m.filled, filled{index, ok}) })
+}
+
+// Reached ends Config.Behind: the machine is where the group's mark was when the driver was made.
+func (d *Driver) Reached() {
+	if d.behind.Swap(false) {
+		d.waiting.advance(d.applied.Load())
+		d.shell.Wake(TaskApply)
+	}
 }
 
 // Refuse closes the queue of requests for good. Those that wait fail with ErrStopped.

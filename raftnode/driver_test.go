@@ -56,3 +56,31 @@ func TestLastMessageOfADeadLeader(t *testing.T) {
 		t.Errorf("state %+v, want a pre-candidate that knows no leader", s.State)
 	}
 }
+
+// TestBehind: while the machine is behind the log's mark nothing is applied, and nobody is told that an
+// index is.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	log, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "wal", Cluster: 1, Node: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Bootstrap(1, wal.Mark{Index: 7, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDriver(Config{ID: 1, Group: 1, Log: log, Transport: still{}, Machine: still{}, Incarnation: 1, Behind: true}, still{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	d.WhenApplied(7, func() { told = true })
+	d.pushApply(&ApplyWork{Entries: []Committed{{Index: 8, Term: 1}}})
+	if run, more := d.NextApply(); len(run) != 0 || !more || told {
+		t.Errorf("before the mark: %d entries to apply, more %t, index 7 is applied %t", len(run), more, told)
+	}
+	d.Reached()
+	if run, _ := d.NextApply(); len(run) != 1 || !told {
+		t.Errorf("at the mark: %d entries to apply, index 7 is applied %t", len(run), told)
+	}
+}

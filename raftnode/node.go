@@ -156,5 +156,8 @@ func (n *Node) SetMark(m wal.Mark) bool { return n.driver.SetMark(m) }
 // Filled is Driver.Filled.
 func (n *Node) Filled(index uint64, ok bool) { n.driver.Filled(index, ok) }
 
+// Reached is Driver.Reached.
+func (n *Node) Reached() { n.driver.Reached() }
+
 // SendApp is Driver.SendApp.
 func (n *Node) SendApp(to uint64, payload []byte) { n.driver.SendApp(to, payload) }

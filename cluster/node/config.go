@@ -143,6 +143,9 @@ type Storage struct {
 	ScrubBytes    int64         `yaml:"scrub_bytes,omitempty"`
 	// ServeBytes bounds what the other members together take of this node's blocks in a second, 32 MiB.
 	ServeBytes int64 `yaml:"serve_bytes,omitempty"`
+	// Rebuild says whether the node moves a store that is damaged beyond repair aside and rebuilds it:
+	// auto or never. auto.
+	Rebuild string `yaml:"rebuild,omitempty"`
 	// MaxLedgers bounds the ledgers of the cluster, without the directory: this node, as the
 	// directory's leader, creates no further ones. 1000.
 	MaxLedgers int64 `yaml:"max_ledgers,omitempty"`
@@ -218,6 +221,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Seal.Quorum, "majority")
 	setDefault(&c.LogFormat, "text")
 	setDefault(&c.AccessLog, "refused")
+	setDefault(&c.Storage.Rebuild, "auto")
 	c.presetNumbers()
 }
 
@@ -304,6 +308,7 @@ func (c *Config) Validate() error {
 		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log_format", c.LogFormat, []string{"text", "json"}},
 		{"access_log", c.AccessLog, []string{"refused", "all"}},
+		{"storage.rebuild", c.Storage.Rebuild, []string{rebuildAuto, rebuildNever}},
 	} {
 		if !slices.Contains(w.words, w.value) {
 			return errors.Newf("%s: %q is none of %s", w.key, w.value, strings.Join(w.words, ", "))

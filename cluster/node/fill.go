@@ -16,8 +16,10 @@ const (
 	// fillTimeout bounds a question to a peer about its checkpoint, and the time between two parts of
 	// its answer about blocks.
 	fillTimeout = 10 * time.Second
-	// fillPause is how long after an answer that was of no use the next peer is asked.
-	fillPause = 100 * time.Millisecond
+	// fillPause is how long after an answer that was of no use the next peer is asked; longer after
+	// each further one, up to longFillPause.
+	fillPause     = 100 * time.Millisecond
+	longFillPause = 3 * time.Second
 	// fillBlocks is how many blocks are asked for at once.
 	fillBlocks = 1024
 )
@@ -95,19 +97,25 @@ func (h *hosted) fill() {
 	o.filling.Lock()
 	defer o.filling.Unlock()
 	began, from := time.Now(), h.Filling()
-	h.node.log.Info("the Raft log of the others begins behind this replica; it takes the blocks from them", "ledger", h.origin,
-		"size", from.Have, "to_size", from.Size, "to_raft_index", from.Index)
+	why := "the Raft log of the others begins behind this replica; it takes the blocks from them"
+	if h.Rebuilding() {
+		why = "the replica rebuilds its ledger"
+	}
+	h.node.log.Info(why, "ledger", h.origin, "size", from.Have, "to_size", from.Size, "to_raft_index", from.Index)
+	failures := 0
 	for ; ok; ask, ok = h.NextFill() {
 		if o.ctx.Err() != nil {
 			return
 		}
 		if h.askPeer(o, ask) == nil {
+			failures = 0
 			continue
 		}
+		failures++
 		select {
 		case <-o.ctx.Done():
 			return
-		case <-time.After(fillPause):
+		case <-time.After(min(fillPause*time.Duration(failures), longFillPause)):
 		}
 	}
 	now := h.Filling()
@@ -117,6 +125,9 @@ func (h *hosted) fill() {
 
 // askPeer asks one question and hands in the answer.
 func (h *hosted) askPeer(o *others, ask replica.FillAsk) error {
+	if ask.Log {
+		return h.FillFromLog(ask)
+	}
 	ctx, cancel := context.WithCancel(o.ctx)
 	defer cancel()
 	stall := time.AfterFunc(fillTimeout, cancel)
@@ -140,6 +151,9 @@ func (h *hosted) askPeer(o *others, ask replica.FillAsk) error {
 			stall.Reset(fillTimeout)
 			return h.FillBlocks(ask, b.Records, b.Proof)
 		})
+	}
+	if err == nil && h.Replica.Ledger().Head().Size == ask.First {
+		err = errors.New("the member has not reached the entry")
 	}
 	if o.ctx.Err() == nil {
 		h.FillEnd(ask, err)

@@ -98,7 +98,7 @@ func newHosted(n *node, l *ledger.Ledger, policy *tlog.Policy) (*hosted, error) 
 func (h *hosted) start(host *raftnode.Host) (err error) {
 	n := h.node
 	h.raft, err = host.Start(raftnode.Config{
-		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica, New: h.new, Stages: n.stages,
+		ID: n.cfg.Self().ID, Group: h.group, Machine: h.Replica, New: h.new, Behind: h.Rebuilding(), Stages: n.stages,
 		HeartbeatTicks: int(n.cfg.Raft.Heartbeat / n.cfg.Raft.Tick),
 		ElectionTicks:  int(n.cfg.Raft.Election / n.cfg.Raft.Tick),
 		StallTimeout:   n.cfg.Raft.Stall,

@@ -514,6 +514,9 @@ func (h *hosting) sealing() int { return int(h.busy.Load()) }
 // obstacle says what keeps this node from serving its ledgers; nil when nothing does. The directory
 // is asked to confirm a read with a quorum, of the others it is enough to know a leader.
 func (h *hosting) obstacle(ctx context.Context) error {
+	if err := h.rebuilding(); err != nil {
+		return err
+	}
 	if err := h.leaderless(); err != nil {
 		return err
 	}

@@ -10,7 +10,8 @@
 // handed over, or when the node had to stop: a full disk, a failed sync, a directory that has
 // diverged. A replica of another ledger that has diverged, or needs a newer program, halts alone. A
 // node is started again by whoever supervises it. It
-// never repairs itself by guessing.
+// never repairs itself by guessing: what it writes again, a block or the whole store, is proved to
+// be what it had (repair.go, rebuild.go).
 package node
 
 import (
@@ -19,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -143,21 +145,35 @@ func (n *node) load() (err error) {
 // read again what reload names; from the call of Run on the signal does not end the process. It
 // returns nil only after a clean stop, and an error that matches ErrConfig before it has tried
 // anything.
+//
+// A store that is damaged beyond repair in place ends the node, too. Run then starts it once more,
+// with an empty store that its replicas rebuild.
 func Run(ctx context.Context, c Config) error {
 	hangup := hangups()
-	n, err := prepare(c, nil)
-	if err != nil {
-		return err
-	}
-	n.hangup = hangup
-	err = n.start()
-	if err == nil {
-		n.logUp()
-		err = n.wait(ctx)
-	}
-	if err != nil {
-		n.giveUp(err)
-		return err
+	var n *node
+	for again := true; ; {
+		var l *logs
+		if n != nil {
+			l = n.logs
+		}
+		var err error
+		if n, err = prepare(c, l); err != nil {
+			return err
+		}
+		n.hangup = hangup
+		err = n.start()
+		if err == nil {
+			n.logUp()
+			err = n.wait(ctx)
+		}
+		if err == nil {
+			break
+		}
+		again = again || time.Since(n.started) > rebuildAgain
+		if again = n.condemn(err) && again; !n.giveUp(err) || !again || ctx.Err() != nil {
+			return err
+		}
+		again = false
 	}
 	began := time.Now()
 	n.log.Info("the node stops", "reason", context.Cause(ctx).Error())
@@ -174,8 +190,8 @@ const abandonAfter = 20 * time.Second
 
 // giveUp stops a node that cannot go on. What is broken may keep its parts from ending:
 // Badger repeats a flush that fails for ever, and a hung disk ends nothing. They are left
-// to the end of the process then, as in a crash, so that whoever supervises it sees it end.
-func (n *node) giveUp(reason error) {
+// to the end of the process then, as in a crash, so that whoever supervises it sees it end; false.
+func (n *node) giveUp(reason error) (ended bool) {
 	n.log.Error("the node stops", "reason", reason.Error())
 	done := make(chan struct{})
 	go func() {
@@ -184,8 +200,10 @@ func (n *node) giveUp(reason error) {
 	}()
 	select {
 	case <-done:
+		return true
 	case <-time.After(abandonAfter):
 		n.log.Error("the node does not end by itself; leaving the rest to the end of the process", "waited", abandonAfter.String())
+		return false
 	}
 }
 
@@ -243,8 +261,12 @@ func (n *node) checkSpace() error {
 		return err
 	}
 	if free < n.cfg.Storage.MinFreeBytes {
-		return errors.Wrapf(ErrDiskFull, "%s: %s free, storage.min_free_bytes is %s: make space and start the node again",
-			path, humanize.IBytes(uint64(free)), humanize.IBytes(uint64(n.cfg.Storage.MinFreeBytes)))
+		space := "make space"
+		if aside := n.dir.aside(); len(aside) > 0 {
+			space = "make space (a damaged store that nothing needs lies in " + strings.Join(aside, ", ") + ")"
+		}
+		return errors.Wrapf(ErrDiskFull, "%s: %s free, storage.min_free_bytes is %s: %s and start the node again",
+			path, humanize.IBytes(uint64(free)), humanize.IBytes(uint64(n.cfg.Storage.MinFreeBytes)), space)
 	}
 	return nil
 }
@@ -303,6 +325,9 @@ func (n *node) openStorage() (err error) {
 		return err
 	}
 	if n.wal, err = openLog(&n.cfg, n.dir, id, n.logf("wal")); err != nil {
+		return err
+	}
+	if err := n.replaceCondemned(); err != nil {
 		return err
 	}
 	return n.openHosting()

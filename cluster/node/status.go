@@ -84,7 +84,10 @@ func (n *node) problems() (all []string) {
 			all = append(all, "it is not known what the disk holds of "+h.origin)
 		}
 	}
-	if err := n.hosting.directory.Unfit(); err != nil {
+	if err := n.hosting.rebuilding(); err != nil {
+		all = append(all, err.Error())
+	}
+	if err := n.hosting.directory.Unfit(); err != nil && !n.hosting.directory.Rebuilding() {
 		all = append(all, "the node does not lead: "+err.Error())
 	}
 	return all

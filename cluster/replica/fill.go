@@ -57,6 +57,9 @@ type fillTarget struct {
 	// noted: the note is durable. asked: NextFill has asked for it.
 	noted atomic.Bool
 	asked bool
+	// own: the target is the mark of the own log, in a rebuild. done: it is reached, and the note that
+	// says so is on its way.
+	own, done bool
 	// endorsed: a sealed checkpoint was compared, or every peer has said that there is none.
 	endorsed bool
 	// checkpoint is the newest one that was verified.
@@ -71,11 +74,14 @@ type fillTarget struct {
 
 // FillAsk is what the filler wants of a peer: its sealed checkpoint and the proof between Size and
 // the checkpoint's size; or records of blocks from entry First on, with proofs to Size.
+//
+// With Log it is none of a peer: the shell calls FillFromLog.
 type FillAsk struct {
 	Peer   uint64
 	Sealed bool
 	First  uint64
 	Size   uint64
+	Log    bool
 }
 
 // Filling says how far the filler is; the zero value when the replica is not being filled.
@@ -97,6 +103,10 @@ func (r *Replica) Filling() Filling {
 
 // Fill implements raftnode.Machine.
 func (r *Replica) Fill(s raftnode.Snapshot) {
+	if r.rebuilding.Load() { // one thing at a time; the leader sends it again
+		r.raft.Filled(s.Index, false)
+		return
+	}
 	at, err := ledger.ParseSummary(s.Data)
 	if err == nil && (at.RaftIndex != s.Index || at.RaftTerm != s.Term || at.Size == 0) {
 		err = errors.Newf("it is that of raft index %d of term %d and size %d", at.RaftIndex, at.RaftTerm, at.Size)
@@ -124,6 +134,8 @@ func (r *Replica) NextFill() (ask FillAsk, ok bool) {
 	switch {
 	case t == nil:
 		return ask, false
+	case t.own:
+		return r.nextRebuild(t)
 	case !t.noted.Load():
 		if !t.asked {
 			t.asked = true
@@ -179,6 +191,10 @@ func (r *Replica) FillSealed(ask FillAsk, note []byte, proof []merkle.Hash, err 
 		return
 	}
 	if t.tried < len(t.peers) {
+		return
+	}
+	if t.own { // its root is this replica's own
+		t.endorsed = true
 		return
 	}
 	// All were asked. The ledger has no checkpoint, or none that reaches the target yet: what lies
@@ -273,7 +289,12 @@ func (r *Replica) FillBlocks(ask FillAsk, records []*ledger.BlockRecord, proof [
 			return err
 		}
 		f.bytes = 0
-		r.note(t, s, func(error) {}) // the former note is as good, only older
+		// The former note is as good, only older.
+		if t.own {
+			r.raft.AppendNote(rebuildNote, rebuildAt(s), func(error) {})
+		} else {
+			r.note(t, s, func(error) {})
+		}
 	}
 	return nil
 }
@@ -299,6 +320,10 @@ func (r *Replica) FillEnd(ask FillAsk, err error) {
 
 // giveUp waits for the leader's next snapshot.
 func (r *Replica) giveUp(t *fillTarget) {
+	if t.own { // there is no other way: the peers are asked for ever
+		t.failures = 0
+		return
+	}
 	r.filler.target.Store(nil)
 	r.raft.Filled(t.Index, false)
 }
@@ -329,7 +354,11 @@ func (r *Replica) settle(t *fillTarget) error {
 		return errors.Wrap(err, "compare the position with the leader's")
 	}
 	if root != t.at.Root || head.RaftIndex == t.Index && (head.Size != t.at.Size || head.Time != t.at.Time) {
-		return &ledger.DivergenceError{RaftIndex: t.Index, Size: t.at.Size, Want: t.at.Root, Got: root, Reason: "the leader has another ledger at this position"}
+		reason := "the leader has another ledger at this position"
+		if t.own {
+			reason = "the rebuilt store ends with another state than the Raft log's mark says"
+		}
+		return &ledger.DivergenceError{RaftIndex: t.Index, Size: t.at.Size, Want: t.at.Root, Got: root, Reason: reason}
 	}
 	for _, c := range append(t.later, t.checkpoint) {
 		if c == nil || c.Size > head.Size || r.verify(c.Size, c.Note) != nil {

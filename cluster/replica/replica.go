@@ -39,6 +39,7 @@ type Raft interface {
 	AppendNote(slot uint8, data []byte, done func(error))
 	SetMark(wal.Mark) bool
 	Filled(index uint64, ok bool)
+	Reached()
 }
 
 // Shell runs a replica. Its methods must not block.
@@ -107,6 +108,8 @@ type Replica struct {
 	policy *tlog.Policy
 	self   uint64 // Raft id
 	filler filler
+	// rebuilding: the ledger has not reached the log's mark (Rebuilding).
+	rebuilding atomic.Bool
 	// applying is held while the ledger applies: for Raft, or for the filler.
 	applying sync.Mutex
 	// passed is the newest Raft index that the Raft log has brought to the ledger. The filler may have
@@ -152,7 +155,7 @@ func New(c Config) (*Replica, error) {
 		return nil, err
 	}
 	r.mail.init(r.ledger.Head())
-	return r, nil
+	return r, r.beginRebuild()
 }
 
 // Bind tells the replica its group, which may have begun to call it, and begins to seal. Submit may
@@ -162,6 +165,9 @@ func (r *Replica) Bind(raft Raft) {
 	r.raft, r.sealing.open = raft, true
 	r.sealing.Unlock()
 	r.shell.WakeSealer()
+	if r.rebuilding.Load() {
+		r.shell.WakeFiller()
+	}
 	r.worker.step.Lock()
 	r.worker.open = true
 	r.worker.step.Unlock()
@@ -336,7 +342,12 @@ func (r *Replica) RequestSeal() {
 }
 
 // Unfit says why this replica is not to lead: raftnode.Config.Unfit.
-func (r *Replica) Unfit() error { return r.clocks.unfit() }
+func (r *Replica) Unfit() error {
+	if r.rebuilding.Load() {
+		return ErrRebuilding
+	}
+	return r.clocks.unfit()
+}
 
 // Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet. A feature
 // level that this program does not know is not stored: once it were committed this replica could

@@ -40,6 +40,7 @@ type bench struct {
 	workProblems []error
 	fillerWakes  int
 	filled       []bool
+	reached      int
 }
 
 func (b *bench) SendApp(uint64, []byte) { b.sent++ }
@@ -62,6 +63,7 @@ func (b *bench) Contradicted(c seal.Contradiction) { b.disputes = append(b.dispu
 func (b *bench) Problem(err error)                 { b.problems = append(b.problems, err) }
 func (b *bench) WakeFiller()                       { b.fillerWakes++ }
 func (b *bench) Filled(index uint64, ok bool)      { b.filled = append(b.filled, ok) }
+func (b *bench) Reached()                          { b.reached++ }
 func (b *bench) FillProblem(_ uint64, err error)   { b.problems = append(b.problems, err) }
 func (b *bench) WakeWorker()                       { b.workerWakes++ }
 func (b *bench) WorkProblem(err error)             { b.workProblems = append(b.workProblems, err) }

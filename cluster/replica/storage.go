@@ -44,8 +44,11 @@ func Open(store ledger.Store, log *wal.Group, c ledger.Config) (*ledger.Ledger, 
 }
 
 // startOf returns the newest position at which the ledger can be opened: the log's mark, or what the
-// filler has made durable behind it.
+// filler has made durable behind it. In a rebuild it is where the rebuilt ledger is durable.
 func startOf(log *wal.Group) (ledger.Summary, error) {
+	if at, rebuilding, err := parseRebuildNote(log.Note(rebuildNote)); rebuilding || err != nil {
+		return at, err
+	}
 	marked, err := ledger.ParseSummary(log.Mark().Meta)
 	if err != nil {
 		return marked, errors.Wrap(err, "read the Raft log's mark")

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/errors"
 	badger "github.com/dgraph-io/badger/v4"
@@ -85,11 +86,18 @@ type Store struct {
 	}
 }
 
-// Open opens or creates the store in a directory. Its errors: *DamagedError, or Badger's.
+// Open opens or creates the store in a directory. Its errors: *DamagedError, or those of the
+// environment.
 func Open(o Options) (s *Store, err error) {
 	o.setDefaults()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
+	}
+	var damaged *DamagedError
+	if err := verifyKeyRegistry(o.Dir); errors.As(err, &damaged) { // Badger makes another one
+		if err := os.Remove(damaged.File); err != nil {
+			return nil, errors.Wrap(err, "open ledger store")
+		}
 	}
 	if err := verifyFiles(o.Dir); err != nil {
 		return nil, errors.Wrap(err, "open ledger store")
@@ -103,7 +111,7 @@ func Open(o Options) (s *Store, err error) {
 	defer recoverInto(&err, "open ledger store")
 	db, err := badger.OpenManaged(badgerOptions(o))
 	if err != nil {
-		return nil, errors.Wrap(err, "open ledger store")
+		return nil, errors.Wrap(refusal(err), "open ledger store")
 	}
 	s = &Store{dir: o.Dir, db: db, syncBytes: o.SyncBytes, syncFile: syncFile, syncDir: syncDir}
 	if s.opening, err = newOpening(o.Dir, syncDir); err != nil {
@@ -111,6 +119,24 @@ func Open(o Options) (s *Store, err error) {
 	}
 	s.discardBelow(db.MaxVersion())
 	return s, nil
+}
+
+// refusals are what the environment answers, whatever the files hold. EAGAIN: another process has
+// the directory open.
+var refusals = []syscall.Errno{
+	syscall.EAGAIN, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR,
+}
+
+// refusal makes a *DamagedError of Badger's refusal to open a store, unless the environment is to
+// blame. Badger keeps only the text of an error.
+func refusal(err error) error {
+	for _, errno := range refusals {
+		if strings.Contains(err.Error(), errno.Error()) {
+			return err
+		}
+	}
+	return &DamagedError{Reason: err.Error()}
 }
 
 // openingBits is the size in bits of the part of Badger's versions that tells openings of the store

@@ -77,6 +77,10 @@ func manifestTables(dir string) ([]uint64, error) {
 	name := filepath.Join(dir, badger.ManifestFilename)
 	f, err := os.Open(name)
 	if os.IsNotExist(err) {
+		// Badger would begin an empty store and remove the tables.
+		if tables, _ := filepath.Glob(filepath.Join(dir, "*.sst")); len(tables) > 0 {
+			return nil, &DamagedError{File: name, Reason: "it is gone"}
+		}
 		return nil, nil
 	}
 	if err != nil {
@@ -118,6 +122,9 @@ func verifyTable(name string) (err error) {
 		}
 	}()
 	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return damaged("it is gone")
+	}
 	if err != nil {
 		return errors.Wrap(err, "open table")
 	}

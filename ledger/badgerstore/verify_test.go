@@ -18,7 +18,7 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// TestDamagedKeyRegistry: the error names the file and says what helps, and that does help.
+// TestDamagedKeyRegistry: the check names the file and says what helps, and an opening does that.
 func TestDamagedKeyRegistry(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"cut": func(b []byte) []byte { return b[:16] }, "empty": func([]byte) []byte { return nil },
@@ -44,16 +44,21 @@ func TestDamagedKeyRegistry(t *testing.T) {
 		if err := os.WriteFile(file, damage(b), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err = open()
+		err = verifyKeyRegistry(dir)
 		var damaged *DamagedError
 		if !errors.As(err, &damaged) || damaged.File != file || !strings.Contains(err.Error(), "remove it") {
 			t.Errorf("%s: got %v, want an error that names the file and what to do", name, err)
 		}
-		if err := os.Remove(file); err != nil {
-			t.Fatal(err)
-		}
 		if s, err = open(); err != nil {
-			t.Fatalf("%s: after removal: %v", name, err)
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := verifyKeyRegistry(dir); err != nil {
+			t.Errorf("%s: after an opening: %v", name, err)
+		}
+		// A store that is in use is no damaged one.
+		var refused *DamagedError
+		if _, err := open(); err == nil || errors.As(err, &refused) {
+			t.Errorf("%s: opened twice: %v", name, err)
 		}
 		if v, err := s.Get([]byte("group-1-key")); err != nil || string(v) != "v" {
 			t.Errorf("%s: got %q, %v", name, v, err)

@@ -2,6 +2,8 @@ package wal
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,6 +52,14 @@ func (l *Log) group(id uint64) *groupState {
 		l.groups[id] = g
 	}
 	return g
+}
+
+// Groups returns the ids of the groups of which the log has something, ascending. Safe for
+// concurrent use.
+func (l *Log) Groups() []uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Sorted(maps.Keys(l.groups))
 }
 
 // Stats are sizes now, and counters since Open.
