@@ -418,7 +418,7 @@ func TestThreatNoCallRewrites(t *testing.T) {
 	harmless := map[string]string{
 		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership",
 		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
-		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Status": "reads",
+		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Policies": "reads", "Status": "reads",
 		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",
 		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads",
 		"ListHolds": "reads", "Statement": "reads", "GetInstruction": "reads", "ListInstructions": "reads", "ProveAccount": "reads", "ProveTransfer": "reads", "ProveInstruction": "reads",

@@ -1900,6 +1900,87 @@ func (x *Cosigner) GetTime() uint64 {
 	return 0
 }
 
+type PoliciesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoliciesRequest) Reset() {
+	*x = PoliciesRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoliciesRequest) ProtoMessage() {}
+
+func (x *PoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoliciesRequest.ProtoReflect.Descriptor instead.
+func (*PoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
+}
+
+type PoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next piece of the file, at most 256 KiB.
+	Chain         []byte `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoliciesResponse) Reset() {
+	*x = PoliciesResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoliciesResponse) ProtoMessage() {}
+
+func (x *PoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoliciesResponse.ProtoReflect.Descriptor instead.
+func (*PoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PoliciesResponse) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A size whose root the answer names; 0 asks for none. It makes nodes comparable.
@@ -1914,7 +1995,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1926,7 +2007,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2020,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatusRequest) GetRootSize() uint64 {
@@ -2021,7 +2102,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2114,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2127,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -2294,7 +2375,7 @@ type LedgerStatus struct {
 
 func (x *LedgerStatus) Reset() {
 	*x = LedgerStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2387,7 @@ func (x *LedgerStatus) String() string {
 func (*LedgerStatus) ProtoMessage() {}
 
 func (x *LedgerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2400,7 @@ func (x *LedgerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerStatus.ProtoReflect.Descriptor instead.
 func (*LedgerStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LedgerStatus) GetOrigin() string {
@@ -2399,7 +2480,7 @@ type StageLatency struct {
 
 func (x *StageLatency) Reset() {
 	*x = StageLatency{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2492,7 @@ func (x *StageLatency) String() string {
 func (*StageLatency) ProtoMessage() {}
 
 func (x *StageLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2505,7 @@ func (x *StageLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageLatency.ProtoReflect.Descriptor instead.
 func (*StageLatency) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StageLatency) GetStage() string {
@@ -2462,7 +2543,7 @@ type Latency struct {
 
 func (x *Latency) Reset() {
 	*x = Latency{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2555,7 @@ func (x *Latency) String() string {
 func (*Latency) ProtoMessage() {}
 
 func (x *Latency) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2568,7 @@ func (x *Latency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Latency.ProtoReflect.Descriptor instead.
 func (*Latency) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Latency) GetCount() uint64 {
@@ -2542,7 +2623,7 @@ type CertificateStatus struct {
 
 func (x *CertificateStatus) Reset() {
 	*x = CertificateStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2635,7 @@ func (x *CertificateStatus) String() string {
 func (*CertificateStatus) ProtoMessage() {}
 
 func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2648,7 @@ func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
 func (*CertificateStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CertificateStatus) GetKind() string {
@@ -2617,7 +2698,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2710,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2723,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Peer) GetId() uint64 {
@@ -2704,7 +2785,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2797,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2810,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -2749,7 +2830,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +2842,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +2855,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -2798,7 +2879,7 @@ type CreateLedgerRequest struct {
 
 func (x *CreateLedgerRequest) Reset() {
 	*x = CreateLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +2891,7 @@ func (x *CreateLedgerRequest) String() string {
 func (*CreateLedgerRequest) ProtoMessage() {}
 
 func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +2904,7 @@ func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateLedgerRequest) GetOrigin() string {
@@ -2858,7 +2939,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +2951,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +2964,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Parameter) GetName() string {
@@ -2911,7 +2992,7 @@ type CreateLedgerResponse struct {
 
 func (x *CreateLedgerResponse) Reset() {
 	*x = CreateLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3004,7 @@ func (x *CreateLedgerResponse) String() string {
 func (*CreateLedgerResponse) ProtoMessage() {}
 
 func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3017,7 @@ func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
@@ -2963,7 +3044,7 @@ type ListLedgersRequest struct {
 
 func (x *ListLedgersRequest) Reset() {
 	*x = ListLedgersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3056,7 @@ func (x *ListLedgersRequest) String() string {
 func (*ListLedgersRequest) ProtoMessage() {}
 
 func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3069,7 @@ func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
 func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListLedgersRequest) GetAfter() string {
@@ -3009,7 +3090,7 @@ type ListLedgersResponse struct {
 
 func (x *ListLedgersResponse) Reset() {
 	*x = ListLedgersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3102,7 @@ func (x *ListLedgersResponse) String() string {
 func (*ListLedgersResponse) ProtoMessage() {}
 
 func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3115,7 @@ func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
 func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
@@ -3060,7 +3141,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3153,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3166,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetLedgerRequest) GetOrigin() string {
@@ -3104,7 +3185,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3197,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3210,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
@@ -3164,7 +3245,7 @@ type LedgerInfo struct {
 
 func (x *LedgerInfo) Reset() {
 	*x = LedgerInfo{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3257,7 @@ func (x *LedgerInfo) String() string {
 func (*LedgerInfo) ProtoMessage() {}
 
 func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3270,7 @@ func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
 func (*LedgerInfo) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LedgerInfo) GetOrigin() string {
@@ -3282,7 +3363,7 @@ type LedgerMember struct {
 
 func (x *LedgerMember) Reset() {
 	*x = LedgerMember{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3294,7 +3375,7 @@ func (x *LedgerMember) String() string {
 func (*LedgerMember) ProtoMessage() {}
 
 func (x *LedgerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3307,7 +3388,7 @@ func (x *LedgerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
 func (*LedgerMember) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LedgerMember) GetId() uint64 {
@@ -3351,7 +3432,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3363,7 +3444,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3376,7 +3457,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -3493,7 +3574,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3586,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3599,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -3559,7 +3640,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3652,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3665,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -3612,7 +3693,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3705,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3718,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -3669,7 +3750,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3762,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3775,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Limit) GetWhat() string {
@@ -3735,7 +3816,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3828,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3841,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -3784,7 +3865,7 @@ type BlocksRequest struct {
 
 func (x *BlocksRequest) Reset() {
 	*x = BlocksRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3796,7 +3877,7 @@ func (x *BlocksRequest) String() string {
 func (*BlocksRequest) ProtoMessage() {}
 
 func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3809,7 +3890,7 @@ func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksRequest.ProtoReflect.Descriptor instead.
 func (*BlocksRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *BlocksRequest) GetFirst() uint64 {
@@ -3846,7 +3927,7 @@ type BlocksResponse struct {
 
 func (x *BlocksResponse) Reset() {
 	*x = BlocksResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3858,7 +3939,7 @@ func (x *BlocksResponse) String() string {
 func (*BlocksResponse) ProtoMessage() {}
 
 func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +3952,7 @@ func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksResponse.ProtoReflect.Descriptor instead.
 func (*BlocksResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *BlocksResponse) GetRecords() [][]byte {
@@ -3898,7 +3979,7 @@ type SealedRequest struct {
 
 func (x *SealedRequest) Reset() {
 	*x = SealedRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +3991,7 @@ func (x *SealedRequest) String() string {
 func (*SealedRequest) ProtoMessage() {}
 
 func (x *SealedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4004,7 @@ func (x *SealedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedRequest.ProtoReflect.Descriptor instead.
 func (*SealedRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SealedRequest) GetSize() uint64 {
@@ -3947,7 +4028,7 @@ type SealedResponse struct {
 
 func (x *SealedResponse) Reset() {
 	*x = SealedResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3959,7 +4040,7 @@ func (x *SealedResponse) String() string {
 func (*SealedResponse) ProtoMessage() {}
 
 func (x *SealedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3972,7 +4053,7 @@ func (x *SealedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedResponse.ProtoReflect.Descriptor instead.
 func (*SealedResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SealedResponse) GetSealed() *SealedCheckpoint {
@@ -4120,7 +4201,10 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\tcosigners\x18\a \x03(\v2\x12.cairn.v1.CosignerR\tcosigners\"2\n" +
 	"\bCosigner\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x04R\x04time\"^\n" +
+	"\x04time\x18\x02 \x01(\x04R\x04time\"\x11\n" +
+	"\x0fPoliciesRequest\"(\n" +
+	"\x10PoliciesResponse\x12\x14\n" +
+	"\x05chain\x18\x01 \x01(\fR\x05chain\"^\n" +
 	"\rStatusRequest\x12\x1b\n" +
 	"\troot_size\x18\x01 \x01(\x04R\brootSize\x12\x16\n" +
 	"\x06stages\x18\x02 \x01(\bR\x06stages\x12\x18\n" +
@@ -4299,7 +4383,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_DEFINITE\x10\x01\x12\x16\n" +
-	"\x12OUTCOME_INDEFINITE\x10\x022\xae\x06\n" +
+	"\x12OUTCOME_INDEFINITE\x10\x022\xf3\x06\n" +
 	"\x06Ledger\x12;\n" +
 	"\x06Append\x12\x17.cairn.v1.AppendRequest\x1a\x18.cairn.v1.AppendResponse\x12Q\n" +
 	"\fAppendStream\x12\x1d.cairn.v1.AppendStreamRequest\x1a\x1e.cairn.v1.AppendStreamResponse(\x010\x01\x122\n" +
@@ -4312,7 +4396,8 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x0eInclusionProof\x12\x1f.cairn.v1.InclusionProofRequest\x1a .cairn.v1.InclusionProofResponse\x12Y\n" +
 	"\x10ConsistencyProof\x12!.cairn.v1.ConsistencyProofRequest\x1a\".cairn.v1.ConsistencyProofResponse\x12>\n" +
 	"\aReceipt\x12\x18.cairn.v1.ReceiptRequest\x1a\x19.cairn.v1.ReceiptResponse\x12;\n" +
-	"\x06Verify\x12\x17.cairn.v1.VerifyRequest\x1a\x18.cairn.v1.VerifyResponse\x12;\n" +
+	"\x06Verify\x12\x17.cairn.v1.VerifyRequest\x1a\x18.cairn.v1.VerifyResponse\x12C\n" +
+	"\bPolicies\x12\x19.cairn.v1.PoliciesRequest\x1a\x1a.cairn.v1.PoliciesResponse0\x01\x12;\n" +
 	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2h\n" +
 	"\x05Admin\x12_\n" +
 	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponse2\xec\x01\n" +
@@ -4337,7 +4422,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -4369,34 +4454,36 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*VerifyRequest)(nil),              // 27: cairn.v1.VerifyRequest
 	(*VerifyResponse)(nil),             // 28: cairn.v1.VerifyResponse
 	(*Cosigner)(nil),                   // 29: cairn.v1.Cosigner
-	(*StatusRequest)(nil),              // 30: cairn.v1.StatusRequest
-	(*StatusResponse)(nil),             // 31: cairn.v1.StatusResponse
-	(*LedgerStatus)(nil),               // 32: cairn.v1.LedgerStatus
-	(*StageLatency)(nil),               // 33: cairn.v1.StageLatency
-	(*Latency)(nil),                    // 34: cairn.v1.Latency
-	(*CertificateStatus)(nil),          // 35: cairn.v1.CertificateStatus
-	(*Peer)(nil),                       // 36: cairn.v1.Peer
-	(*TransferLeadershipRequest)(nil),  // 37: cairn.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 38: cairn.v1.TransferLeadershipResponse
-	(*CreateLedgerRequest)(nil),        // 39: cairn.v1.CreateLedgerRequest
-	(*Parameter)(nil),                  // 40: cairn.v1.Parameter
-	(*CreateLedgerResponse)(nil),       // 41: cairn.v1.CreateLedgerResponse
-	(*ListLedgersRequest)(nil),         // 42: cairn.v1.ListLedgersRequest
-	(*ListLedgersResponse)(nil),        // 43: cairn.v1.ListLedgersResponse
-	(*GetLedgerRequest)(nil),           // 44: cairn.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),          // 45: cairn.v1.GetLedgerResponse
-	(*LedgerInfo)(nil),                 // 46: cairn.v1.LedgerInfo
-	(*LedgerMember)(nil),               // 47: cairn.v1.LedgerMember
-	(*ErrorDetail)(nil),                // 48: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 49: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 50: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 51: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 52: cairn.v1.Limit
-	(*Resume)(nil),                     // 53: cairn.v1.Resume
-	(*BlocksRequest)(nil),              // 54: cairn.v1.BlocksRequest
-	(*BlocksResponse)(nil),             // 55: cairn.v1.BlocksResponse
-	(*SealedRequest)(nil),              // 56: cairn.v1.SealedRequest
-	(*SealedResponse)(nil),             // 57: cairn.v1.SealedResponse
+	(*PoliciesRequest)(nil),            // 30: cairn.v1.PoliciesRequest
+	(*PoliciesResponse)(nil),           // 31: cairn.v1.PoliciesResponse
+	(*StatusRequest)(nil),              // 32: cairn.v1.StatusRequest
+	(*StatusResponse)(nil),             // 33: cairn.v1.StatusResponse
+	(*LedgerStatus)(nil),               // 34: cairn.v1.LedgerStatus
+	(*StageLatency)(nil),               // 35: cairn.v1.StageLatency
+	(*Latency)(nil),                    // 36: cairn.v1.Latency
+	(*CertificateStatus)(nil),          // 37: cairn.v1.CertificateStatus
+	(*Peer)(nil),                       // 38: cairn.v1.Peer
+	(*TransferLeadershipRequest)(nil),  // 39: cairn.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 40: cairn.v1.TransferLeadershipResponse
+	(*CreateLedgerRequest)(nil),        // 41: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 42: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 43: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 44: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 45: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 46: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 47: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 48: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 49: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 50: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 51: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 52: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 53: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 54: cairn.v1.Limit
+	(*Resume)(nil),                     // 55: cairn.v1.Resume
+	(*BlocksRequest)(nil),              // 56: cairn.v1.BlocksRequest
+	(*BlocksResponse)(nil),             // 57: cairn.v1.BlocksResponse
+	(*SealedRequest)(nil),              // 58: cairn.v1.SealedRequest
+	(*SealedResponse)(nil),             // 59: cairn.v1.SealedResponse
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -4406,31 +4493,31 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	48, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	50, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
 	7,  // 11: cairn.v1.CheckpointResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	7,  // 12: cairn.v1.ReceiptResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	29, // 13: cairn.v1.VerifyResponse.cosigners:type_name -> cairn.v1.Cosigner
-	36, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
-	35, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
-	33, // 16: cairn.v1.StatusResponse.stages:type_name -> cairn.v1.StageLatency
-	32, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
-	34, // 18: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
-	34, // 19: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
-	40, // 20: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
-	46, // 21: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	46, // 22: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
-	46, // 23: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	40, // 24: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
-	47, // 25: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	38, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
+	37, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
+	35, // 16: cairn.v1.StatusResponse.stages:type_name -> cairn.v1.StageLatency
+	34, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
+	36, // 18: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
+	36, // 19: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
+	42, // 20: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	48, // 21: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	48, // 22: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	48, // 23: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	42, // 24: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	49, // 25: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
 	2,  // 26: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	49, // 27: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	50, // 28: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	51, // 29: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	52, // 30: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	53, // 31: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	51, // 27: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	52, // 28: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	53, // 29: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	54, // 30: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	55, // 31: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
 	7,  // 32: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	4,  // 33: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
 	8,  // 34: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
@@ -4443,33 +4530,35 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	23, // 41: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
 	25, // 42: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
 	27, // 43: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 44: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	37, // 45: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	39, // 46: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	42, // 47: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	44, // 48: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	54, // 49: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
-	56, // 50: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
-	5,  // 51: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 52: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 53: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 54: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 55: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 56: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 57: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 58: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 59: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 60: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 61: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 62: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	38, // 63: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	41, // 64: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	43, // 65: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	45, // 66: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	55, // 67: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
-	57, // 68: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
-	51, // [51:69] is the sub-list for method output_type
-	33, // [33:51] is the sub-list for method input_type
+	30, // 44: cairn.v1.Ledger.Policies:input_type -> cairn.v1.PoliciesRequest
+	32, // 45: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	39, // 46: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	41, // 47: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	44, // 48: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	46, // 49: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	56, // 50: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
+	58, // 51: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
+	5,  // 52: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 53: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 54: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 55: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 56: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 57: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 58: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 59: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 60: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 61: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 62: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 63: cairn.v1.Ledger.Policies:output_type -> cairn.v1.PoliciesResponse
+	33, // 64: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	40, // 65: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	43, // 66: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	45, // 67: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	47, // 68: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	57, // 69: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
+	59, // 70: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
+	52, // [52:71] is the sub-list for method output_type
+	33, // [33:52] is the sub-list for method input_type
 	33, // [33:33] is the sub-list for extension type_name
 	33, // [33:33] is the sub-list for extension extendee
 	0,  // [0:33] is the sub-list for field type_name
@@ -4485,7 +4574,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[45].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[47].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -4498,7 +4587,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

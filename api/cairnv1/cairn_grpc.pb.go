@@ -44,6 +44,7 @@ const (
 	Ledger_ConsistencyProof_FullMethodName = "/cairn.v1.Ledger/ConsistencyProof"
 	Ledger_Receipt_FullMethodName          = "/cairn.v1.Ledger/Receipt"
 	Ledger_Verify_FullMethodName           = "/cairn.v1.Ledger/Verify"
+	Ledger_Policies_FullMethodName         = "/cairn.v1.Ledger/Policies"
 	Ledger_Status_FullMethodName           = "/cairn.v1.Ledger/Status"
 )
 
@@ -84,6 +85,10 @@ type LedgerClient interface {
 	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader or
 	// participant.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
+	// Policies returns the chain of policies of the ledger: what leads from the policy of its genesis to the newest one that has
+	// taken over, as a file of docs/formats.md. Whoever trusts one of the policies verifies the chain, and believes the node nothing.
+	// The file comes in pieces, in order. Role: reader or participant.
+	Policies(ctx context.Context, in *PoliciesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PoliciesResponse], error)
 	// Status describes the node. Role: reader or participant.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 }
@@ -227,6 +232,25 @@ func (c *ledgerClient) Verify(ctx context.Context, in *VerifyRequest, opts ...gr
 	return out, nil
 }
 
+func (c *ledgerClient) Policies(ctx context.Context, in *PoliciesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PoliciesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Ledger_ServiceDesc.Streams[3], Ledger_Policies_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PoliciesRequest, PoliciesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Ledger_PoliciesClient = grpc.ServerStreamingClient[PoliciesResponse]
+
 func (c *ledgerClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatusResponse)
@@ -274,6 +298,10 @@ type LedgerServer interface {
 	// Verify returns this node's verdict on a receipt. Whoever does not trust the node verifies offline instead. Role: reader or
 	// participant.
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
+	// Policies returns the chain of policies of the ledger: what leads from the policy of its genesis to the newest one that has
+	// taken over, as a file of docs/formats.md. Whoever trusts one of the policies verifies the chain, and believes the node nothing.
+	// The file comes in pieces, in order. Role: reader or participant.
+	Policies(*PoliciesRequest, grpc.ServerStreamingServer[PoliciesResponse]) error
 	// Status describes the node. Role: reader or participant.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	mustEmbedUnimplementedLedgerServer()
@@ -318,6 +346,9 @@ func (UnimplementedLedgerServer) Receipt(context.Context, *ReceiptRequest) (*Rec
 }
 func (UnimplementedLedgerServer) Verify(context.Context, *VerifyRequest) (*VerifyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedLedgerServer) Policies(*PoliciesRequest, grpc.ServerStreamingServer[PoliciesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Policies not implemented")
 }
 func (UnimplementedLedgerServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
@@ -516,6 +547,17 @@ func _Ledger_Verify_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Ledger_Policies_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PoliciesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LedgerServer).Policies(m, &grpc.GenericServerStream[PoliciesRequest, PoliciesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Ledger_PoliciesServer = grpc.ServerStreamingServer[PoliciesResponse]
+
 func _Ledger_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatusRequest)
 	if err := dec(in); err != nil {
@@ -593,6 +635,11 @@ var Ledger_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _Ledger_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Policies",
+			Handler:       _Ledger_Policies_Handler,
 			ServerStreams: true,
 		},
 	},

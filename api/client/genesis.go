@@ -24,7 +24,16 @@ func (t *tracker) confirm(ctx context.Context, n *node, cp *Checkpoint) error {
 	}
 	g, err := ledger.GenesisOf(leaf)
 	if err == nil {
-		err = g.Agrees(t.c.opts.origin, t.policy)
+		err = g.Agrees(t.c.opts.origin, t.policies.trusted)
+	}
+	if err != nil {
+		// It may be a later policy of the ledger than that of the genesis: the chain says so.
+		if known, _ := t.policies.newest(); known == nil {
+			_, _ = t.learn(ctx, n)
+		}
+		if known, _ := t.policies.newest(); known != nil {
+			err = nil
+		}
 	}
 	if err != nil {
 		return &VerificationError{What: "genesis", Node: from.Name, Err: err}

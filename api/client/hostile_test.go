@@ -37,6 +37,7 @@ type scripted struct {
 	consistency *cairnv1.ConsistencyProofResponse
 	receipt     *cairnv1.ReceiptResponse
 	checkpoint  *cairnv1.CheckpointResponse
+	policies    []byte // nil: it does not know the call
 	stream      func(appends) error
 }
 
@@ -64,6 +65,17 @@ func (s *scripted) Receipt(context.Context, *cairnv1.ReceiptRequest) (*cairnv1.R
 }
 func (s *scripted) Checkpoint(context.Context, *cairnv1.CheckpointRequest) (*cairnv1.CheckpointResponse, error) {
 	return s.checkpoint, nil
+}
+func (s *scripted) Policies(req *cairnv1.PoliciesRequest, stream grpc.ServerStreamingServer[cairnv1.PoliciesResponse]) error {
+	if s.policies == nil {
+		return s.UnimplementedLedgerServer.Policies(req, stream)
+	}
+	for _, piece := range [][]byte{s.policies[:100], s.policies[100:]} {
+		if err := stream.Send(&cairnv1.PoliciesResponse{Chain: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 func (s *scripted) Watch(_ *cairnv1.WatchRequest, stream grpc.ServerStreamingServer[cairnv1.WatchResponse]) error {
 	for _, r := range s.watch {

@@ -40,10 +40,12 @@ func (r *Receipt) Sealed() *tlog.VerifiedCheckpoint { return r.cp }
 
 // VerifyOffline verifies the bytes of a .tlog-proof file. It needs no network and no Client, and
 // trusts nothing but the policy: the log's signature, the quorum of cosignatures, and the proof
-// that the entry is in the signed tree must all hold. The error is a *VerificationError.
-func VerifyOffline(receipt []byte, policy *Policy) (*Receipt, error) {
+// that the entry is in the signed tree must all hold. Under *Policies the receipt is judged by the
+// policy of its size: one from before a change of members or keys stays valid, and one that was made
+// with old keys after it is refused. The error is a *VerificationError.
+func VerifyOffline(receipt []byte, policy Verifier) (*Receipt, error) {
 	bad := func(err error) (*Receipt, error) { return nil, &VerificationError{What: "receipt", Err: err} }
-	if policy == nil {
+	if p, ok := policy.(*Policy); policy == nil || ok && p == nil {
 		return bad(errors.New("there is no policy to verify it with"))
 	}
 	parsed, err := tlog.ParseReceipt(receipt)

@@ -18,9 +18,9 @@ import (
 // tracker remembers the newest verified checkpoint and lets no other pass unless it is proved to
 // belong to the same history.
 type tracker struct {
-	c      *Client
-	policy *tlog.Policy
-	path   string // state file, "" = none
+	c        *Client
+	policies policies
+	path     string // state file, "" = none
 
 	// turn is held while one checkpoint is judged, network included: the next is judged against its
 	// outcome.
@@ -48,11 +48,15 @@ const rememberedRoots = 256
 
 func newTracker(c *Client, policy *tlog.Policy, derived bool, path string) (*tracker, error) {
 	t := &tracker{
-		c: c, policy: policy, unconfirmed: derived, path: path, turn: make(chan struct{}, 1),
+		c: c, policies: policies{trusted: policy}, unconfirmed: derived, path: path, turn: make(chan struct{}, 1),
 		save: make(chan struct{}, 1), stop: make(chan struct{}), finished: make(chan struct{}),
 	}
 	t.mu.roots = make(map[uint64]merkle.Hash)
 	if path != "" && !c.opts.unverified {
+		t.policies.path = chainPath(path)
+		if err := t.policies.load(); err != nil {
+			return nil, err
+		}
 		cp, err := t.load()
 		if err != nil {
 			return nil, err
@@ -93,7 +97,7 @@ func (t *tracker) verify(note []byte) (*Checkpoint, error) {
 		cp, _, err = tlog.ParseCheckpoint(note)
 		v = &tlog.VerifiedCheckpoint{Checkpoint: cp}
 	} else {
-		v, err = t.policy.Verify(note)
+		v, err = t.policies.verifier().Verify(note)
 	}
 	if err != nil {
 		return nil, err
@@ -105,6 +109,25 @@ func (t *tracker) verify(note []byte) (*Checkpoint, error) {
 		return nil, errors.New("size 0 with a root that is not the empty tree's")
 	}
 	return &Checkpoint{VerifiedCheckpoint: v, Note: note}, nil
+}
+
+// judge verifies a note that node n showed. One that the known policies refuse, or that a key signed
+// which none of them has, may be of a later policy: then the chain of policies is fetched first.
+func (t *tracker) judge(ctx context.Context, n *node, note []byte) (*Checkpoint, error) {
+	cp, err := t.verify(note)
+	later := errors.IsAny(err, tlog.ErrQuorum, tlog.ErrNoLogSignature, tlog.ErrUnknownLog) || err == nil && t.policies.strange(note)
+	if later && !t.c.opts.unverified {
+		further, unknown := t.learn(ctx, n)
+		if further {
+			cp, err = t.verify(note)
+		} else if err != nil && unknown != nil {
+			err = errors.Wrapf(err, "no later policy of the ledger was found (%v)", unknown)
+		}
+	}
+	if err != nil {
+		return nil, &VerificationError{What: "checkpoint", Node: n.Name, Err: err}
+	}
+	return cp, nil
 }
 
 // newest returns the newest verified checkpoint, nil if there is none.
@@ -151,9 +174,9 @@ func (t *tracker) accept(ctx context.Context, n *node, shown *cairnv1.SealedChec
 	if last := t.newest(); last != nil && string(last.Note) == string(shown.Note) {
 		return last, nil
 	}
-	cp, err := t.verify(shown.Note)
+	cp, err := t.judge(ctx, n, shown.Note)
 	if err != nil {
-		return nil, &VerificationError{What: "checkpoint", Node: n.Name, Err: err}
+		return nil, err
 	}
 	t.c.sawSize(cp.Size)
 	if t.c.opts.unverified {

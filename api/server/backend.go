@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
+	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
 // Backend is one ledger on this node: what the services need of the replica that serves it. All
@@ -79,6 +80,9 @@ type Ledger interface {
 	Sealed() *ledger.Sealed
 	WaitSealed(ctx context.Context, size uint64) (*ledger.Sealed, error)
 	Tile(level uint8, index uint64, width int) ([]byte, error)
+	PolicyAt(size uint64) (*ledger.PolicyInForce, error)
+	PolicyRecords(size uint64) ([]uint64, error)
+	Receipt(index uint64) (*tlog.Receipt, error)
 }
 
 // Directory is the cluster's own ledger, which says what ledgers there are. All methods are safe

@@ -34,6 +34,7 @@ var grants = map[string]grant{
 	"/cairn.v1.Ledger/ConsistencyProof": {roles: anyone},
 	"/cairn.v1.Ledger/Receipt":          {roles: pki.RoleReader, genesis: pki.RoleParticipant},
 	"/cairn.v1.Ledger/Verify":           {roles: anyone},
+	"/cairn.v1.Ledger/Policies":         {roles: anyone},
 	"/cairn.v1.Ledger/Status":           {roles: anyone},
 
 	"/cairn.v1.Admin/TransferLeadership": {roles: pki.RoleAdmin},

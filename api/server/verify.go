@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/errors"
-	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/cairnv1"
 	"github.com/cairnledger/cairn/ledger"
@@ -25,9 +24,6 @@ const (
 
 // Verify implements cairnv1.LedgerServer.
 func (s *Server) Verify(ctx context.Context, req *cairnv1.VerifyRequest) (*cairnv1.VerifyResponse, error) {
-	if s.cfg.Policy == nil {
-		return nil, refuse(codes.Unimplemented, ReasonUnimplemented, "this node has no policy to verify with")
-	}
 	resp := &cairnv1.VerifyResponse{}
 	resp.Verdict, resp.Reason = s.judge(backend(ctx), req.GetReceipt(), resp)
 	resp.Valid = resp.Verdict == VerdictOK || resp.Verdict == VerdictAhead
@@ -45,11 +41,7 @@ func (s *Server) judge(b Backend, raw []byte, resp *cairnv1.VerifyResponse) (ver
 	if _, err := ledger.ParseLeaf(r.Extra); err != nil {
 		return VerdictMalformed, "the extra line is not an entry: " + err.Error()
 	}
-	policy, err := s.cfg.Policy.For(b.Origin())
-	if err != nil {
-		return VerdictPolicy, err.Error()
-	}
-	cp, err := policy.Verify(r.Checkpoint)
+	cp, err := s.verify(b, r.Checkpoint)
 	if err != nil {
 		return VerdictPolicy, err.Error()
 	}
@@ -75,4 +67,36 @@ func (s *Server) judge(b Backend, raw []byte, resp *cairnv1.VerifyResponse) (ver
 		return VerdictFork, fmt.Sprintf("the checkpoint has root %s at size %d, this node has %s: the ledger's keys signed two histories", cp.Root, cp.Size, root)
 	}
 	return VerdictOK, "signatures, quorum and inclusion are valid, and the checkpoint agrees with this node's ledger"
+}
+
+// verify verifies a checkpoint under the policies in force at its size, as the node's ledger has
+// them; one beyond the ledger under the newest ones.
+func (s *Server) verify(b Backend, note []byte) (*tlog.VerifiedCheckpoint, error) {
+	cp, _, err := tlog.ParseCheckpoint(note)
+	if err != nil {
+		return nil, err
+	}
+	l := b.Ledger()
+	in, err := l.PolicyAt(max(1, min(cp.Size, l.Head().Size)))
+	if errors.Is(err, ledger.ErrNoGenesis) || errors.As(err, new(*ledger.NotFoundError)) {
+		if s.cfg.Policy == nil {
+			return nil, errors.New("the ledger has no genesis, and this node no policy of its own to verify with")
+		}
+		policy, err := s.cfg.Policy.For(b.Origin())
+		if err != nil {
+			return nil, err
+		}
+		return policy.Verify(note)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := in.Verify(b.Origin(), note); err != nil {
+		return nil, err
+	}
+	newest, err := in.Newest.Verifier(b.Origin())
+	if err != nil {
+		return nil, err
+	}
+	return newest.Verify(note)
 }

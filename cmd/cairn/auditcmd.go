@@ -14,6 +14,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cmd/cairn/audit"
+	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
@@ -74,6 +75,10 @@ source that is smaller than what was audited before, as a node may be for a
 moment, is waited for, up to --timeout; if it does not get there the code is 6:
 nothing is proved against it. If it was signed later all the same, it is 3.
 
+Where keys or members of the ledger have changed, --chain FILE has the policies
+of all sizes (see cairn policy chain), and without an argument the nodes are
+asked for them. An audit that meets a policy it was not given ends with 3.
+
 Where --ledger or CAIRN_LEDGER names another ledger than the policy file, the
 policy is derived from the file and compared with the ledger's genesis, entry 0:
 an audit with a policy that demands other keys or another quorum ends with 3.
@@ -109,6 +114,14 @@ until the source has been found to be right, and to continue it.`,
 				return a.audit(cmd.Context(), args[0], src, patience, policy, stateFile, save)
 			}
 			return a.withClientContext(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+				if policy.chain == nil {
+					known, _, err := c.Policies(ctx)
+					var called *client.Error
+					if err != nil && !(errors.As(err, &called) && called.Reason == client.ReasonNotSealed) {
+						return errors.Wrap(err, "get the chain of policies")
+					}
+					policy.chain, policy.confirmed = known, known != nil
+				}
 				return a.audit(ctx, "profile "+a.profilePath, &nodeSource{c: c, timeout: a.timeout}, a.timeout, policy, stateFile, save)
 			})
 		},
@@ -144,11 +157,13 @@ func openSource(arg string, patience time.Duration) (audit.Source, func(), error
 }
 
 func (a *app) audit(ctx context.Context, name string, src audit.Source, patience time.Duration, policy *verifier, stateFile, save string) (err error) {
-	opts := audit.Options{Policy: policy.Policy, Patience: patience}
+	opts := audit.Options{Policy: policy, Patience: patience}
 	var unlike error // the genesis says something else than a derived policy
-	if policy.from != "" {
+	if policy.from != "" && policy.chain == nil {
 		opts.First = func(leaf []byte) { unlike = policy.confirm(leaf) }
 	}
+	var newest *ledger.Policy // that has taken over, in what is audited
+	opts.TookOver = func(p *ledger.Policy) { newest = p }
 	prior, err := readAuditState(stateFile)
 	if err != nil {
 		return err
@@ -168,7 +183,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 	}
 	var kept *audit.Copy
 	if save != "" {
-		if kept, err = openCopy(src, save, policy.Policy); err != nil {
+		if kept, err = openCopy(src, save, policy); err != nil {
 			return err
 		}
 		defer func() { err = errors.CombineErrors(err, kept.Close()) }()
@@ -203,6 +218,10 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		}
 		return errors.Wrapf(err, "audit %s", name)
 	}
+	if report.OK() && newest != nil && !policy.knows(report.Origin, newest) {
+		unlike = fail(exitRefused, chainNext, errors.Newf("the ledger's policy of epoch %d has taken over, and the policy that was given is another one: "+
+			"what is signed now was judged by keys that may have been replaced", newest.Epoch))
+	}
 	if !report.OK() || report.Note == nil || report.Behind {
 		policy.confirmed, unlike = false, nil // nothing shows that it is the ledger's genesis
 	}
@@ -216,6 +235,8 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 		return &failure{code: exitRefused, reason: "LEDGER_AT_FAULT",
 			next: "keep the evidence, which is what this source serves, and the files of --state and --save: the ledger's own keys signed what is wrong; ask who holds them, and whether a member was restored from an older copy",
 			err:  errors.Newf("%s: %s, and what the ledger signed is at fault", name, n)}
+	} else if !report.OK() && policy.stale {
+		return failf(exitRefused, chainNext, "%s: its checkpoint is refused, and signed by keys that the policy does not have", name)
 	} else if !report.OK() {
 		return failf(exitRefused, "do not rely on this copy; audit another source of the ledger: this says nothing about the ledger itself",
 			"%s: %s in this copy", name, n)
@@ -235,7 +256,7 @@ func (a *app) audit(ctx context.Context, name string, src audit.Source, patience
 }
 
 // openCopy prepares to keep a copy in a directory.
-func openCopy(src audit.Source, dir string, policy *tlog.Policy) (*audit.Copy, error) {
+func openCopy(src audit.Source, dir string, policy tlog.Verifier) (*audit.Copy, error) {
 	c, err := audit.Save(src, dir, policy)
 	if errors.Is(err, audit.ErrNotCopy) {
 		return nil, fail(exitUsage, "choose another directory with --save; nothing was changed", err)
@@ -291,6 +312,7 @@ func (a *app) printReport(name string, policy *verifier, r *audit.Report, unlike
 			}
 			return
 		}
+		of, _ := policy.at(r.Size)
 		tiles := count(r.Tiles)
 		if !r.Tiled {
 			tiles = "- (this source serves none)"
@@ -304,7 +326,7 @@ func (a *app) printReport(name string, policy *verifier, r *audit.Report, unlike
 			fmt.Fprintf(w, "%s with %s\n", good("nothing wrong"), name)
 		}
 		pairs := []string{"  ledger", r.Origin, "  size", count(r.Size), "  root", r.Root.String()}
-		pairs = append(pairs, cosignedFields(newQuorumInfo(policy.Policy, r.Cosigners), r.Origin, result.Cosigners)...)
+		pairs = append(pairs, cosignedFields(newQuorumInfo(of, r.Cosigners), r.Origin, result.Cosigners)...)
 		pairs = append(pairs, result.derivation.pairs("")...)
 		if r.Since > 0 {
 			pairs = append(pairs, "  since", count(r.Since)+" (audited before, unchanged)")

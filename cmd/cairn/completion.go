@@ -25,7 +25,7 @@ var flagValues = map[string][]string{
 
 // flagFiles are the flags whose value is a file (false) or a directory (true).
 var flagFiles = map[string]bool{
-	"profile": false, "policy": false, "config": false, "lines": false, "out": false, "html": false, "state": false, "payload": false, "mapping": false, "options": false, "file": false,
+	"profile": false, "policy": false, "chain": false, "config": false, "lines": false, "out": false, "html": false, "state": false, "payload": false, "mapping": false, "options": false, "file": false,
 	"input": false, "roots": false, "renew": false, "dir": true, "in": true, "save": true, "ca": true, "socket": false, "list": false, "revoked": false,
 }
 

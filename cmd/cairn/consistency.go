@@ -45,7 +45,7 @@ func (a *app) parsePoint(what, arg string) (point, error) {
 		cp, err = policy.Verify(raw)
 	}
 	if err != nil {
-		return point{}, fail(exitRefused, refusedNext, errors.Wrapf(err, "refused %s", arg))
+		return point{}, refused(errors.Wrapf(err, "refused %s", arg))
 	}
 	return point{size: cp.Size, root: &cp.Root, from: arg}, nil
 }

@@ -180,7 +180,7 @@ func (d *demo) showReceipt(ctx context.Context) error {
 	d.receipts = append(d.receipts, x.Receipt.Receipt)
 	raw := x.Receipt.Marshal()
 	begin = time.Now()
-	v, err := verifyReceipt(d.policy, "receipt", raw)
+	v, err := verifyReceipt(&verifier{Policy: d.policy}, "receipt", raw)
 	if err != nil {
 		return errors.Wrap(err, "verify the receipt offline")
 	}
@@ -227,13 +227,13 @@ func excerpt(receipt string) string {
 // that is tried.
 func (d *demo) tamper(context.Context) error {
 	raw := d.receipts[len(d.receipts)-1].Marshal()
-	if _, err := verifyReceipt(d.policy, "receipt", raw); err != nil {
+	if _, err := verifyReceipt(&verifier{Policy: d.policy}, "receipt", raw); err != nil {
 		return errors.Wrap(err, "the receipt itself does not verify")
 	}
 	offset := strings.Index(string(raw), "extra ") + len("extra ") + 24
 	copied := append([]byte(nil), raw...)
 	copied[offset] ^= 1
-	_, err := verifyReceipt(d.policy, "copy", copied)
+	_, err := verifyReceipt(&verifier{Policy: d.policy}, "copy", copied)
 	if err == nil {
 		return failf(exitRefused, "", "a receipt with a flipped byte at offset %d was accepted", offset)
 	}

@@ -126,7 +126,7 @@ func (d *settleDemo) proofs(parent context.Context) error {
 				return errors.Wrap(err, "get the proof of a balance")
 			}
 			begin := time.Now()
-			v, err := verifyProof(d.policy, proofFile, raw)
+			v, err := verifyProof(&verifier{Policy: d.policy}, proofFile, raw)
 			took = time.Since(begin)
 			if err != nil {
 				return errors.Wrap(err, "verify the proof of a balance offline")
@@ -164,7 +164,7 @@ func (d *settleDemo) forgeries(context.Context) error {
 	if err != nil {
 		return errors.Wrap(err, "read the proof")
 	}
-	if _, err := verifyProof(d.policy, proofFile, raw); err != nil {
+	if _, err := verifyProof(&verifier{Policy: d.policy}, proofFile, raw); err != nil {
 		return errors.Wrap(err, "the proof itself does not verify")
 	}
 	tried := 0
@@ -173,7 +173,7 @@ func (d *settleDemo) forgeries(context.Context) error {
 		if bytes.Equal(forged, raw) {
 			return errors.Newf("the forgery is none: %s", what)
 		}
-		if _, err := verifyProof(d.policy, forgedFile, forged); err == nil {
+		if _, err := verifyProof(&verifier{Policy: d.policy}, forgedFile, forged); err == nil {
 			return failf(exitRefused, "", "a forged proof was accepted: %s", what)
 		}
 		return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/errors"
@@ -45,7 +46,7 @@ proved, with 3 when it is not.`,
 			if err != nil {
 				return err
 			}
-			r, err := a.readEvidence(cmd.Context(), policy.Policy, args[0])
+			r, err := a.readEvidence(cmd.Context(), policy, args[0])
 			if err != nil {
 				return err
 			}
@@ -54,7 +55,7 @@ proved, with 3 when it is not.`,
 	}
 }
 
-func (a *app) readEvidence(ctx context.Context, policy *tlog.Policy, file string) (*evidenceResult, error) {
+func (a *app) readEvidence(ctx context.Context, policy *verifier, file string) (*evidenceResult, error) {
 	raw, err := a.readInput(ctx, file, tlog.MaxContradictionSize)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func (a *app) readEvidence(ctx context.Context, policy *tlog.Policy, file string
 	if err != nil {
 		return nil, fail(exitRefused, "it is no evidence file of a node, or is damaged", errors.Wrap(err, file))
 	}
-	v, err := policy.VerifyContradiction(c)
+	v, err := policy.contradiction(c)
 	if err != nil {
 		return nil, fail(exitRefused, "nothing is proved by this file under this policy", errors.Wrap(err, file))
 	}
@@ -74,6 +75,23 @@ func (a *app) readEvidence(ctx context.Context, policy *tlog.Policy, file string
 		File: file, Ledger: v.Smaller.Origin, OtherRoot: c.Root.String(), Both: append([]string{}, v.Both...),
 		Smaller: side(v.Smaller, v.SmallerBy, v.SmallerSealed), Larger: side(v.Larger, v.LargerBy, v.LargerSealed),
 	}, nil
+}
+
+// contradiction verifies a contradiction under the first policy, of several the newest, that proves
+// it. Keys that signed two histories are named even if they have been replaced since.
+func (v *verifier) contradiction(c *tlog.Contradiction) (proved *tlog.VerifiedContradiction, err error) {
+	policies := []*tlog.Policy{v.Policy}
+	if v.chain != nil {
+		for i := range v.chain.Steps {
+			policies = append(policies, v.chain.Steps[i].Policy)
+		}
+	}
+	for _, p := range slices.Backward(policies) {
+		if proved, err = p.VerifyContradiction(c); err == nil {
+			return proved, nil
+		}
+	}
+	return nil, err
 }
 
 func printEvidence(w *page, r *evidenceResult) {

@@ -53,7 +53,7 @@ func TestEvidence(t *testing.T) {
 		if err := os.WriteFile(file, c.Marshal("a comment"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return (&app{}).readEvidence(context.Background(), policy, file)
+		return (&app{}).readEvidence(context.Background(), &verifier{Policy: policy}, file)
 	}
 	r, err := read(tlog.Contradiction{Smaller: note(one, 0, 1, 2), Larger: note(two, 0, 1, 3), Root: two})
 	if err != nil {
@@ -75,7 +75,7 @@ func TestEvidence(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no evidence\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&app{}).readEvidence(context.Background(), policy, file); !errors.As(err, &f) || f.code != exitRefused {
+	if _, err := (&app{}).readEvidence(context.Background(), &verifier{Policy: policy}, file); !errors.As(err, &f) || f.code != exitRefused {
 		t.Errorf("another file: %v, want exit code %d", err, exitRefused)
 	}
 }

@@ -99,6 +99,8 @@ type verdict struct {
 	// PayloadSHA256 is of the payload's bytes, PolicySHA256 of the policy's canonical text.
 	PayloadSHA256 string `json:"payload_sha256,omitempty"`
 	PolicySHA256  string `json:"policy_sha256,omitempty"`
+	// PolicyEpoch is that of the policy that the receipt was verified under, where a chain tells it.
+	PolicyEpoch *uint32 `json:"policy_epoch,omitempty"`
 	derivation
 	Online string `json:"online,omitempty"`
 
@@ -174,6 +176,10 @@ func (a *app) verifyCommand() *cobra.Command {
 the log's signature, the quorum of cosignatures, and that the entry is in the
 Merkle tree that they sign. Exits with 3 if one is refused, and says why.
 
+With --chain FILE (see cairn policy chain) a receipt is verified under the
+policy of its size: receipts from before a change of keys or members stay valid,
+and what old keys sign after it is refused.
+
 The files of cairn settle proof are verified in the same way: what an account
 had, what became of a transfer, a statement.
 
@@ -216,7 +222,7 @@ the right one: it is compared when the receipt is that of entry 0, and with
 					if payload != "" || online {
 						return usagef("--payload and --online are for receipts of entries, and %s is a proof about an account or a transfer", printable(name))
 					}
-					v, err := verifyProof(policy.Policy, name, raw)
+					v, err := verifyProof(policy, name, raw)
 					if v.derivation = policy.derivation(); err != nil {
 						v, last = proofVerdict{File: name, Reason: err.Error()}, err
 						refused++
@@ -226,7 +232,7 @@ the right one: it is compared when the receipt is that of entry 0, and with
 					}
 					continue
 				}
-				v, err := verifyReceipt(policy.Policy, name, raw)
+				v, err := verifyReceipt(policy, name, raw)
 				if err == nil && payload != "" {
 					err = comparePayload(raw, want, payload)
 				}
@@ -265,14 +271,14 @@ the right one: it is compared when the receipt is that of entry 0, and with
 const refusedNext = "do not accept it; get the receipt again from the ledger, and check that the policy is the right one"
 
 // verifyReceipt verifies a receipt; every error of it has the code for refusal.
-func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error) {
+func verifyReceipt(policy *verifier, name string, raw []byte) (verdict, error) {
 	r, err := tlog.ParseReceipt(raw)
 	if err != nil {
 		return verdict{}, fail(exitRefused, refusedNext, errors.Wrap(err, "malformed receipt"))
 	}
 	cp, err := policy.VerifyReceipt(r)
 	if err != nil {
-		return verdict{}, fail(exitRefused, refusedNext, err)
+		return verdict{}, refused(err)
 	}
 	entry, err := leafResult("", r.Index, r.Extra)
 	if err != nil {
@@ -283,10 +289,11 @@ func verifyReceipt(policy *tlog.Policy, name string, raw []byte) (verdict, error
 		return verdict{}, fail(exitRefused, refusedNext, err)
 	}
 	sum := sha256.Sum256(leaf.Body)
+	of, epoch := policy.at(cp.Size)
 	return verdict{
 		Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Root: cp.Root.String(),
-		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(policy, cp.Cosigners),
-		PayloadSHA256: hex.EncodeToString(sum[:]), PolicySHA256: policyFingerprint(policy), leaf: r.Extra,
+		Entry: &entry, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(of, cp.Cosigners),
+		PayloadSHA256: hex.EncodeToString(sum[:]), PolicySHA256: policyFingerprint(of), PolicyEpoch: epoch, leaf: r.Extra,
 	}, nil
 }
 
@@ -349,6 +356,9 @@ func (v verdict) text(w *page) {
 	}
 	pairs = append(pairs, "  sha256", v.PayloadSHA256, "  root", v.Root)
 	pairs = append(pairs, cosignedFields(v.Quorum, v.Origin, v.Cosigners)...)
+	if v.PolicyEpoch != nil {
+		pairs = append(pairs, "  epoch", fmt.Sprintf("%d of the policy, which is that of this size", *v.PolicyEpoch))
+	}
 	pairs = append(append(pairs, "  policy", v.PolicySHA256), v.derivation.pairs(": --online compares it")...)
 	if v.Online != "" {
 		pairs = append(pairs, "  ledger says", v.Online)

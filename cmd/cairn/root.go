@@ -20,6 +20,7 @@ type app struct {
 	quiet       bool
 	profilePath string
 	policyPath  string
+	chainPath   string
 	ledger      string // origin; "" means that of the profile
 	policyAsIs  bool   // a policy file was named and --ledger was not: no log of it is renamed
 	timeout     time.Duration
@@ -136,6 +137,7 @@ Verify offline:    cairn verify r.tlog-proof`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on standard error")
 	f.StringVar(&a.profilePath, "profile", os.Getenv("CAIRN_PROFILE"), "client profile `file` [$CAIRN_PROFILE]")
 	f.StringVar(&a.policyPath, "policy", os.Getenv("CAIRN_POLICY"), "tlog-policy `file` that receipts and checkpoints must meet [$CAIRN_POLICY]")
+	f.StringVar(&a.chainPath, "chain", os.Getenv("CAIRN_CHAIN"), "`file` of cairn policy chain: judge each size by its policy [$CAIRN_CHAIN]")
 	f.StringVar(&a.ledger, "ledger", os.Getenv("CAIRN_LEDGER"), "`origin` of the ledger; without it, and with --profile, the profile's [$CAIRN_LEDGER]")
 	numberFlag(f, &a.timeout, "timeout", "", 30*time.Second, time.Millisecond, maxWait, "give up after this `duration`, or when nothing has come for it")
 	// The defaults above come from the environment: help shows the variable, not the value.

@@ -86,7 +86,7 @@ func (a *app) proofCommand(use, short, long, example string, get func(ctx contex
 				if err != nil {
 					return errors.Wrap(err, "get the proof")
 				}
-				v, err := verifyProof(policy.Policy, out, raw)
+				v, err := verifyProof(policy, out, raw)
 				if err != nil {
 					return errors.Wrap(err, "the node's proof")
 				}

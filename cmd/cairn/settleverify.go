@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/proof"
 )
@@ -129,13 +128,14 @@ type provenEntry struct {
 
 // verifyProof verifies a proof about a settlement ledger; every error of it has the code for
 // refusal.
-func verifyProof(policy *tlog.Policy, name string, raw []byte) (proofVerdict, error) {
+func verifyProof(policy *verifier, name string, raw []byte) (proofVerdict, error) {
 	v, err := proof.Verify(raw, policy)
 	if err != nil {
-		return proofVerdict{}, fail(exitRefused, refusedNext, err)
+		return proofVerdict{}, refused(err)
 	}
 	cp := v.Checkpoint()
-	verdict := proofVerdict{Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(policy, cp.Cosigners)}
+	of, _ := policy.at(cp.Size)
+	verdict := proofVerdict{Valid: true, File: name, Origin: cp.Origin, Size: cp.Size, Cosigners: cosignerInfos(cp.Cosigners), Quorum: newQuorumInfo(of, cp.Cosigners)}
 	switch {
 	case v.Account != nil:
 		verdict.Kind, verdict.Account = "account", newProvenAccount(v.Account)

@@ -138,6 +138,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"ledger list":   nil,
 		"ledger show":   {"example.org/x"},
 		"policy export": nil,
+		"policy chain":  nil,
 		"top":           {"--once"},
 
 		"settle account change": {"a", "--freeze"},

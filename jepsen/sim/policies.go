@@ -60,7 +60,7 @@ func (m *member) checkChain(index uint64) error {
 	}
 	receipt, err := m.ledger.Receipt(index)
 	if err == nil {
-		_, _, err = policies.VerifyReceipt(receipt)
+		_, err = policies.VerifyReceipt(receipt)
 	}
 	return err
 }

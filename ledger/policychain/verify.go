@@ -2,6 +2,7 @@ package policychain
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/cockroachdb/errors"
 
@@ -10,7 +11,8 @@ import (
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
-// Verified is what a chain proves to a verifier who trusts one of its policies.
+// Verified is what a chain proves to a verifier who trusts one of its policies. It is a
+// tlog.Verifier: it judges each checkpoint under the policy of its size. Immutable.
 type Verified struct {
 	Origin string
 	// Steps are the policies from the trusted one on, ascending. There is at least one.
@@ -19,8 +21,8 @@ type Verified struct {
 
 // Step is one policy of a chain.
 type Step struct {
-	Change *ledger.PolicyChange // nil: the policy is that of the genesis
-	Policy *tlog.Policy
+	Says   *ledger.Policy // what the genesis or the change says
+	Policy *tlog.Policy   // of a verifier: the trusted one itself, or what Says demands
 	// From is the smallest size that the policy is for, up to the From of the next step.
 	From uint64
 	// Before must accept a checkpoint of a size up to Until, too; nil for the trusted policy.
@@ -29,12 +31,7 @@ type Step struct {
 }
 
 // Epoch returns the policy's.
-func (s *Step) Epoch() uint32 {
-	if s.Change == nil {
-		return 0
-	}
-	return s.Change.Policy.Epoch
-}
+func (s *Step) Epoch() uint32 { return s.Says.Epoch }
 
 // Newest returns the newest policy.
 func (v *Verified) Newest() *Step { return &v.Steps[len(v.Steps)-1] }
@@ -42,7 +39,6 @@ func (v *Verified) Newest() *Step { return &v.Steps[len(v.Steps)-1] }
 // link is a receipt of the chain with the policy that its leaf says.
 type link struct {
 	receipt *tlog.Receipt
-	change  *ledger.PolicyChange // nil for the genesis
 	policy  *ledger.Policy
 }
 
@@ -63,7 +59,7 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 	if c.Genesis.Index != 0 {
 		return nil, errors.Newf("the genesis has index %d", c.Genesis.Index)
 	}
-	links := []link{{c.Genesis, nil, g.Policy0()}}
+	links := []link{{c.Genesis, g.Policy0()}}
 	for i, r := range c.Changes {
 		change, err := ledger.PolicyChangeOf(r.Extra)
 		if err != nil {
@@ -75,7 +71,7 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 		if r.Index <= links[i].receipt.Index {
 			return nil, errors.Newf("the change to epoch %d has index %d, the one before %d", i+1, r.Index, links[i].receipt.Index)
 		}
-		links = append(links, link{r, change, &change.Policy})
+		links = append(links, link{r, &change.Policy})
 	}
 	v := &Verified{Origin: g.Origin}
 	first := -1
@@ -94,7 +90,7 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 	if _, err := trusted.VerifyReceipt(links[first].receipt); err != nil {
 		return nil, errors.Wrapf(err, "the trusted policy, of epoch %d", first)
 	}
-	v.Steps = []Step{{Change: links[first].change, Policy: trusted, From: links[first].receipt.Index + 1}}
+	v.Steps = []Step{{Says: links[first].policy, Policy: trusted, From: links[first].receipt.Index + 1}}
 	base := trusted
 	for from := first + 1; from < len(links); {
 		end := from + 1 // of the hand-over: the changes with the same checkpoint
@@ -135,7 +131,7 @@ func (v *Verified) handover(base *tlog.Policy, links []link) (*tlog.Policy, erro
 		if err != nil {
 			return nil, err
 		}
-		v.Steps = append(v.Steps, Step{Change: links[i].change, Policy: policy, From: r.Index + 1, Before: base, Until: cp.Size})
+		v.Steps = append(v.Steps, Step{Says: links[i].policy, Policy: policy, From: r.Index + 1, Before: base, Until: cp.Size})
 	}
 	return to, nil
 }
@@ -150,31 +146,70 @@ func (v *Verified) At(size uint64) (*Step, error) {
 	return nil, errors.Newf("a checkpoint of size %d is older than the trusted policy, which is for sizes from %d on", size, v.Steps[0].From)
 }
 
-// VerifyCheckpoint verifies a signed note under the policy of its size.
-func (v *Verified) VerifyCheckpoint(note []byte) (*tlog.VerifiedCheckpoint, *Step, error) {
+// Verify verifies a signed note under the policy of its size.
+func (v *Verified) Verify(note []byte) (*tlog.VerifiedCheckpoint, error) {
 	cp, _, err := tlog.ParseCheckpoint(note)
 	if err != nil {
-		return nil, nil, errors.Wrap(err, "verify checkpoint")
+		return nil, errors.Wrap(err, "verify checkpoint")
 	}
 	step, err := v.At(cp.Size)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if step.Before != nil && cp.Size <= step.Until {
 		if _, err := step.Before.Verify(note); err != nil {
-			return nil, nil, errors.Wrapf(err, "size %d lies in the hand-over to epoch %d, under the policy before", cp.Size, step.Epoch())
+			return nil, errors.Wrapf(err, "size %d lies in the hand-over to epoch %d, under the policy before", cp.Size, step.Epoch())
 		}
 	}
 	verified, err := step.Policy.Verify(note)
-	return verified, step, errors.Wrapf(err, "size %d, under the policy of epoch %d", cp.Size, step.Epoch())
+	return verified, errors.Wrapf(err, "size %d, under the policy of epoch %d", cp.Size, step.Epoch())
 }
 
 // VerifyReceipt verifies a receipt under the policy of its size.
-func (v *Verified) VerifyReceipt(r *tlog.Receipt) (*tlog.VerifiedCheckpoint, *Step, error) {
-	_, step, err := v.VerifyCheckpoint(r.Checkpoint)
+func (v *Verified) VerifyReceipt(r *tlog.Receipt) (*tlog.VerifiedCheckpoint, error) {
+	cp, err := v.Verify(r.Checkpoint)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cp, err := step.Policy.VerifyReceipt(r)
-	return cp, step, err
+	step, err := v.At(cp.Size)
+	if err != nil {
+		return nil, err
+	}
+	return step.Policy.VerifyReceipt(r)
+}
+
+// Continues says why v does not continue an older chain that is known already; nil if it does. Both
+// were verified by who trusts the same policy. A chain that ends earlier than the known one would
+// bring keys back that were replaced.
+func (v *Verified) Continues(known *Verified) error {
+	if len(v.Steps) < len(known.Steps) {
+		return errors.Newf("the chain of policies ends with epoch %d, and epoch %d is known", v.Newest().Epoch(), known.Newest().Epoch())
+	}
+	for i := range known.Steps {
+		if a, b := &v.Steps[i], &known.Steps[i]; a.From != b.From || a.Epoch() != b.Epoch() || !a.Says.Equal(b.Says) {
+			return errors.Newf("the chain of policies says another policy of epoch %d than the one that is known", b.Epoch())
+		}
+	}
+	return nil
+}
+
+// Strangers returns the names and ids of the keys that signed a note and are in none of the policies
+// of a verifier: signs of a change that it does not know. A note that does not parse has none.
+func Strangers(note []byte, policies ...*tlog.Policy) (keys []string) {
+	_, n, err := tlog.ParseCheckpoint(note)
+	if err != nil {
+		return nil
+	}
+	for _, s := range n.Signatures {
+		known := false
+		for _, p := range policies {
+			for _, k := range append(p.Logs(), p.Cosigners()...) {
+				known = known || k.Signed(s)
+			}
+		}
+		if !known {
+			keys = append(keys, fmt.Sprintf("%s+%08x", s.Name, s.KeyID))
+		}
+	}
+	return keys
 }

@@ -48,6 +48,13 @@ type CosignedBy struct {
 	Time time.Time
 }
 
+// A Verifier judges checkpoints and receipts: a [Policy], or the policies of a ledger, each for the
+// sizes that it is for.
+type Verifier interface {
+	Verify(note []byte) (*VerifiedCheckpoint, error)
+	VerifyReceipt(r *Receipt) (*VerifiedCheckpoint, error)
+}
+
 // Verify parses a signed note and verifies the checkpoint in it: it is signed
 // by the policy's log for its origin, and cosigned by the policy's quorum.
 // Lines by keys that the policy does not know are ignored, as C2SP signed-note

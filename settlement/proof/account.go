@@ -90,12 +90,12 @@ type VerifiedAccount struct {
 }
 
 // Verify verifies the proof under a policy.
-func (a *Account) Verify(policy *tlog.Policy) (*VerifiedAccount, error) {
+func (a *Account) Verify(policy tlog.Verifier) (*VerifiedAccount, error) {
 	v, err := a.verify(policy)
 	return v, errors.Wrapf(err, "verify the proof of the account %s", a.ID)
 }
 
-func (a *Account) verify(policy *tlog.Policy) (*VerifiedAccount, error) {
+func (a *Account) verify(policy tlog.Verifier) (*VerifiedAccount, error) {
 	checkpoint, err := policy.VerifyReceipt(a.Root)
 	if err != nil {
 		return nil, err

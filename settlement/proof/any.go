@@ -23,7 +23,7 @@ type Verified struct {
 }
 
 // Verify parses and verifies a proof of any kind under a policy.
-func Verify(b []byte, policy *tlog.Policy) (v Verified, err error) {
+func Verify(b []byte, policy tlog.Verifier) (v Verified, err error) {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	switch string(line) {
 	case accountKind:

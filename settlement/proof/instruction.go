@@ -102,7 +102,7 @@ type VerifiedInstruction struct {
 }
 
 // Verify verifies the proof under a policy.
-func (i *Instruction) Verify(policy *tlog.Policy) (*VerifiedInstruction, error) {
+func (i *Instruction) Verify(policy tlog.Verifier) (*VerifiedInstruction, error) {
 	v, err := i.verify(policy)
 	if err == nil {
 		entries := []*settlement.Decided{v.Given}
@@ -116,7 +116,7 @@ func (i *Instruction) Verify(policy *tlog.Policy) (*VerifiedInstruction, error) 
 	return v, errors.Wrapf(err, "verify the proof of the instruction %s", i.ID)
 }
 
-func (i *Instruction) verify(policy *tlog.Policy) (*VerifiedInstruction, error) {
+func (i *Instruction) verify(policy tlog.Verifier) (*VerifiedInstruction, error) {
 	v := &VerifiedInstruction{ID: i.ID}
 	read := func(r *tlog.Receipt) (*settlement.Decided, error) {
 		checkpoint, d, err := decided(policy, r)

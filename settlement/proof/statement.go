@@ -148,12 +148,12 @@ type VerifiedEntry struct {
 }
 
 // Verify verifies the statement under a policy.
-func (s *Statement) Verify(policy *tlog.Policy) (*VerifiedStatement, error) {
+func (s *Statement) Verify(policy tlog.Verifier) (*VerifiedStatement, error) {
 	v, err := s.verify(policy)
 	return v, errors.Wrapf(err, "verify the statement of the account %s", s.Closing.ID)
 }
 
-func (s *Statement) verify(policy *tlog.Policy) (*VerifiedStatement, error) {
+func (s *Statement) verify(policy tlog.Verifier) (*VerifiedStatement, error) {
 	v := &VerifiedStatement{}
 	var err error
 	if v.Closing, err = s.Closing.Verify(policy); err != nil {

@@ -84,12 +84,12 @@ type VerifiedTransfer struct {
 }
 
 // Verify verifies the proof under a policy.
-func (t *Transfer) Verify(policy *tlog.Policy) (*VerifiedTransfer, error) {
+func (t *Transfer) Verify(policy tlog.Verifier) (*VerifiedTransfer, error) {
 	v, err := t.verify(policy)
 	return v, errors.Wrapf(err, "verify the proof of the transfer %s", t.ID)
 }
 
-func (t *Transfer) verify(policy *tlog.Policy) (*VerifiedTransfer, error) {
+func (t *Transfer) verify(policy tlog.Verifier) (*VerifiedTransfer, error) {
 	v := &VerifiedTransfer{ID: t.ID}
 	var err error
 	if v.Checkpoint, v.Asked, err = decided(policy, t.Asked); err != nil {
@@ -124,7 +124,7 @@ func (t *Transfer) verify(policy *tlog.Policy) (*VerifiedTransfer, error) {
 	return v, err
 }
 
-func decided(policy *tlog.Policy, r *tlog.Receipt) (*tlog.VerifiedCheckpoint, *settlement.Decided, error) {
+func decided(policy tlog.Verifier, r *tlog.Receipt) (*tlog.VerifiedCheckpoint, *settlement.Decided, error) {
 	checkpoint, err := policy.VerifyReceipt(r)
 	if err != nil {
 		return nil, nil, err

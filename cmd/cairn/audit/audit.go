@@ -38,8 +38,8 @@ type Head struct {
 
 // Options says what to check against and what to call on the way.
 type Options struct {
-	// Policy must accept the checkpoint.
-	Policy *tlog.Policy
+	// Policy must accept the checkpoint, and that of Since: each under the policy of its size.
+	Policy tlog.Verifier
 	// Since is the head of an earlier audit: the entries before it are not read
 	// again, unless the source is one that Save made, but the ledger must begin with
 	// exactly them. nil means all.
@@ -54,6 +54,11 @@ type Options struct {
 	// too. Whether the leaf is in the ledger is said by the report: it is if nothing is wrong. The
 	// leaf is valid during the call only.
 	First func(leaf []byte)
+	// TookOver, if set, is called with every policy that takes over in the entries which this audit
+	// reads, in order. The checkpoint in the entry that ends the hand-over is accepted by the policies
+	// which the ledger says for its size; by the new one alone if the audit resumes an earlier one
+	// that has read the policy before.
+	TookOver func(*ledger.Policy)
 	// Begin and Progress, if set, are called with the number of entries to
 	// audit and then with how many more are done.
 	Begin    func(entries uint64)
@@ -132,6 +137,8 @@ type auditor struct {
 	tiles  *tileCache
 	copy   *Copy // nil unless everything is kept
 
+	policies policies
+
 	time    int64        // of the newest entry that was checked
 	oldRoot *merkle.Hash // of the first Since.Size entries, if it is not Since.Root
 	leaves  []int        // findings about the content of entries, by their position in the report
@@ -141,6 +148,7 @@ type auditor struct {
 // Options.Since.
 func Run(ctx context.Context, src Source, opts Options) (*Report, error) {
 	a := &auditor{src: src, opts: opts, report: &Report{}, tree: merkle.NewTree()}
+	a.policies.tookOver = opts.TookOver
 	a.copy, _ = src.(*Copy)
 	err := a.run(ctx)
 	a.report.Time = a.time
@@ -165,6 +173,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if err := a.resume(ctx); err != nil {
 		return err
 	}
+	a.policies.origin = r.Origin
 	if a.opts.Begin != nil {
 		a.opts.Begin(r.Size - r.Since)
 	}
@@ -353,6 +362,11 @@ func (a *auditor) entry(index uint64, leaf []byte) error {
 	}
 	if index == 0 && a.opts.First != nil {
 		a.opts.First(leaf)
+	}
+	if e.Kind == ledger.KindRecord {
+		if err := a.policies.record(index, leaf, e.Body); err != nil {
+			return err
+		}
 	}
 	if a.opts.Leaf != nil {
 		return a.opts.Leaf(index, leaf)

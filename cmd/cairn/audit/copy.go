@@ -41,7 +41,7 @@ type Copy struct {
 
 // Save prepares to keep a copy in dir, which is absent, empty or holds an older copy of the same
 // ledger. Close removes what was not committed.
-func Save(src Source, dir string, policy *tlog.Policy) (_ *Copy, err error) {
+func Save(src Source, dir string, policy tlog.Verifier) (_ *Copy, err error) {
 	c := &Copy{Source: src, dir: dir, made: missingDirs(dir)}
 	defer func() {
 		if err != nil {
@@ -76,7 +76,7 @@ func Save(src Source, dir string, policy *tlog.Policy) (_ *Copy, err error) {
 }
 
 // readHead returns the head of the copy in dir, nil if there is no checkpoint.
-func readHead(dir string, policy *tlog.Policy) (*Head, error) {
+func readHead(dir string, policy tlog.Verifier) (*Head, error) {
 	note, err := Dir(dir).Checkpoint(context.Background())
 	if errors.Is(err, ErrMissing) {
 		return nil, nil
