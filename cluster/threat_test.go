@@ -420,7 +420,7 @@ func TestThreatNoCallRewrites(t *testing.T) {
 		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
 		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Policies": "reads", "Status": "reads",
 		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",
-		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads",
+		"Execute": "adds", "ExecuteStream": "adds", "GetAccount": "reads", "ListAccounts": "reads", "ListAssets": "reads", "GetTransfer": "reads", "ListTransfers": "reads", "GetOutcome": "reads",
 		"ListHolds": "reads", "Statement": "reads", "GetInstruction": "reads", "ListInstructions": "reads", "ProveAccount": "reads", "ProveTransfer": "reads", "ProveInstruction": "reads",
 		"Blocks": "reads", "Sealed": "reads",
 	}

@@ -92,6 +92,30 @@ func readState(r Reader, id string) (*State, error) {
 	return parseState(b)
 }
 
+// Transfers calls each with the transfers and sets whose ids begin with prefix and are greater than
+// after, ascending, as long as it returns true.
+func Transfers(r Reader, prefix, after string, each func(id string, state *State) bool) error {
+	from := rowKey(rowTransfer, prefix)
+	if after >= prefix && after != "" {
+		from = append(rowKey(rowTransfer, after), 0)
+	}
+	var failed error
+	err := r.Range(from, behind(rowKey(rowTransfer, prefix)), func(key, value []byte) bool {
+		state, err := parseState(value)
+		if failed = err; err != nil {
+			return false
+		}
+		return !state.kind.transfers() || each(string(key[1:]), state)
+	})
+	return errors.CombineErrors(err, failed)
+}
+
+// behind returns the first key behind all that begin with b, whose last byte is not 0xff.
+func behind(b []byte) []byte {
+	b[len(b)-1]++
+	return b
+}
+
 // IsSet reports whether the state is that of a set.
 func (s *State) IsSet() bool { return s.kind == kindSet }
 

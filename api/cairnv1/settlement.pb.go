@@ -1818,7 +1818,7 @@ type AccountLine struct {
 	Balances *AccountBalances       `protobuf:"bytes,2,opt,name=balances,proto3" json:"balances,omitempty"`
 	Sequence uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Previous uint64                 `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`
-	// With WAIT_SEALED: the detail of the account, which proves the line by the leaf.
+	// With WAIT_SEALED, and of GetOutcome: the detail of the account, which proves the line by the leaf.
 	Detail        []byte `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2441,8 +2441,8 @@ func (x *SettlementAccount) GetRecord() []byte {
 
 type ListAccountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Accounts with a greater id.
-	After         string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// From ListAccountsResponse.
+	Page          string `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"`
 	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	At            *At    `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2479,9 +2479,9 @@ func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
 	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{30}
 }
 
-func (x *ListAccountsRequest) GetAfter() string {
+func (x *ListAccountsRequest) GetPage() string {
 	if x != nil {
-		return x.After
+		return x.Page
 	}
 	return ""
 }
@@ -2504,9 +2504,9 @@ type ListAccountsResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Accounts []*SettlementAccount   `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
 	Size     uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	// Whether there are more behind the last one. The next page begins after `next`.
-	More          bool   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
-	Next          string `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"`
+	// Where the next page begins; "" after the last one. A page may be empty and not the last one. It shows nothing, and is for this
+	// caller alone; any node takes it.
+	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2553,13 +2553,6 @@ func (x *ListAccountsResponse) GetSize() uint64 {
 		return x.Size
 	}
 	return 0
-}
-
-func (x *ListAccountsResponse) GetMore() bool {
-	if x != nil {
-		return x.More
-	}
-	return false
 }
 
 func (x *ListAccountsResponse) GetNext() string {
@@ -3039,6 +3032,251 @@ func (x *SettlementTransfer) GetMembers() []*SettlementTransfer {
 	return nil
 }
 
+type ListTransfersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Transfers and sets whose ids begin with it.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Limit  uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From ListTransfersResponse.
+	Page          string `protobuf:"bytes,3,opt,name=page,proto3" json:"page,omitempty"`
+	At            *At    `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTransfersRequest) Reset() {
+	*x = ListTransfersRequest{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTransfersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTransfersRequest) ProtoMessage() {}
+
+func (x *ListTransfersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTransfersRequest.ProtoReflect.Descriptor instead.
+func (*ListTransfersRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListTransfersRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListTransfersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListTransfersRequest) GetPage() string {
+	if x != nil {
+		return x.Page
+	}
+	return ""
+}
+
+func (x *ListTransfersRequest) GetAt() *At {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type ListTransfersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ascending by id.
+	Transfers []*SettlementTransfer `protobuf:"bytes,1,rep,name=transfers,proto3" json:"transfers,omitempty"`
+	Size      uint64                `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// As in ListAccountsResponse.
+	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTransfersResponse) Reset() {
+	*x = ListTransfersResponse{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTransfersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTransfersResponse) ProtoMessage() {}
+
+func (x *ListTransfersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTransfersResponse.ProtoReflect.Descriptor instead.
+func (*ListTransfersResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListTransfersResponse) GetTransfers() []*SettlementTransfer {
+	if x != nil {
+		return x.Transfers
+	}
+	return nil
+}
+
+func (x *ListTransfersResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ListTransfersResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+type GetOutcomeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Consistency   Consistency            `protobuf:"varint,2,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
+	MinSize       uint64                 `protobuf:"varint,3,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOutcomeRequest) Reset() {
+	*x = GetOutcomeRequest{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOutcomeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOutcomeRequest) ProtoMessage() {}
+
+func (x *GetOutcomeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOutcomeRequest.ProtoReflect.Descriptor instead.
+func (*GetOutcomeRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetOutcomeRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *GetOutcomeRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *GetOutcomeRequest) GetMinSize() uint64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
+}
+
+type GetOutcomeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What Execute answered. Without results when the caller may not read all that the entry touched; each line with its detail.
+	Outcome       *CommandOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Size          uint64          `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOutcomeResponse) Reset() {
+	*x = GetOutcomeResponse{}
+	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOutcomeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOutcomeResponse) ProtoMessage() {}
+
+func (x *GetOutcomeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOutcomeResponse.ProtoReflect.Descriptor instead.
+func (*GetOutcomeResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GetOutcomeResponse) GetOutcome() *CommandOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *GetOutcomeResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type ListHoldsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Those that expired, instead of those that are pending.
@@ -3055,7 +3293,7 @@ type ListHoldsRequest struct {
 
 func (x *ListHoldsRequest) Reset() {
 	*x = ListHoldsRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3305,7 @@ func (x *ListHoldsRequest) String() string {
 func (*ListHoldsRequest) ProtoMessage() {}
 
 func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[38]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3318,7 @@ func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListHoldsRequest) GetExpired() bool {
@@ -3122,7 +3360,7 @@ type ListHoldsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Holds []*SettlementTransfer  `protobuf:"bytes,1,rep,name=holds,proto3" json:"holds,omitempty"`
 	Size  uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	// Where the next page begins; "" after the last one.
+	// As in ListAccountsResponse.
 	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3130,7 +3368,7 @@ type ListHoldsResponse struct {
 
 func (x *ListHoldsResponse) Reset() {
 	*x = ListHoldsResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3142,7 +3380,7 @@ func (x *ListHoldsResponse) String() string {
 func (*ListHoldsResponse) ProtoMessage() {}
 
 func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[39]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3393,7 @@ func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListHoldsResponse) GetHolds() []*SettlementTransfer {
@@ -3189,7 +3427,7 @@ type GetInstructionRequest struct {
 
 func (x *GetInstructionRequest) Reset() {
 	*x = GetInstructionRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3439,7 @@ func (x *GetInstructionRequest) String() string {
 func (*GetInstructionRequest) ProtoMessage() {}
 
 func (x *GetInstructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[40]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3452,7 @@ func (x *GetInstructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstructionRequest.ProtoReflect.Descriptor instead.
 func (*GetInstructionRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetInstructionRequest) GetId() string {
@@ -3241,7 +3479,7 @@ type GetInstructionResponse struct {
 
 func (x *GetInstructionResponse) Reset() {
 	*x = GetInstructionResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3253,7 +3491,7 @@ func (x *GetInstructionResponse) String() string {
 func (*GetInstructionResponse) ProtoMessage() {}
 
 func (x *GetInstructionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[41]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3266,7 +3504,7 @@ func (x *GetInstructionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstructionResponse.ProtoReflect.Descriptor instead.
 func (*GetInstructionResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetInstructionResponse) GetInstruction() *SettlementInstruction {
@@ -3314,7 +3552,7 @@ type SettlementInstruction struct {
 
 func (x *SettlementInstruction) Reset() {
 	*x = SettlementInstruction{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3326,7 +3564,7 @@ func (x *SettlementInstruction) String() string {
 func (*SettlementInstruction) ProtoMessage() {}
 
 func (x *SettlementInstruction) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[42]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3339,7 +3577,7 @@ func (x *SettlementInstruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementInstruction.ProtoReflect.Descriptor instead.
 func (*SettlementInstruction) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SettlementInstruction) GetId() string {
@@ -3453,7 +3691,7 @@ type ListInstructionsRequest struct {
 
 func (x *ListInstructionsRequest) Reset() {
 	*x = ListInstructionsRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3703,7 @@ func (x *ListInstructionsRequest) String() string {
 func (*ListInstructionsRequest) ProtoMessage() {}
 
 func (x *ListInstructionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[43]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3716,7 @@ func (x *ListInstructionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstructionsRequest.ProtoReflect.Descriptor instead.
 func (*ListInstructionsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListInstructionsRequest) GetStatus() string {
@@ -3506,7 +3744,7 @@ type ListInstructionsResponse struct {
 	state        protoimpl.MessageState   `protogen:"open.v1"`
 	Instructions []*SettlementInstruction `protobuf:"bytes,1,rep,name=instructions,proto3" json:"instructions,omitempty"`
 	Size         uint64                   `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	// Where the next page begins; "" after the last one. A page may be empty and not the last one.
+	// As in ListAccountsResponse.
 	Next          string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3514,7 +3752,7 @@ type ListInstructionsResponse struct {
 
 func (x *ListInstructionsResponse) Reset() {
 	*x = ListInstructionsResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3526,7 +3764,7 @@ func (x *ListInstructionsResponse) String() string {
 func (*ListInstructionsResponse) ProtoMessage() {}
 
 func (x *ListInstructionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[44]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3539,7 +3777,7 @@ func (x *ListInstructionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstructionsResponse.ProtoReflect.Descriptor instead.
 func (*ListInstructionsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListInstructionsResponse) GetInstructions() []*SettlementInstruction {
@@ -3581,7 +3819,7 @@ type StatementRequest struct {
 
 func (x *StatementRequest) Reset() {
 	*x = StatementRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3831,7 @@ func (x *StatementRequest) String() string {
 func (*StatementRequest) ProtoMessage() {}
 
 func (x *StatementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[45]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3844,7 @@ func (x *StatementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementRequest.ProtoReflect.Descriptor instead.
 func (*StatementRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StatementRequest) GetAccount() string {
@@ -3666,7 +3904,7 @@ type StatementResponse struct {
 
 func (x *StatementResponse) Reset() {
 	*x = StatementResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3916,7 @@ func (x *StatementResponse) String() string {
 func (*StatementResponse) ProtoMessage() {}
 
 func (x *StatementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[46]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3929,7 @@ func (x *StatementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementResponse.ProtoReflect.Descriptor instead.
 func (*StatementResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StatementResponse) GetEntries() []*StatementEntry {
@@ -3745,7 +3983,7 @@ type StatementEntry struct {
 
 func (x *StatementEntry) Reset() {
 	*x = StatementEntry{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3757,7 +3995,7 @@ func (x *StatementEntry) String() string {
 func (*StatementEntry) ProtoMessage() {}
 
 func (x *StatementEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[47]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3770,7 +4008,7 @@ func (x *StatementEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementEntry.ProtoReflect.Descriptor instead.
 func (*StatementEntry) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{47}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StatementEntry) GetIndex() uint64 {
@@ -3854,7 +4092,7 @@ type ProveAccountRequest struct {
 
 func (x *ProveAccountRequest) Reset() {
 	*x = ProveAccountRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3866,7 +4104,7 @@ func (x *ProveAccountRequest) String() string {
 func (*ProveAccountRequest) ProtoMessage() {}
 
 func (x *ProveAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[48]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3879,7 +4117,7 @@ func (x *ProveAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveAccountRequest.ProtoReflect.Descriptor instead.
 func (*ProveAccountRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{48}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ProveAccountRequest) GetAccount() string {
@@ -3908,7 +4146,7 @@ type ProveAccountResponse struct {
 
 func (x *ProveAccountResponse) Reset() {
 	*x = ProveAccountResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4158,7 @@ func (x *ProveAccountResponse) String() string {
 func (*ProveAccountResponse) ProtoMessage() {}
 
 func (x *ProveAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[49]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4171,7 @@ func (x *ProveAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveAccountResponse.ProtoReflect.Descriptor instead.
 func (*ProveAccountResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{49}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ProveAccountResponse) GetProof() []byte {
@@ -3959,7 +4197,7 @@ type ProveTransferRequest struct {
 
 func (x *ProveTransferRequest) Reset() {
 	*x = ProveTransferRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4209,7 @@ func (x *ProveTransferRequest) String() string {
 func (*ProveTransferRequest) ProtoMessage() {}
 
 func (x *ProveTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[50]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4222,7 @@ func (x *ProveTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveTransferRequest.ProtoReflect.Descriptor instead.
 func (*ProveTransferRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{50}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProveTransferRequest) GetId() string {
@@ -4003,7 +4241,7 @@ type ProveTransferResponse struct {
 
 func (x *ProveTransferResponse) Reset() {
 	*x = ProveTransferResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4015,7 +4253,7 @@ func (x *ProveTransferResponse) String() string {
 func (*ProveTransferResponse) ProtoMessage() {}
 
 func (x *ProveTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[51]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4028,7 +4266,7 @@ func (x *ProveTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveTransferResponse.ProtoReflect.Descriptor instead.
 func (*ProveTransferResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{51}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ProveTransferResponse) GetProof() []byte {
@@ -4047,7 +4285,7 @@ type ProveInstructionRequest struct {
 
 func (x *ProveInstructionRequest) Reset() {
 	*x = ProveInstructionRequest{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +4297,7 @@ func (x *ProveInstructionRequest) String() string {
 func (*ProveInstructionRequest) ProtoMessage() {}
 
 func (x *ProveInstructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[52]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +4310,7 @@ func (x *ProveInstructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveInstructionRequest.ProtoReflect.Descriptor instead.
 func (*ProveInstructionRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{52}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ProveInstructionRequest) GetId() string {
@@ -4091,7 +4329,7 @@ type ProveInstructionResponse struct {
 
 func (x *ProveInstructionResponse) Reset() {
 	*x = ProveInstructionResponse{}
-	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4103,7 +4341,7 @@ func (x *ProveInstructionResponse) String() string {
 func (*ProveInstructionResponse) ProtoMessage() {}
 
 func (x *ProveInstructionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_settlement_proto_msgTypes[53]
+	mi := &file_cairn_v1_settlement_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4116,7 +4354,7 @@ func (x *ProveInstructionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveInstructionResponse.ProtoReflect.Descriptor instead.
 func (*ProveInstructionResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{53}
+	return file_cairn_v1_settlement_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ProveInstructionResponse) GetProof() []byte {
@@ -4319,16 +4557,15 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\n" +
 	"last_index\x18\r \x01(\x04R\tlastIndex\x12\x16\n" +
 	"\x06owners\x18\x0e \x03(\tR\x06owners\x12\x16\n" +
-	"\x06record\x18\x0f \x01(\fR\x06record\"_\n" +
-	"\x13ListAccountsRequest\x12\x14\n" +
-	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x06record\x18\x0f \x01(\fR\x06record\"]\n" +
+	"\x13ListAccountsRequest\x12\x12\n" +
+	"\x04page\x18\x01 \x01(\tR\x04page\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x1c\n" +
-	"\x02at\x18\x03 \x01(\v2\f.cairn.v1.AtR\x02at\"\x8b\x01\n" +
+	"\x02at\x18\x03 \x01(\v2\f.cairn.v1.AtR\x02at\"w\n" +
 	"\x14ListAccountsResponse\x127\n" +
 	"\baccounts\x18\x01 \x03(\v2\x1b.cairn.v1.SettlementAccountR\baccounts\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\tR\x04next\"?\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"?\n" +
 	"\x11ListAssetsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"o\n" +
@@ -4368,7 +4605,23 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\n" +
 	"references\x18\x12 \x03(\v2\x13.cairn.v1.ReferenceR\n" +
 	"references\x126\n" +
-	"\amembers\x18\x13 \x03(\v2\x1c.cairn.v1.SettlementTransferR\amembers\"\x8a\x01\n" +
+	"\amembers\x18\x13 \x03(\v2\x1c.cairn.v1.SettlementTransferR\amembers\"v\n" +
+	"\x14ListTransfersRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04page\x18\x03 \x01(\tR\x04page\x12\x1c\n" +
+	"\x02at\x18\x04 \x01(\v2\f.cairn.v1.AtR\x02at\"{\n" +
+	"\x15ListTransfersResponse\x12:\n" +
+	"\ttransfers\x18\x01 \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"}\n" +
+	"\x11GetOutcomeRequest\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x127\n" +
+	"\vconsistency\x18\x02 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
+	"\bmin_size\x18\x03 \x01(\x04R\aminSize\"\\\n" +
+	"\x12GetOutcomeResponse\x122\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x18.cairn.v1.CommandOutcomeR\aoutcome\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x8a\x01\n" +
 	"\x10ListHoldsRequest\x12\x18\n" +
 	"\aexpired\x18\x01 \x01(\bR\aexpired\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x14\n" +
@@ -4447,7 +4700,7 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x17ProveInstructionRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"0\n" +
 	"\x18ProveInstructionResponse\x12\x14\n" +
-	"\x05proof\x18\x01 \x01(\fR\x05proof2\x87\b\n" +
+	"\x05proof\x18\x01 \x01(\fR\x05proof2\xa2\t\n" +
 	"\n" +
 	"Settlement\x12>\n" +
 	"\aExecute\x12\x18.cairn.v1.ExecuteRequest\x1a\x19.cairn.v1.ExecuteResponse\x12T\n" +
@@ -4457,7 +4710,10 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\fListAccounts\x12\x1d.cairn.v1.ListAccountsRequest\x1a\x1e.cairn.v1.ListAccountsResponse\x12G\n" +
 	"\n" +
 	"ListAssets\x12\x1b.cairn.v1.ListAssetsRequest\x1a\x1c.cairn.v1.ListAssetsResponse\x12J\n" +
-	"\vGetTransfer\x12\x1c.cairn.v1.GetTransferRequest\x1a\x1d.cairn.v1.GetTransferResponse\x12D\n" +
+	"\vGetTransfer\x12\x1c.cairn.v1.GetTransferRequest\x1a\x1d.cairn.v1.GetTransferResponse\x12P\n" +
+	"\rListTransfers\x12\x1e.cairn.v1.ListTransfersRequest\x1a\x1f.cairn.v1.ListTransfersResponse\x12G\n" +
+	"\n" +
+	"GetOutcome\x12\x1b.cairn.v1.GetOutcomeRequest\x1a\x1c.cairn.v1.GetOutcomeResponse\x12D\n" +
 	"\tListHolds\x12\x1a.cairn.v1.ListHoldsRequest\x1a\x1b.cairn.v1.ListHoldsResponse\x12S\n" +
 	"\x0eGetInstruction\x12\x1f.cairn.v1.GetInstructionRequest\x1a .cairn.v1.GetInstructionResponse\x12Y\n" +
 	"\x10ListInstructions\x12!.cairn.v1.ListInstructionsRequest\x1a\".cairn.v1.ListInstructionsResponse\x12D\n" +
@@ -4478,7 +4734,7 @@ func file_cairn_v1_settlement_proto_rawDescGZIP() []byte {
 	return file_cairn_v1_settlement_proto_rawDescData
 }
 
-var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_cairn_v1_settlement_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_cairn_v1_settlement_proto_goTypes = []any{
 	(*SettlementCommand)(nil),        // 0: cairn.v1.SettlementCommand
 	(*CreateAsset)(nil),              // 1: cairn.v1.CreateAsset
@@ -4518,27 +4774,31 @@ var file_cairn_v1_settlement_proto_goTypes = []any{
 	(*GetTransferRequest)(nil),       // 35: cairn.v1.GetTransferRequest
 	(*GetTransferResponse)(nil),      // 36: cairn.v1.GetTransferResponse
 	(*SettlementTransfer)(nil),       // 37: cairn.v1.SettlementTransfer
-	(*ListHoldsRequest)(nil),         // 38: cairn.v1.ListHoldsRequest
-	(*ListHoldsResponse)(nil),        // 39: cairn.v1.ListHoldsResponse
-	(*GetInstructionRequest)(nil),    // 40: cairn.v1.GetInstructionRequest
-	(*GetInstructionResponse)(nil),   // 41: cairn.v1.GetInstructionResponse
-	(*SettlementInstruction)(nil),    // 42: cairn.v1.SettlementInstruction
-	(*ListInstructionsRequest)(nil),  // 43: cairn.v1.ListInstructionsRequest
-	(*ListInstructionsResponse)(nil), // 44: cairn.v1.ListInstructionsResponse
-	(*StatementRequest)(nil),         // 45: cairn.v1.StatementRequest
-	(*StatementResponse)(nil),        // 46: cairn.v1.StatementResponse
-	(*StatementEntry)(nil),           // 47: cairn.v1.StatementEntry
-	(*ProveAccountRequest)(nil),      // 48: cairn.v1.ProveAccountRequest
-	(*ProveAccountResponse)(nil),     // 49: cairn.v1.ProveAccountResponse
-	(*ProveTransferRequest)(nil),     // 50: cairn.v1.ProveTransferRequest
-	(*ProveTransferResponse)(nil),    // 51: cairn.v1.ProveTransferResponse
-	(*ProveInstructionRequest)(nil),  // 52: cairn.v1.ProveInstructionRequest
-	(*ProveInstructionResponse)(nil), // 53: cairn.v1.ProveInstructionResponse
-	(Wait)(0),                        // 54: cairn.v1.Wait
-	(*ProvedLeaf)(nil),               // 55: cairn.v1.ProvedLeaf
-	(*SealedCheckpoint)(nil),         // 56: cairn.v1.SealedCheckpoint
-	(*StreamError)(nil),              // 57: cairn.v1.StreamError
-	(Consistency)(0),                 // 58: cairn.v1.Consistency
+	(*ListTransfersRequest)(nil),     // 38: cairn.v1.ListTransfersRequest
+	(*ListTransfersResponse)(nil),    // 39: cairn.v1.ListTransfersResponse
+	(*GetOutcomeRequest)(nil),        // 40: cairn.v1.GetOutcomeRequest
+	(*GetOutcomeResponse)(nil),       // 41: cairn.v1.GetOutcomeResponse
+	(*ListHoldsRequest)(nil),         // 42: cairn.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),        // 43: cairn.v1.ListHoldsResponse
+	(*GetInstructionRequest)(nil),    // 44: cairn.v1.GetInstructionRequest
+	(*GetInstructionResponse)(nil),   // 45: cairn.v1.GetInstructionResponse
+	(*SettlementInstruction)(nil),    // 46: cairn.v1.SettlementInstruction
+	(*ListInstructionsRequest)(nil),  // 47: cairn.v1.ListInstructionsRequest
+	(*ListInstructionsResponse)(nil), // 48: cairn.v1.ListInstructionsResponse
+	(*StatementRequest)(nil),         // 49: cairn.v1.StatementRequest
+	(*StatementResponse)(nil),        // 50: cairn.v1.StatementResponse
+	(*StatementEntry)(nil),           // 51: cairn.v1.StatementEntry
+	(*ProveAccountRequest)(nil),      // 52: cairn.v1.ProveAccountRequest
+	(*ProveAccountResponse)(nil),     // 53: cairn.v1.ProveAccountResponse
+	(*ProveTransferRequest)(nil),     // 54: cairn.v1.ProveTransferRequest
+	(*ProveTransferResponse)(nil),    // 55: cairn.v1.ProveTransferResponse
+	(*ProveInstructionRequest)(nil),  // 56: cairn.v1.ProveInstructionRequest
+	(*ProveInstructionResponse)(nil), // 57: cairn.v1.ProveInstructionResponse
+	(Wait)(0),                        // 58: cairn.v1.Wait
+	(*ProvedLeaf)(nil),               // 59: cairn.v1.ProvedLeaf
+	(*SealedCheckpoint)(nil),         // 60: cairn.v1.SealedCheckpoint
+	(*StreamError)(nil),              // 61: cairn.v1.StreamError
+	(Consistency)(0),                 // 62: cairn.v1.Consistency
 }
 var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	1,  // 0: cairn.v1.SettlementCommand.create_asset:type_name -> cairn.v1.CreateAsset
@@ -4563,17 +4823,17 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	7,  // 19: cairn.v1.Instruct.references:type_name -> cairn.v1.Reference
 	12, // 20: cairn.v1.Instruct.source:type_name -> cairn.v1.MessageSource
 	0,  // 21: cairn.v1.ExecuteRequest.commands:type_name -> cairn.v1.SettlementCommand
-	54, // 22: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
+	58, // 22: cairn.v1.ExecuteRequest.wait:type_name -> cairn.v1.Wait
 	20, // 23: cairn.v1.ExecuteResponse.outcomes:type_name -> cairn.v1.CommandOutcome
-	55, // 24: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
-	56, // 25: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	59, // 24: cairn.v1.ExecuteResponse.leaves:type_name -> cairn.v1.ProvedLeaf
+	60, // 25: cairn.v1.ExecuteResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	21, // 26: cairn.v1.CommandOutcome.results:type_name -> cairn.v1.SettlementResult
 	22, // 27: cairn.v1.CommandOutcome.lines:type_name -> cairn.v1.AccountLine
 	23, // 28: cairn.v1.AccountLine.balances:type_name -> cairn.v1.AccountBalances
 	18, // 29: cairn.v1.ExecuteStreamRequest.execute:type_name -> cairn.v1.ExecuteRequest
 	19, // 30: cairn.v1.ExecuteStreamResponse.response:type_name -> cairn.v1.ExecuteResponse
-	57, // 31: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
-	58, // 32: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
+	61, // 31: cairn.v1.ExecuteStreamResponse.error:type_name -> cairn.v1.StreamError
+	62, // 32: cairn.v1.At.consistency:type_name -> cairn.v1.Consistency
 	26, // 33: cairn.v1.GetAccountRequest.at:type_name -> cairn.v1.At
 	29, // 34: cairn.v1.GetAccountResponse.account:type_name -> cairn.v1.SettlementAccount
 	23, // 35: cairn.v1.SettlementAccount.balances:type_name -> cairn.v1.AccountBalances
@@ -4584,50 +4844,58 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	37, // 40: cairn.v1.GetTransferResponse.transfer:type_name -> cairn.v1.SettlementTransfer
 	7,  // 41: cairn.v1.SettlementTransfer.references:type_name -> cairn.v1.Reference
 	37, // 42: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
-	26, // 43: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
-	37, // 44: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
-	26, // 45: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
-	42, // 46: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
-	15, // 47: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
-	42, // 48: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
-	26, // 49: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
-	47, // 50: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
-	29, // 51: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
-	23, // 52: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
-	23, // 53: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
-	37, // 54: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
-	42, // 55: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
-	18, // 56: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
-	24, // 57: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
-	27, // 58: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
-	30, // 59: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
-	32, // 60: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
-	35, // 61: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
-	38, // 62: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
-	40, // 63: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
-	43, // 64: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
-	45, // 65: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
-	48, // 66: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
-	50, // 67: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	52, // 68: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
-	19, // 69: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	25, // 70: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	28, // 71: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	31, // 72: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	33, // 73: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	36, // 74: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	39, // 75: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	41, // 76: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
-	44, // 77: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
-	46, // 78: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	49, // 79: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	51, // 80: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	53, // 81: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
-	69, // [69:82] is the sub-list for method output_type
-	56, // [56:69] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	26, // 43: cairn.v1.ListTransfersRequest.at:type_name -> cairn.v1.At
+	37, // 44: cairn.v1.ListTransfersResponse.transfers:type_name -> cairn.v1.SettlementTransfer
+	62, // 45: cairn.v1.GetOutcomeRequest.consistency:type_name -> cairn.v1.Consistency
+	20, // 46: cairn.v1.GetOutcomeResponse.outcome:type_name -> cairn.v1.CommandOutcome
+	26, // 47: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
+	37, // 48: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
+	26, // 49: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
+	46, // 50: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
+	15, // 51: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
+	46, // 52: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
+	26, // 53: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
+	51, // 54: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
+	29, // 55: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 56: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
+	23, // 57: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
+	37, // 58: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
+	46, // 59: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
+	18, // 60: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
+	24, // 61: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
+	27, // 62: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
+	30, // 63: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
+	32, // 64: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
+	35, // 65: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
+	38, // 66: cairn.v1.Settlement.ListTransfers:input_type -> cairn.v1.ListTransfersRequest
+	40, // 67: cairn.v1.Settlement.GetOutcome:input_type -> cairn.v1.GetOutcomeRequest
+	42, // 68: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
+	44, // 69: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
+	47, // 70: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
+	49, // 71: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
+	52, // 72: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
+	54, // 73: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
+	56, // 74: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
+	19, // 75: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 76: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 77: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 78: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 79: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 80: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 81: cairn.v1.Settlement.ListTransfers:output_type -> cairn.v1.ListTransfersResponse
+	41, // 82: cairn.v1.Settlement.GetOutcome:output_type -> cairn.v1.GetOutcomeResponse
+	43, // 83: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	45, // 84: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	48, // 85: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	50, // 86: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	53, // 87: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	55, // 88: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	57, // 89: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
+	75, // [75:90] is the sub-list for method output_type
+	60, // [60:75] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_settlement_proto_init() }
@@ -4663,7 +4931,7 @@ func file_cairn_v1_settlement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_settlement_proto_rawDesc), len(file_cairn_v1_settlement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   54,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

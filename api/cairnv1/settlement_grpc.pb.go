@@ -29,6 +29,8 @@ const (
 	Settlement_ListAccounts_FullMethodName     = "/cairn.v1.Settlement/ListAccounts"
 	Settlement_ListAssets_FullMethodName       = "/cairn.v1.Settlement/ListAssets"
 	Settlement_GetTransfer_FullMethodName      = "/cairn.v1.Settlement/GetTransfer"
+	Settlement_ListTransfers_FullMethodName    = "/cairn.v1.Settlement/ListTransfers"
+	Settlement_GetOutcome_FullMethodName       = "/cairn.v1.Settlement/GetOutcome"
 	Settlement_ListHolds_FullMethodName        = "/cairn.v1.Settlement/ListHolds"
 	Settlement_GetInstruction_FullMethodName   = "/cairn.v1.Settlement/GetInstruction"
 	Settlement_ListInstructions_FullMethodName = "/cairn.v1.Settlement/ListInstructions"
@@ -59,6 +61,12 @@ type SettlementClient interface {
 	ListAssets(ctx context.Context, in *ListAssetsRequest, opts ...grpc.CallOption) (*ListAssetsResponse, error)
 	// GetTransfer returns what became of a transfer or a set: one record, whether or not it was pending once. Role: participant.
 	GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error)
+	// ListTransfers returns the transfers and sets whose ids begin alike, in the order of their ids, a page at a time: those of one
+	// message. Role: participant.
+	ListTransfers(ctx context.Context, in *ListTransfersRequest, opts ...grpc.CallOption) (*ListTransfersResponse, error)
+	// GetOutcome returns what came of the command at an index, with what the accounts that the caller may read have after it, and the
+	// details that prove it. Role: participant.
+	GetOutcome(ctx context.Context, in *GetOutcomeRequest, opts ...grpc.CallOption) (*GetOutcomeResponse, error)
 	// ListHolds returns reservations that are pending, or those that expired, a page at a time. Role: participant.
 	ListHolds(ctx context.Context, in *ListHoldsRequest, opts ...grpc.CallOption) (*ListHoldsResponse, error)
 	// GetInstruction returns what became of an instruction. Role: participant.
@@ -143,6 +151,26 @@ func (c *settlementClient) GetTransfer(ctx context.Context, in *GetTransferReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTransferResponse)
 	err := c.cc.Invoke(ctx, Settlement_GetTransfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settlementClient) ListTransfers(ctx context.Context, in *ListTransfersRequest, opts ...grpc.CallOption) (*ListTransfersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTransfersResponse)
+	err := c.cc.Invoke(ctx, Settlement_ListTransfers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settlementClient) GetOutcome(ctx context.Context, in *GetOutcomeRequest, opts ...grpc.CallOption) (*GetOutcomeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOutcomeResponse)
+	err := c.cc.Invoke(ctx, Settlement_GetOutcome_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +268,12 @@ type SettlementServer interface {
 	ListAssets(context.Context, *ListAssetsRequest) (*ListAssetsResponse, error)
 	// GetTransfer returns what became of a transfer or a set: one record, whether or not it was pending once. Role: participant.
 	GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error)
+	// ListTransfers returns the transfers and sets whose ids begin alike, in the order of their ids, a page at a time: those of one
+	// message. Role: participant.
+	ListTransfers(context.Context, *ListTransfersRequest) (*ListTransfersResponse, error)
+	// GetOutcome returns what came of the command at an index, with what the accounts that the caller may read have after it, and the
+	// details that prove it. Role: participant.
+	GetOutcome(context.Context, *GetOutcomeRequest) (*GetOutcomeResponse, error)
 	// ListHolds returns reservations that are pending, or those that expired, a page at a time. Role: participant.
 	ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error)
 	// GetInstruction returns what became of an instruction. Role: participant.
@@ -284,6 +318,12 @@ func (UnimplementedSettlementServer) ListAssets(context.Context, *ListAssetsRequ
 }
 func (UnimplementedSettlementServer) GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTransfer not implemented")
+}
+func (UnimplementedSettlementServer) ListTransfers(context.Context, *ListTransfersRequest) (*ListTransfersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTransfers not implemented")
+}
+func (UnimplementedSettlementServer) GetOutcome(context.Context, *GetOutcomeRequest) (*GetOutcomeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOutcome not implemented")
 }
 func (UnimplementedSettlementServer) ListHolds(context.Context, *ListHoldsRequest) (*ListHoldsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHolds not implemented")
@@ -420,6 +460,42 @@ func _Settlement_GetTransfer_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SettlementServer).GetTransfer(ctx, req.(*GetTransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Settlement_ListTransfers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTransfersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).ListTransfers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_ListTransfers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).ListTransfers(ctx, req.(*ListTransfersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Settlement_GetOutcome_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOutcomeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettlementServer).GetOutcome(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Settlement_GetOutcome_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettlementServer).GetOutcome(ctx, req.(*GetOutcomeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -576,6 +652,14 @@ var Settlement_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetTransfer",
 			Handler:    _Settlement_GetTransfer_Handler,
+		},
+		{
+			MethodName: "ListTransfers",
+			Handler:    _Settlement_ListTransfers_Handler,
+		},
+		{
+			MethodName: "GetOutcome",
+			Handler:    _Settlement_GetOutcome_Handler,
 		},
 		{
 			MethodName: "ListHolds",

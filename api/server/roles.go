@@ -49,6 +49,8 @@ var grants = map[string]grant{
 	"/cairn.v1.Settlement/ListAccounts":     {roles: anyone},
 	"/cairn.v1.Settlement/ListAssets":       {roles: anyone},
 	"/cairn.v1.Settlement/GetTransfer":      {roles: anyone},
+	"/cairn.v1.Settlement/ListTransfers":    {roles: anyone},
+	"/cairn.v1.Settlement/GetOutcome":       {roles: anyone},
 	"/cairn.v1.Settlement/ListHolds":        {roles: anyone},
 	"/cairn.v1.Settlement/GetInstruction":   {roles: anyone},
 	"/cairn.v1.Settlement/ListInstructions": {roles: anyone},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"math"
 	"net"
 	"runtime"
@@ -46,11 +47,14 @@ type Config struct {
 	// its calls go on. 0: any age. Clients see a renewed certificate of the node after that time.
 	ConnectionAge time.Duration
 	Peer          func(context.Context) (Peer, bool)
-	Limits        Limits
-	Metrics       prometheus.Registerer // nil: no metrics
-	Stages        *stages.Set           // measures proofs and ranges; Status shows all of it. nil: nothing is measured
-	Access        func(Call)            // called with every call that was refused or has ended; nil: nobody asks
-	Logf          func(format string, args ...any)
+	// PageKey is a secret of 32 bytes that the nodes of the cluster share: it seals where the next page
+	// of a list begins. Nil: a random one, so that no other node goes on with a list.
+	PageKey []byte
+	Limits  Limits
+	Metrics prometheus.Registerer // nil: no metrics
+	Stages  *stages.Set           // measures proofs and ranges; Status shows all of it. nil: nothing is measured
+	Access  func(Call)            // called with every call that was refused or has ended; nil: nobody asks
+	Logf    func(format string, args ...any)
 }
 
 // Server is the gRPC server of a node.
@@ -67,6 +71,7 @@ type Server struct {
 	health  *health.Server
 	metrics *metrics
 
+	cursors  cursors
 	admitted gate
 	watches  gate
 	blocks   allowance
@@ -101,6 +106,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Ledgers == nil {
 		cfg.Ledgers = func() []Backend { return nil }
 	}
+	if cfg.PageKey == nil {
+		cfg.PageKey = make([]byte, 32)
+		_, _ = rand.Read(cfg.PageKey) // it never fails
+	}
 	if cfg.Peer == nil {
 		cfg.Peer = peerFromChannel
 	}
@@ -115,6 +124,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg.Logf = bounded(cfg.Logf)
 	s := &Server{cfg: cfg, limits: cfg.Limits, health: health.NewServer(), stopping: make(chan struct{})}
+	var err error
+	if s.cursors, err = newCursors(cfg.PageKey); err != nil {
+		return nil, errors.Wrap(err, "create API server: the key of pages")
+	}
 	s.metrics = newMetrics(cfg.Metrics)
 	s.admitted.init("calls", s.limits.Streams, s.limits.StreamsPerPrincipal)
 	s.blocks.rate = s.limits.BlocksBytes

@@ -187,6 +187,40 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	return resp, nil
 }
 
+// GetOutcome implements cairnv1.SettlementServer.
+func (s *Server) GetOutcome(ctx context.Context, req *cairnv1.GetOutcomeRequest) (*cairnv1.GetOutcomeResponse, error) {
+	b, err := s.books(ctx, &cairnv1.At{Consistency: req.GetConsistency(), MinSize: req.GetMinSize()})
+	if err != nil {
+		return nil, definite(err)
+	}
+	none := refuse(codes.NotFound, ReasonUnknownID, fmt.Sprintf("no command at index %d that the caller may read is known to the ledger as of size %d", req.GetIndex(), b.state.Size()))
+	if req.GetIndex() >= b.state.Size() {
+		return nil, none
+	}
+	leaf, err := b.l.Leaf(req.GetIndex())
+	if err != nil {
+		return nil, definite(err)
+	}
+	d, err := settlement.ParseLeaf(req.GetIndex(), leaf)
+	if err != nil {
+		return nil, none // a record of the ledger
+	}
+	open, err := b.mayRead(d)
+	if err != nil {
+		return nil, definite(err)
+	}
+	out, err := b.outcome(d, true)
+	if err != nil {
+		return nil, definite(err)
+	}
+	if !open {
+		if out.Results = nil; len(out.Lines) == 0 {
+			return nil, none
+		}
+	}
+	return &cairnv1.GetOutcomeResponse{Outcome: out, Size: b.state.Size()}, nil
+}
+
 // decided returns what came of a command, with the lines of the accounts that the caller may read,
 // and with their details if prove. An entry that only found that another one had decided the same is
 // replaced by that one.
@@ -207,7 +241,18 @@ func (b *bookkeeping) decided(index uint64, leaf []byte, existed, prove bool) (*
 			d, existed = before, true
 		}
 	}
-	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results), Existed: existed}
+	out, err := b.outcome(d, prove)
+	if err != nil {
+		return nil, err
+	}
+	out.Existed = existed
+	return out, nil
+}
+
+// outcome returns the outcome of a command, with the lines of the accounts that the caller may read,
+// and with their details if prove.
+func (b *bookkeeping) outcome(d *settlement.Decided, prove bool) (*cairnv1.CommandOutcome, error) {
+	out := &cairnv1.CommandOutcome{Index: d.Index, Time: d.Entry.Time, Results: settlepb.Results(d.Outcome.Results)}
 	if err := addMoved(b.now, d.Outcome.Results, out.Results); err != nil {
 		return nil, err
 	}

@@ -49,14 +49,17 @@ func (s *Server) ListInstructions(ctx context.Context, req *cairnv1.ListInstruct
 			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
 		}
 	}
-	after, since, err := parseInstructionPage(req.GetPage())
+	last, err := s.cursors.place(ctx, "instructions", req.GetPage())
 	if err != nil {
 		return nil, err
+	}
+	after, since, err := parseInstructionPlace(last)
+	if err != nil {
+		return nil, definite(err)
 	}
 	resp := &cairnv1.ListInstructionsResponse{Size: b.state.Size()}
 	limit, looks := page(req.GetLimit(), pageRows), 0
 	var failed error
-	last := req.GetPage()
 	each := func(id string, state *settlement.State) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
@@ -65,7 +68,7 @@ func (s *Server) ListInstructions(ctx context.Context, req *cairnv1.ListInstruct
 			return true // of the pages before
 		}
 		if len(resp.Instructions) == limit || looks == pageLooks {
-			resp.Next = last
+			resp.Next = s.cursors.page(ctx, "instructions", last)
 			return false
 		}
 		looks++
@@ -90,17 +93,14 @@ func (s *Server) ListInstructions(ctx context.Context, req *cairnv1.ListInstruct
 	return resp, nil
 }
 
-// parseInstructionPage returns the instruction that a page begins behind, and the entry that gave it.
-func parseInstructionPage(page string) (after string, since uint64, err error) {
-	if page == "" {
+// parseInstructionPlace returns the instruction that a page begins behind, and the entry that gave it.
+func parseInstructionPlace(place string) (after string, since uint64, err error) {
+	if place == "" {
 		return "", 0, nil
 	}
-	index, after, _ := strings.Cut(page, " ")
+	index, after, _ := strings.Cut(place, " ")
 	since, err = strconv.ParseUint(index, 10, 64)
-	if err != nil || settlement.CheckID(after) != nil {
-		return "", 0, refuse(codes.InvalidArgument, ReasonInvalidArgument, "page: take it from the answer before")
-	}
-	return after, since, nil
+	return after, since, err
 }
 
 // instruction returns what became of an instruction as a message; nil when the caller may not read

@@ -198,16 +198,20 @@ func (s *Server) ListAccounts(ctx context.Context, req *cairnv1.ListAccountsRequ
 	if err != nil {
 		return nil, definite(err)
 	}
+	after, err := s.cursors.place(ctx, "accounts", req.GetPage())
+	if err != nil {
+		return nil, err
+	}
 	resp := &cairnv1.ListAccountsResponse{Size: b.state.Size()}
 	limit, looks := page(req.GetLimit(), pageRows), 0
 	var failed error
-	err = settlement.Accounts(b.state, req.GetAfter(), func(a *settlement.Account) bool {
+	err = settlement.Accounts(b.state, after, func(a *settlement.Account) bool {
 		if len(resp.Accounts) == limit || looks == pageLooks {
-			resp.More = true
+			resp.Next = s.cursors.page(ctx, "accounts", after)
 			return false
 		}
 		looks++
-		resp.Next = a.ID
+		after = a.ID
 		var owners []string
 		if owners, failed = settlement.ReadOwners(b.state, a.ID); failed != nil {
 			return false
@@ -264,6 +268,44 @@ func (s *Server) GetTransfer(ctx context.Context, req *cairnv1.GetTransferReques
 		return nil, definite(err)
 	}
 	return &cairnv1.GetTransferResponse{Transfer: m, Size: b.state.Size()}, nil
+}
+
+// ListTransfers implements cairnv1.SettlementServer.
+func (s *Server) ListTransfers(ctx context.Context, req *cairnv1.ListTransfersRequest) (*cairnv1.ListTransfersResponse, error) {
+	b, err := s.books(ctx, req.GetAt())
+	if err != nil {
+		return nil, definite(err)
+	}
+	if err := settlement.CheckID(req.GetPrefix()); err != nil {
+		return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, "prefix: "+err.Error())
+	}
+	after, err := s.cursors.place(ctx, "transfers", req.GetPage())
+	if err != nil {
+		return nil, err
+	}
+	resp := &cairnv1.ListTransfersResponse{Size: b.state.Size()}
+	limit, looks := page(req.GetLimit(), pageRows), 0
+	var failed error
+	err = settlement.Transfers(b.state, req.GetPrefix(), after, func(id string, state *settlement.State) bool {
+		if failed = ctx.Err(); failed != nil {
+			return false
+		}
+		if len(resp.Transfers) == limit || looks == pageLooks {
+			resp.Next = s.cursors.page(ctx, "transfers", after)
+			return false
+		}
+		looks++
+		after = id
+		m, err := b.transferMessage(id, state, true)
+		if failed = err; err == nil && m != nil {
+			resp.Transfers = append(resp.Transfers, m)
+		}
+		return err == nil
+	})
+	if err = errors.CombineErrors(err, failed); err != nil {
+		return nil, definite(err)
+	}
+	return resp, nil
 }
 
 // transfer returns what became of a transfer or a set, with those transfers of the set that the
@@ -352,11 +394,15 @@ func (s *Server) ListHolds(ctx context.Context, req *cairnv1.ListHoldsRequest) (
 		return nil, definite(err)
 	}
 	var after *settlement.Hold
-	if req.GetPage() != "" {
-		expires, id, _ := strings.Cut(req.GetPage(), " ")
+	place, err := s.cursors.place(ctx, "holds", req.GetPage())
+	if err != nil {
+		return nil, err
+	}
+	if place != "" {
+		expires, id, _ := strings.Cut(place, " ")
 		at, err := strconv.ParseInt(expires, 10, 64)
-		if err != nil || at < 0 {
-			return nil, refuse(codes.InvalidArgument, ReasonInvalidArgument, "page: take it from the answer before")
+		if err != nil {
+			return nil, definite(err)
 		}
 		after = &settlement.Hold{ID: id, Expires: at}
 	}
@@ -366,7 +412,7 @@ func (s *Server) ListHolds(ctx context.Context, req *cairnv1.ListHoldsRequest) (
 	last := ""
 	err = settlement.Holds(b.state, req.GetExpired(), after, req.GetUntil(), func(h settlement.Hold) bool {
 		if len(resp.Holds) == limit || looks == pageLooks {
-			resp.Next = last
+			resp.Next = s.cursors.page(ctx, "holds", last)
 			return false
 		}
 		looks++

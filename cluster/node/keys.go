@@ -1,6 +1,9 @@
 package node
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/cluster/signer"
@@ -10,6 +13,16 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 	keyseal "github.com/cairnledger/cairn/pqcrypto/seal"
 )
+
+// pageKey derives from the log key, which all nodes have, the secret that seals where the next page
+// of a list begins.
+func pageKey(log *pqcrypto.SigningKey) []byte {
+	key, err := hkdf.Key(sha256.New, log.Seed(), nil, "cairn/page/v1", 32)
+	if err != nil {
+		panic(err) // of 32 bytes it never fails
+	}
+	return key
+}
 
 // LogKeyLabel is what the sealed log key's file says the key is for: only a file made for the
 // cluster with this directory opens as its log key.

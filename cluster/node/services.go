@@ -34,6 +34,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 		Ledger: n.hosting.backend, Ledgers: n.hosting.backends, Learning: n.hosting.learning, Halted: n.hosting.halted, Directory: n.hosting, Policy: n.policy, Member: n.peers.isMember,
 		Limits:        server.Limits{BlocksBytes: int(n.cfg.Storage.ServeBytes)},
 		Credentials:   n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
+		PageKey:       pageKey(n.keys.log),
 		ConnectionAge: connectionAge(n.keys.identity.Leaf().Validity()),
 		Stages:        n.stages,
 		Metrics:       n.metrics.registry, Access: n.logs.access.call, Logf: n.logf("api"),

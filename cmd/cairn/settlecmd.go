@@ -37,7 +37,7 @@ Amounts are decimal numbers such as 12.34.`,
 		a.settleAssetCommand(), a.settleAccountCommand(), a.settleTransferCommand(), a.settleBatchCommand(),
 		a.settlePostCommand(), a.settleVoidCommand(), a.settleReturnCommand(),
 		a.settleInstructCommand(), a.settleInstructionsCommand(),
-		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(), a.settleProofCommand(), a.settleReconcileCommand(),
+		a.settleBalanceCommand(), a.settleShowCommand(), a.settleStatementCommand(), a.settleHoldsCommand(), a.settleTransfersCommand(), a.settleOutcomeCommand(), a.settleProofCommand(), a.settleReconcileCommand(),
 		a.settleISOCommand(), a.settleGatewayCommand(),
 	)
 	cmd.AddCommand(a.settleManageCommands()...)
@@ -89,10 +89,15 @@ func newResultInfo(id string, o *settle.Outcome, i int) resultInfo {
 		info.Match = o.Results[1].ID // the results of an instruction and of its match
 	}
 	info.Delivered, info.Received = o.Moved[i].Delivered, o.Moved[i].Received
-	for _, l := range o.Lines {
-		info.Lines = append(info.Lines, lineInfo{l.Account, l.DebitsPending, l.DebitsPosted, l.CreditsPending, l.CreditsPosted})
-	}
+	info.Lines = lineInfos(o)
 	return info
+}
+
+func lineInfos(o *settle.Outcome) (lines []lineInfo) {
+	for _, l := range o.Lines {
+		lines = append(lines, lineInfo{l.Account, l.DebitsPending, l.DebitsPosted, l.CreditsPending, l.CreditsPosted})
+	}
+	return lines
 }
 
 // words says the result in a line.

@@ -169,7 +169,9 @@ func TestTimeoutIsKept(t *testing.T) {
 		"settle release":           {"i-1"},
 		"settle return":            {"t-1", "--id", "t-2"},
 		"settle show":              {"t-1"},
+		"settle outcome":           {"1"},
 		"settle statement":         {"a"},
+		"settle transfers":         {"t-"},
 		"settle transfer":          {"--id", "t-1", "--from", "a", "--to", "b", "--amount", "1"},
 		"settle void":              {"t-1"},
 

@@ -106,25 +106,31 @@ func (s *Client) outcomes(node client.Node, resp *cairnv1.ExecuteResponse, actio
 	}
 	outcomes := make([]Outcome, len(actions))
 	for i, m := range resp.GetOutcomes() {
-		results, err := settlepb.ParseResults(m.GetResults())
-		if least, most := wantResults(actions[i]); err == nil && (len(results) < least || len(results) > most) {
-			err = errors.Newf("%d results of an action that has %d to %d", len(results), least, most)
+		o, err := outcomeOf(m)
+		if least, most := wantResults(actions[i]); err == nil && (len(o.Results) < least || len(o.Results) > most) {
+			err = errors.Newf("%d results of an action that has %d to %d", len(o.Results), least, most)
 		}
 		if err != nil {
 			return bad(err)
 		}
-		outcomes[i] = Outcome{Index: m.GetIndex(), Time: time.UnixMicro(m.GetTime()), Existed: m.GetExisted(), Results: results}
-		for _, r := range m.GetResults() {
-			outcomes[i].Moved = append(outcomes[i].Moved, Moved{r.GetDelivered(), r.GetReceived()})
-		}
-		for _, l := range m.GetLines() {
-			b := l.GetBalances()
-			outcomes[i].Lines = append(outcomes[i].Lines, Line{
-				l.GetAccount(), b.GetDebitsPending(), b.GetDebitsPosted(), b.GetCreditsPending(), b.GetCreditsPosted(), l.GetSequence(),
-			})
-		}
+		outcomes[i] = o
 	}
 	return outcomes, nil
+}
+
+func outcomeOf(m *cairnv1.CommandOutcome) (Outcome, error) {
+	results, err := settlepb.ParseResults(m.GetResults())
+	o := Outcome{Index: m.GetIndex(), Time: time.UnixMicro(m.GetTime()), Existed: m.GetExisted(), Results: results}
+	for _, r := range m.GetResults() {
+		o.Moved = append(o.Moved, Moved{r.GetDelivered(), r.GetReceived()})
+	}
+	for _, l := range m.GetLines() {
+		b := l.GetBalances()
+		o.Lines = append(o.Lines, Line{
+			l.GetAccount(), b.GetDebitsPending(), b.GetDebitsPosted(), b.GetCreditsPending(), b.GetCreditsPosted(), l.GetSequence(),
+		})
+	}
+	return o, err
 }
 
 // wantResults returns how many results an action has: an instruction and a request about one have a

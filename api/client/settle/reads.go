@@ -76,10 +76,10 @@ func (s *Client) Accounts(ctx context.Context, each func(*Account) error, at ...
 				return err
 			}
 		}
-		if !resp.GetMore() || resp.GetNext() <= req.After {
+		if resp.GetNext() == "" {
 			return nil
 		}
-		req.After, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
+		req.Page, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
 	}
 }
 
@@ -110,6 +110,39 @@ func (s *Client) Transfer(ctx context.Context, id string, at ...At) (*Transfer, 
 	return resp.GetTransfer(), resp.GetSize(), err
 }
 
+// Transfers calls each with the transfers and sets whose ids begin with a prefix of at least one
+// byte, of those that the caller may read, ascending by id.
+func (s *Client) Transfers(ctx context.Context, prefix string, each func(*Transfer) error, at ...At) error {
+	req := &cairnv1.ListTransfersRequest{Prefix: prefix, At: past(at)}
+	for {
+		resp, err := ask(ctx, s, req, cairnv1.SettlementClient.ListTransfers)
+		if err != nil {
+			return err
+		}
+		for _, t := range resp.GetTransfers() {
+			if err := each(t); err != nil {
+				return err
+			}
+		}
+		if resp.GetNext() == "" {
+			return nil
+		}
+		req.Page, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
+	}
+}
+
+// Outcome returns what came of the command at an index, with what the accounts that the caller may
+// read have after it. Its results are missing when the caller may not read all that the entry
+// touched. The reason of the error is UNKNOWN_ID if there is no command at the index that touched an
+// account which the caller may read.
+func (s *Client) Outcome(ctx context.Context, index uint64) (Outcome, error) {
+	resp, err := ask(ctx, s, &cairnv1.GetOutcomeRequest{Index: index}, cairnv1.SettlementClient.GetOutcome)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return outcomeOf(resp.GetOutcome())
+}
+
 // Holds calls each with the reservations that are pending, or with those that expired, in the order
 // of their times: those that end before until, in µs of ledger time; 0 is all.
 func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func(*Transfer) error, at ...At) error {
@@ -124,7 +157,7 @@ func (s *Client) Holds(ctx context.Context, expired bool, until int64, each func
 				return err
 			}
 		}
-		if resp.GetNext() == "" || resp.GetNext() == req.Page {
+		if resp.GetNext() == "" {
 			return nil
 		}
 		req.Page, req.At = resp.GetNext(), pinned(req.At, resp.GetSize())
@@ -152,7 +185,7 @@ func (s *Client) Instructions(ctx context.Context, status string, each func(*Ins
 				return err
 			}
 		}
-		if resp.GetNext() == "" || resp.GetNext() == req.Page {
+		if resp.GetNext() == "" {
 			return nil
 		}
 		req.Page = resp.GetNext()
