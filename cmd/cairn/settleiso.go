@@ -396,15 +396,17 @@ func (a *app) isoStatusCommand() *cobra.Command {
 	flags := &gatewayFlags{}
 	var file string
 	cmd := &cobra.Command{
-		Use:   "status [MESSAGE TRANSACTION...]",
+		Use:   "status [MESSAGE [TRANSACTION...]]",
 		Short: "Print what came of the transactions of a message",
-		Long: `Print what came of transactions, without asking for anything: of those named by
-the identification of their message and their own TxId, InstrId, EndToEndId or
-RtrId; or, with --file, of all that a message asks for or is about.
+		Long: `Print what came of transactions, without asking for anything: of all of the
+message with the identification MESSAGE that the ledger knows; or of those named
+by their own TxId, InstrId, EndToEndId or RtrId; or, with --file, of all that a
+message asks for or is about.
 
 The exit code is 4 when the ledger knows one of them not, or the caller may not
 read it. It may still come.`,
-		Example: `  cairn settle iso status MSG-1 TX-1 TX-2 --participant BANKDEFF
+		Example: `  cairn settle iso status MSG-1 --participant BANKDEFF
+  cairn settle iso status MSG-1 TX-1 TX-2 --participant BANKDEFF
   cairn settle iso status --file pacs008.xml --participant BANKDEFF`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := flags.complete()
@@ -414,8 +416,8 @@ read it. It may still come.`,
 			switch {
 			case file != "" && len(args) > 0:
 				return usagef("name transactions or a --file, not both")
-			case file == "" && len(args) < 2:
-				return usagef("name a message and its transactions, or give the message with --file")
+			case file == "" && len(args) == 0:
+				return usagef("name a message, or give it with --file")
 			}
 			return a.isoStatus(cmd, o, file, args)
 		},
@@ -446,6 +448,21 @@ func (a *app) isoStatus(cmd *cobra.Command, o gateway.Options, file string, args
 			}
 			info := newItemInfo(found)
 			return a.emit(info, info.text)
+		}
+		if len(args) == 1 {
+			found, err := g.FindMessage(ctx, args[0])
+			if err != nil {
+				return errors.Wrap(err, "read the transfers")
+			}
+			if len(found) == 0 {
+				return failf(exitNotFound, "see that --participant and --rail are those with which the message was given", "the ledger knows no transaction of the message %s that the caller may read", printable(args[0]))
+			}
+			for _, i := range found {
+				if err := show(i.Transaction, i); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
 		if file == "" {
 			for _, transaction := range args[1:] {

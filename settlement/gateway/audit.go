@@ -133,6 +133,15 @@ func (a *Audit) resolution(index uint64, r *settlement.Resolve) []Difference {
 			break
 		}
 	}
+	for _, g := range wholeGroups(a.message) {
+		void, acts := verb(g.Status)
+		if a.message.Type() == "camt.056" {
+			void, acts = true, true
+		}
+		if acts && said != verbs[r.Void] && standsFor(g, r.ID) {
+			said = verbs[void]
+		}
+	}
 	var all []Difference
 	if said != verbs[r.Void] {
 		all = append(all, Difference{index, r.ID, "resolution", verbs[r.Void], said})
@@ -316,7 +325,7 @@ func (a *Audit) original(tx *iso20022.Transaction, t *settlement.Transfer, diffe
 // sameBehindParticipant compares two ids, of which the second one has no participant. A long id is a
 // hash, of which nothing can be told.
 func sameBehindParticipant(id, without string) bool {
-	if len(id) == len("sha256:")+hex.EncodedLen(sha256.Size) && id[:len("sha256:")] == "sha256:" {
+	if strings.HasPrefix(id, iso20022.LongKey) {
 		return true
 	}
 	return len(id) >= len(without) && id[len(id)-len(without):] == without

@@ -24,6 +24,10 @@ type item struct {
 	name string // identification in the message, as in "TxId=T-1"
 	id   string // of the transfer in the ledger; of a message about another one, of that
 
+	// rest says that the item is no transaction, but what a whole message has beyond those that the
+	// ledger knows.
+	rest bool
+
 	// problem is why the ledger was not asked, or what it answered; nil for nothing.
 	problem *problem
 	// late is set while the only thing against a payment is when it came. A payment that the ledger

@@ -73,6 +73,7 @@ type Item struct {
 // what follows from the ledger's answers. The last step has an answer and nothing else.
 type step struct {
 	reads        []string // ids of transfers
+	prefixes     []string // beginnings of ids of transfers that are read
 	instructions []string // ids of instructions that are read
 	actions      []settlement.Action
 	then         func(*facts) step
@@ -81,12 +82,13 @@ type step struct {
 
 // onlyActs says that the step asks for actions and reads nothing.
 func (s *step) onlyActs() bool {
-	return len(s.actions) > 0 && len(s.reads) == 0 && len(s.instructions) == 0
+	return len(s.actions) > 0 && len(s.reads) == 0 && len(s.prefixes) == 0 && len(s.instructions) == 0
 }
 
 // facts are the ledger's answers to a step.
 type facts struct {
 	transfers    map[string]*Transfer    // by id; none for a transfer that is not known
+	listed       map[string][]*Transfer  // by prefix
 	instructions map[string]*Instruction // in the same way
 	decisions    []Decision              // in the order of the actions
 }
@@ -161,8 +163,13 @@ func (g *Gateway) together(ctx context.Context, messages []int, steps []step, an
 // run takes a message from a step to its answer.
 func (g *Gateway) run(ctx context.Context, s step) (*Answer, error) {
 	for s.answer == nil {
-		f := &facts{instructions: make(map[string]*Instruction)}
+		f := &facts{instructions: make(map[string]*Instruction), listed: make(map[string][]*Transfer)}
 		var err error
+		for _, prefix := range s.prefixes {
+			if f.listed[prefix], err = g.ledger.Transfers(ctx, prefix); err != nil {
+				return nil, err
+			}
+		}
 		for _, id := range s.instructions {
 			if f.instructions[id], err = g.ledger.Instruction(ctx, id); err != nil {
 				return nil, err

@@ -19,6 +19,9 @@ type Ledger interface {
 	// Transfer returns what became of a transfer; nil when the ledger knows none of this id that the
 	// caller may read.
 	Transfer(ctx context.Context, id string) (*Transfer, error)
+	// Transfers returns what became of the transfers whose ids begin with prefix, of those that the
+	// caller may read, ascending by id.
+	Transfers(ctx context.Context, prefix string) ([]*Transfer, error)
 	// Instruction returns what became of an instruction; nil when the ledger knows none of this id that
 	// the caller may read.
 	Instruction(ctx context.Context, id string) (*Instruction, error)

@@ -177,6 +177,16 @@ func (b *books) Transfer(_ context.Context, id string) (*Transfer, error) {
 	return t, nil
 }
 
+// Transfers implements Ledger.
+func (b *books) Transfers(ctx context.Context, prefix string) (all []*Transfer, err error) {
+	err = settlement.Transfers(b.l.State(), prefix, "", func(id string, _ *settlement.State) bool {
+		t, err := b.Transfer(ctx, id)
+		all = append(all, t)
+		return err == nil
+	})
+	return all, err
+}
+
 // Instruction implements Ledger.
 func (b *books) Instruction(_ context.Context, id string) (*Instruction, error) {
 	s, err := settlement.ReadInstruction(b.l.State(), id)

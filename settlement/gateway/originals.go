@@ -59,22 +59,9 @@ func (o *Options) candidates(m *iso20022.Message, original *iso20022.Original) [
 	if original.MessageID == "" {
 		return nil
 	}
-	types := []string{"pacs.008", "pacs.009"}
-	if len(original.MessageName) >= len("pacs.008") {
-		name := original.MessageName[:len("pacs.008")]
-		if !slices.Contains(types, name) && name != "pacs.004" {
-			return nil
-		}
-		types = []string{name}
-	}
-	participants := append([]string{o.Participant}, o.Others...)
-	participants = append(participants, m.Instructed.ID(), m.Instructing.ID())
 	var ids []string
-	for _, kind := range types {
-		for i, participant := range participants {
-			if participant == "" || slices.Contains(participants[:i], participant) {
-				continue
-			}
+	for _, kind := range kindsOf(original) {
+		for _, participant := range o.participants(m) {
 			for _, transaction := range transactionsOf(kind, original) {
 				id := iso20022.Identity{Participant: participant, Rail: o.Rail, Type: kind, Message: original.MessageID, Transaction: transaction}
 				ids = append(ids, id.Key())

@@ -74,6 +74,12 @@ func (e *exchange) status(bare bool) report.StatusReport {
 	r := report.StatusReport{ID: e.replyID(), Created: stamp(e.when()), Instructing: bic(e.m.Instructed), Instructed: bic(e.m.Instructing)}
 	var codes []string
 	for _, it := range e.items {
+		if it.rest {
+			g := e.originalOf(it, bare)
+			g.MessageName = cmp.Or(g.MessageName, "NOTPROVIDED")
+			r.More = append(r.More, report.GroupStatus{Original: g, Reasons: it.reasons()})
+			continue
+		}
 		s := report.TransactionStatus{Status: it.code, Original: e.originalOf(it, bare)}
 		if it.decided {
 			s.AccountReference = strconv.FormatUint(it.index, 10)

@@ -21,41 +21,32 @@ func verb(status string) (void, acts bool) {
 
 // statusReport carries out a pacs.002: what is reserved is posted or voided.
 func (e *exchange) statusReport() step {
-	e.list()
-	if len(e.items) == 0 {
-		return e.reject([]problem{namesNone})
-	}
-	return e.originals(func() step {
+	return e.namesSome(func() step {
 		return e.resolve(func(it *item) (void, acts bool) { return verb(it.tx.Status) })
 	})
 }
 
-// namesNone is against a message about a whole message. The ledger knows transactions alone.
-var namesNone = problem{codeMissing, "transactions_missing", "the message names no transaction: name each by OrgnlMsgId and OrgnlTxId"}
-
 // statusRequest answers a pacs.028 with what became of the transactions.
-func (e *exchange) statusRequest() step {
-	e.list()
-	if len(e.items) == 0 {
-		return e.reject([]problem{namesNone})
-	}
-	return e.originals(e.present)
-}
+func (e *exchange) statusRequest() step { return e.namesSome(e.present) }
 
 // cancellation carries out a camt.056: what is reserved is voided.
 func (e *exchange) cancellation() step {
-	e.list()
-	for i := range e.m.Groups {
-		if isTrue(e.m.Groups[i].Whole) || len(e.items) == 0 {
-			return e.reject([]problem{namesNone})
-		}
-	}
-	return e.originals(func() step {
+	return e.namesSome(func() step {
 		return e.resolve(func(*item) (void, acts bool) { return true, true })
 	})
 }
 
-func isTrue(s string) bool { return s == "true" || s == "1" }
+// namesSome looks for the transfers that a message names, one by one or by their whole message, and
+// goes on.
+func (e *exchange) namesSome(then func() step) step {
+	e.list()
+	if len(e.items) == 0 && len(wholeGroups(e.m)) == 0 {
+		return e.reject([]problem{namesNone})
+	}
+	return e.originals(func() step { return e.expand(then) })
+}
+
+var namesNone = problem{codeMissing, "transactions_missing", "the message names no transaction: name each by OrgnlMsgId and OrgnlTxId, or all of a message by OrgnlMsgId"}
 
 // resolve posts or voids what is pending, and goes on with what became of it. What is not pending any
 // more never changes, so nothing is asked for. The first command holds the message, if there is room

@@ -77,32 +77,57 @@ func firstOf(index int, kindsAndValues ...string) string {
 // maxKey is the longest Key in bytes: the longest identifier of the settlement program.
 const maxKey = 200
 
+// LongKey is what a Key that would be too long begins with.
+const LongKey = "sha256:"
+
 // Key writes an identity as 1 to 200 bytes of printable ASCII without a space. Different
 // identities have different keys: the parts are joined by "/", with other bytes than letters,
-// digits and "-._#=" as "%" and two hexadecimal digits; what would be longer is "sha256:" and the
-// hash of that.
+// digits and "-._#=" as "%" and two hexadecimal digits. What would be longer is "sha256:", the hash of
+// that up to the message, "/", and the hash of all of it, so that all transactions of a message begin
+// alike.
 func (i Identity) Key() string {
+	message := i.message()
+	key := message + "/" + escape(i.Transaction)
+	if len(key) <= maxKey {
+		return key
+	}
+	return longKey(message) + hash(key)
+}
+
+// Prefixes returns how the keys of the transactions of the message begin, whatever Transaction is.
+func (i Identity) Prefixes() []string {
+	message := i.message()
+	if len(message) >= maxKey {
+		return []string{longKey(message)}
+	}
+	return []string{message + "/", longKey(message)}
+}
+
+func longKey(message string) string { return LongKey + hash(message) + "/" }
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// message writes the identity without the transaction.
+func (i Identity) message() string {
+	return escape(i.Participant) + "/" + escape(i.Rail) + "/" + escape(i.Type) + "/" + escape(i.Message)
+}
+
+func escape(part string) string {
 	var b strings.Builder
-	for n, part := range []string{i.Participant, i.Rail, i.Type, i.Message, i.Transaction} {
-		if n > 0 {
-			b.WriteByte('/')
-		}
-		for k := range len(part) {
-			c := part[k]
-			switch {
-			case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("-._#=", c) >= 0:
-				b.WriteByte(c)
-			default:
-				b.WriteByte('%')
-				b.WriteString(strings.ToUpper(hex.EncodeToString([]byte{c})))
-			}
+	for k := range len(part) {
+		c := part[k]
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("-._#=", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteString(strings.ToUpper(hex.EncodeToString([]byte{c})))
 		}
 	}
-	if b.Len() <= maxKey {
-		return b.String()
-	}
-	sum := sha256.Sum256([]byte(b.String()))
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return b.String()
 }
 
 // appendSaid appends what an element says: names, attributes and texts, without prefixes, comments

@@ -32,7 +32,8 @@ var accepted = []string{Technical, InProcess, WithoutPosting, Settled, Credited}
 type StatusReport struct {
 	ID, Created             string // MsgId, CreDtTm
 	Instructing, Instructed iso20022.Party
-	Group                   *GroupStatus // of the original message, nil for none
+	Group                   *GroupStatus  // of the original message, nil for none
+	More                    []GroupStatus // of further original messages, as a whole
 	Transactions            []TransactionStatus
 }
 
@@ -104,20 +105,10 @@ func (r StatusReport) Encode() ([]byte, error) {
 		if g.Status == Rejected && !hasReason(g.Reasons) && !r.rejectsEach() {
 			return nil, errors.New("the group is rejected without a reason: give one, here or to each transaction")
 		}
-		e := body.Add("OrgnlGrpInfAndSts")
-		e.AddText("OrgnlMsgId", g.Original.MessageID)
-		e.AddText("OrgnlMsgNmId", g.Original.MessageName)
-		e.AddText("OrgnlCreDtTm", g.Original.Created)
-		e.AddText("OrgnlNbOfTxs", g.Count)
-		e.AddText("OrgnlCtrlSum", g.ControlSum)
-		e.AddText("GrpSts", g.Status)
-		reasons(e, "StsRsnInf", g.Reasons)
-		for _, p := range g.PerStatus {
-			n := e.Add("NbOfTxsPerSts")
-			n.AddText("DtldNbOfTxs", p.Count)
-			n.AddText("DtldSts", p.Status)
-			n.AddText("DtldCtrlSum", p.ControlSum)
-		}
+		g.write(body.Add("OrgnlGrpInfAndSts"))
+	}
+	for i := range r.More {
+		r.More[i].write(body.Add("OrgnlGrpInfAndSts"))
 	}
 	for i, t := range r.Transactions {
 		if t.Status == Rejected && !hasReason(t.Reasons) {
@@ -126,6 +117,22 @@ func (r StatusReport) Encode() ([]byte, error) {
 		r.transaction(body.Add("TxInfAndSts"), t)
 	}
 	return encode(definitionPacs2, body)
+}
+
+func (g *GroupStatus) write(e *xmltree.Element) {
+	e.AddText("OrgnlMsgId", g.Original.MessageID)
+	e.AddText("OrgnlMsgNmId", g.Original.MessageName)
+	e.AddText("OrgnlCreDtTm", g.Original.Created)
+	e.AddText("OrgnlNbOfTxs", g.Count)
+	e.AddText("OrgnlCtrlSum", g.ControlSum)
+	e.AddText("GrpSts", g.Status)
+	reasons(e, "StsRsnInf", g.Reasons)
+	for _, p := range g.PerStatus {
+		n := e.Add("NbOfTxsPerSts")
+		n.AddText("DtldNbOfTxs", p.Count)
+		n.AddText("DtldSts", p.Status)
+		n.AddText("DtldCtrlSum", p.ControlSum)
+	}
 }
 
 // rejectsEach says that there are transactions, all rejected. Encode wants a reason of each.

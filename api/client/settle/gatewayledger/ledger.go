@@ -88,13 +88,32 @@ func (l *Ledger) Transfer(ctx context.Context, id string) (*gateway.Transfer, er
 	case err != nil:
 		return nil, err
 	}
+	return transferOf(t)
+}
+
+// Transfers implements gateway.Ledger.
+func (l *Ledger) Transfers(ctx context.Context, prefix string) (all []*gateway.Transfer, err error) {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	err = l.s.Transfers(ctx, prefix, func(t *settle.Transfer) error {
+		if len(t.GetMembers()) > 0 {
+			return nil // no message asks for a set
+		}
+		g, err := transferOf(t)
+		all = append(all, g)
+		return err
+	})
+	return all, err
+}
+
+func transferOf(t *settle.Transfer) (*gateway.Transfer, error) {
 	status, err := settlement.ParseStatus(t.GetStatus())
 	if err != nil {
-		return nil, errors.Wrapf(err, "the transfer %s", id)
+		return nil, errors.Wrapf(err, "the transfer %s", t.GetId())
 	}
 	reason, err := settlement.ParseReason(t.GetReason())
 	if err != nil {
-		return nil, errors.Wrapf(err, "the transfer %s", id)
+		return nil, errors.Wrapf(err, "the transfer %s", t.GetId())
 	}
 	g := &gateway.Transfer{
 		ID: t.GetId(), Status: status, Reason: reason, Index: t.GetIndex(), Resolved: t.GetResolved(),
@@ -103,7 +122,7 @@ func (l *Ledger) Transfer(ctx context.Context, id string) (*gateway.Transfer, er
 	for _, r := range t.GetReferences() {
 		kind, err := settlement.ParseReferenceKind(r.GetKind())
 		if err != nil {
-			return nil, errors.Wrapf(err, "the transfer %s", id)
+			return nil, errors.Wrapf(err, "the transfer %s", t.GetId())
 		}
 		g.References = append(g.References, settlement.Reference{Kind: kind, Value: r.GetValue()})
 	}
