@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
@@ -39,9 +41,14 @@ func runNode(file string) int {
 	c, err := node.LoadConfig(file)
 	if err == nil {
 		err = node.Run(ctx, c)
+	} else {
+		err = errors.Mark(err, node.ErrConfig)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
+		if errors.Is(err, node.ErrConfig) {
+			fmt.Fprintln(os.Stderr, "  next:", node.FilesAdvice)
+		}
 		return 1
 	}
 	return 0

@@ -52,6 +52,8 @@ type dataDir struct {
 	lock *os.File
 	// incarnation tells this directory from every other one that was ever made.
 	incarnation transport.Incarnation
+	// lost is why the identity had to be written again; nil as a rule.
+	lost error
 }
 
 // identity is what a data directory belongs to, for ever.
@@ -67,7 +69,9 @@ type identity struct {
 // anything, when the directory does not belong to this node.
 func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	file := filepath.Join(path, identityFile)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+	_, noIdentity := os.Stat(file)
+	_, noMembers := os.Stat(filepath.Join(path, membersFile))
+	if errors.Is(noIdentity, os.ErrNotExist) && errors.Is(noMembers, os.ErrNotExist) {
 		if err := refuseLeftovers(path); err != nil {
 			return nil, err
 		}
@@ -79,12 +83,22 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 		return nil, err
 	}
 	raw, err := wholefile.Read(file, maxConfigBytes)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.CombineErrors(errors.Wrap(err, "read identity"), d.close())
 	}
-	have, incarnation, err := parseIdentity(raw)
+	var have identity
+	var incarnation transport.Incarnation
+	if err == nil {
+		have, incarnation, err = parseIdentity(raw)
+	}
 	if err != nil {
-		return nil, errors.CombineErrors(errors.Wrapf(err, "read %s", file), d.close())
+		d.lost = errors.Wrapf(err, "read %s", file)
+		if have, incarnation, err = d.identityFromMembers(id); err != nil {
+			return nil, errors.CombineErrors(errors.Wrapf(err, "put your copy of %s back, that of this directory, and start the node again: %v", file, d.lost), d.close())
+		}
+		if err := wholefile.WriteSync(file, have.marshal(incarnation), 0o600); err != nil {
+			return nil, errors.CombineErrors(errors.Wrap(err, "write identity"), d.close())
+		}
 	}
 	if have != id {
 		return nil, errors.CombineErrors(errors.Wrapf(ErrForeignData,
@@ -92,6 +106,24 @@ func openDataDir(path string, id identity) (_ *dataDir, err error) {
 	}
 	d.incarnation = incarnation
 	return d, nil
+}
+
+// identityFromMembers returns the identity of a directory whose identity file is lost: MEMBERS holds
+// cluster, node and incarnation, too. They have to be those of the configuration, which gives the
+// names. The Raft log and the store are of the same cluster, node and directory, or do not open.
+func (d *dataDir) identityFromMembers(want identity) (id identity, incarnation transport.Incarnation, err error) {
+	raw, err := wholefile.Read(d.sub(membersFile), maxConfigBytes)
+	if err != nil {
+		return id, incarnation, err
+	}
+	state, err := formation.Parse(raw)
+	if err != nil {
+		return id, incarnation, errors.Wrapf(err, "read %s", d.sub(membersFile))
+	}
+	if cluster, node := state.Of(); cluster != want.cluster || node != want.node {
+		return id, incarnation, errors.Wrapf(ErrForeignData, "%s is of node %d of cluster %016x; this configuration is %s", d.sub(membersFile), node, cluster, want)
+	}
+	return want, state.Knows(want.node), nil
 }
 
 // createDataDir makes the directory of a new node, draws its incarnation and takes its lock. The
@@ -151,7 +183,7 @@ func refuseLeftovers(path string) error {
 			return errors.Wrap(err, "look into data directory")
 		}
 		if len(entries) > 0 {
-			return errors.Wrapf(ErrForeignData, "%s holds data but no %s file: restore that file", path, identityFile)
+			return errors.Wrapf(ErrForeignData, "%s holds data, but neither %s nor %s: put your copies of them back and start the node again", path, identityFile, membersFile)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cairnledger/cairn/cluster/formation"
 	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
@@ -79,6 +80,49 @@ func TestDataDir(t *testing.T) {
 	d.close()
 }
 
+// TestIdentityFromMembers: an identity that is damaged or gone is written again from what MEMBERS
+// holds, unless that is of another node.
+func TestIdentityFromMembers(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := createDataDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := []formation.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}}
+	if err := d.adopt(testIdentity, formation.New(testIdentity.cluster, 1, d.incarnation, members).Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	want := d.incarnation
+	d.close()
+	file := filepath.Join(path, identityFile)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range []func() error{
+		func() error { return os.Remove(file) },
+		func() error { return os.WriteFile(file, good[1:], 0o600) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		other := testIdentity
+		other.node = 2
+		if _, err := openDataDir(path, other); !errors.Is(err, ErrForeignData) {
+			t.Errorf("as another node: %v, want ErrForeignData", err)
+		}
+		d, err := openDataDir(path, testIdentity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err := os.ReadFile(file); d.incarnation != want || d.lost == nil || err != nil || string(raw) != string(good) {
+			t.Errorf("incarnation %s, want %s; lost: %v; the file is\n%s%v", d.incarnation, want, d.lost, raw, err)
+		}
+		d.close()
+	}
+}
+
 func TestDataDirDamagedIdentity(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data")
@@ -100,8 +144,10 @@ func TestDataDirDamagedIdentity(t *testing.T) {
 		}
 	}
 	// Data without an identity are nobody's.
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
+	for _, f := range []string{file, filepath.Join(path, membersFile)} {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(path, walDir, "x"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -170,10 +170,7 @@ func (n *node) openHosting() (err error) {
 	if err == nil {
 		h.directory.public = kinds[directory.Program{}.Name()].PublicReads
 	}
-	switch {
-	case errors.Is(err, replica.ErrRaftLogLost):
-		err = errors.Wrapf(err, "%s: restore the directory; do not start the node without it", n.dir.sub(walDir))
-	case errors.Is(err, replica.ErrOtherGenesis):
+	if errors.Is(err, replica.ErrOtherGenesis) {
 		err = errors.Wrap(err, "members, their cosigner keys, the log key and seal.quorum must be as they were when the cluster was made")
 	}
 	return err

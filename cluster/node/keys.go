@@ -55,6 +55,12 @@ func loadKeys(c *Config) (*keyring, error) {
 	if k.roots, err = loadRoots(c); err != nil {
 		return nil, err
 	}
+	// Nobody would accept the node otherwise. Time may heal the rest, and the log warns of it.
+	switch err := leadsTo(k.identity, k.roots); pki.ReasonOf(err) {
+	case "", pki.ReasonExpired, pki.ReasonNotYetValid, pki.ReasonRevoked:
+	default:
+		return nil, errors.Wrap(err, "keys.certificate, keys.kem_certificate: they do not lead to keys.roots")
+	}
 	sealing, err := keyseal.ReadKeyFile(c.Keys.Sealing)
 	if err != nil {
 		return nil, errors.Wrap(err, "keys.sealing")

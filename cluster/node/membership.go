@@ -1,6 +1,7 @@
 package node
 
 import (
+	"os"
 	"sync"
 	"time"
 
@@ -65,17 +66,27 @@ func (c *Config) formationMembers() (members []formation.Member) {
 // openMembership reads the MEMBERS file of the data directory.
 func openMembership(n *node) (*membership, error) {
 	path := n.dir.sub(membersFile)
-	raw, err := wholefile.Read(path, maxConfigBytes)
-	if err != nil {
-		return nil, errors.Wrap(err, "read what the node remembers of the members: restore that file")
-	}
-	state, err := formation.Parse(raw)
-	if err != nil {
-		return nil, errors.Wrapf(err, "read %s", path)
-	}
 	id, err := n.cfg.identity()
 	if err != nil {
 		return nil, err
+	}
+	raw, err := wholefile.Read(path, maxConfigBytes)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Wrap(err, "read what the node remembers of the members")
+	}
+	var state formation.State
+	if err == nil {
+		state, err = formation.Parse(raw)
+	}
+	if err != nil {
+		// Without its memory the node is as one that has met nobody: it takes no part in Raft until it
+		// has heard, from the members themselves or from those that remember them, of all incarnations,
+		// and that all members remember the same ones. A member that lost its disk is refused by those.
+		state = formation.New(id.cluster, id.node, n.dir.incarnation, n.cfg.formationMembers())
+		if e := wholefile.WriteSync(path, state.Marshal(), 0o600); e != nil {
+			return nil, errors.Wrap(e, "write what the node remembers of the members")
+		}
+		n.log.Error("what the node remembers of the members was lost: it takes no part in Raft until they have told it again", "file", path, "problem", err.Error())
 	}
 	if err := state.Check(id.cluster, id.node, n.dir.incarnation, n.cfg.formationMembers()); err != nil {
 		return nil, errors.Wrapf(err, "%s", path)

@@ -29,6 +29,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/internal/stages"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
@@ -86,6 +87,20 @@ type node struct {
 
 	// fatal takes the first reason to stop; capacity 1.
 	fatal chan error
+}
+
+// FilesAdvice is what helps when a file that the configuration names, or its own, is wrong.
+const FilesAdvice = "if a file is gone or damaged, put your copy of it back and start the node again; " +
+	"docs/operations.md, \"Files of a node\", says which ones can be made anew"
+
+// advise puts what an operator has to do before a reason to stop.
+func (n *node) advise(reason error) error {
+	var damaged *wal.CorruptionError
+	if errors.As(reason, &damaged) || errors.Is(reason, replica.ErrRaftLogLost) {
+		return errors.Wrapf(reason, "the Raft log is damaged, and with it what this node has promised the others; put the newest copy of %s back, the whole directory, "+
+			"if the node has not run since the copy was made; otherwise leave the node stopped", n.cfg.DataDir)
+	}
+	return reason
 }
 
 // Check reads what the configuration names, except for the data directory: keys,
@@ -169,6 +184,7 @@ func Run(ctx context.Context, c Config) error {
 		if err == nil {
 			break
 		}
+		err = n.advise(err)
 		again = again || time.Since(n.started) > rebuildAgain
 		if again = n.condemn(err) && again; !n.giveUp(err) || !again || ctx.Err() != nil {
 			return err
@@ -317,6 +333,9 @@ func (n *node) openStorage() (err error) {
 	}
 	if n.dir, err = openDataDir(n.cfg.DataDir, id); err != nil {
 		return err
+	}
+	if n.dir.lost != nil {
+		n.log.Error("the data directory's identity was lost, and is written again from "+membersFile, "problem", n.dir.lost.Error())
 	}
 	if err := n.checkSpace(); err != nil {
 		return err

@@ -31,7 +31,7 @@ Logs go to standard error, or to log_file.`,
 			}
 			c, err := node.LoadConfig(config)
 			if err != nil {
-				return fail(exitUsage, "docs/operations.md explains every key", err)
+				return fail(exitUsage, node.FilesAdvice, err)
 			}
 			if check {
 				if err := node.Check(c); err != nil {
@@ -71,7 +71,7 @@ Logs go to standard error, or to log_file.`,
 // configError gives a wrong configuration its exit code.
 func configError(err error) error {
 	if errors.Is(err, node.ErrConfig) {
-		return fail(exitUsage, "docs/operations.md explains every key", err)
+		return fail(exitUsage, node.FilesAdvice, err)
 	}
 	return err
 }
