@@ -953,15 +953,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Replica serves the other members of the cluster. A replica that lacks blocks, because its Raft log will not bring them any
-// more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
+// Replica serves the other members of the cluster, and whoever makes a backup. A replica that lacks blocks, because its Raft log
+// will not bring them any more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
 // themselves under a root that the caller knows, and a checkpoint by its cosignatures.
 type ReplicaClient interface {
 	// Blocks returns the records of consecutive blocks, beginning with the block that appended an entry. The stream ends with what
-	// the node had applied when the call began. Role: peer.
+	// the node had applied when the call began. Role: peer or reader.
 	Blocks(ctx context.Context, in *BlocksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlocksResponse], error)
 	// Sealed returns how far the node is, and its newest sealed checkpoint with the proof that it is consistent with a size that the
-	// caller knows. Role: peer.
+	// caller knows. Role: peer or reader.
 	Sealed(ctx context.Context, in *SealedRequest, opts ...grpc.CallOption) (*SealedResponse, error)
 }
 
@@ -1006,15 +1006,15 @@ func (c *replicaClient) Sealed(ctx context.Context, in *SealedRequest, opts ...g
 // All implementations must embed UnimplementedReplicaServer
 // for forward compatibility.
 //
-// Replica serves the other members of the cluster. A replica that lacks blocks, because its Raft log will not bring them any
-// more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
+// Replica serves the other members of the cluster, and whoever makes a backup. A replica that lacks blocks, because its Raft log
+// will not bring them any more or because its disk has lost them, takes them from here. The caller believes nothing of what it gets: blocks prove
 // themselves under a root that the caller knows, and a checkpoint by its cosignatures.
 type ReplicaServer interface {
 	// Blocks returns the records of consecutive blocks, beginning with the block that appended an entry. The stream ends with what
-	// the node had applied when the call began. Role: peer.
+	// the node had applied when the call began. Role: peer or reader.
 	Blocks(*BlocksRequest, grpc.ServerStreamingServer[BlocksResponse]) error
 	// Sealed returns how far the node is, and its newest sealed checkpoint with the proof that it is consistent with a size that the
-	// caller knows. Role: peer.
+	// caller knows. Role: peer or reader.
 	Sealed(context.Context, *SealedRequest) (*SealedResponse, error)
 	mustEmbedUnimplementedReplicaServer()
 }

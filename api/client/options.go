@@ -49,6 +49,14 @@ func WithCredentials(principal string, f func(node string) credentials.Transport
 	return func(o *options) { o.principal, o.credentials = principal, f }
 }
 
+// Credentials returns the authenticated channel of the profile, for each of its nodes: what Dial uses
+// where there is no WithCredentials.
+func (p *Profile) Credentials() (func(node string) credentials.TransportCredentials, error) {
+	o := defaultOptions()
+	err := o.authenticate(*p)
+	return o.credentials, err
+}
+
 // WithDialer replaces the dialling of TCP connections.
 func WithDialer(f func(ctx context.Context, address string) (net.Conn, error)) Option {
 	return func(o *options) { o.dialer = f }

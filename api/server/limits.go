@@ -27,7 +27,7 @@ type Limits struct {
 	RangeEntries int // entries in one message of a Range or Watch; default 1024
 	RangeBytes   int // and their bytes; default 256 KiB
 
-	BlocksBytes int // what all other members together get of blocks in a second, bytes; default 32 MiB
+	BlocksBytes int // what all callers of Blocks together get in a second, bytes; default 32 MiB
 
 	SealWait   time.Duration // how long an append waits for its seal, and a receipt; default 2 s
 	BehindWait time.Duration // how long a local read waits for min_size; default 1 s

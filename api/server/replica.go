@@ -15,7 +15,9 @@ import (
 // blocksMessageBytes closes a message of Blocks; a larger single record travels alone.
 const blocksMessageBytes = 256 << 10
 
-// Blocks implements cairnv1.ReplicaServer. All callers together get Limits.BlocksBytes a second.
+// Blocks implements cairnv1.ReplicaServer. All callers together get Limits.BlocksBytes a second, and
+// those that are no members, who make backups, half of it: a member that lacks blocks does not wait
+// for them.
 func (s *Server) Blocks(req *cairnv1.BlocksRequest, stream grpc.ServerStreamingServer[cairnv1.BlocksResponse]) error {
 	l := backend(stream.Context()).Ledger()
 	first, end, under := req.GetFirst(), l.Head().Size, req.GetProofSize()
@@ -57,6 +59,11 @@ func (s *Server) Blocks(req *cairnv1.BlocksRequest, stream grpc.ServerStreamingS
 					return definite(err)
 				}
 				resp.Proof = merkle.AppendTile(nil, proof)
+			}
+			if !s.cfg.Member(principal(ctx)) {
+				if err := s.clientBlocks.spend(ctx, bytes); err != nil {
+					return definite(err)
+				}
 			}
 			if err := s.blocks.spend(ctx, bytes); err != nil {
 				return definite(err)

@@ -102,8 +102,9 @@ func TestBlocksForMembers(t *testing.T) {
 	}
 }
 
-// TestBlocksAreForMembers: nobody else may call the service, whatever their roles.
-func TestBlocksAreForMembers(t *testing.T) {
+// TestBlocksAreForMembersAndReaders: a member may call the service, and who reads entries; nobody
+// else, whatever their roles.
+func TestBlocksAreForMembersAndReaders(t *testing.T) {
 	t.Parallel()
 	c, a := start(t, server.Limits{})
 	fill(t, c, a, 10)
@@ -117,17 +118,20 @@ func TestBlocksAreForMembers(t *testing.T) {
 		return err, sealed
 	}
 	for who, ctx := range map[string]context.Context{
-		"a node without the role peer": as(within(t), otherMember, "reader"),
-		"a stranger with it":           as(within(t), "spiffe://fake.example/svc/x", "peer"),
-		"an admin":                     as(within(t), "spiffe://fake.example/svc/x", "admin"),
+		"a stranger with the role peer": as(within(t), "spiffe://fake.example/svc/x", "peer"),
+		"a participant":                 as(within(t), "spiffe://fake.example/svc/x", "participant"),
 	} {
 		blocks, sealed := call(ctx)
 		t.Log(who)
 		demand(t, blocks, codes.PermissionDenied, server.ReasonPermissionDenied, sure)
 		demand(t, sealed, codes.PermissionDenied, server.ReasonPermissionDenied, sure)
 	}
-	if blocks, sealed := call(asMember(t)); blocks != nil || sealed != nil {
-		t.Errorf("a member: %v, %v", blocks, sealed)
+	for who, ctx := range map[string]context.Context{
+		"a member": asMember(t), "a reader": as(within(t), "spiffe://fake.example/svc/x", "reader"), "an admin": as(within(t), "spiffe://fake.example/svc/x", "admin"),
+	} {
+		if blocks, sealed := call(ctx); blocks != nil || sealed != nil {
+			t.Errorf("%s: %v, %v", who, blocks, sealed)
+		}
 	}
 	// What the node has not reached.
 	ctx := asMember(t)

@@ -21,7 +21,8 @@ const anyone = pki.RoleReader | pki.RoleParticipant
 // grants has every method there is. A method without a row is refused. admin implies writer and
 // operator, operator implies participant and reader, writer implies reader. A peer that is nothing
 // else may call the service Replica alone, if it is a member of this cluster, and a node may only
-// read, whatever its certificate says.
+// read, whatever its certificate says. A reader may call Replica to make a backup: blocks hold, besides
+// the entries, the batches that the ledger refused.
 var grants = map[string]grant{
 	"/cairn.v1.Ledger/Append":           {roles: pki.RoleWriter},
 	"/cairn.v1.Ledger/AppendStream":     {roles: pki.RoleWriter},
@@ -59,8 +60,8 @@ var grants = map[string]grant{
 	"/cairn.v1.Settlement/ProveTransfer":    {roles: anyone},
 	"/cairn.v1.Settlement/ProveInstruction": {roles: anyone},
 
-	"/cairn.v1.Replica/Blocks": {roles: pki.RolePeer},
-	"/cairn.v1.Replica/Sealed": {roles: pki.RolePeer},
+	"/cairn.v1.Replica/Blocks": {roles: pki.RolePeer | pki.RoleReader},
+	"/cairn.v1.Replica/Sealed": {roles: pki.RolePeer | pki.RoleReader},
 
 	"/grpc.health.v1.Health/Check": {roles: anyone},
 	"/grpc.health.v1.Health/List":  {roles: anyone},
@@ -99,7 +100,7 @@ func (s *Server) authorise(ctx context.Context, method string) (Peer, error) {
 		return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, "there is no such method: nobody may call it")
 	case !peer.Roles.HasAny(g.roles | g.genesis):
 		return Peer{}, denied(method, "", g.roles, peer)
-	case g.roles == pki.RolePeer:
+	case !peer.Roles.HasAny((g.roles | g.genesis) &^ pki.RolePeer):
 		if !s.cfg.Member(peer.Principal) {
 			return Peer{}, refuse(codes.PermissionDenied, ReasonPermissionDenied, peer.Principal+" is no other member of this cluster")
 		}

@@ -74,7 +74,8 @@ type Server struct {
 	cursors  cursors
 	admitted gate
 	watches  gate
-	blocks   allowance
+	// blocks is what all callers of Blocks get, clientBlocks what those get that are no members.
+	blocks, clientBlocks allowance
 
 	stopping chan struct{} // closed by Stop: long streams end
 	stopOnce sync.Once
@@ -130,7 +131,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.metrics = newMetrics(cfg.Metrics)
 	s.admitted.init("calls", s.limits.Streams, s.limits.StreamsPerPrincipal)
-	s.blocks.rate = s.limits.BlocksBytes
+	s.blocks.rate, s.clientBlocks.rate = s.limits.BlocksBytes, max(1, s.limits.BlocksBytes/2)
 	s.watches.init("watches", s.limits.Watches, s.limits.WatchesPerPrincipal)
 	s.grpc = grpc.NewServer(
 		grpc.Creds(cfg.Credentials),
