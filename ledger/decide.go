@@ -18,6 +18,7 @@ func (l *Ledger) decide(block *Block) (results []Result, d *decision, err error)
 		accepted:  make([]*BlockEntry, 0, entries),
 		indexes:   make([]uint64, entries),
 		duplicate: make([]bool, entries),
+		alone:     len(block.Batches) == 1,
 	}
 	results = make([]Result, len(block.Batches))
 	first := l.applier.pos.Size
@@ -58,6 +59,7 @@ type decision struct {
 	detailEnds []uint32
 	in         Input    // of the last decision
 	last       bool     // the batch that is being decided is the last one of the block
+	alone      bool     // it is the only one
 	root       *mapRoot // nil: the block has neither changed the map nor published its root
 	// room for the results of the batches to come
 	indexes   []uint64

@@ -103,14 +103,14 @@ func (l *Ledger) setLevel(level uint32) error {
 // acceptRecord says whether a batch that begins with a record is one that the ledger takes there:
 // the genesis as entry 0, and behind it a higher feature level, a policy change or the end of a
 // hand-over. stop is ErrNewerLevel when only a newer program can go on, or the store's error.
-func (l *Ledger) acceptRecord(entries []*BlockEntry, first uint64) (refused, stop error) {
+func (l *Ledger) acceptRecord(entries []*BlockEntry, first uint64, alone bool) (refused, stop error) {
 	if len(entries) > 1 {
 		return errors.New("a record stands alone in its batch"), nil
 	}
 	var level uint32
 	var err error
 	if body := entries[0].Body; first > 0 && (isPolicyChange(body) || isHandover(body)) {
-		return l.acceptPolicy(body, first)
+		return l.acceptPolicy(body, first, alone)
 	}
 	if first == 0 {
 		level, err = l.acceptGenesis(entries[0])

@@ -51,7 +51,7 @@ const (
 	PolicyAdd            PolicyReason = 1 // a member more
 	PolicyPromote        PolicyReason = 2 // a learner becomes a voter
 	PolicyRemove         PolicyReason = 3 // a member less
-	PolicyReplace        PolicyReason = 4 // a member less and another one more
+	PolicyReplace        PolicyReason = 4 // a member less and a learner more
 	PolicyRotateCosigner PolicyReason = 5 // a member has another cosigner key
 	PolicyRotateLog      PolicyReason = 6 // the log keys are others
 	PolicyRestore        PolicyReason = 7 // the ledger was restored from a backup
@@ -308,6 +308,9 @@ func (c *PolicyChange) checkReason(old *Policy) error {
 	}
 	if c.Policy.Quorum != old.Quorum && len(c.Policy.Voters()) == len(old.Voters()) && c.Reason != PolicyRestore {
 		return errors.Newf("policy change: %q changes the quorum and not the number of voters", c.Reason)
+	}
+	if n := votersChanged(old, &c.Policy); c.Reason.ChangesMembers() && n > 1 {
+		return errors.Newf("policy change: %q changes %d voters, want at most one at a time", c.Reason, n)
 	}
 	return nil
 }

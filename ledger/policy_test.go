@@ -324,7 +324,16 @@ func TestPolicyChangeWithoutEffect(t *testing.T) {
 	})))
 	p.refuses("the same change again", good)
 	p.took(p.batch(p.change(ledger.PolicyPromote, func(q *ledger.Policy) { q.Members[3].Learner, q.Quorum = false, 3 })))
-	p.took(p.batch(p.change(ledger.PolicyReplace, func(q *ledger.Policy) { q.Members[0] = member(5, 5); slices.SortFunc(q.Members, byID) })))
+	replace := func(learner bool) func(q *ledger.Policy) {
+		return func(q *ledger.Policy) {
+			q.Members[0] = member(5, 5)
+			q.Members[0].Learner = learner
+			q.Quorum = uint32(len(q.Voters())/2 + 1)
+			slices.SortFunc(q.Members, byID)
+		}
+	}
+	p.refuses("a voter in the place of another", as(ledger.PolicyReplace, replace(false)))
+	p.took(p.batch(p.change(ledger.PolicyReplace, replace(true))))
 	p.took(p.batch(p.change(ledger.PolicyRemove, func(q *ledger.Policy) { q.Members, q.Quorum = q.Members[1:], 2 })))
 	p.took(p.batch(p.change(ledger.PolicyRotateLog, func(q *ledger.Policy) {
 		q.LogKeys = []string{keyOf(t, genesisOrigin, 101).Key().String()}

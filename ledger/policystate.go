@@ -180,9 +180,11 @@ func (l *Ledger) PolicyRecords(size uint64) (indexes []uint64, err error) {
 // acceptPolicy says whether the ledger takes a policy change or a hand-over at this index. stop is
 // the store's error.
 //
+// alone: the record is all that its block has. A change of members has to be.
+//
 // A block with such a record begins a commit of its own (stage), so the ledger that readers see is
 // the one before the block, on every replica.
-func (l *Ledger) acceptPolicy(body []byte, index uint64) (refused, stop error) {
+func (l *Ledger) acceptPolicy(body []byte, index uint64, alone bool) (refused, stop error) {
 	a := &l.applier.applierState
 	in, err := a.policy.ref.resolve(func(index uint64) (*Policy, error) {
 		if p := a.policy.staged[index]; p != nil {
@@ -209,6 +211,9 @@ func (l *Ledger) acceptPolicy(body []byte, index uint64) (refused, stop error) {
 		c, err := ParsePolicyChange(body)
 		if err == nil {
 			err = c.follows(l.cfg.Origin, in)
+		}
+		if err == nil && c.Reason.ChangesMembers() && !alone {
+			err = errors.New("policy change: a change of members is the only batch of its block")
 		}
 		if err != nil {
 			return err, nil

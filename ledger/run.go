@@ -16,7 +16,7 @@ func (d *decision) run(time int64, from int, first uint64) (refused *RefusedErro
 		if isMapRoot(entries[0].Body) {
 			return d.acceptMapRoot(entries, from, first), nil
 		}
-		err, stop := l.acceptRecord(entries, first)
+		err, stop := l.acceptRecord(entries, first, d.alone)
 		if err != nil {
 			reason := RefusedNotUnderstood
 			if body := entries[0].Body; isPolicyChange(body) || isHandover(body) {

@@ -63,6 +63,7 @@ var errStale = errors.New("message is of no use any more")
 type view struct {
 	self    uint64
 	members map[uint64]bool
+	former  map[uint64]bool // those that were members, and are not
 	role    Role
 	term    uint64
 	leader  uint64 // of term; 0 when unknown
@@ -95,7 +96,11 @@ type view struct {
 //     for rounds of reads that were never begun. One such answer confirms reads too early.
 //   - Progress.MaybeUpdate with an index beyond the log: MsgAppResp. The leader then
 //     looks for entries that do not exist, and counts later ones as stored by the sender.
-//   - a vote of, or an append by, a node outside the configuration has an effect.
+//   - an append by a node outside the configuration has an effect. A member that has not applied the
+//     change which made the sender a member cannot know it, and would never hear of the change if the
+//     sender leads. So who begins a conversation is believed, unless it was a member before;
+//     package transport lets nobody through but nodes of the cluster. Raft counts no vote and no
+//     acknowledgement of a node outside the configuration.
 //   - MsgApp and MsgHeartbeat of a second leader in one term: the follower changes
 //     sides, and a former leader of that term takes the other's entries for its own.
 //   - MsgTimeoutNow of a member that does not lead starts an election without a pre-vote.
@@ -114,9 +119,14 @@ func admit(v *view, m *raftpb.Message) error {
 		// A former leader forwards reads, with the name of the reader, to the new one.
 		return errors.Wrap(errStale, "a read of this node came back")
 	}
-	if from == v.self || !v.members[from] || m.GetTo() != v.self {
-		return refuse(ReasonSender, "it is from node %d to node %d, and this is node %d: only members of the group send each other messages",
-			from, m.GetTo(), v.self)
+	if from == v.self || m.GetTo() != v.self {
+		return refuse(ReasonSender, "it is from node %d to node %d, and this is node %d", from, m.GetTo(), v.self)
+	}
+	if v.former[from] {
+		return errors.Wrapf(errStale, "node %d is no member any more", from)
+	}
+	if !v.members[from] && from != v.leader && !begins(t) {
+		return errors.Wrapf(errStale, "node %d is not known to be a member", from)
 	}
 	if term > v.windowTerm && term-v.windowTerm > maxTermRise {
 		return refuse(ReasonTerm, "it has term %d, and this node is in term %d: no honest member is that far ahead. "+
@@ -171,4 +181,13 @@ func admit(v *view, m *raftpb.Message) error {
 		return refuse(ReasonSender, "members do not send each other messages of this type")
 	}
 	return nil
+}
+
+// begins reports whether candidates and leaders send messages of a type without having been asked.
+func begins(t raftpb.MessageType) bool {
+	switch t {
+	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap, raftpb.MsgVote, raftpb.MsgPreVote:
+		return true
+	}
+	return false
 }

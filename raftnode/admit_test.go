@@ -188,7 +188,6 @@ func TestRefusedMessages(t *testing.T) {
 		{"an acknowledgement at the end of numbers", true, msg{typ: raftpb.MsgAppResp, from: 3, term: 2, index: huge}, ReasonAck},
 		{"a rejection beyond the log", true, msg{typ: raftpb.MsgAppResp, from: 3, term: 2, index: huge, reject: true, hint: huge, logTerm: 1}, ReasonAck},
 		{"a round of reads that was not begun", true, msg{typ: raftpb.MsgHeartbeatResp, from: 3, term: 2, context: round(1)}, ReasonAck},
-		{"a stranger", false, msg{typ: raftpb.MsgVote, from: 9, term: 6, index: 9, logTerm: 9}, ReasonSender},
 		{"ourselves", false, msg{typ: raftpb.MsgHeartbeat, from: 1, term: 6}, ReasonSender},
 		{"for another member", false, msg{typ: raftpb.MsgHeartbeat, from: 2, to: 3, term: 6}, ReasonSender},
 	} {
@@ -379,7 +378,7 @@ func TestVet(t *testing.T) {
 	t.Parallel()
 	bad := errors.New("bad")
 	l := newLone(t, func(c *CoreConfig) {
-		c.Vet = func(data []byte) error {
+		c.Vet = func(data []byte, _ bool) error {
 			if string(data) == "bad" {
 				return bad
 			}

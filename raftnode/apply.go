@@ -110,15 +110,23 @@ func (d *Driver) Applied(err error) {
 		d.skipApplies()
 		n = 0
 	}
+	var members *Members
 	if n > 0 {
 		d.waiting.advance(q.run[n-1].Index)
+		if d.cfg.Members != nil {
+			members = d.cfg.Members()
+		}
 	}
 	clear(q.run)
 	q.run = q.run[:0]
 	var finished []*ApplyWork
 	for q.done += n; len(q.works) > 0 && q.done >= len(q.works[0].Entries); q.works = q.works[1:] {
 		q.done -= len(q.works[0].Entries)
+		q.works[0].members = members
 		finished = append(finished, q.works[0])
+	}
+	if q.done > 0 {
+		q.works[0].members = members
 	}
 	if len(finished) > 0 {
 		d.inbox.put(func(m *mail) { m.applied = append(m.applied, finished...) })

@@ -112,7 +112,11 @@ type Config struct {
 	Unfit func() error
 	// Vet, when not nil, judges the data of another leader's entry; see CoreConfig.Vet. It is
 	// called from a turn.
-	Vet func(data []byte) error
+	Vet func(data []byte, change bool) error
+	// Members, when not nil, says who belongs to the group after what the machine has applied, nil
+	// when that is as the log's mark had it at the start. It is called by whoever runs TaskApply,
+	// after Apply. Without it the members stay.
+	Members func() *Members
 	// Refused, when not nil, is called from a turn for every message of a peer that was refused;
 	// must be quick.
 	Refused func(*RefusedError)

@@ -54,12 +54,12 @@ type CoreConfig struct {
 	// MaxInflightBlocks bounds the proposals that are neither applied nor lost; 0 means 8.
 	MaxInflightBlocks int
 	// Vet, when not nil, judges the data of an entry of another leader before this
-	// member stores it. Entries that are known to be committed, and those that the log
+	// member stores it; change says that Raft takes the entry for a change of members. Entries that are known to be committed, and those that the log
 	// held at the start, are not judged. An entry that Vet refuses counts as lost with
 	// its message, and for two election timeouts this member listens neither to that
 	// leader's appends nor to its heartbeats: when a majority refuses, it elects another
 	// leader. Vet must be quick; its error is a sentence with what to do.
-	Vet func(data []byte) error
+	Vet func(data []byte, change bool) error
 	// Logger receives Raft's own messages; nil discards them.
 	Logger raft.Logger
 }
@@ -98,9 +98,19 @@ type Core struct {
 	// now counts the ticks that were taken since the start. A core that stood still (quiet) takes
 	// those that matter.
 	now uint64
-	// members are the ids of all members; immutable, because this version proposes and
-	// accepts no configuration change.
-	members map[uint64]bool
+	// members are those that Raft counts, memberSet their ids.
+	// Invariant: they are the members after everything that the machine was known to have applied
+	// when Raft last learned of it, or newer ones. ApplyDone takes them over before it tells Raft that
+	// the entries are applied, so that no campaign and no further change counts older ones.
+	members   *Members
+	memberSet map[uint64]bool
+	// former were members in the life of this process. Nobody listens to them.
+	former map[uint64]bool
+	// changing is the tag of the own change of members that is neither applied nor lost; 0 when
+	// there is none.
+	changing uint64
+	// heardFrom has the tick at which the newest message of each member was stepped.
+	heardFrom map[uint64]uint64
 	// last is the index of the newest entry that a Ready has shown. Invariant: unless
 	// appended, it is the last index of Raft's log, or on a leader not above that.
 	last uint64
@@ -137,6 +147,8 @@ type Core struct {
 		underWay int
 		// spared is what the next work writes besides its own: the newest commit
 		// index. Its term and vote are those above; nil when nothing was spared.
+		// Invariant: entries are never written without the commit index that came with them or
+		// before them. Changes of members rest on it (Members).
 		spared *raftpb.HardState
 	}
 
@@ -186,6 +198,9 @@ func NewCore(cfg CoreConfig) (_ *Core, err error) {
 		Logger:                    cfg.Logger,
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
+		// ProposeChange sees to it. Raft would put an empty entry in the place of a change that comes
+		// too early, and proposals are bound to the entries that have data.
+		DisableConfChangeValidation: true,
 	})
 	if err != nil {
 		return nil, errors.Wrap(err, "start raft")
@@ -194,7 +209,8 @@ func NewCore(cfg CoreConfig) (_ *Core, err error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "read last index")
 	}
-	c := &Core{cfg: cfg, rn: rn, storage: storage, last: last, members: start.members()}
+	c := &Core{cfg: cfg, rn: rn, storage: storage, last: last, heardFrom: map[uint64]uint64{}}
+	c.setMembers(MembersOf(start.confState))
 	b := rn.BasicStatus()
 	c.windowTerm = b.GetTerm()
 	c.state = State{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit()}
@@ -249,6 +265,7 @@ func (c *Core) Step(m *raftpb.Message) error {
 	if err := c.step(m); err != nil {
 		return err
 	}
+	c.heardFrom[m.GetFrom()] = c.now
 	if t := m.GetType(); t == raftpb.MsgApp || t == raftpb.MsgHeartbeat {
 		if b := c.rn.BasicStatus(); b.Lead == m.GetFrom() && b.GetTerm() == m.GetTerm() {
 			c.heard = c.now
@@ -265,7 +282,7 @@ func (c *Core) admit(m *raftpb.Message) error {
 		b = c.rn.BasicStatus()
 	}
 	v := view{
-		self: c.cfg.ID, members: c.members, role: roleOf(b.RaftState), term: b.GetTerm(), leader: b.Lead,
+		self: c.cfg.ID, members: c.memberSet, former: c.former, role: roleOf(b.RaftState), term: b.GetTerm(), leader: b.Lead,
 		last: c.last, windowTerm: c.windowTerm, led: c.led,
 	}
 	if v.role == RoleLeader {
@@ -287,7 +304,7 @@ func (c *Core) admit(m *raftpb.Message) error {
 		if len(e.GetData()) == 0 || e.GetIndex() <= b.GetCommit() {
 			continue
 		}
-		if err := c.cfg.Vet(e.GetData()); err != nil {
+		if err := c.cfg.Vet(BlockOf(e), e.GetType() != raftpb.EntryNormal); err != nil {
 			c.deafTo, c.deafUntil = m.GetFrom(), c.now+2*uint64(c.cfg.ElectionTicks)
 			return &RefusedError{Reason: ReasonEntry, Type: t, From: m.GetFrom(), Why: err.Error()}
 		}
@@ -334,11 +351,16 @@ func (c *Core) Propose(tag uint64, data []byte) error {
 	if err := c.CanPropose(); err != nil {
 		return err
 	}
+	return c.proposeEntry(tag, &raftpb.Entry{Data: data})
+}
+
+func (c *Core) proposeEntry(tag uint64, e *raftpb.Entry) error {
 	term := c.rn.BasicStatus().GetTerm()
-	if err := c.rn.Propose(data); err != nil {
+	m := &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(c.cfg.ID), Entries: []*raftpb.Entry{e}}
+	if err := c.rn.Step(m); err != nil {
 		return errors.Mark(errors.Wrap(err, "propose"), ErrDropped)
 	}
-	c.proposals.add(tag, term, data)
+	c.proposals.add(tag, term, e.GetData())
 	c.inflight++
 	return nil
 }
@@ -381,9 +403,15 @@ func (c *Core) Progress(visit func(Progress)) {
 	c.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
 		visit(Progress{
 			ID: id, Learner: typ == raft.ProgressTypeLearner,
-			Match: pr.Match, Next: pr.Next, Active: pr.RecentActive, State: pr.State.String(),
+			Match: pr.Match, Next: pr.Next, Active: pr.RecentActive, Heard: pr.RecentActive || c.heardLately(id), State: pr.State.String(),
 		})
 	})
+}
+
+// heardLately reports whether a message of a member was stepped within the last election timeout.
+func (c *Core) heardLately(id uint64) bool {
+	at, ok := c.heardFrom[id]
+	return ok && c.now-at <= uint64(c.cfg.ElectionTicks)
 }
 
 // State is the state that the newest Effects showed.

@@ -202,6 +202,17 @@ func (d *Driver) TransferLeadership(to uint64, done func(error)) bool {
 	return d.inbox.put(func(m *mail) { m.transfers = append(m.transfers, transfer{to: to, done: done}) })
 }
 
+// ChangeMembers gives the leader a block that changes the members of the group. The request is answered
+// as those of Submit are. It returns false, and forgets the change, when the driver has ended.
+func (d *Driver) ChangeMembers(c Change) bool {
+	d.cfg.crowd.Add(1)
+	ok := d.inbox.put(func(m *mail) { m.changes = append(m.changes, c) })
+	if !ok {
+		d.cfg.crowd.Add(-1)
+	}
+	return ok
+}
+
 // AppendNote puts data into one of the group's slots, durably; it shares the group commit. done is
 // called from inside Written, or at once when the driver has ended, and must be quick.
 func (d *Driver) AppendNote(slot uint8, data []byte, done func(error)) {

@@ -66,6 +66,7 @@ type Progress struct {
 	Match   uint64 // highest index known to be durable there
 	Next    uint64 // next index to send
 	Active  bool   // heard since the last quorum check
+	Heard   bool   // heard within an election timeout
 	State   string // StateProbe, StateReplicate, StateSnapshot
 }
 
@@ -120,6 +121,9 @@ type AppendWork struct {
 // all are applied. It need not be durable by then.
 type ApplyWork struct {
 	Entries []Committed
+	// members are those that the machine has once it has applied the entries, and perhaps later ones;
+	// nil when they are as they were.
+	members *Members
 	local   []*raftpb.Message
 }
 
@@ -189,10 +193,12 @@ func (c *Core) AppendDone(w *AppendWork) {
 // ApplyDone acknowledges a work of Effects.Apply.
 func (c *Core) ApplyDone(w *ApplyWork) {
 	for i := range w.Entries {
-		if w.Entries[i].Tag != 0 {
+		if tag := w.Entries[i].Tag; tag != 0 {
 			c.inflight--
+			c.changed(tag)
 		}
 	}
+	c.follow(w.members) // before Raft knows that they are applied
 	if n := len(w.Entries); n > 0 {
 		c.appliedTerm = w.Entries[n-1].Term
 		c.updateServing()
@@ -349,10 +355,7 @@ func (c *Core) updateServing() {
 func (c *Core) committed(ents []*raftpb.Entry) []Committed {
 	out := make([]Committed, len(ents))
 	for i, e := range ents {
-		if e.GetType() != raftpb.EntryNormal {
-			panic(fmt.Sprintf("entry %d is a configuration change, which no member of this version proposes or accepts", e.GetIndex()))
-		}
-		out[i] = Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
+		out[i] = Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: BlockOf(e)}
 		own, overtaken := c.proposals.resolve(e.GetIndex(), e.GetTerm())
 		for _, p := range overtaken {
 			c.lose(p.tag, true)
@@ -371,5 +374,13 @@ func (c *Core) committed(ents []*raftpb.Entry) []Committed {
 
 func (c *Core) lose(tag uint64, definite bool) {
 	c.inflight--
+	c.changed(tag)
 	c.lost = append(c.lost, LostProposal{Tag: tag, Definite: definite})
+}
+
+// changed says that a proposal is applied or lost. The next change of members may follow it.
+func (c *Core) changed(tag uint64) {
+	if tag == c.changing {
+		c.changing = 0
+	}
 }

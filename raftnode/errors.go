@@ -23,6 +23,8 @@ var (
 	ErrQueueFull = errors.New("proposal queue is full")
 	// ErrTooLarge: the request alone exceeds what one block can carry.
 	ErrTooLarge = errors.New("request is too large for a block")
+	// ErrChanging: another change of the members is under way.
+	ErrChanging = errors.New("another change of the members is under way")
 	// ErrStopped: the node is stopping, has stopped or has failed.
 	ErrStopped = errors.New("node is stopped")
 	// ErrIndefinite: leadership was lost (or the node stopped) while the request

@@ -45,6 +45,7 @@ type mail struct {
 	peersDown   []uint64
 	unreachable []uint64
 	transfers   []transfer
+	changes     []Change
 	filled      []filled
 }
 
@@ -149,6 +150,7 @@ func (m *mail) empty() {
 	clear(m.written)
 	clear(m.applied)
 	clear(m.transfers)
+	clear(m.changes)
 	*m = mail{
 		messages:    m.messages[:0],
 		shares:      m.shares,
@@ -157,6 +159,7 @@ func (m *mail) empty() {
 		peersDown:   m.peersDown[:0],
 		unreachable: m.unreachable[:0],
 		transfers:   m.transfers[:0],
+		changes:     m.changes[:0],
 		filled:      m.filled[:0],
 	}
 }

@@ -109,6 +109,9 @@ func (n *Node) over(t Task) { n.ends[t].Do(func() { close(n.ended[t]) }) }
 // Submit is Driver.Submit.
 func (n *Node) Submit(r Request) error { return n.driver.Submit(r) }
 
+// ChangeMembers is Driver.ChangeMembers.
+func (n *Node) ChangeMembers(c Change) bool { return n.driver.ChangeMembers(c) }
+
 // ReadIndex returns an index such that a read of a state that has applied it is
 // linearizable. It costs one round trip to a quorum, shared by all callers that
 // wait at the same time. Errors: ErrReadTimeout, ErrStopped, or ctx's.

@@ -353,13 +353,13 @@ func TestNewsEndQuiet(t *testing.T) {
 		leader uint64 // afterwards
 		term   uint64
 	}{
-		"of a newer term":        {3, transport.Beat{Term: 6}, 3, 6},
-		"of an older term":       {2, transport.Beat{Term: 4}, 2, 5},
-		"of a second leader":     {3, transport.Beat{Term: 5}, 2, 5},
-		"with a newer commit":    {2, transport.Beat{Term: 5, Commit: 2}, 2, 5},
-		"an answer":              {2, transport.Beat{Term: 5, Answer: true}, 2, 5},
-		"of a member's newest":   {2, transport.Beat{Term: 6}, 2, 6},
-		"of nobody in the group": {9, transport.Beat{Term: 6}, 2, 5},
+		"of a newer term":         {3, transport.Beat{Term: 6}, 3, 6},
+		"of an older term":        {2, transport.Beat{Term: 4}, 2, 5},
+		"of a second leader":      {3, transport.Beat{Term: 5}, 2, 5},
+		"with a newer commit":     {2, transport.Beat{Term: 5, Commit: 2}, 2, 5},
+		"an answer":               {2, transport.Beat{Term: 5, Answer: true}, 2, 5},
+		"of a member's newest":    {2, transport.Beat{Term: 6}, 2, 6},
+		"of one who is not known": {9, transport.Beat{Term: 6}, 9, 6}, // it may have become a member
 	} {
 		s := quietStage(t, nil)
 		s.followQuietly()
@@ -489,7 +489,7 @@ func TestFormerLeaderIsNotQuiet(t *testing.T) {
 // that leader's heartbeats come.
 func TestDeafMemberIsNotQuiet(t *testing.T) {
 	t.Parallel()
-	s := quietStage(t, func(c *Config) { c.Vet = func([]byte) error { return errors.New("no") } })
+	s := quietStage(t, func(c *Config) { c.Vet = func([]byte, bool) error { return errors.New("no") } })
 	s.followQuietly()
 	s.hear(msg{typ: raftpb.MsgApp, from: 2, index: 1, logTerm: 1, entries: []*raftpb.Entry{entry(5, 2, "x")}})
 	s.run()

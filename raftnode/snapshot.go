@@ -66,10 +66,7 @@ func (c *Core) Filled(index uint64, ok bool) error {
 // restored follows a snapshot that Raft has taken over.
 func (c *Core) restored(s *raftpb.Snapshot) {
 	c.last = s.GetMetadata().GetIndex()
-	c.members = make(map[uint64]bool)
-	for _, id := range memberIDs(s.GetMetadata().GetConfState()) {
-		c.members[id] = true
-	}
+	c.setMembers(MembersOf(s.GetMetadata().GetConfState()))
 }
 
 func memberIDs(cs *raftpb.ConfState) (ids []uint64) {

@@ -146,7 +146,7 @@ func (s *stage) lead() {
 	s.t.Helper()
 	s.core.Campaign()
 	s.run()
-	if len(s.core.members) > 1 {
+	if len(s.core.members.All()) > 1 {
 		term := s.core.State().Term + 1
 		for _, typ := range []raftpb.MessageType{raftpb.MsgPreVoteResp, raftpb.MsgVoteResp} {
 			s.hear(msg{typ: typ, from: 2, term: term})

@@ -39,6 +39,9 @@ func newStartStorage(s raft.Storage, applied uint64) (*startStorage, error) {
 	if commit > last {
 		return nil, errors.Newf("log ends at index %d but %d was committed: the log has lost entries that it had promised to keep", last, commit)
 	}
+	if len(cs.GetVotersOutgoing()) > 0 || len(cs.GetLearnersNext()) > 0 {
+		return nil, errors.Newf("the members are those of a joint configuration, %v, which no program of this kind makes", cs)
+	}
 	if applied+1 < first {
 		return nil, errors.Newf("log starts at index %d but the state machine needs %d", first, applied+1)
 	}
@@ -54,13 +57,4 @@ func newStartStorage(s raft.Storage, applied uint64) (*startStorage, error) {
 // InitialState implements raft.Storage.
 func (s *startStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 	return s.hardState, s.confState, nil
-}
-
-// members returns the ids of all members of the configuration.
-func (s *startStorage) members() map[uint64]bool {
-	out := make(map[uint64]bool)
-	for _, id := range memberIDs(s.confState) {
-		out[id] = true
-	}
-	return out
 }

@@ -22,9 +22,11 @@ type turnState struct {
 	readers     map[uint64][]func(uint64, error)
 	nextReadTag uint64
 	transfers   []transfer
-	watchdog    watchdog
-	refusals    refusals
-	ended       bool
+	// changes of the members wait until the core takes one.
+	changes  []Change
+	watchdog watchdog
+	refusals refusals
+	ended    bool
 }
 
 // proposed is a block that was proposed here.
@@ -115,6 +117,10 @@ func (d *Driver) react(tick, round bool) {
 		}
 		d.watch()
 	}
+	for len(m.changes) > 0 {
+		d.turn.changes = append(d.turn.changes, m.changes[0])
+		m.changes = m.changes[1:]
+	}
 	for len(m.transfers) > 0 {
 		d.startTransfer(m.transfers[0])
 		m.transfers = m.transfers[1:]
@@ -138,6 +144,7 @@ func (d *Driver) noteApplied(index uint64) {
 
 // propose makes blocks of what waits, as long as there is room for more in flight.
 func (d *Driver) propose() {
+	d.proposeChanges()
 	for {
 		if d.core.CanPropose() != nil {
 			return
@@ -152,28 +159,33 @@ func (d *Driver) propose() {
 		if reqs == nil {
 			return
 		}
-		block, err := d.cfg.Machine.BuildBlock(reqs)
-		if err == nil && (len(block) == 0 || len(block) > MaxBlockSize) {
-			err = errors.Wrapf(ErrTooLarge, "machine built a block of %d bytes, allowed are 1 to %d", len(block), MaxBlockSize)
-		}
-		if err == nil {
-			d.turn.nextTag++
-			// Before, so that they are answered whatever happens inside.
-			built := d.cfg.Stages.Now()
-			d.cfg.Stages.Observe(stages.Queue, built-arrived)
-			d.turn.blocks[d.turn.nextTag] = proposed{reqs, len(block), built}
-			d.turn.inflight.add(len(block))
-			if err = d.core.Propose(d.turn.nextTag, block); err != nil {
-				delete(d.turn.blocks, d.turn.nextTag)
-				d.turn.inflight.add(-len(block))
-			}
-		}
-		if err != nil {
-			d.failRequests(reqs, err)
-			continue
-		}
-		d.dispatch() // the appends leave before the next block is built
+		d.proposeBlock(reqs, arrived, d.core.Propose)
 	}
+}
+
+// proposeBlock makes a block of requests and proposes it. The appends leave before it returns.
+func (d *Driver) proposeBlock(reqs []Request, arrived stages.Moment, propose func(tag uint64, block []byte) error) {
+	block, err := d.cfg.Machine.BuildBlock(reqs)
+	if err == nil && (len(block) == 0 || len(block) > MaxBlockSize) {
+		err = errors.Wrapf(ErrTooLarge, "machine built a block of %d bytes, allowed are 1 to %d", len(block), MaxBlockSize)
+	}
+	if err == nil {
+		d.turn.nextTag++
+		// Before, so that they are answered whatever happens inside.
+		built := d.cfg.Stages.Now()
+		d.cfg.Stages.Observe(stages.Queue, built-arrived)
+		d.turn.blocks[d.turn.nextTag] = proposed{reqs, len(block), built}
+		d.turn.inflight.add(len(block))
+		if err = propose(d.turn.nextTag, block); err != nil {
+			delete(d.turn.blocks, d.turn.nextTag)
+			d.turn.inflight.add(-len(block))
+		}
+	}
+	if err != nil {
+		d.failRequests(reqs, err)
+		return
+	}
+	d.dispatch()
 }
 
 // dispatch does what the core asks for, until it asks for nothing.
@@ -266,6 +278,10 @@ func (d *Driver) stateChanged(st State) {
 	if waiting := d.queue.follow(st.Role == RoleLeader, st.Leader); len(waiting) > 0 {
 		d.failRequests(waiting, &NotLeaderError{Leader: st.Leader})
 	}
+	if st.Role != RoleLeader {
+		d.failChanges(d.turn.changes, &NotLeaderError{Leader: st.Leader})
+		d.turn.changes = nil
+	}
 	d.publishProgress()
 	d.cfg.Machine.StateChanged(st)
 }
@@ -288,7 +304,10 @@ func (d *Driver) end(cause error) {
 		for _, t := range left.transfers {
 			t.done(cause)
 		}
+		d.failChanges(left.changes, ErrStopped)
 	}
+	d.failChanges(d.turn.changes, ErrStopped)
+	d.turn.changes = nil
 	for _, waiting := range d.turn.readers {
 		answerAll(waiting, 0, ErrStopped)
 	}

@@ -105,6 +105,7 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 		PeerUp:         h.PeerUp,
 		Unfit:          h.Unfit,
 		Vet:            h.Vet,
+		Members:        h.Members,
 		Refused: func(r *raftnode.RefusedError) {
 			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
 		},
@@ -115,6 +116,9 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 		return errors.Wrap(err, "start raft")
 	}
 	h.Bind(h.raft)
+	if h.Removed() {
+		h.Halt(replica.ErrRemoved, nil)
+	}
 	return nil
 }
 
@@ -167,7 +171,7 @@ func (h *hosted) Halt(reason error, evidence *tlog.Contradiction) {
 		return // a consequence: the ledger takes no sealed checkpoints any more
 	}
 	var diverged *ledger.DivergenceError
-	if evidence == nil && errors.As(reason, &diverged) && h.halt(reason) {
+	if evidence == nil && (errors.As(reason, &diverged) || errors.Is(reason, replica.ErrRemoved)) && h.halt(reason) {
 		return
 	}
 	path, err := writeEvidence(h.node.dir.path, evidence, "Two checkpoints that contradict each other, kept by node "+h.node.cfg.Name+" when it stopped.")
@@ -207,6 +211,11 @@ func (h *hosted) halt(reason error) bool {
 		_ = h.stop(ctx)
 	}()
 	return true
+}
+
+// MembersChanged implements replica.Shell.
+func (h *hosted) MembersChanged(in *ledger.PolicyInForce) {
+	h.node.log.Info("the ledger has other members", "ledger", h.origin, "epoch", in.Newest.Epoch, "members", replica.MembersOf(in.Newest).String())
 }
 
 // Sealed implements replica.Shell.

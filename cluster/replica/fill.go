@@ -274,6 +274,10 @@ func (r *Replica) FillBlocks(ask FillAsk, records []*ledger.BlockRecord, proof [
 		}
 		return err
 	}
+	if err := r.membersApplied(); err != nil {
+		r.shell.Halt(err, nil)
+		return err
+	}
 	t.failures = 0
 	for _, rec := range records {
 		f.bytes += len(rec.Encoded)

@@ -38,7 +38,8 @@ func Bootstrap(log *wal.Log, group uint64, voters []uint64, genesis []byte) (use
 		return false, errors.Wrap(err, "read the Raft log's end")
 	}
 	empty := len(conf.GetVoters()) == 0 && last == 0 && hs.GetTerm() == 0
-	if !empty && !slices.Equal(conf.GetVoters(), voters) {
+	// Behind the beginning the mark has the members of its own index.
+	if !empty && g.Mark().Index == 0 && !slices.Equal(conf.GetVoters(), voters) {
 		return false, errors.Wrapf(ErrOtherGenesis, "its members are %v, not %v", conf.GetVoters(), voters)
 	}
 	if last >= genesisIndex {

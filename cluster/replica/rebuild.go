@@ -3,7 +3,6 @@ package replica
 import (
 	"github.com/cockroachdb/errors"
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/raftnode"
@@ -186,6 +185,10 @@ func (r *Replica) nextRebuild(t *fillTarget) (ask FillAsk, ok bool) {
 		}
 		r.filler.target.Store(nil)
 		r.rebuilding.Store(false)
+		if err := r.initMembers(); err != nil {
+			r.shell.Halt(err, nil)
+			return
+		}
 		r.raft.Reached()
 		if r.mail.applied(r.ledger.Head()) {
 			r.shell.WakeSealer()
@@ -209,9 +212,7 @@ func (r *Replica) FillFromLog(ask FillAsk) error {
 	if err == nil {
 		run := make([]ledger.Committed, len(entries))
 		for i, e := range entries {
-			if run[i] = (ledger.Committed{RaftIndex: e.GetIndex(), RaftTerm: e.GetTerm()}); e.GetType() == raftpb.EntryNormal {
-				run[i].Block = e.GetData()
-			}
+			run[i] = ledger.Committed{RaftIndex: e.GetIndex(), RaftTerm: e.GetTerm(), Block: raftnode.BlockOf(e)}
 		}
 		_, err = r.ledger.ApplyMany(run)
 	}

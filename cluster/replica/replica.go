@@ -35,6 +35,8 @@ const sealNote = 1
 // simulation.
 type Raft interface {
 	Submit(raftnode.Request) error
+	ChangeMembers(raftnode.Change) bool
+	Status() raftnode.Status
 	SendApp(to uint64, payload []byte)
 	AppendNote(slot uint8, data []byte, done func(error))
 	SetMark(wal.Mark) bool
@@ -57,6 +59,8 @@ type Shell interface {
 	// Halt says why the replica cannot go on. The evidence, if there is any, proves that two
 	// histories were cosigned.
 	Halt(err error, evidence *tlog.Contradiction)
+	// MembersChanged says that the ledger has other members from now on. It is called from Apply.
+	MembersChanged(*ledger.PolicyInForce)
 	// Sealed says that the ledger has a new sealed checkpoint.
 	Sealed(*ledger.Sealed)
 	// Contradicted reports keys that cosigned another history. The replica goes on without them.
@@ -110,6 +114,7 @@ type Replica struct {
 	filler filler
 	// rebuilding: the ledger has not reached the log's mark (Rebuilding).
 	rebuilding atomic.Bool
+	configured configured
 	// applying is held while the ledger applies: for Raft, or for the filler.
 	applying sync.Mutex
 	// passed is the newest Raft index that the Raft log has brought to the ledger. The filler may have
@@ -155,7 +160,10 @@ func New(c Config) (*Replica, error) {
 		return nil, err
 	}
 	r.mail.init(r.ledger.Head())
-	return r, r.beginRebuild()
+	if err := r.beginRebuild(); err != nil {
+		return nil, err
+	}
+	return r, r.initMembers()
 }
 
 // Bind tells the replica its group, which may have begun to call it, and begins to seal. Submit may
@@ -236,6 +244,9 @@ func (r *Replica) Apply(run []raftnode.Committed) error {
 	}
 	filled, run := run[:ahead], run[ahead:]
 	if err := r.apply(run); err != nil {
+		return err
+	}
+	if err := r.membersApplied(); err != nil {
 		return err
 	}
 	for i := range filled {
@@ -352,7 +363,13 @@ func (r *Replica) Unfit() error {
 // Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet. A feature
 // level that this program does not know is not stored: once it were committed this replica could
 // not go on.
-func (r *Replica) Vet(block []byte) error {
+//
+// An entry at which Raft changes its members carries a change of members, and no other entry does:
+// Raft has to see the change coming.
+func (r *Replica) Vet(block []byte, change bool) error {
+	if is := ledger.MemberChangeIn(block) != nil; is != change {
+		return errors.Newf("the leader's entry is a change of members for Raft: %t, and for the ledger: %t", change, is)
+	}
 	if level := ledger.NewestLevel(block); level > r.ledger.KnownLevel() {
 		return errors.Wrapf(ledger.ErrNewerLevel, "the leader raises the ledger to level %d, this program knows %d", level, r.ledger.KnownLevel())
 	}

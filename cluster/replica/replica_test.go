@@ -41,6 +41,10 @@ type bench struct {
 	fillerWakes  int
 	filled       []bool
 	reached      int
+
+	changes  []raftnode.Change
+	status   raftnode.Status
+	policies []*ledger.PolicyInForce
 }
 
 func (b *bench) SendApp(uint64, []byte) { b.sent++ }
@@ -56,6 +60,14 @@ func (b *bench) SetMark(m wal.Mark) bool {
 	b.marks = append(b.marks, m)
 	return true
 }
+
+func (b *bench) ChangeMembers(c raftnode.Change) bool {
+	b.changes = append(b.changes, c)
+	return true
+}
+
+func (b *bench) Status() raftnode.Status                 { return b.status }
+func (b *bench) MembersChanged(in *ledger.PolicyInForce) { b.policies = append(b.policies, in) }
 
 func (b *bench) WakeSealer()                       { b.wakes++ }
 func (b *bench) Sealed(c *ledger.Sealed)           { b.sealed = append(b.sealed, c) }

@@ -68,7 +68,15 @@ func startOf(log *wal.Group) (ledger.Summary, error) {
 func (r *Replica) KeepMark() {
 	r.confirmMark()
 	s, ok := r.ledger.Durable()
-	if ok && s.RaftIndex > r.marked && r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, Meta: s.Marshal()}) {
+	if !ok || s.RaftIndex <= r.marked {
+		return
+	}
+	conf, err := r.confState(s.Size)
+	if err != nil {
+		r.shell.Problem(err) // the log only grows meanwhile
+		return
+	}
+	if r.raft.SetMark(wal.Mark{Index: s.RaftIndex, Term: s.RaftTerm, ConfState: conf, Meta: s.Marshal()}) {
 		r.marked = s.RaftIndex
 	}
 }
@@ -117,6 +125,9 @@ func (r *Replica) FinalMark() (*wal.Mark, error) {
 	_, conf, err := r.log.InitialState()
 	if err != nil {
 		return nil, errors.Wrap(err, "read the Raft log's state")
+	}
+	if m := r.Members(); m != nil {
+		conf = m.ConfState()
 	}
 	s := ledger.Summary{RaftIndex: h.RaftIndex, RaftTerm: h.RaftTerm, Size: h.Size, Root: h.Root, Time: h.Time}
 	return &wal.Mark{Index: h.RaftIndex, Term: h.RaftTerm, ConfState: conf, Meta: s.Marshal()}, nil

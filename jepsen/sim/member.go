@@ -109,7 +109,7 @@ func (m *member) make() (err error) {
 		Incarnation:  m.n.rng.Uint64(),
 		TickInterval: c.tick, HeartbeatTicks: c.heartbeat, ElectionTicks: c.election,
 		MaxInflightBlocks: c.inflight, MaxBlockBytes: c.maxBlockBytes, QueueRequests: c.queueLimit,
-		Unfit: m.Unfit, Vet: m.Vet, Refused: m.messageRefused, Observe: m.observe,
+		Unfit: m.Unfit, Vet: m.Vet, Members: m.Members, Refused: m.messageRefused, Observe: m.observe,
 	}, m)
 	m.writer.Driver = m.driver
 	return err
@@ -231,6 +231,9 @@ func (m *member) seal() {
 
 // Halt implements replica.Shell.
 func (m *member) Halt(err error, _ *tlog.Contradiction) { m.p.fatal(err) }
+
+// MembersChanged implements replica.Shell.
+func (m *member) MembersChanged(*ledger.PolicyInForce) {}
 
 // Sealed implements replica.Shell.
 func (m *member) Sealed(c *ledger.Sealed) { m.g.seals.sealed(m, c) }

@@ -26,6 +26,8 @@ type rule struct {
 	// keys are those of each voter, of all sides. A voter that has another key on the other side
 	// signs with both.
 	keys map[uint64][]*tlog.VerifierKey
+	// learners get what is sealed. Their signatures do not count.
+	learners []uint64
 }
 
 // side is one policy.
@@ -105,7 +107,13 @@ func ruleOf(in *ledger.PolicyInForce) (*rule, error) {
 		}
 		sides = append(sides, s)
 	}
-	return newRule(sides...), nil
+	r := newRule(sides...)
+	for _, m := range in.Newest.Members {
+		if m.Learner {
+			r.learners = append(r.learners, m.ID)
+		}
+	}
+	return r, nil
 }
 
 // ruleAt returns the rule of a size. known is false when the ledger has not reached the size: then
@@ -147,7 +155,7 @@ func (s *Sealer) follow() {
 	if !known || r == s.rule {
 		return
 	}
-	s.rule, s.cfg.Voters = r, map[uint64]*tlog.VerifierKey{}
+	s.rule, s.cfg.Learners, s.cfg.Voters = r, r.learners, map[uint64]*tlog.VerifierKey{}
 	for id, keys := range r.keys {
 		s.cfg.Voters[id] = keys[len(keys)-1]
 	}

@@ -9,9 +9,8 @@ import (
 const heartbeatContext = 8
 
 // Validate checks that m is a message that one member may send to another, in
-// the shape that etcd/raft expects without checking. Local messages, forwarded
-// proposals and configuration changes are not sent by this version. A snapshot is
-// a position, never a state.
+// the shape that etcd/raft expects without checking. Local messages and forwarded
+// proposals are not sent. A snapshot is a position, never a state.
 //
 // Validate knows the message alone. What the receiver's log, term and role say about
 // the message is judged by package raftnode (admit.go).
@@ -75,8 +74,8 @@ func validateAppend(m *raftpb.Message) error {
 		if e.GetTerm() < term || e.GetTerm() > m.GetTerm() || e.GetTerm() == 0 {
 			return malformed("append of term %d has entry %d of term %d behind term %d", m.GetTerm(), index, e.GetTerm(), term)
 		}
-		if e.GetType() != raftpb.EntryNormal {
-			return malformed("entry %d is a configuration change", index)
+		if t := e.GetType(); t != raftpb.EntryNormal && t != raftpb.EntryConfChangeV2 {
+			return malformed("entry %d has type %d", index, int32(t))
 		}
 		term = e.GetTerm()
 	}
