@@ -2,13 +2,13 @@
 //
 //	machine                              authority
 //	Make: private keys, and a request
-//	                 -- request -->      Parse, then Sign, or Found for all nodes of a new cluster
+//	                 -- request -->      Parse, then Sign, or founding.Found for all nodes of a new cluster
 //	                 <-- answer ---
 //
 // A request is a text file with public keys alone. An answer holds certificates and other files
 // that are no secret. No private key leaves the directory that it was made in, with one exception:
-// the log key, which all nodes of a cluster share. [Found] makes it in memory and seals it to every
-// node's sealing key (package pqcrypto/seal).
+// the log key, which all nodes of a cluster share. Package founding makes it in memory and seals it to
+// every node's sealing key (package pqcrypto/seal); a node of the cluster seals it to a new one's.
 //
 // What a request proves: whoever made it holds the private keys of the certified key and of the
 // cosigner key, which sign the request. The certified key vouches for the KEM and the sealing key,

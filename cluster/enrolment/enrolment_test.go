@@ -7,16 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cairnledger/cairn/cluster/node"
-	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
-	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
 
 func wanted(i int) Wanted {
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", 7000+10*i+port) }
 	return Wanted{Kind: Node, Name: fmt.Sprintf("n%d", i), Suite: "default", Peer: at(1), API: at(2), HTTP: at(3)}
+}
+
+// joins is wanted for a node that joins a cluster.
+func joins(i int) Wanted {
+	w := wanted(i)
+	w.Cluster = 0xab
+	return w
 }
 
 func mustMake(t testing.TB, w Wanted) (*Made, *Request) {
@@ -39,113 +43,6 @@ func newRoot(t testing.TB) *pki.Authority {
 		t.Fatal(err)
 	}
 	return root
-}
-
-// privateParts are byte strings that nothing but a key file may hold.
-func privateParts(t *testing.T, made *Made) (parts [][]byte) {
-	t.Helper()
-	for _, k := range made.Keys {
-		text, err := pqcrypto.MarshalPrivateKeyPEM(k.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if !strings.HasPrefix(line, "-----") {
-				parts = append(parts, []byte(strings.TrimSpace(line)))
-			}
-		}
-		parts = append(parts, k.Key.(interface{ Seed() []byte }).Seed())
-	}
-	return parts
-}
-
-// TestFounding: three machines and an authority make a cluster. Each node's files belong together,
-// and nothing that travels holds a private key.
-func TestFounding(t *testing.T) {
-	t.Parallel()
-	root := newRoot(t)
-	var all []*Made
-	var requests []*Request
-	for i := range 3 {
-		made, r := mustMake(t, wanted(i+1))
-		all, requests = append(all, made), append(requests, r)
-	}
-	founded, err := Found(root, requests, Founding{Origin: "example.org/ledger", Validity: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy, err := tlog.ParsePolicy(founded.Policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if k, n := policy.Threshold(); k != 2 || n != 3 {
-		t.Errorf("the policy demands %d of %d cosignatures, want 2 of 3", k, n)
-	}
-	pool, err := pki.NewPool(root.Certificate())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var travelled []byte
-	for i, n := range founded.Nodes {
-		made := all[i]
-		travelled = append(travelled, made.Request...)
-		files := map[string][]byte{}
-		for _, f := range n.Answer.Files {
-			files[f.Name] = f.Data
-			travelled = append(travelled, f.Data...)
-		}
-		keys := map[string]any{}
-		for _, k := range made.Keys {
-			keys[k.Name] = k.Key
-		}
-		svid, kem := n.Answer.Certificates[0], n.Answer.Certificates[1]
-		if want := pki.NodeID("ledger.example", founded.Cluster, requests[i].Name); svid.ID != want || svid.Roles != pki.RolePeer {
-			t.Errorf("node %d: the certificate is for %s with the roles %s, want %s and peer", i+1, svid.ID, svid.Roles, want)
-		}
-		if _, err := pki.NewIdentity([]*pki.Certificate{svid}, keys["node.key"].(*pqcrypto.SigningKey), []*pki.Certificate{kem}, keys["kem.key"].(*pqcrypto.DecapsulationKey)); err != nil {
-			t.Errorf("node %d: keys and certificates do not belong together: %v", i+1, err)
-		}
-		if _, err := pool.VerifyIdentity([][]byte{svid.Raw}, time.Now()); err != nil {
-			t.Errorf("node %d: %v", i+1, err)
-		}
-		sealing, err := seal.NewPrivateKey(keys["sealing.key"].(*pqcrypto.XWingPrivateKey))
-		if err != nil {
-			t.Fatal(err)
-		}
-		opened, err := seal.OpenKey(sealing, node.LogKeyLabel("example.org/ledger/directory"), files["log.key.sealed"])
-		if err != nil {
-			t.Fatalf("node %d does not open its log key: %v", i+1, err)
-		}
-		logKey := opened.(*pqcrypto.SigningKey)
-		if vkey, err := tlog.NewMLDSA44VerifierKey("example.org/ledger", logKey.Public()); err != nil || vkey.String() != founded.LogKey.String() {
-			t.Errorf("node %d has another log key than the policy, %v", i+1, err)
-		}
-		if bytes.Contains(travelled, logKey.Seed()) {
-			t.Errorf("node %d: the log key travels in the clear", i+1)
-		}
-		own := n.Config.Members[i]
-		cosigner, err := tlog.NewMLDSA44VerifierKey("example.org/ledger/"+own.Name, keys["cosigner.key"].(*pqcrypto.SigningKey).Public())
-		if err != nil || own.Cosigner != cosigner.String() || own.ID != uint64(i+1) {
-			t.Errorf("node %d: members has the row %+v, %v", i+1, own, err)
-		}
-		for _, secret := range privateParts(t, made) {
-			if bytes.Contains(travelled, secret) {
-				t.Errorf("node %d: a private key travels: %q", i+1, secret)
-			}
-		}
-	}
-	// Somebody else's sealed log key is of no use to a node.
-	sealing, err := seal.NewPrivateKey(all[0].Keys[3].Key.(*pqcrypto.XWingPrivateKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range founded.Nodes[1].Answer.Files {
-		if f.Name == "log.key.sealed" {
-			if _, err := seal.OpenKey(sealing, node.LogKeyLabel("example.org/ledger/directory"), f.Data); err == nil {
-				t.Error("node 1 opens the log key that is sealed to node 2")
-			}
-		}
-	}
 }
 
 // TestRequestsRefused: every change of a request is refused, and so is a request that is not signed
@@ -212,7 +109,7 @@ func TestIncompleteRefused(t *testing.T) {
 		"no sealing key": func(r *Request) { r.Sealing = nil },
 		"no KEM key":     func(r *Request) { r.KEM = nil },
 		"no API address": func(r *Request) { r.API = "" },
-		"a cluster":      func(r *Request) { r.Cluster = 1 },
+		"no cosigner":    func(r *Request) { r.Cosigner = nil },
 		"an authority":   func(r *Request) { r.Kind = Authority },
 	} {
 		r, err := Parse(made.Request)
@@ -268,13 +165,16 @@ func TestGrants(t *testing.T) {
 	t.Parallel()
 	root := newRoot(t)
 	_, founder := mustMake(t, wanted(1))
-	_, big := mustMake(t, func() Wanted { w := wanted(2); w.Suite = "cat5"; return w }())
 	_, renewed := mustMake(t, Wanted{Kind: Node, Name: "n1", Cluster: 0xab, Suite: "default"})
 	_, client := mustMake(t, Wanted{Kind: Client, Name: "c", Suite: "default"})
 	hour := Grant{Validity: time.Hour}
 	writer := Grant{Validity: time.Hour, Roles: pki.RoleWriter}
 	if a, err := Sign(root, renewed, hour); err != nil || a.Certificates[0].ID != pki.NodeID("ledger.example", 0xab, "n1") || len(a.Certificates) != 2 {
 		t.Errorf("a renewal: %+v, %v", a, err)
+	}
+	_, joining := mustMake(t, joins(4))
+	if a, err := Sign(root, joining, hour); err != nil || a.Certificates[0].ID != pki.NodeID("ledger.example", 0xab, "n4") || joining.Founding() || !joining.Joining() || renewed.Joining() {
+		t.Errorf("a new node of a cluster: %+v, %v", a, err)
 	}
 	if a, err := Sign(root, client, writer); err != nil || a.Certificates[0].Roles != pki.RoleWriter || len(a.Certificates) != 1 {
 		t.Errorf("a client: %+v, %v", a, err)
@@ -283,26 +183,7 @@ func TestGrants(t *testing.T) {
 		"a founder alone":       func() error { _, err := Sign(root, founder, hour); return err },
 		"a client without role": func() error { _, err := Sign(root, client, hour); return err },
 		"a node with a role":    func() error { _, err := Sign(root, renewed, writer); return err },
-		"two suites": func() error {
-			_, err := Found(root, []*Request{founder, big}, Founding{Origin: "o/l", Validity: time.Hour})
-			return err
-		},
-		"a node that exists": func() error {
-			_, err := Found(root, []*Request{founder, renewed}, Founding{Origin: "o/l", Validity: time.Hour})
-			return err
-		},
-		"one address twice": func() error {
-			_, r := mustMake(t, func() Wanted { w := wanted(1); w.Name = "n2"; return w }())
-			_, err := Found(root, []*Request{founder, r}, Founding{Origin: "o/l", Validity: time.Hour})
-			return err
-		},
-		"a quorum below a majority": func() error {
-			_, r := mustMake(t, wanted(2))
-			_, err := Found(root, []*Request{founder, r}, Founding{Origin: "o/l", SealQuorum: 1, Validity: time.Hour})
-			return err
-		},
-		"nobody":            func() error { _, err := Found(root, nil, Founding{Origin: "o/l", Validity: time.Hour}); return err },
-		"beyond the root's": func() error { _, err := Sign(root, renewed, Grant{Validity: 2000 * time.Hour}); return err },
+		"beyond the root's":     func() error { _, err := Sign(root, renewed, Grant{Validity: 2000 * time.Hour}); return err },
 	} {
 		if err := refused(); err == nil {
 			t.Errorf("%s: signed", name)
@@ -312,7 +193,7 @@ func TestGrants(t *testing.T) {
 
 // FuzzParse: whatever is accepted is what Make writes for the same content, and nothing panics.
 func FuzzParse(f *testing.F) {
-	for _, w := range []Wanted{wanted(1), {Kind: Client, Name: "c", Suite: "default"}, {Kind: Node, Name: "n1", Cluster: 1, Suite: "default"}} {
+	for _, w := range []Wanted{wanted(1), {Kind: Client, Name: "c", Suite: "default"}, {Kind: Node, Name: "n1", Cluster: 1, Suite: "default"}, joins(4)} {
 		made, _ := mustMake(f, w)
 		f.Add(made.Request)
 	}

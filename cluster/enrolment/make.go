@@ -12,10 +12,10 @@ type Wanted struct {
 	Kind  Kind
 	Name  string
 	Suite string // LPA/1 suite: default or cat5
-	// Cluster is that of a node which has all other keys already: it gets a new identity and KEM
-	// key. 0: the node belongs to a cluster that is to be founded.
+	// Cluster is that of the node; 0 when it is to be founded.
 	Cluster pki.ClusterID
-	// Peer, API and HTTP are the addresses of a node of a cluster that is to be founded.
+	// Peer, API and HTTP are the addresses of a new node. Without them the node exists: it gets a new
+	// identity and KEM key, and has the other keys already.
 	Peer, API, HTTP string
 }
 
@@ -56,7 +56,7 @@ func Make(w Wanted) (*Made, error) {
 	r.KEM = kem.Public()
 	m.add("node.key", key)
 	m.add("kem.key", kem)
-	if w.Cluster != 0 {
+	if w.Cluster != 0 && w.Peer == "" {
 		return m.request(r, key, nil)
 	}
 	cosigner, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)

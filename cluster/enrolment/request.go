@@ -24,10 +24,10 @@ import (
 //	name      1 to 63 of [a-zA-Z0-9._-]
 //	cluster   16 hexadecimal digits; a node of a cluster that exists
 //	suite     default or cat5
-//	peer, api, http   host:port; a node of a cluster that is to be founded
+//	peer, api, http   host:port; a new node: of a cluster that is to be founded, or that it joins
 //	key       ML-DSA, the key that is to be certified
 //	kem       ML-KEM; nodes
-//	cosigner  ML-DSA-44; a node of a cluster that is to be founded
+//	cosigner  ML-DSA-44; a new node
 //	sealing   X-Wing; likewise
 //	signed          by key, over all lines before, context "cairn request v1"
 //	cosigner-signed by cosigner, over the same bytes in the same context
@@ -53,13 +53,12 @@ type Request struct {
 	Name    string
 	Cluster pki.ClusterID // 0: the cluster is to be founded, or the kind belongs to none
 	Suite   string
-	// Peer, API and HTTP are where the node will listen, host:port. They are empty unless the
-	// cluster is to be founded.
+	// Peer, API and HTTP are where a new node will listen, host:port; empty for others.
 	Peer, API, HTTP string
 
 	Key      *pqcrypto.VerifyingKey
 	KEM      *pqcrypto.EncapsulationKey // nodes only
-	Cosigner *pqcrypto.VerifyingKey     // nil unless the cluster is to be founded
+	Cosigner *pqcrypto.VerifyingKey     // new nodes only
 	Sealing  *seal.PublicKey            // likewise
 
 	raw []byte
@@ -70,7 +69,10 @@ type Request struct {
 func (r *Request) Fingerprint() [sha256.Size]byte { return sha256.Sum256(r.raw) }
 
 // Founding reports whether the request is one of a node of a cluster that is to be founded.
-func (r *Request) Founding() bool { return r.Kind == Node && r.Cosigner != nil }
+func (r *Request) Founding() bool { return r.Kind == Node && r.Cosigner != nil && r.Cluster == 0 }
+
+// Joining reports whether the request is one of a new node of a cluster that exists.
+func (r *Request) Joining() bool { return r.Kind == Node && r.Cosigner != nil && r.Cluster != 0 }
 
 // field is one line of a request.
 type field struct{ word, value string }
@@ -236,14 +238,14 @@ func (r *Request) check() error {
 	if err := checkName(r.Name); err != nil {
 		return err
 	}
-	switch founding := r.Cosigner != nil || r.Sealing != nil; {
+	switch fresh := r.Cosigner != nil || r.Sealing != nil; {
 	case r.Kind != Node && r.Kind != Client && r.Kind != Authority:
 		return errors.Newf("kind %q is none of node, client and authority", r.Kind)
 	case r.Key == nil:
 		return errors.New("the key that is to be certified is missing")
 	case r.Key.Params() != suite.Signature():
 		return errors.Newf("its key is %s, the suite %s has %s", r.Key.Params(), r.Suite, suite.Signature())
-	case r.Kind != Node && (r.KEM != nil || founding || r.Cluster != 0 || r.Peer+r.API+r.HTTP != ""):
+	case r.Kind != Node && (r.KEM != nil || fresh || r.Cluster != 0 || r.Peer+r.API+r.HTTP != ""):
 		return errors.Newf("a request of the kind %s has one key, and neither cluster nor addresses", r.Kind)
 	case r.Kind != Node:
 		return nil
@@ -251,11 +253,11 @@ func (r *Request) check() error {
 		return errors.New("the ML-KEM key is missing")
 	case r.KEM.Params() != suite.KEM():
 		return errors.Newf("its KEM key is %s, the suite %s has %s", r.KEM.Params(), r.Suite, suite.KEM())
-	case founding && (r.Cosigner == nil || r.Sealing == nil || r.Peer == "" || r.API == "" || r.HTTP == "" || r.Cluster != 0):
-		return errors.New("a node of a new cluster has a cosigner key, a sealing key and three addresses, and no cluster yet")
-	case founding && r.Cosigner.Params() != pqcrypto.MLDSA44:
+	case fresh && (r.Cosigner == nil || r.Sealing == nil || r.Peer == "" || r.API == "" || r.HTTP == ""):
+		return errors.New("a new node has a cosigner key, a sealing key and three addresses")
+	case fresh && r.Cosigner.Params() != pqcrypto.MLDSA44:
 		return errors.Newf("its cosigner key is %s, want %s", r.Cosigner.Params(), pqcrypto.MLDSA44)
-	case !founding && (r.Cluster == 0 || r.Peer+r.API+r.HTTP != ""):
+	case !fresh && (r.Cluster == 0 || r.Peer+r.API+r.HTTP != ""):
 		return errors.New("a node without a cosigner key belongs to a cluster, and states no addresses")
 	}
 	return nil

@@ -28,7 +28,8 @@ type File struct {
 	Data []byte
 }
 
-func (a *Answer) add(name string, data []byte) { a.Files = append(a.Files, File{name, data}) }
+// Add adds a file.
+func (a *Answer) Add(name string, data []byte) { a.Files = append(a.Files, File{name, data}) }
 
 // Sign issues the certificates that a request asks for, with those of their issuers below the root,
 // and adds the root. A node's files are node.crt and kem.crt, those of the other kinds NAME.crt;
@@ -38,6 +39,11 @@ func Sign(authority *pki.Authority, r *Request, g Grant) (*Answer, error) {
 		return nil, errors.Newf("%s is a node of a cluster that is to be founded: all its nodes are signed at the same time", r.Name)
 	}
 	return sign(authority, r, r.Cluster, g)
+}
+
+// SignFounder is Sign for a node of a cluster that is to be founded.
+func SignFounder(authority *pki.Authority, r *Request, cluster pki.ClusterID, g Grant) (*Answer, error) {
+	return sign(authority, r, cluster, g)
 }
 
 func sign(authority *pki.Authority, r *Request, cluster pki.ClusterID, g Grant) (*Answer, error) {
@@ -54,8 +60,8 @@ func sign(authority *pki.Authority, r *Request, cluster pki.ClusterID, g Grant) 
 			return nil, err
 		}
 		a.Certificates = []*pki.Certificate{c}
-		a.add(r.Name+".crt", pki.MarshalPEM(append([]*pki.Certificate{c}, chain...)...))
-		a.add("root.crt", pki.MarshalPEM(root))
+		a.Add(r.Name+".crt", pki.MarshalPEM(append([]*pki.Certificate{c}, chain...)...))
+		a.Add("root.crt", pki.MarshalPEM(root))
 		return a, nil
 	}
 	name, roles, id := r.Name+".crt", g.Roles, pki.ServiceID(own.TrustDomain, r.Name)
@@ -70,15 +76,15 @@ func sign(authority *pki.Authority, r *Request, cluster pki.ClusterID, g Grant) 
 		return pki.MarshalPEM(append([]*pki.Certificate{leaf}, authority.Issuers()...)...)
 	}
 	a.Certificates = []*pki.Certificate{svid}
-	a.add(name, below(svid))
+	a.Add(name, below(svid))
 	if r.Kind == Node {
 		kem, err := authority.IssueKEM(pki.KEMRequest{SVID: svid, PublicKey: r.KEM, Validity: g.Validity, Now: g.Now})
 		if err != nil {
 			return nil, err
 		}
 		a.Certificates = append(a.Certificates, kem)
-		a.add("kem.crt", below(kem))
+		a.Add("kem.crt", below(kem))
 	}
-	a.add("root.crt", pki.MarshalPEM(root))
+	a.Add("root.crt", pki.MarshalPEM(root))
 	return a, nil
 }

@@ -32,6 +32,14 @@
 // before n2 has heard of n3. n1 and n3 acknowledge an entry. n3 loses its disk, n1 goes down. n2,
 // which has not heard of the former n3, would form with the new n3 without the entry.
 //
+// # Nodes that join later
+//
+// The members above are the founders. A node that the cluster's directory added later is no voter
+// anywhere until the directory has bound it to one incarnation, which all nodes agree on as on every
+// entry (package directory). So it is formed from the start, nobody waits for it, and its data
+// directory needs no memory of this package: who comes with another one than the directory says is
+// refused by the caller before Meet. It remembers the founders that it meets by their own word alone.
+//
 // # What is not found
 //
 // An older copy of the same data directory has the same incarnation. Raft's own bounds and the

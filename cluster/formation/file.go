@@ -14,7 +14,10 @@ import (
 )
 
 // The file is text: the magic with the version, the cluster, the node that remembers, a line for
-// each member in ascending order of IDs, and the CRC-32C of all bytes before the last line.
+// each founder in ascending order of IDs, and the CRC-32C of all bytes before the last line. The line
+// of a node that has joined later says its own incarnation:
+//
+//	self 4 joined 09e5b1c2d3f4a5968778695a4b3c2d1e
 //
 //	cairn members v1
 //	cluster 9f2c11d05e7ab364
@@ -30,7 +33,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Marshal encodes the state as the content of a file.
 func (s State) Marshal() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\ncluster %016x\nself %d\n", magic, s.cluster, s.self)
+	fmt.Fprintf(&b, "%s\ncluster %016x\nself %d", magic, s.cluster, s.self)
+	if s.joined() {
+		fmt.Fprintf(&b, " joined %s", s.own)
+	}
+	b.WriteByte('\n')
 	for _, r := range s.rows {
 		incarnation, word := r.incarnation.String(), "met"
 		switch {
@@ -46,7 +53,7 @@ func (s State) Marshal() []byte {
 }
 
 // Parse decodes what Marshal wrote. It takes nothing else.
-func Parse(raw []byte) (State, error) {
+func Parse(raw []byte) (_ State, err error) {
 	body, sum, ok := strings.Cut(string(raw), "crc32c ")
 	if !ok || sum != fmt.Sprintf("%08x\n", crc32.Checksum([]byte(body), castagnoli)) {
 		return State{}, errors.New("the checksum does not match: the file is damaged")
@@ -72,7 +79,14 @@ func Parse(raw []byte) (State, error) {
 		}
 		s.rows = append(s.rows, r)
 	}
-	if own := s.row(s.self); own == nil || own.incarnation == (transport.Incarnation{}) {
+	if _, digits, joined := strings.Cut(lines[2], " joined "); joined {
+		if s.own, err = ParseIncarnation(digits); err != nil {
+			return State{}, errors.Wrap(err, "parse the self line")
+		}
+	} else if own := s.row(s.self); own != nil {
+		s.own = own.incarnation
+	}
+	if s.own == (transport.Incarnation{}) {
 		return State{}, errors.New("the file does not say whose memory it is")
 	}
 	if !bytes.Equal(s.Marshal(), raw) { // the scans above let spaces, capitals and trailing words pass

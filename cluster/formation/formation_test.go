@@ -479,7 +479,7 @@ func TestFeatureLevelOfAll(t *testing.T) {
 		if _, err := m.Meet(x.peer, in); err != nil {
 			t.Fatal(err)
 		}
-		if got := m.FeatureLevel(); got != x.want {
+		if got := m.FeatureLevel([]uint64{2, 3}); got != x.want {
 			t.Errorf("after %d said %d: all know %d, want %d", x.peer, x.level, got, x.want)
 		}
 	}

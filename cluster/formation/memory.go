@@ -33,7 +33,7 @@ type Memory struct {
 		sync.Mutex
 		state State // the disk holds it
 		err   error // why nothing can be remembered any more
-		// levels are the feature levels of the members that have been met since the start.
+		// levels are the feature levels of the nodes that have been met since the start.
 		levels map[uint64]uint32
 	}
 }
@@ -60,16 +60,14 @@ func (m *Memory) Introduce() transport.Introduction {
 	return in
 }
 
-// FeatureLevel returns the newest feature level that the programs of all members know, by what they
-// said when they were met last; 0 while one has not been met since the start.
-func (m *Memory) FeatureLevel() uint32 {
+// FeatureLevel returns the newest feature level that the programs of this node and of the others know,
+// by what they said when they were met last; 0 while one has not been met since the start.
+func (m *Memory) FeatureLevel(others []uint64) uint32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	level := m.opts.FeatureLevel
-	for _, r := range m.mu.state.rows {
-		if r.ID != m.mu.state.self {
-			level = min(level, m.mu.levels[r.ID])
-		}
+	for _, id := range others {
+		level = min(level, m.mu.levels[id])
 	}
 	return level
 }

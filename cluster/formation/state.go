@@ -21,7 +21,7 @@ var (
 	ErrOtherMembers = errors.New("the nodes do not list the same members")
 )
 
-// Member is a voter of the configuration.
+// Member is a founder of the cluster.
 type Member struct {
 	ID   uint64
 	Name string
@@ -31,7 +31,8 @@ type Member struct {
 type State struct {
 	cluster uint64
 	self    uint64
-	rows    []row // by ascending id
+	own     transport.Incarnation
+	rows    []row // of the founders, by ascending id
 }
 
 type row struct {
@@ -41,9 +42,10 @@ type row struct {
 	complete bool
 }
 
-// New is the state of a node that has met nobody. self is among members.
+// New is the state of a node that has met nobody. A node that is not among the members, the founders,
+// has joined the cluster later.
 func New(cluster, self uint64, own transport.Incarnation, members []Member) State {
-	s := State{cluster: cluster, self: self}
+	s := State{cluster: cluster, self: self, own: own}
 	for _, m := range members {
 		r := row{Member: m}
 		if m.ID == self {
@@ -60,23 +62,29 @@ func New(cluster, self uint64, own transport.Incarnation, members []Member) Stat
 // these members.
 func (s State) Check(cluster, self uint64, own transport.Incarnation, members []Member) error {
 	want := New(cluster, self, own, members)
-	if s.cluster != cluster || s.self != self || s.Knows(self) != own {
+	if s.cluster != cluster || s.self != self || s.own != own {
 		return errors.New("the file belongs to another data directory: restore the one of this directory")
 	}
 	if !slices.EqualFunc(s.rows, want.rows, func(a, b row) bool { return a.Member == b.Member }) {
 		return errors.Newf("the data directory was made for the members %s, the configuration lists %s: "+
-			"members cannot be added, removed or renamed yet; correct the configuration", s.names(), want.names())
+			"members are the founders of the cluster, whoever came or went later; correct the configuration", s.names(), want.names())
 	}
 	return nil
 }
 
+// joined says that the node is no founder.
+func (s State) joined() bool { return s.row(s.self) == nil }
+
 // Formed says whether the node may take part in Raft.
 func (s State) Formed() bool {
-	return !slices.ContainsFunc(s.rows, func(r row) bool { return !r.complete })
+	return s.joined() || !slices.ContainsFunc(s.rows, func(r row) bool { return !r.complete })
 }
 
 // Waiting says what the node waits for before it takes part in Raft; "" if it is formed.
 func (s State) Waiting() string {
+	if s.joined() {
+		return ""
+	}
 	var unmet, incomplete []string
 	for _, r := range s.rows {
 		switch {
@@ -100,6 +108,9 @@ func (s State) Of() (cluster, node uint64) { return s.cluster, s.self }
 
 // Knows returns the remembered incarnation of a member; zero if there is none.
 func (s State) Knows(id uint64) transport.Incarnation {
+	if id == s.self {
+		return s.own
+	}
 	if r := s.row(id); r != nil {
 		return r.incarnation
 	}
@@ -116,7 +127,7 @@ func (s State) row(id uint64) *row {
 }
 
 func (s State) introduction() transport.Introduction {
-	in := transport.Introduction{Cluster: s.cluster, Incarnation: s.Knows(s.self)}
+	in := transport.Introduction{Cluster: s.cluster, Incarnation: s.own}
 	for _, r := range s.rows {
 		in.Members = append(in.Members, transport.Acquaintance{ID: r.ID, Incarnation: r.incarnation, Complete: r.complete})
 	}
@@ -136,7 +147,13 @@ func (s State) learn(peer uint64, in transport.Introduction) (State, error) {
 	if err := s.contradiction(peer, in); err != nil {
 		return s, err
 	}
-	next := State{cluster: s.cluster, self: s.self, rows: slices.Clone(s.rows)}
+	next := State{cluster: s.cluster, self: s.self, own: s.own, rows: slices.Clone(s.rows)}
+	if s.joined() {
+		if r := next.row(peer); r != nil {
+			r.incarnation = in.Incarnation
+		}
+		return next, nil
+	}
 	full := true
 	for i, m := range in.Members {
 		if known := (m.Incarnation != transport.Incarnation{}); known {
@@ -155,13 +172,16 @@ func (s State) learn(peer uint64, in transport.Introduction) (State, error) {
 
 // settle notes that this node is complete as soon as it is.
 func (s State) settle() {
-	if !slices.ContainsFunc(s.rows, func(r row) bool { return r.incarnation == transport.Incarnation{} }) {
-		s.row(s.self).complete = true
+	if r := s.row(s.self); r != nil && !slices.ContainsFunc(s.rows, func(r row) bool { return r.incarnation == transport.Incarnation{} }) {
+		r.complete = true
 	}
 }
 
 // contradiction compares what peer remembers with what this node remembers.
 func (s State) contradiction(peer uint64, in transport.Introduction) error {
+	if s.row(peer) == nil && in.Incarnation == (transport.Incarnation{}) {
+		return errors.Newf("%s names no data directory of its own", s.name(peer))
+	}
 	for i, m := range in.Members {
 		ours, theirs := s.rows[i].incarnation, m.Incarnation
 		if m.ID == peer && (theirs != in.Incarnation || theirs == transport.Incarnation{}) {

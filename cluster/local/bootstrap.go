@@ -13,6 +13,7 @@ import (
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/enrolment"
+	"github.com/cairnledger/cairn/cluster/founding"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/internal/wholefile"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
@@ -58,7 +59,7 @@ type Options struct {
 }
 
 // Directory is the origin of the cluster's directory.
-func (o Options) Directory() string { return enrolment.Directory(o.Origin) }
+func (o Options) Directory() string { return node.DirectoryOf(o.Origin) }
 
 // Check says whether a cluster can be as the options describe it. Create checks them before it
 // writes anything.
@@ -158,7 +159,7 @@ type bootstrap struct {
 	authority *pki.Authority
 	sig       pqcrypto.SigParams
 	requests  []*enrolment.Request // of the nodes
-	founded   *enrolment.Founded
+	founded   *founding.Founded
 }
 
 // steps make the directory complete, one after the other. An interruption after any of them leaves
@@ -207,7 +208,7 @@ func (b *bootstrap) environment() error {
 
 // identify chooses names, numbers and ports.
 func (b *bootstrap) identify() error {
-	b.cluster = enrolment.NewClusterID()
+	b.cluster = founding.NewClusterID()
 	b.state = state{Version: 1, ClusterID: b.cluster.String(), Origin: b.opts.Origin, SealQuorum: b.opts.SealQuorum}
 	if b.state.Origin == "" {
 		var name [4]byte
@@ -277,7 +278,7 @@ func makeKeys(dir string, w enrolment.Wanted) (*enrolment.Request, error) {
 // found signs the nodes' requests, and writes what verifiers of the first ledger need.
 func (b *bootstrap) found() error {
 	var err error
-	b.founded, err = enrolment.Found(b.authority, b.requests, enrolment.Founding{
+	b.founded, err = founding.Found(b.authority, b.requests, founding.Founding{
 		Cluster: b.cluster, Origin: b.state.Origin, SealQuorum: b.state.SealQuorum, Validity: LeafValidity,
 	})
 	if err != nil {
@@ -294,7 +295,7 @@ var shared = map[string]string{"root.crt": "../pki/root.crt", "policy": "../poli
 
 // node writes what a node was answered, and makes its data directory. The paths of node.yaml are
 // relative, so that the directory can be moved while no node runs.
-func (b *bootstrap) node(n NodeInfo, f enrolment.Founder) error {
+func (b *bootstrap) node(n NodeInfo, f founding.Founder) error {
 	dir := filepath.Join(b.dir, n.Name)
 	for _, file := range f.Answer.Files {
 		if shared[file.Name] != "" || file.Name == "node.yaml" {

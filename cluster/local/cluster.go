@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/cairnledger/cairn/cluster/enrolment"
+	"github.com/cairnledger/cairn/cluster/node"
 )
 
 // MaxNodes is how many nodes a local cluster may have.
@@ -118,7 +118,7 @@ func (c *Cluster) LedgerURL(n NodeInfo) string { return n.HTTPURL() + "/" + c.st
 func (c *Cluster) Origin() string { return c.state.Origin }
 
 // Directory returns the origin of the cluster's directory.
-func (c *Cluster) Directory() string { return enrolment.Directory(c.state.Origin) }
+func (c *Cluster) Directory() string { return node.DirectoryOf(c.state.Origin) }
 
 // Suite returns the LPA/1 suite, default or cat5.
 func (c *Cluster) Suite() string { return c.state.Suite }

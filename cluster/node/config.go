@@ -23,7 +23,6 @@ import (
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto/lpa"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
-	"github.com/cairnledger/cairn/raftnode/transport"
 )
 
 // Config is a node's configuration file, node.yaml. Relative paths are
@@ -53,8 +52,11 @@ type Config struct {
 	// Policy is the tlog-policy file that the Verify RPC applies, or from which it derives the policy
 	// of another ledger.
 	Policy string `yaml:"policy"`
-	// Members are the voters, this node included.
+	// Members are the founders of the cluster, whoever came or went later. A node that is not among
+	// them has Joined.
 	Members []Member `yaml:"members"`
+	// Joined is what a node knows that joined the cluster later; zero on a founder.
+	Joined Joined `yaml:"joined,omitempty"`
 	// Raft holds the timing of the replication.
 	Raft Raft `yaml:"raft,omitempty"`
 	// Storage bounds what the node keeps on disk and in memory.
@@ -111,7 +113,17 @@ type Keys struct {
 	Deny     string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
 }
 
-// Member is one voter as every node knows it.
+// Joined is what a node begins with that joined a cluster after it was founded. `cairn member add` writes
+// it.
+type Joined struct {
+	// Self is this node, as the cluster's directory names it.
+	Self Member `yaml:"self"`
+	// Nodes are the other nodes of the cluster when this one joined, of which it learns who the
+	// cluster's nodes are.
+	Nodes []Member `yaml:"nodes"`
+}
+
+// Member is one node as every node knows it.
 type Member struct {
 	ID       uint64 `yaml:"id"`       // Raft ID, never 0, never reused
 	Name     string `yaml:"name"`     // unique within the cluster
@@ -321,45 +333,80 @@ func (c *Config) validateMembers() error {
 	if len(c.Members) == 0 {
 		return errors.New("members: list every voter, this node included")
 	}
-	if n := len(c.Members); n > transport.MaxMembers {
-		return errors.Newf("members: %d voters, at most %d are allowed", n, transport.MaxMembers)
+	if n := len(c.Members); n > directory.MaxNodes {
+		return errors.Newf("members: %d voters, at most %d are allowed", n, directory.MaxNodes)
 	}
-	ids, names, self := map[uint64]bool{}, map[string]bool{}, false
+	self, err := c.validateRows("members", c.Members)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !c.joined() && !self:
+		return errors.Newf("members: %q (this node's name) is not among them", c.Name)
+	case c.joined() && self:
+		return errors.Newf("joined: %q is among the members, the founders of the cluster, and cannot have joined it", c.Name)
+	case c.joined():
+		if err := c.validateJoined(); err != nil {
+			return err
+		}
+	}
+	_, err = c.sealQuorum(len(c.Members))
+	return err
+}
+
+// joined says that the node is no founder of the cluster.
+func (c *Config) joined() bool { return c.Joined.Self != Member{} || len(c.Joined.Nodes) > 0 }
+
+func (c *Config) validateJoined() error {
+	if c.Joined.Self.Name != c.Name {
+		return errors.Newf("joined.self.name: %q is not this node's name, %s", c.Joined.Self.Name, c.Name)
+	}
+	for _, m := range c.Members {
+		if c.Joined.Self.ID == m.ID {
+			return errors.Newf("joined.self.id: %d is that of the member %s", m.ID, m.Name)
+		}
+	}
+	if n := len(c.Joined.Nodes); n > directory.MaxNodes {
+		return errors.Newf("joined.nodes: %d nodes, at most %d are allowed", n, directory.MaxNodes)
+	}
+	_, err := c.validateRows("joined.nodes", append(slices.Clone(c.Joined.Nodes), c.Joined.Self))
+	return err
+}
+
+// validateRows checks nodes, and says whether this node is among them.
+func (c *Config) validateRows(key string, rows []Member) (self bool, err error) {
+	ids, names := map[uint64]bool{}, map[string]bool{}
 	addresses := map[string]string{} // address -> key
-	for i, m := range c.Members {
-		at := fmt.Sprintf("members[%d]", i)
+	for i, m := range rows {
+		at := fmt.Sprintf("%s[%d]", key, i)
 		switch {
 		case ids[m.ID]:
-			return errors.Newf("%s.id: %d is used twice", at, m.ID)
+			return false, errors.Newf("%s.id: %d is used twice", at, m.ID)
 		case !namePattern.MatchString(m.Name):
-			return errors.Newf("%s.name: %q is not a node name", at, m.Name)
+			return false, errors.Newf("%s.name: %q is not a node name", at, m.Name)
 		case names[m.Name]:
-			return errors.Newf("%s.name: %q is used twice", at, m.Name)
+			return false, errors.Newf("%s.name: %q is used twice", at, m.Name)
 		case m.Cosigner == "":
-			return errors.Newf("%s.cosigner: must be the verifier key of the member's cosignatures", at)
+			return false, errors.Newf("%s.cosigner: must be the verifier key of the member's cosignatures", at)
 		}
 		for _, a := range []struct{ key, value string }{{at + ".peer", m.Peer}, {at + ".api", m.API}} {
 			host, port, err := splitAddress(a.value)
 			if err != nil {
-				return errors.Wrapf(err, "%s: not an address that others can dial", a.key)
+				return false, errors.Wrapf(err, "%s: not an address that others can dial", a.key)
 			}
 			if host == "" {
-				return errors.Newf("%s: %q is not an address that others can dial: it names no host", a.key, a.value)
+				return false, errors.Newf("%s: %q is not an address that others can dial: it names no host", a.key, a.value)
 			}
 			address := net.JoinHostPort(host, port)
 			if other := addresses[address]; other != "" {
-				return errors.Newf("%s: %s is the address of %s already", a.key, a.value, other)
+				return false, errors.Newf("%s: %s is the address of %s already", a.key, a.value, other)
 			}
 			addresses[address] = a.key
 		}
 		ids[m.ID], names[m.Name] = true, true
 		self = self || m.Name == c.Name
 	}
-	if !self {
-		return errors.Newf("members: %q (this node's name) is not among them", c.Name)
-	}
-	_, err := c.sealQuorum()
-	return err
+	return self, nil
 }
 
 // listeners lists the addresses that the node listens on.
@@ -448,45 +495,30 @@ func (c *Config) wallClock() func() time.Time {
 	return time.Now
 }
 
-// sealQuorum returns how many cosignatures seal a checkpoint.
-func (c *Config) sealQuorum() (int, error) {
-	least, most := seal.QuorumRange(len(c.Members))
+// sealQuorum returns how many cosignatures seal a checkpoint of so many voters.
+func (c *Config) sealQuorum(voters int) (int, error) {
+	least, most := seal.QuorumRange(voters)
 	if c.Seal.Quorum == "majority" {
 		return least, nil
 	}
 	q, err := strconv.Atoi(c.Seal.Quorum)
 	if err != nil || !decimal.MatchString(c.Seal.Quorum) || q < least || q > most {
-		return 0, errors.Newf("seal.quorum: %q is out of range: must be majority, or a number from %d to %d for %d members", c.Seal.Quorum, least, most, most)
+		return 0, errors.Newf("seal.quorum: %q is out of range: must be majority, or a number from %d to %d for %d members", c.Seal.Quorum, least, most, voters)
 	}
 	return q, nil
 }
 
-// Self returns this node's own row of Members.
+// Self returns this node's own row.
 func (c *Config) Self() Member {
+	if c.joined() {
+		return c.Joined.Self
+	}
 	for _, m := range c.Members {
 		if m.Name == c.Name {
 			return m
 		}
 	}
 	panic("node: configuration was not validated")
-}
-
-// memberName names a member by its Raft id; what is no member has one name.
-func (c *Config) memberName(id uint64) string {
-	if name := c.member(id).Name; name != "" {
-		return name
-	}
-	return "unknown"
-}
-
-// member returns a member, the zero value for a stranger.
-func (c *Config) member(id uint64) Member {
-	for _, m := range c.Members {
-		if m.ID == id {
-			return m
-		}
-	}
-	return Member{}
 }
 
 // Cluster returns the id of the node's cluster.

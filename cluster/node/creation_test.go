@@ -56,7 +56,7 @@ func hermit(t *testing.T) *node {
 	}
 	genesis, err := n.directoryGenesis()
 	if err == nil {
-		_, err = replica.Bootstrap(n.wal, directory.Group, n.cfg.voters(), genesis)
+		_, err = replica.Bootstrap(n.wal, directory.Group, idsOf(n.cfg.founders()), genesis)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -127,10 +127,10 @@ func TestStartInTheMiddleOfACreation(t *testing.T) {
 	t.Parallel()
 	const origin, group = "example.org/x", directory.Group + 1
 	mark := func(n *node, _ []byte) error {
-		return n.wal.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: n.cfg.voters()}})
+		return n.wal.Bootstrap(group, wal.Mark{ConfState: &raftpb.ConfState{Voters: idsOf(n.cfg.founders())}})
 	}
 	all := func(n *node, genesis []byte) error {
-		_, err := replica.Bootstrap(n.wal, group, n.cfg.voters(), genesis)
+		_, err := replica.Bootstrap(n.wal, group, idsOf(n.cfg.founders()), genesis)
 		return err
 	}
 	for name, left := range map[string]func(*node, []byte) error{

@@ -27,7 +27,7 @@ func ImpostorTransport(c Config, now func() time.Time) (*transport.Transport, er
 	}
 	state := formation.New(id.cluster, id.node, transport.Incarnation{1}, n.cfg.formationMembers())
 	return transport.New(transport.Config{
-		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Now: now,
+		Self: n.cfg.Self().ID, Peers: n.nodes().addresses(), Dial: n.peers.dial, Accept: n.peers.accept, Now: now,
 		Membership: newMembership(n, state, func([]byte) error { return nil }),
 	}), nil
 }

@@ -55,9 +55,9 @@ func (o *others) client(id uint64) (*peers.Client, error) {
 	n := o.node
 	want := n.peers.idOf(id)
 	if want == "" {
-		return nil, errors.Newf("the configuration names no member %d", id)
+		return nil, errors.Newf("the cluster has no node %d", id)
 	}
-	c, err := peers.New(n.cfg.member(id).API, n.channel.Credentials(func(string) (pki.ID, bool) { return want, true }))
+	c, err := peers.New(n.member(id).API, n.channel.Credentials(func(string) (pki.ID, bool) { return want, true }))
 	if err == nil {
 		o.clients[id] = c
 	}
@@ -83,7 +83,7 @@ func (h *hosted) WakeFiller() { h.filler.Wake() }
 // FillProblem implements replica.Shell.
 func (h *hosted) FillProblem(peer uint64, err error) {
 	h.node.metrics.fillProblems.Inc()
-	h.node.log.With("part", "fill", "ledger", h.origin).Warn("a member's answer is of no use", "member", h.node.cfg.memberName(peer), "problem", err.Error())
+	h.node.log.With("part", "fill", "ledger", h.origin).Warn("a member's answer is of no use", "member", h.node.memberName(peer), "problem", err.Error())
 }
 
 // fill brings the replica to the position that the leader's snapshot names, with blocks of any

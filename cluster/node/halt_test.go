@@ -46,7 +46,7 @@ func TestLedgerHaltsAlone(t *testing.T) {
 		group := directory.Group + uint64(i+1)
 		block, err := (&directory.Ledger{Genesis: g, Group: group, Creator: "creator", Time: 7}).Block()
 		if err == nil {
-			_, err = replica.Bootstrap(n.wal, group, n.cfg.voters(), block)
+			_, err = replica.Bootstrap(n.wal, group, idsOf(n.cfg.founders()), block)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -65,7 +65,7 @@ func newHosted(n *node, l *ledger.Ledger, policy *tlog.Policy) (*hosted, error) 
 		h.worker = n.workers.Runner(h.work)
 		h.workAgain = time.AfterFunc(time.Hour, h.worker.Wake)
 	}
-	quorum, err := n.cfg.sealQuorum()
+	quorum, err := n.cfg.sealQuorum(len(n.cfg.Members))
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (h *hosted) start(host *raftnode.Host) (err error) {
 		Vet:            h.Vet,
 		Members:        h.Members,
 		Refused: func(r *raftnode.RefusedError) {
-			n.metrics.refused.WithLabelValues(n.cfg.memberName(r.From), string(r.Reason)).Inc()
+			n.metrics.refused.WithLabelValues(n.memberName(r.From), string(r.Reason)).Inc()
 		},
 		Fatal: h.ended,
 		Logf:  h.logf("raft"),
@@ -306,7 +306,7 @@ func (h *hosted) reportBehind() {
 			}
 			h.told.behind[id] = true
 			h.node.log.Warn("a member needs entries that the Raft log holds no more; once it is there it takes the blocks from the other members",
-				"ledger", h.origin, "member", h.node.cfg.memberName(id), "log_begins_at", first)
+				"ledger", h.origin, "member", h.node.memberName(id), "log_begins_at", first)
 		}
 	}
 }
@@ -343,7 +343,7 @@ func (h *hosted) translate(err error) error {
 }
 
 func (h *hosted) notLeader(id uint64) *server.NotLeaderError {
-	m := h.node.cfg.member(id)
+	m := h.node.member(id)
 	return &server.NotLeaderError{LeaderName: m.Name, LeaderAddr: m.API}
 }
 
@@ -410,7 +410,7 @@ func (h *hosted) Ledger() server.Ledger { return reads{h.Replica.Ledger(), h} }
 // once if the named node leads already.
 func (h *hosted) TransferLeadership(ctx context.Context, to string) error {
 	var id uint64
-	for _, m := range h.node.cfg.Members {
+	for _, m := range h.node.nodes().present() {
 		if m.Name == to {
 			id = m.ID
 		}

@@ -47,7 +47,7 @@ func (n *node) kindOf(g *ledger.Genesis) (programs.Kind, error) {
 	if err := k.Check(g.Parameters); err != nil {
 		return refuse("this program does not understand its parameters: %v: upgrade this node", err)
 	}
-	own, err := n.genesis(g.Origin, g.FeatureLevel, k.Program, g.Parameters)
+	own, err := n.genesisOf(n.keepers(g.Members), g.Origin, g.FeatureLevel, k.Program, g.Parameters)
 	if err != nil {
 		return refuse("%v", err)
 	}
@@ -65,13 +65,45 @@ func (c *Config) knownLevel() uint32 {
 	return ledger.FeatureLevel
 }
 
-// genesis is that of a ledger which the members of the configuration keep.
+// keepers are those of the members whom the cluster has, or had, as nodes, as this node knows them.
+func (n *node) keepers(members []ledger.Member) (keepers []ledger.Member) {
+	list := n.nodes()
+	for _, m := range members {
+		if x := list.find(m.ID); x != nil {
+			keepers = append(keepers, ledger.Member{ID: x.ID, Name: x.Name, Cosigner: x.Cosigner})
+		}
+	}
+	return keepers
+}
+
+// voters are the nodes that a new ledger begins with: those that vote in the directory and are to vote
+// in every ledger. The others become members of it later, as of every ledger.
+func (n *node) voters() (voters []ledger.Member) {
+	for _, x := range n.nodes().all {
+		if x.Role == directory.Voter && (n.hosting == nil || n.hosting.directory.votes(x.ID)) {
+			voters = append(voters, ledger.Member{ID: x.ID, Name: x.Name, Cosigner: x.Cosigner})
+		}
+	}
+	return voters
+}
+
+// votes says whether a node is a voter of the ledger, as far as this node has applied it.
+func (h *hosted) votes(id uint64) bool {
+	members := h.policyMembers()
+	return members == nil || slices.ContainsFunc(members, func(m ledger.PolicyMember) bool { return m.ID == id && !m.Learner })
+}
+
+// genesis is that of a ledger which the voters of the cluster keep.
 func (n *node) genesis(origin string, level uint32, program ledger.Program, parameters []ledger.Parameter) (*ledger.Genesis, error) {
+	return n.genesisOf(n.voters(), origin, level, program, parameters)
+}
+
+func (n *node) genesisOf(members []ledger.Member, origin string, level uint32, program ledger.Program, parameters []ledger.Parameter) (*ledger.Genesis, error) {
 	log, err := n.keys.logCosigner(origin)
 	if err != nil {
 		return nil, err
 	}
-	quorum, err := n.cfg.sealQuorum()
+	quorum, err := n.cfg.sealQuorum(len(members))
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +111,7 @@ func (n *node) genesis(origin string, level uint32, program ledger.Program, para
 		FeatureLevel: level, Origin: origin, Program: program.Name(), ProgramVersion: program.Version(),
 		Parameters: slices.Clone(parameters), LogKeys: []string{log.Key().String()}, SealQuorum: uint32(quorum),
 	}
-	for _, m := range n.cfg.Members {
-		g.Members = append(g.Members, ledger.Member{ID: m.ID, Name: m.Name, Cosigner: m.Cosigner})
-	}
+	g.Members = members
 	g.Normalise()
 	return g, nil
 }
@@ -93,17 +123,16 @@ const directoryLevel = 1
 // directoryGenesis is the block that begins the cluster's directory. Every member makes the same
 // one from its configuration, before any of them has met another, so it has no time.
 func (n *node) directoryGenesis() ([]byte, error) {
-	g, err := n.genesis(n.cfg.Directory, directoryLevel, directory.Program{}, nil)
+	g, err := n.genesisOf(n.cfg.founders(), n.cfg.Directory, directoryLevel, directory.Program{}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return ledger.EncodeGenesis(g, "spiffe://"+n.cfg.TrustDomain+"/cluster/"+n.cfg.ClusterID, 0)
 }
 
-// voters are the Raft ids of the configuration's members.
-func (c *Config) voters() []uint64 {
-	var ids []uint64
-	for _, m := range c.Members {
+// idsOf are the Raft ids of members.
+func idsOf(members []ledger.Member) (ids []uint64) {
+	for _, m := range members {
 		ids = append(ids, m.ID)
 	}
 	slices.Sort(ids)
@@ -256,6 +285,13 @@ func (h *hosting) follow(ctx context.Context, next uint64) {
 		}
 		leaf, err := l.Leaf(next)
 		var created *directory.Ledger
+		changed := false
+		if err == nil {
+			changed, err = directory.ChangedNode(next, leaf)
+		}
+		if err == nil && changed {
+			err = h.node.learnNodes() // a ledger that is created behind it may have the node as a member
+		}
 		if err == nil {
 			created, err = directory.CreatedBy(next, leaf)
 		}
@@ -298,7 +334,7 @@ func (h *hosting) begin(d *directory.Ledger) error {
 	if err != nil {
 		return errors.Mark(err, errNotHosted)
 	}
-	used, err := replica.Bootstrap(h.node.wal, d.Group, h.node.cfg.voters(), block)
+	used, err := replica.Bootstrap(h.node.wal, d.Group, idsOf(d.Genesis.Members), block)
 	if err != nil {
 		return err
 	}
@@ -439,7 +475,7 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 		case <-time.After(markInterval):
 		}
 		h.round.begin()
-		now, busy, known := time.Now(), int64(0), h.node.members.FeatureLevel()
+		now, busy, known := time.Now(), int64(0), h.node.members.featureLevel()
 		garbage.pace(now)
 		for _, l := range h.all() {
 			l.KeepMark()

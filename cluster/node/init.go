@@ -74,7 +74,7 @@ func Init(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return errors.CombineErrors(err, log.Close())
 	}
-	used, err := replica.Bootstrap(log, directory.Group, c.voters(), genesis)
+	used, err := replica.Bootstrap(log, directory.Group, idsOf(c.founders()), genesis)
 	if used || errors.Is(err, replica.ErrOtherGenesis) {
 		err = errors.CombineErrors(errors.Wrap(ErrForeignData, "the Raft log has been in use"), err)
 	}
@@ -86,10 +86,11 @@ func Init(ctx context.Context, c Config) (err error) {
 
 // askMembers asks all other members at the same time whether one knows this node.
 func (n *node) askMembers(ctx context.Context, id identity) error {
-	answers := make([]error, len(n.cfg.Members))
+	all := n.nodes().present()
+	answers := make([]error, len(all))
 	var wg sync.WaitGroup
-	for i, m := range n.cfg.Members {
-		if m.ID != id.node {
+	for i, x := range all {
+		if m := x.member(); m.ID != id.node {
 			wg.Go(func() { answers[i] = n.askMember(ctx, id, m) })
 		}
 	}

@@ -38,17 +38,13 @@ type keyring struct {
 	log      *pqcrypto.SigningKey
 	cosigner seal.Cosigner  // for all ledgers: its signature covers the origin
 	signer   *signer.Client // cosigner, if keys.signer is set
-	voters   map[uint64]*tlog.VerifierKey
-	members  map[pki.ID]uint64
+	// voters are the cosigner keys of the founders.
+	voters map[uint64]*tlog.VerifierKey
 }
 
 func loadKeys(c *Config) (*keyring, error) {
-	k := &keyring{voters: map[uint64]*tlog.VerifierKey{}, members: map[pki.ID]uint64{}}
+	k := &keyring{voters: map[uint64]*tlog.VerifierKey{}}
 	var err error
-	cluster, err := c.clusterID()
-	if err != nil {
-		return nil, err
-	}
 	if k.identity, err = loadIdentity(c); err != nil {
 		return nil, err
 	}
@@ -78,21 +74,19 @@ func loadKeys(c *Config) (*keyring, error) {
 		return nil, errors.Wrap(err, "keys.log_key")
 	}
 	for _, m := range c.Members {
-		key, err := tlog.ParseVerifierKey(m.Cosigner)
-		if err != nil {
+		if k.voters[m.ID], err = tlog.ParseVerifierKey(m.Cosigner); err != nil {
 			return nil, errors.Wrapf(err, "cosigner of member %s", m.Name)
 		}
-		k.voters[m.ID] = key
-		k.members[pki.NodeID(c.TrustDomain, cluster, m.Name)] = m.ID
-		if m.Name != c.Name {
-			continue
-		}
-		if c.Keys.Signer != "" {
-			k.signer = signer.NewClient(c.Keys.Signer, key)
-			k.cosigner = k.signer
-		} else if k.cosigner, err = readCosigner(c.Keys.Cosigner, key); err != nil {
-			return nil, errors.Wrap(err, "keys.cosigner")
-		}
+	}
+	key, err := tlog.ParseVerifierKey(c.Self().Cosigner)
+	if err != nil {
+		return nil, errors.Wrapf(err, "cosigner of %s", c.Name)
+	}
+	if c.Keys.Signer != "" {
+		k.signer = signer.NewClient(c.Keys.Signer, key)
+		k.cosigner = k.signer
+	} else if k.cosigner, err = readCosigner(c.Keys.Cosigner, key); err != nil {
+		return nil, errors.Wrap(err, "keys.cosigner")
 	}
 	return k, nil
 }
@@ -162,7 +156,7 @@ func loadPolicy(c *Config) (*tlog.Policy, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "policy")
 	}
-	want, err := c.sealQuorum()
+	want, err := c.sealQuorum(len(c.Members))
 	if err != nil {
 		return nil, err
 	}

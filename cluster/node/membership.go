@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ type membership struct {
 		waiting string
 		refused map[uint64]error // why a member is refused now
 		told    map[topic]*telling
+		// came is with which data directories nodes were met that the directory has not bound to one.
+		came map[uint64]transport.Incarnation
 	}
 }
 
@@ -47,7 +50,7 @@ type telling struct {
 
 // kindOf finds the kind of a refusal.
 func kindOf(refusal error) error {
-	for _, kind := range []error{formation.ErrIncarnation, formation.ErrOtherCluster, formation.ErrOtherMembers} {
+	for _, kind := range []error{formation.ErrIncarnation, formation.ErrOtherCluster, formation.ErrOtherMembers, errGone} {
 		if errors.Is(refusal, kind) {
 			return kind
 		}
@@ -97,6 +100,7 @@ func openMembership(n *node) (*membership, error) {
 func newMembership(n *node, state formation.State, persist func([]byte) error) *membership {
 	s := &membership{node: n, now: time.Now}
 	s.mu.refused, s.mu.told = map[uint64]error{}, map[topic]*telling{}
+	s.mu.came = map[uint64]transport.Incarnation{}
 	s.Memory = formation.NewMemory(formation.Options{State: state, FeatureLevel: n.cfg.knownLevel(), Persist: persist, Fatal: n.fail, Met: s.met})
 	s.note()
 	return s
@@ -111,7 +115,7 @@ func (s *membership) met(peer uint64, err error) {
 		delete(s.mu.refused, peer)
 		return
 	}
-	name := s.node.cfg.memberName(peer)
+	name := s.node.memberName(peer)
 	if errors.Is(err, formation.ErrIncarnation) {
 		s.node.metrics.incarnationRefused.WithLabelValues(name).Inc()
 	}
@@ -174,6 +178,70 @@ func (s *membership) obstacle() error {
 	return errors.New(s.mu.waiting)
 }
 
+// Introduce implements transport.Membership: what package formation says of the founders, and to whom
+// the directory has bound the nodes that came later.
+func (s *membership) Introduce() transport.Introduction {
+	in := s.Memory.Introduce()
+	for _, x := range s.node.nodes().present() {
+		if x.Added > 0 {
+			in.Members = append(in.Members, transport.Acquaintance{ID: x.ID, Incarnation: x.Incarnation})
+		}
+	}
+	return in
+}
+
+// errGone says that a node was removed from the cluster.
+var errGone = errors.New("the node was removed from the cluster")
+
+// Meet implements transport.Membership. Package formation judges founders. Of a node that came later
+// the directory says which data directory it has; until it does the node is met with the one that it
+// brings, and this node, when it leads the directory, has the directory bind it to that.
+func (s *membership) Meet(peer uint64, in transport.Introduction) (changed bool, err error) {
+	if x := s.node.nodes().find(peer); x != nil && x.Added > 0 {
+		switch {
+		case x.gone:
+			err = errors.Wrap(errGone, x.Name)
+		case x.Incarnation != [16]byte{} && x.Incarnation != in.Incarnation:
+			err = errors.Wrapf(formation.ErrIncarnation, "%s comes with the data directory %s, the cluster's directory names %s: %[1]s has lost its disk, "+
+				"or its data directory was made a second time. It has forgotten votes and entries that it acknowledged. Stop %[1]s; "+
+				"if the former directory is gone, replace it by a new node", x.Name, in.Incarnation, transport.Incarnation(x.Incarnation))
+		case x.Incarnation == [16]byte{}:
+			s.mu.Lock()
+			s.mu.came[peer] = in.Incarnation
+			s.mu.Unlock()
+			s.node.wakeMembers()
+		}
+		if err != nil {
+			s.met(peer, err)
+			return false, err
+		}
+	}
+	in.Members = slices.DeleteFunc(slices.Clone(in.Members), func(a transport.Acquaintance) bool {
+		return !slices.ContainsFunc(s.node.cfg.Members, func(m Member) bool { return m.ID == a.ID })
+	})
+	return s.Memory.Meet(peer, in)
+}
+
+// cameWith is the data directory with which a node was met that the directory has not bound to one.
+func (s *membership) cameWith(id uint64) (incarnation transport.Incarnation, met bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	incarnation, met = s.mu.came[id]
+	return incarnation, met
+}
+
+// featureLevel is the newest one that the programs of all nodes of the cluster know, 0 while one has not
+// been met since the start.
+func (s *membership) featureLevel() uint32 {
+	var others []uint64
+	for _, x := range s.node.nodes().present() {
+		if x.ID != s.node.cfg.Self().ID {
+			others = append(others, x.ID)
+		}
+	}
+	return s.FeatureLevel(others)
+}
+
 // problem says why this node exchanges no Raft message with a member; "" if it does.
 func (s *membership) problem(member uint64) string {
 	s.mu.Lock()
@@ -181,7 +249,10 @@ func (s *membership) problem(member uint64) string {
 	if err := s.mu.refused[member]; err != nil {
 		return err.Error()
 	}
-	if s.State().Knows(member) == (transport.Incarnation{}) {
+	switch x := s.node.nodes().find(member); {
+	case x != nil && x.Added > 0 && x.Incarnation == [16]byte{}:
+		return "never met: the new node has not connected yet"
+	case x != nil && x.Added == 0 && !s.node.cfg.joined() && s.State().Knows(member) == (transport.Incarnation{}):
 		return "never met: a cluster begins when all members have met"
 	}
 	return ""

@@ -141,7 +141,7 @@ func TestMembersFile(t *testing.T) {
 		{"damaged", "", append([]byte("x"), good...)},
 		{"of a former directory", "another data directory", formation.New(7, 1, transport.Incarnation{9}, n.cfg.formationMembers()).Marshal()},
 		{"of another cluster", "another data directory", formation.New(8, 1, d.incarnation, n.cfg.formationMembers()).Marshal()},
-		{"of other members", "members cannot be added", formation.New(7, 1, d.incarnation, []formation.Member{{ID: 1, Name: "n1"}}).Marshal()},
+		{"of other members", "members are the founders", formation.New(7, 1, d.incarnation, []formation.Member{{ID: 1, Name: "n1"}}).Marshal()},
 		{"absent", "", nil},
 	} {
 		_ = os.Remove(file)

@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -69,6 +70,12 @@ type node struct {
 	roots *pki.Pool
 	// expiries are the ends of the certificates in force, replaced as a whole by a reload.
 	expiries atomic.Pointer[[]expiry]
+
+	// nodesKnown is who the cluster's nodes are, replaced by learnNodes alone, which holds learning.
+	nodesKnown atomic.Pointer[nodeList]
+	learning   sync.Mutex
+	// membersChanged wakes followMembers; capacity 1.
+	membersChanged chan struct{}
 
 	dir       *dataDir
 	members   *membership
@@ -119,7 +126,7 @@ func prepare(c Config, l *logs) (*node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, errors.Mark(errors.Wrap(err, ErrConfig.Error()), ErrConfig)
 	}
-	n := &node{cfg: c, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1)}
+	n := &node{cfg: c, metrics: newMetrics(), started: time.Now(), fatal: make(chan error, 1), membersChanged: make(chan struct{}, 1)}
 	n.stages = stages.New(func() time.Duration { return time.Since(n.started) })
 	if l == nil {
 		var err error
@@ -151,8 +158,8 @@ func (n *node) load() (err error) {
 	if err != nil {
 		return errors.Wrap(err, "suite")
 	}
-	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Deny: n.deny.check, Observe: n.observeHandshake}
-	n.peers = &peerChannel{channel: n.channel, self: n.keys.identity.Leaf().ID, members: n.keys.members}
+	n.channel = &lpa.Config{Suite: suite, Identity: n.keys.identity, Roots: n.keys.roots, Deny: n.denied, Observe: n.observeHandshake}
+	n.peers = &peerChannel{channel: n.channel, self: n.keys.identity.Leaf().ID, members: func() map[pki.ID]uint64 { return n.nodes().ids }}
 	return errors.Wrap(n.channel.Validate(), "prepare authenticated channel")
 }
 
@@ -307,10 +314,13 @@ func (n *node) start() (err error) {
 	l.bound(n.displaced)
 	crowd := new(gather.Crowd)
 	n.transport = transport.New(transport.Config{
-		Self: n.cfg.Self().ID, Peers: n.cfg.peerAddresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
+		Self: n.cfg.Self().ID, Peers: n.nodes().addresses(), Dial: n.peers.dial, Accept: n.peers.accept, Refused: n.refusedPeer,
 		Membership: n.members, Logf: n.logf("transport"), Debugf: n.debugf("transport"),
 		Now: n.cfg.wallClock(), Mark: n.hosting.time, Crowd: crowd,
 	})
+	if err := n.learnNodes(); err != nil {
+		return err
+	}
 	n.others = newOthers(n)
 	n.host = raftnode.NewHost(raftnode.HostConfig{
 		Log: n.wal, Transport: n.transport, Workers: &n.workers, TickInterval: n.cfg.Raft.Tick, Crowd: crowd,

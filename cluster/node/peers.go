@@ -11,21 +11,13 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
-func (c *Config) peerAddresses() map[uint64]string {
-	peers := map[uint64]string{}
-	for _, m := range c.Members {
-		peers[m.ID] = m.Peer
-	}
-	return peers
-}
-
 // peerChannel makes authenticated connections to the other members of this cluster, and accepts
 // theirs. Every connection passes memberOf, whoever dialled.
 type peerChannel struct {
 	channel *lpa.Config
 	self    pki.ID
-	// members are the SPIFFE IDs of all voters, this node included. Each names the cluster.
-	members map[pki.ID]uint64
+	// members returns the SPIFFE IDs of the cluster's nodes, this one included. Each names the cluster.
+	members func() map[pki.ID]uint64
 }
 
 // dial connects to a member and makes sure that this member answers.
@@ -55,6 +47,18 @@ type noMemberError struct {
 
 func (e *noMemberError) Error() string { return e.err.Error() }
 func (e *noMemberError) Unwrap() error { return e.err }
+
+// denied says why a certificate is refused that is otherwise good: the deny list names it, or it is that
+// of a node that was removed from the cluster.
+func (n *node) denied(c *pki.Certificate) error {
+	if err := n.deny.check(c); err != nil {
+		return err
+	}
+	if list := n.nodesKnown.Load(); list != nil && list.gone[c.ID] {
+		return errors.Wrapf(errGone, "%s", c.ID)
+	}
+	return nil
+}
 
 // refusedPeer notes that the transport refused a connection to the peer port. A handshake that
 // failed has been noted already, with more about it.
@@ -88,21 +92,21 @@ func (p *peerChannel) memberOf(c *pki.Certificate) (uint64, error) {
 	if !c.Roles.Has(pki.RolePeer) {
 		return 0, noMember("%s lacks the role peer", c.ID)
 	}
-	id, ok := p.members[c.ID]
+	id, ok := p.members()[c.ID]
 	switch {
 	case c.ID == p.self:
 		return 0, noMember("%s is this node itself", c.ID)
 	case !ok && clusterPath(c.ID) != clusterPath(p.self):
 		return 0, noMember("%s is no node of this cluster, whose nodes are %s/…", c.ID, clusterPath(p.self))
 	case !ok:
-		return 0, noMember("%s is no member of this cluster: the configuration names no such member", c.ID)
+		return 0, noMember("%s is no member of this cluster: neither the configuration nor the directory names such a node", c.ID)
 	}
 	return id, nil
 }
 
 // isMember reports whether a principal, whose certificate has the role peer, is another member.
 func (p *peerChannel) isMember(principal string) bool {
-	return p.members[pki.ID(principal)] != 0 && pki.ID(principal) != p.self
+	return p.members()[pki.ID(principal)] != 0 && pki.ID(principal) != p.self
 }
 
 // errNoMember is matched by every error of memberOf.
@@ -114,7 +118,7 @@ func noMember(format string, args ...any) error {
 
 // idOf returns the SPIFFE ID of a member; "" for a stranger, whom no certificate names.
 func (p *peerChannel) idOf(member uint64) pki.ID {
-	for id, m := range p.members {
+	for id, m := range p.members() {
 		if m == member {
 			return id
 		}

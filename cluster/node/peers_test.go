@@ -58,12 +58,13 @@ func (w *peerWorld) node(cluster pki.ClusterID, name string, roles pki.Role) *pe
 	must(err)
 	identity, err := pki.NewIdentity([]*pki.Certificate{svid}, key, []*pki.Certificate{kem}, kemKey)
 	must(err)
+	members := map[pki.ID]uint64{}
+	for i, member := range []string{"n1", "n2", "n3"} {
+		members[pki.NodeID(peerDomain, cluster, member)] = uint64(i + 1)
+	}
 	p := &peerChannel{
 		channel: &lpa.Config{Suite: lpa.Suite768, Identity: identity, Roots: w.pool},
-		self:    self, members: map[pki.ID]uint64{},
-	}
-	for i, member := range []string{"n1", "n2", "n3"} {
-		p.members[pki.NodeID(peerDomain, cluster, member)] = uint64(i + 1)
+		self:    self, members: func() map[pki.ID]uint64 { return members },
 	}
 	must(p.channel.Validate())
 	return p
@@ -108,7 +109,7 @@ func TestPeers(t *testing.T) {
 	twin := w.node(ours, "n1", pki.RolePeer)
 	// believing dials whatever name the other side has.
 	believing := w.node(ours, "n1", pki.RolePeer)
-	believing.members[pki.NodeID(peerDomain, ours, "n7")] = 7
+	believing.members()[pki.NodeID(peerDomain, ours, "n7")] = 7
 
 	if dialled, accepted := meet(t, n1, n2, 2); dialled != nil || accepted != nil {
 		t.Fatalf("members refuse each other: %v; %v", dialled, accepted)
@@ -134,7 +135,7 @@ func TestPeers(t *testing.T) {
 		} else {
 			// The stranger finds what it looks for; only the accepting side can refuse it.
 			dialler := *r.of
-			dialler.members = map[pki.ID]uint64{r.by.self: 1}
+			dialler.members = func() map[pki.ID]uint64 { return map[pki.ID]uint64{r.by.self: 1} }
 			_, got = meet(t, &dialler, r.by, 1)
 		}
 		if got == nil || !strings.Contains(got.Error(), r.want) {

@@ -57,7 +57,14 @@ func loadNumber(t *testing.T, key, value string) error {
 	t.Helper()
 	base := strings.Split(key, ".")
 	var text string
-	if strings.HasPrefix(key, "members") {
+	row := `{id: %s, name: %s, peer: "127.0.0.1:%d", api: "127.0.0.1:%d", cosigner: v}`
+	if strings.HasPrefix(key, "joined") {
+		self, other := "2", value
+		if key == "joined.self.id" {
+			self, other = value, "3"
+		}
+		text = "members: [" + fmt.Sprintf(row, "7", "n9", 9, 8) + "]\njoined: {self: " + fmt.Sprintf(row, self, "n1", 2, 1) + ", nodes: [" + fmt.Sprintf(row, other, "n9", 9, 8) + "]}\n"
+	} else if strings.HasPrefix(key, "members") {
 		text = fmt.Sprintf("members: [{id: %s, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n", value)
 	} else if len(base) == 1 {
 		text = fmt.Sprintf("members: [{id: 1, name: n1, peer: \"127.0.0.1:2\", api: \"127.0.0.1:1\", cosigner: v}]\n%s: %s\n", key, value)

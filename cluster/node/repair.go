@@ -86,8 +86,10 @@ func (r *repairs) repair(h *hosted, damage *ledger.CorruptError, read bool) erro
 		return errors.Wrapf(ledger.ErrNotRepairable, "no other member could help with %v", damage)
 	}
 	var err error
-	for _, m := range r.node.cfg.Members {
-		if m.ID == r.node.cfg.Self().ID && len(r.node.cfg.Members) > 1 {
+	others := r.node.nodes().present()
+	for _, x := range others {
+		m := x.member()
+		if m.ID == r.node.cfg.Self().ID && len(others) > 1 {
 			continue
 		}
 		from := ""

@@ -21,7 +21,7 @@ func (h *hosted) Brief() server.Status {
 }
 
 func (h *hosted) brief(st *raftnode.Status) server.Status {
-	leader := h.node.cfg.member(st.Leader)
+	leader := h.node.member(st.Leader)
 	return server.Status{
 		Role: roleName(st.Role), LeaderName: leader.Name, LeaderAddr: leader.API, Term: st.Term, Commit: st.Commit, Applied: st.Applied,
 		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
@@ -63,9 +63,23 @@ func (h *hosted) Status() server.Status {
 	for _, p := range st.Progress {
 		match[p.ID] = p.Match
 	}
-	for _, m := range n.cfg.Members {
+	kinds := map[uint64]string{}
+	for _, m := range h.policyMembers() {
+		kinds[m.ID] = "voter"
+		if m.Learner {
+			kinds[m.ID] = "learner"
+		}
+	}
+	for _, m := range n.nodes().present() {
+		kind := kinds[m.ID]
+		switch {
+		case kind == "" && len(kinds) == 0:
+			kind = "voter" // nothing is applied yet
+		case kind == "":
+			kind = "none"
+		}
 		s.Peers = append(s.Peers, server.PeerStatus{
-			ID: m.ID, Name: m.Name, Address: m.API, Kind: "voter", Connected: connected[m.ID], Match: match[m.ID], Problem: n.members.problem(m.ID),
+			ID: m.ID, Name: m.Name, Address: m.API, Kind: kind, Connected: connected[m.ID], Match: match[m.ID], Problem: n.members.problem(m.ID),
 		})
 	}
 	return s

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/enrolment"
+	"github.com/cairnledger/cairn/cluster/founding"
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/ledger/seal"
@@ -212,13 +213,13 @@ open it. The log key is made for this and kept nowhere else.`,
 			}
 			var answers []*enrolment.Answer
 			if origin != "" {
-				if err := directory.CheckOrigin(enrolment.Directory(origin)); err != nil {
+				if err := directory.CheckOrigin(node.DirectoryOf(origin)); err != nil {
 					return fail(exitUsage, "", errors.Wrap(err, "--new-cluster"))
 				}
 				if least, most := seal.QuorumRange(len(requests)); quorum != 0 && (quorum < least || quorum > most) {
 					return usagef("--seal-quorum: %d is out of range: must be %d to %d for %s", quorum, least, most, plural(len(requests), "node", "nodes"))
 				}
-				founded, err := enrolment.Found(authority, requests, enrolment.Founding{Origin: origin, SealQuorum: quorum, Validity: validity})
+				founded, err := founding.Found(authority, requests, founding.Founding{Origin: origin, SealQuorum: quorum, Validity: validity})
 				if err != nil {
 					return requestError(err)
 				}

@@ -12,7 +12,7 @@ import (
 )
 
 // MaxMembers bounds the members in an introduction.
-const MaxMembers = 32
+const MaxMembers = 64
 
 const (
 	helloSize  = 56 // without the members

@@ -1,4 +1,7 @@
-package enrolment
+// Package founding makes a new cluster of the requests of its nodes: certificates, the log key sealed to
+// each node, the policy of the first ledger, and the configurations. Everything is files: `node init`
+// makes the nodes' data directories.
+package founding
 
 import (
 	"crypto/rand"
@@ -8,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/cluster/enrolment"
 	"github.com/cairnledger/cairn/cluster/node"
 	ledgerseal "github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle/tlog"
@@ -15,12 +19,6 @@ import (
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 	"github.com/cairnledger/cairn/pqcrypto/seal"
 )
-
-// directorySuffix makes the origin of a cluster's directory from that of its first ledger.
-const directorySuffix = "/directory"
-
-// Directory returns the origin of the directory of a cluster whose first ledger has this origin.
-func Directory(origin string) string { return origin + directorySuffix }
 
 // A Founding describes a new cluster.
 type Founding struct {
@@ -43,11 +41,11 @@ type Founded struct {
 
 // A Founder is a node of a new cluster.
 type Founder struct {
-	// Config names the files of Answer and of Make, in one directory. Its data directory is data.
+	// Config names the files of Answer and of enrolment.Make, in one directory. Its data directory is data.
 	Config node.Config
 	// Answer has, besides the certificates, the log key sealed to the node (log.key.sealed), the
 	// policy and node.yaml.
-	Answer *Answer
+	Answer *enrolment.Answer
 }
 
 // NewClusterID draws the id of a cluster.
@@ -61,7 +59,7 @@ func NewClusterID() pki.ClusterID {
 // Found signs the requests of all nodes of a new cluster. The nodes have the Raft ids 1, 2, … in
 // the order of the requests. Found makes the cluster's log key, seals it to each node, and forgets
 // it: from then on the nodes alone have it.
-func Found(authority *pki.Authority, requests []*Request, f Founding) (*Founded, error) {
+func Found(authority *pki.Authority, requests []*enrolment.Request, f Founding) (*Founded, error) {
 	least, most := ledgerseal.QuorumRange(len(requests))
 	if f.SealQuorum == 0 {
 		f.SealQuorum = least
@@ -91,7 +89,7 @@ func Found(authority *pki.Authority, requests []*Request, f Founding) (*Founded,
 	out.Policy = policy.Marshal()
 	for _, r := range requests {
 		n := Founder{Config: config(r, f, authority.Certificate().TrustDomain, members)}
-		if n.Answer, err = sign(authority, r, f.Cluster, Grant{Validity: f.Validity, Now: f.Now}); err != nil {
+		if n.Answer, err = enrolment.SignFounder(authority, r, f.Cluster, enrolment.Grant{Validity: f.Validity, Now: f.Now}); err != nil {
 			return nil, errors.Wrapf(err, "sign %s", r.Name)
 		}
 		sealed, err := seal.SealKey(r.Sealing, node.LogKeyLabel(n.Config.Directory), logKey)
@@ -102,16 +100,16 @@ func Found(authority *pki.Authority, requests []*Request, f Founding) (*Founded,
 		if err != nil {
 			return nil, errors.Wrapf(err, "configuration of %s", r.Name)
 		}
-		n.Answer.add("log.key.sealed", sealed)
-		n.Answer.add("policy", out.Policy)
-		n.Answer.add("node.yaml", yaml)
+		n.Answer.Add("log.key.sealed", sealed)
+		n.Answer.Add("policy", out.Policy)
+		n.Answer.Add("node.yaml", yaml)
 		out.Nodes = append(out.Nodes, n)
 	}
 	return out, nil
 }
 
 // members are the rows of node.yaml, and the keys of the policy.
-func members(requests []*Request, origin string) (rows []node.Member, cosigners []*tlog.VerifierKey, err error) {
+func members(requests []*enrolment.Request, origin string) (rows []node.Member, cosigners []*tlog.VerifierKey, err error) {
 	for i, r := range requests {
 		if !r.Founding() {
 			return nil, nil, errors.Newf("%s is no node of a cluster that is to be founded", r.Name)
@@ -119,7 +117,7 @@ func members(requests []*Request, origin string) (rows []node.Member, cosigners 
 		if r.Suite != requests[0].Suite {
 			return nil, nil, errors.Newf("%s has the suite %s, %s has %s: all nodes of a cluster have the same", r.Name, r.Suite, requests[0].Name, requests[0].Suite)
 		}
-		key, err := tlog.NewMLDSA44VerifierKey(origin+"/"+r.Name, r.Cosigner)
+		key, err := tlog.NewMLDSA44VerifierKey(node.CosignerName(node.DirectoryOf(origin), r.Name), r.Cosigner)
 		if err != nil {
 			return nil, nil, errors.Wrapf(err, "cosigner of %s", r.Name)
 		}
@@ -129,9 +127,9 @@ func members(requests []*Request, origin string) (rows []node.Member, cosigners 
 	return rows, cosigners, nil
 }
 
-func config(r *Request, f Founding, trustDomain string, members []node.Member) node.Config {
+func config(r *enrolment.Request, f Founding, trustDomain string, members []node.Member) node.Config {
 	return node.Config{
-		Name: r.Name, ClusterID: f.Cluster.String(), Directory: Directory(f.Origin), TrustDomain: trustDomain, Suite: r.Suite, DataDir: "data",
+		Name: r.Name, ClusterID: f.Cluster.String(), Directory: node.DirectoryOf(f.Origin), TrustDomain: trustDomain, Suite: r.Suite, DataDir: "data",
 		Listen: node.Listen{API: r.API, Peer: r.Peer, HTTP: r.HTTP},
 		Keys: node.Keys{
 			Roots: "root.crt", Certificate: "node.crt", Key: "node.key", KEMCertificate: "kem.crt", KEMKey: "kem.key",
