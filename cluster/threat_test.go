@@ -417,6 +417,7 @@ func TestThreatNoCallRewrites(t *testing.T) {
 	t.Parallel()
 	harmless := map[string]string{
 		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership",
+		"AddMember": "adds", "PromoteMember": "adds", "RemoveMember": "adds", "ListMembers": "reads",
 		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
 		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Policies": "reads", "Status": "reads",
 		"CreateLedger": "adds", "ListLedgers": "reads", "GetLedger": "reads",

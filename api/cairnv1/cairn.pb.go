@@ -2775,6 +2775,660 @@ func (x *Peer) GetProblem() string {
 	return ""
 }
 
+type AddMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request file that the node's machine has made: `cairn node keys`.
+	Request []byte `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	// Name of the node in whose place the new one is, which leaves each ledger once the new one votes there; empty: none.
+	Replaces string `protobuf:"bytes,2,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// The new node is to vote as soon as it is caught up. A node that replaces another one does in any case.
+	Promote bool `protobuf:"varint,3,opt,name=promote,proto3" json:"promote,omitempty"`
+	// The node that is replaced may leave although the cluster survives fewer failures then.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberRequest) Reset() {
+	*x = AddMemberRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberRequest) ProtoMessage() {}
+
+func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
+func (*AddMemberRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AddMemberRequest) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *AddMemberRequest) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *AddMemberRequest) GetPromote() bool {
+	if x != nil {
+		return x.Promote
+	}
+	return false
+}
+
+func (x *AddMemberRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type AddMemberResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Member *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// False: the cluster had the node already.
+	Added bool `protobuf:"varint,2,opt,name=added,proto3" json:"added,omitempty"`
+	// What the node begins with, besides its keys and certificates. None is a secret: the log key is sealed to the node.
+	Files         []*MemberFile `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberResponse) Reset() {
+	*x = AddMemberResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberResponse) ProtoMessage() {}
+
+func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
+func (*AddMemberResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *AddMemberResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *AddMemberResponse) GetAdded() bool {
+	if x != nil {
+		return x.Added
+	}
+	return false
+}
+
+func (x *AddMemberResponse) GetFiles() []*MemberFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+type MemberFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberFile) Reset() {
+	*x = MemberFile{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberFile) ProtoMessage() {}
+
+func (x *MemberFile) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberFile.ProtoReflect.Descriptor instead.
+func (*MemberFile) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *MemberFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MemberFile) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type PromoteMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteMemberRequest) Reset() {
+	*x = PromoteMemberRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteMemberRequest) ProtoMessage() {}
+
+func (x *PromoteMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteMemberRequest.ProtoReflect.Descriptor instead.
+func (*PromoteMemberRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *PromoteMemberRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Although the cluster survives fewer failures then.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RemoveMemberRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// ChangeMemberResponse says that the directory has the change. The ledgers follow one by one: ListMembers.
+type ChangeMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False: it was asked for before.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeMemberResponse) Reset() {
+	*x = ChangeMemberResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeMemberResponse) ProtoMessage() {}
+
+func (x *ChangeMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeMemberResponse.ProtoReflect.Descriptor instead.
+func (*ChangeMemberResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ChangeMemberResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+type ListMembersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+}
+
+type ListMembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By ascending id, those included that were removed.
+	Members       []*Member `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersResponse) Reset() {
+	*x = ListMembersResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersResponse) ProtoMessage() {}
+
+func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListMembersResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListMembersResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// Member is a node of the cluster.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What the node is to be in every ledger: voter, learner, removed.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Peer string `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	Api  string `protobuf:"bytes,5,opt,name=api,proto3" json:"api,omitempty"`
+	Http string `protobuf:"bytes,6,opt,name=http,proto3" json:"http,omitempty"`
+	// Id of the node that this one replaces, 0 for none.
+	Replaces uint64 `protobuf:"varint,7,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// Who asked for the newest change of the node, and when, microseconds since the Unix epoch; empty and 0 for a founder that
+	// was never changed.
+	By   string `protobuf:"bytes,8,opt,name=by,proto3" json:"by,omitempty"`
+	Time int64  `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
+	// The node that answers has a connection to it, or is it.
+	Connected bool `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
+	// A node that was added has not connected to the cluster yet.
+	Awaited       bool            `protobuf:"varint,11,opt,name=awaited,proto3" json:"awaited,omitempty"`
+	Ledgers       []*MemberLedger `protobuf:"bytes,12,rep,name=ledgers,proto3" json:"ledgers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Member) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Member) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Member) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Member) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Member) GetApi() string {
+	if x != nil {
+		return x.Api
+	}
+	return ""
+}
+
+func (x *Member) GetHttp() string {
+	if x != nil {
+		return x.Http
+	}
+	return ""
+}
+
+func (x *Member) GetReplaces() uint64 {
+	if x != nil {
+		return x.Replaces
+	}
+	return 0
+}
+
+func (x *Member) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Member) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Member) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *Member) GetAwaited() bool {
+	if x != nil {
+		return x.Awaited
+	}
+	return false
+}
+
+func (x *Member) GetLedgers() []*MemberLedger {
+	if x != nil {
+		return x.Ledgers
+	}
+	return nil
+}
+
+// MemberLedger is what a node is in a ledger.
+type MemberLedger struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Origin string                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// voter, learner, or empty: no member.
+	Role  string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Leads bool   `protobuf:"varint,3,opt,name=leads,proto3" json:"leads,omitempty"`
+	// It is what it is to be.
+	Settled bool `protobuf:"varint,4,opt,name=settled,proto3" json:"settled,omitempty"`
+	// The node that answers leads the ledger, and says the rest: how far the Raft log is at the node, of commit, and why the next
+	// step was not taken when it was tried last.
+	Known         bool   `protobuf:"varint,5,opt,name=known,proto3" json:"known,omitempty"`
+	Match         uint64 `protobuf:"varint,6,opt,name=match,proto3" json:"match,omitempty"`
+	Commit        uint64 `protobuf:"varint,7,opt,name=commit,proto3" json:"commit,omitempty"`
+	Waiting       string `protobuf:"bytes,8,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberLedger) Reset() {
+	*x = MemberLedger{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberLedger) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberLedger) ProtoMessage() {}
+
+func (x *MemberLedger) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberLedger.ProtoReflect.Descriptor instead.
+func (*MemberLedger) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *MemberLedger) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *MemberLedger) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *MemberLedger) GetLeads() bool {
+	if x != nil {
+		return x.Leads
+	}
+	return false
+}
+
+func (x *MemberLedger) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *MemberLedger) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *MemberLedger) GetMatch() uint64 {
+	if x != nil {
+		return x.Match
+	}
+	return 0
+}
+
+func (x *MemberLedger) GetCommit() uint64 {
+	if x != nil {
+		return x.Commit
+	}
+	return 0
+}
+
+func (x *MemberLedger) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
+}
+
 type TransferLeadershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of a node; empty means the best follower.
@@ -2785,7 +3439,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +3451,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +3464,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -2830,7 +3484,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3496,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3509,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -2879,7 +3533,7 @@ type CreateLedgerRequest struct {
 
 func (x *CreateLedgerRequest) Reset() {
 	*x = CreateLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +3545,7 @@ func (x *CreateLedgerRequest) String() string {
 func (*CreateLedgerRequest) ProtoMessage() {}
 
 func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +3558,7 @@ func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CreateLedgerRequest) GetOrigin() string {
@@ -2939,7 +3593,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3605,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3618,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Parameter) GetName() string {
@@ -2992,7 +3646,7 @@ type CreateLedgerResponse struct {
 
 func (x *CreateLedgerResponse) Reset() {
 	*x = CreateLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3658,7 @@ func (x *CreateLedgerResponse) String() string {
 func (*CreateLedgerResponse) ProtoMessage() {}
 
 func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3671,7 @@ func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
@@ -3044,7 +3698,7 @@ type ListLedgersRequest struct {
 
 func (x *ListLedgersRequest) Reset() {
 	*x = ListLedgersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3710,7 @@ func (x *ListLedgersRequest) String() string {
 func (*ListLedgersRequest) ProtoMessage() {}
 
 func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3723,7 @@ func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
 func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListLedgersRequest) GetAfter() string {
@@ -3090,7 +3744,7 @@ type ListLedgersResponse struct {
 
 func (x *ListLedgersResponse) Reset() {
 	*x = ListLedgersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3756,7 @@ func (x *ListLedgersResponse) String() string {
 func (*ListLedgersResponse) ProtoMessage() {}
 
 func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3769,7 @@ func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
 func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
@@ -3141,7 +3795,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3807,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3820,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetLedgerRequest) GetOrigin() string {
@@ -3185,7 +3839,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3851,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3864,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
@@ -3245,7 +3899,7 @@ type LedgerInfo struct {
 
 func (x *LedgerInfo) Reset() {
 	*x = LedgerInfo{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3911,7 @@ func (x *LedgerInfo) String() string {
 func (*LedgerInfo) ProtoMessage() {}
 
 func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3924,7 @@ func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
 func (*LedgerInfo) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *LedgerInfo) GetOrigin() string {
@@ -3363,7 +4017,7 @@ type LedgerMember struct {
 
 func (x *LedgerMember) Reset() {
 	*x = LedgerMember{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +4029,7 @@ func (x *LedgerMember) String() string {
 func (*LedgerMember) ProtoMessage() {}
 
 func (x *LedgerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +4042,7 @@ func (x *LedgerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
 func (*LedgerMember) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *LedgerMember) GetId() uint64 {
@@ -3432,7 +4086,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +4098,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +4111,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -3574,7 +4228,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3586,7 +4240,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3599,7 +4253,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -3640,7 +4294,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +4306,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +4319,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -3693,7 +4347,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +4359,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +4372,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -3750,7 +4404,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +4416,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +4429,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Limit) GetWhat() string {
@@ -3816,7 +4470,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +4482,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +4495,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -3865,7 +4519,7 @@ type BlocksRequest struct {
 
 func (x *BlocksRequest) Reset() {
 	*x = BlocksRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +4531,7 @@ func (x *BlocksRequest) String() string {
 func (*BlocksRequest) ProtoMessage() {}
 
 func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +4544,7 @@ func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksRequest.ProtoReflect.Descriptor instead.
 func (*BlocksRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *BlocksRequest) GetFirst() uint64 {
@@ -3927,7 +4581,7 @@ type BlocksResponse struct {
 
 func (x *BlocksResponse) Reset() {
 	*x = BlocksResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3939,7 +4593,7 @@ func (x *BlocksResponse) String() string {
 func (*BlocksResponse) ProtoMessage() {}
 
 func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3952,7 +4606,7 @@ func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksResponse.ProtoReflect.Descriptor instead.
 func (*BlocksResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *BlocksResponse) GetRecords() [][]byte {
@@ -3979,7 +4633,7 @@ type SealedRequest struct {
 
 func (x *SealedRequest) Reset() {
 	*x = SealedRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +4645,7 @@ func (x *SealedRequest) String() string {
 func (*SealedRequest) ProtoMessage() {}
 
 func (x *SealedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +4658,7 @@ func (x *SealedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedRequest.ProtoReflect.Descriptor instead.
 func (*SealedRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{55}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SealedRequest) GetSize() uint64 {
@@ -4028,7 +4682,7 @@ type SealedResponse struct {
 
 func (x *SealedResponse) Reset() {
 	*x = SealedResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4040,7 +4694,7 @@ func (x *SealedResponse) String() string {
 func (*SealedResponse) ProtoMessage() {}
 
 func (x *SealedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4053,7 +4707,7 @@ func (x *SealedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedResponse.ProtoReflect.Descriptor instead.
 func (*SealedResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{56}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SealedResponse) GetSealed() *SealedCheckpoint {
@@ -4281,7 +4935,53 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tconnected\x18\x05 \x01(\bR\tconnected\x12\x14\n" +
 	"\x05match\x18\x06 \x01(\x04R\x05match\x12\x18\n" +
-	"\aproblem\x18\a \x01(\tR\aproblem\"+\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\"x\n" +
+	"\x10AddMemberRequest\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\fR\arequest\x12\x1a\n" +
+	"\breplaces\x18\x02 \x01(\tR\breplaces\x12\x18\n" +
+	"\apromote\x18\x03 \x01(\bR\apromote\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"\x7f\n" +
+	"\x11AddMemberResponse\x12(\n" +
+	"\x06member\x18\x01 \x01(\v2\x10.cairn.v1.MemberR\x06member\x12\x14\n" +
+	"\x05added\x18\x02 \x01(\bR\x05added\x12*\n" +
+	"\x05files\x18\x03 \x03(\v2\x14.cairn.v1.MemberFileR\x05files\"4\n" +
+	"\n" +
+	"MemberFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"*\n" +
+	"\x14PromoteMemberRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"?\n" +
+	"\x13RemoveMemberRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"0\n" +
+	"\x14ChangeMemberResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x14\n" +
+	"\x12ListMembersRequest\"A\n" +
+	"\x13ListMembersResponse\x12*\n" +
+	"\amembers\x18\x01 \x03(\v2\x10.cairn.v1.MemberR\amembers\"\xa4\x02\n" +
+	"\x06Member\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\x12\x10\n" +
+	"\x03api\x18\x05 \x01(\tR\x03api\x12\x12\n" +
+	"\x04http\x18\x06 \x01(\tR\x04http\x12\x1a\n" +
+	"\breplaces\x18\a \x01(\x04R\breplaces\x12\x0e\n" +
+	"\x02by\x18\b \x01(\tR\x02by\x12\x12\n" +
+	"\x04time\x18\t \x01(\x03R\x04time\x12\x1c\n" +
+	"\tconnected\x18\n" +
+	" \x01(\bR\tconnected\x12\x18\n" +
+	"\aawaited\x18\v \x01(\bR\aawaited\x120\n" +
+	"\aledgers\x18\f \x03(\v2\x16.cairn.v1.MemberLedgerR\aledgers\"\xc8\x01\n" +
+	"\fMemberLedger\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x14\n" +
+	"\x05leads\x18\x03 \x01(\bR\x05leads\x12\x18\n" +
+	"\asettled\x18\x04 \x01(\bR\asettled\x12\x14\n" +
+	"\x05known\x18\x05 \x01(\bR\x05known\x12\x14\n" +
+	"\x05match\x18\x06 \x01(\x04R\x05match\x12\x16\n" +
+	"\x06commit\x18\a \x01(\x04R\x06commit\x12\x18\n" +
+	"\awaiting\x18\b \x01(\tR\awaiting\"+\n" +
 	"\x19TransferLeadershipRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"4\n" +
 	"\x1aTransferLeadershipResponse\x12\x16\n" +
@@ -4398,9 +5098,13 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\aReceipt\x12\x18.cairn.v1.ReceiptRequest\x1a\x19.cairn.v1.ReceiptResponse\x12;\n" +
 	"\x06Verify\x12\x17.cairn.v1.VerifyRequest\x1a\x18.cairn.v1.VerifyResponse\x12C\n" +
 	"\bPolicies\x12\x19.cairn.v1.PoliciesRequest\x1a\x1a.cairn.v1.PoliciesResponse0\x01\x12;\n" +
-	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2h\n" +
+	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2\x9a\x03\n" +
 	"\x05Admin\x12_\n" +
-	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponse2\xec\x01\n" +
+	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponse\x12D\n" +
+	"\tAddMember\x12\x1a.cairn.v1.AddMemberRequest\x1a\x1b.cairn.v1.AddMemberResponse\x12O\n" +
+	"\rPromoteMember\x12\x1e.cairn.v1.PromoteMemberRequest\x1a\x1e.cairn.v1.ChangeMemberResponse\x12M\n" +
+	"\fRemoveMember\x12\x1d.cairn.v1.RemoveMemberRequest\x1a\x1e.cairn.v1.ChangeMemberResponse\x12J\n" +
+	"\vListMembers\x12\x1c.cairn.v1.ListMembersRequest\x1a\x1d.cairn.v1.ListMembersResponse2\xec\x01\n" +
 	"\tDirectory\x12M\n" +
 	"\fCreateLedger\x12\x1d.cairn.v1.CreateLedgerRequest\x1a\x1e.cairn.v1.CreateLedgerResponse\x12J\n" +
 	"\vListLedgers\x12\x1c.cairn.v1.ListLedgersRequest\x1a\x1d.cairn.v1.ListLedgersResponse\x12D\n" +
@@ -4422,7 +5126,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -4463,27 +5167,37 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*Latency)(nil),                    // 36: cairn.v1.Latency
 	(*CertificateStatus)(nil),          // 37: cairn.v1.CertificateStatus
 	(*Peer)(nil),                       // 38: cairn.v1.Peer
-	(*TransferLeadershipRequest)(nil),  // 39: cairn.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 40: cairn.v1.TransferLeadershipResponse
-	(*CreateLedgerRequest)(nil),        // 41: cairn.v1.CreateLedgerRequest
-	(*Parameter)(nil),                  // 42: cairn.v1.Parameter
-	(*CreateLedgerResponse)(nil),       // 43: cairn.v1.CreateLedgerResponse
-	(*ListLedgersRequest)(nil),         // 44: cairn.v1.ListLedgersRequest
-	(*ListLedgersResponse)(nil),        // 45: cairn.v1.ListLedgersResponse
-	(*GetLedgerRequest)(nil),           // 46: cairn.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),          // 47: cairn.v1.GetLedgerResponse
-	(*LedgerInfo)(nil),                 // 48: cairn.v1.LedgerInfo
-	(*LedgerMember)(nil),               // 49: cairn.v1.LedgerMember
-	(*ErrorDetail)(nil),                // 50: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 51: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 52: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 53: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 54: cairn.v1.Limit
-	(*Resume)(nil),                     // 55: cairn.v1.Resume
-	(*BlocksRequest)(nil),              // 56: cairn.v1.BlocksRequest
-	(*BlocksResponse)(nil),             // 57: cairn.v1.BlocksResponse
-	(*SealedRequest)(nil),              // 58: cairn.v1.SealedRequest
-	(*SealedResponse)(nil),             // 59: cairn.v1.SealedResponse
+	(*AddMemberRequest)(nil),           // 39: cairn.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),          // 40: cairn.v1.AddMemberResponse
+	(*MemberFile)(nil),                 // 41: cairn.v1.MemberFile
+	(*PromoteMemberRequest)(nil),       // 42: cairn.v1.PromoteMemberRequest
+	(*RemoveMemberRequest)(nil),        // 43: cairn.v1.RemoveMemberRequest
+	(*ChangeMemberResponse)(nil),       // 44: cairn.v1.ChangeMemberResponse
+	(*ListMembersRequest)(nil),         // 45: cairn.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 46: cairn.v1.ListMembersResponse
+	(*Member)(nil),                     // 47: cairn.v1.Member
+	(*MemberLedger)(nil),               // 48: cairn.v1.MemberLedger
+	(*TransferLeadershipRequest)(nil),  // 49: cairn.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 50: cairn.v1.TransferLeadershipResponse
+	(*CreateLedgerRequest)(nil),        // 51: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 52: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 53: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 54: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 55: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 56: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 57: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 58: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 59: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 60: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 61: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 62: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 63: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 64: cairn.v1.Limit
+	(*Resume)(nil),                     // 65: cairn.v1.Resume
+	(*BlocksRequest)(nil),              // 66: cairn.v1.BlocksRequest
+	(*BlocksResponse)(nil),             // 67: cairn.v1.BlocksResponse
+	(*SealedRequest)(nil),              // 68: cairn.v1.SealedRequest
+	(*SealedResponse)(nil),             // 69: cairn.v1.SealedResponse
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -4493,7 +5207,7 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	50, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	60, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
@@ -4506,62 +5220,74 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	34, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
 	36, // 18: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
 	36, // 19: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
-	42, // 20: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
-	48, // 21: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	48, // 22: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
-	48, // 23: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	42, // 24: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
-	49, // 25: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
-	2,  // 26: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	51, // 27: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	52, // 28: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	53, // 29: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	54, // 30: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	55, // 31: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	7,  // 32: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
-	4,  // 33: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 34: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 35: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 36: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 37: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 38: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 39: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 40: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 41: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 42: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 43: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 44: cairn.v1.Ledger.Policies:input_type -> cairn.v1.PoliciesRequest
-	32, // 45: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	39, // 46: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	41, // 47: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	44, // 48: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	46, // 49: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	56, // 50: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
-	58, // 51: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
-	5,  // 52: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 53: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 54: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 55: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 56: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 57: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 58: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 59: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 60: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 61: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 62: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 63: cairn.v1.Ledger.Policies:output_type -> cairn.v1.PoliciesResponse
-	33, // 64: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	40, // 65: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	43, // 66: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	45, // 67: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	47, // 68: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	57, // 69: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
-	59, // 70: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
-	52, // [52:71] is the sub-list for method output_type
-	33, // [33:52] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	47, // 20: cairn.v1.AddMemberResponse.member:type_name -> cairn.v1.Member
+	41, // 21: cairn.v1.AddMemberResponse.files:type_name -> cairn.v1.MemberFile
+	47, // 22: cairn.v1.ListMembersResponse.members:type_name -> cairn.v1.Member
+	48, // 23: cairn.v1.Member.ledgers:type_name -> cairn.v1.MemberLedger
+	52, // 24: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	58, // 25: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	58, // 26: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	58, // 27: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	52, // 28: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	59, // 29: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	2,  // 30: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
+	61, // 31: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	62, // 32: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	63, // 33: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	64, // 34: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	65, // 35: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	7,  // 36: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	4,  // 37: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 38: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 39: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 40: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 41: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 42: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 43: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 44: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 45: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 46: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 47: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	30, // 48: cairn.v1.Ledger.Policies:input_type -> cairn.v1.PoliciesRequest
+	32, // 49: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	49, // 50: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	39, // 51: cairn.v1.Admin.AddMember:input_type -> cairn.v1.AddMemberRequest
+	42, // 52: cairn.v1.Admin.PromoteMember:input_type -> cairn.v1.PromoteMemberRequest
+	43, // 53: cairn.v1.Admin.RemoveMember:input_type -> cairn.v1.RemoveMemberRequest
+	45, // 54: cairn.v1.Admin.ListMembers:input_type -> cairn.v1.ListMembersRequest
+	51, // 55: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	54, // 56: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	56, // 57: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	66, // 58: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
+	68, // 59: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
+	5,  // 60: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 61: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 62: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 63: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 64: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 65: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 66: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 67: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 68: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 69: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 70: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	31, // 71: cairn.v1.Ledger.Policies:output_type -> cairn.v1.PoliciesResponse
+	33, // 72: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	50, // 73: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	40, // 74: cairn.v1.Admin.AddMember:output_type -> cairn.v1.AddMemberResponse
+	44, // 75: cairn.v1.Admin.PromoteMember:output_type -> cairn.v1.ChangeMemberResponse
+	44, // 76: cairn.v1.Admin.RemoveMember:output_type -> cairn.v1.ChangeMemberResponse
+	46, // 77: cairn.v1.Admin.ListMembers:output_type -> cairn.v1.ListMembersResponse
+	53, // 78: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	55, // 79: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	57, // 80: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	67, // 81: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
+	69, // 82: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
+	60, // [60:83] is the sub-list for method output_type
+	37, // [37:60] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -4574,7 +5300,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[47].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[57].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -4587,7 +5313,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   57,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

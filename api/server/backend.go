@@ -104,6 +104,60 @@ type Directory interface {
 	Show(ctx context.Context, origin string) (LedgerInfo, error)
 }
 
+// Members are the nodes of the cluster, for those who add and remove them. All methods are safe for
+// concurrent use. Errors: a *MemberRefusedError, ErrUnknownNode, those of Backend.Append.
+type Members interface {
+	// Add adds the node that has made a request (package enrolment) and returns what it begins with.
+	Add(ctx context.Context, asked string, n NewMember) (info MemberInfo, added bool, files []MemberFile, err error)
+	// Promote and Remove return when the directory has the change. The ledgers follow.
+	Promote(ctx context.Context, asked, name string) (changed bool, err error)
+	Remove(ctx context.Context, asked, name string, force bool) (changed bool, err error)
+	// List returns all nodes that the cluster has or had, by ascending id, as this node knows them.
+	List() []MemberInfo
+}
+
+// NewMember is a node that is to be added.
+type NewMember struct {
+	Request        []byte
+	Replaces       string // name; "" for none
+	Promote, Force bool
+}
+
+// MemberFile is a file for a new node. None is a secret.
+type MemberFile struct {
+	Name string
+	Data []byte
+}
+
+// MemberInfo is a node of the cluster.
+type MemberInfo struct {
+	ID              uint64
+	Name, Role      string // voter, learner, removed: what it is to be in every ledger
+	Peer, API, HTTP string
+	Replaces        uint64
+	By              string
+	Time            int64
+	Connected       bool
+	Awaited         bool // it was added and has not connected yet
+	Ledgers         []MemberLedger
+}
+
+// MemberLedger is what a node is in a ledger.
+type MemberLedger struct {
+	Origin, Role string // voter, learner, "": no member
+	Leads        bool
+	Settled      bool // it is what it is to be
+	// Known: this node leads the ledger, and says the rest. Waiting is why the next step was not taken.
+	Known         bool
+	Match, Commit uint64
+	Waiting       string
+}
+
+// MemberRefusedError says why the cluster's nodes were not changed. Definite.
+type MemberRefusedError struct{ Why string }
+
+func (e *MemberRefusedError) Error() string { return e.Why }
+
 // NewLedger is what the creator of a ledger chooses.
 type NewLedger struct {
 	Origin     string

@@ -50,6 +50,7 @@ const (
 	ReasonLedgerExists   = "LEDGER_EXISTS"    // with another program or other parameters
 	ReasonTooManyLedgers = "TOO_MANY_LEDGERS" // the cluster has as many as its configuration allows
 	ReasonUnknownLedger  = "UNKNOWN_LEDGER"   // the cluster has no ledger of this name
+	ReasonMemberRefused  = "MEMBER_REFUSED"   // the node cannot be added, promoted or removed; the message says what to do
 	ReasonUnimplemented  = "UNIMPLEMENTED"    // this node was not given what the call needs
 
 	// Another node, or later.
@@ -154,6 +155,7 @@ func explain(err error) *refusal {
 		exists   *LedgerExistsError
 		halted   *HaltedError
 		tooMany  *TooManyLedgersError
+		member   *MemberRefusedError
 	)
 	switch {
 	case errors.As(err, &already):
@@ -212,6 +214,8 @@ func explain(err error) *refusal {
 		return refuse(codes.FailedPrecondition, ReasonTooManyLedgers, tooMany.Error())
 	case errors.As(err, &exists):
 		return refuse(codes.AlreadyExists, ReasonLedgerExists, err.Error())
+	case errors.As(err, &member):
+		return refuse(codes.FailedPrecondition, ReasonMemberRefused, member.Error())
 	case errors.Is(err, ErrBadLedger):
 		return refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
 	case errors.Is(err, ErrUnknownLedger):

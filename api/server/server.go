@@ -38,6 +38,7 @@ type Config struct {
 	// Ledger does not return it. It must not block. Nil: there are never any.
 	Halted    func(origin string) error
 	Directory Directory // nil: the service Directory is refused
+	Members   Members   // nil: the calls about members are refused
 	// Member reports whether a principal is another member of this cluster: the only ones that may
 	// call the service Replica. It must not block. Nil: nobody is.
 	Member      func(principal string) bool

@@ -55,8 +55,8 @@ type Node struct {
 	Replaces uint64
 	// Force: the removal may reduce the failures that the cluster survives.
 	Force bool
-	// By asked for the newest command about the node, in the entry with Index, at Time, µs since the
-	// Unix epoch; "" for a founder about whom there is none. Added is the index of the entry that added
+	// By asked for the newest command about the node but JoinNode, in the entry with Index, at Time, µs
+	// since the Unix epoch; "" for a founder about whom there is none. Added is the index of the entry that added
 	// the node, 0 for a founder.
 	By    string
 	Time  int64
@@ -163,7 +163,9 @@ func decideNode(view ledger.View, in *ledger.Input, c *NodeChange) Outcome {
 	}
 	nodes := merge(rows, founders)
 	put := func(n Node) Outcome {
-		n.By, n.Time, n.Index = string(in.Principal), in.Time, in.Index
+		if c.Op != JoinNode { // which a node does by itself
+			n.By, n.Time, n.Index = string(in.Principal), in.Time, in.Index
+		}
 		view.Put(nodeRow(n.ID), n.encode())
 		return Outcome{NodeChanged, n.ID}
 	}

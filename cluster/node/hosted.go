@@ -45,7 +45,10 @@ type hosted struct {
 	// public: the ledger is on the HTTP read path. Set once, before the node starts to call.
 	public bool
 	// raising: the leader's record that raises the feature level is under way.
-	raising   atomic.Bool
+	raising atomic.Bool
+	// steps says why the next step of each node towards what it is to be was not taken, when this node
+	// leads the ledger. Owned by followMembers; replaced, never changed.
+	steps     atomic.Pointer[map[uint64]string]
 	scrubbing scrubbing
 	repaired  repairCounts
 	told      struct {
@@ -215,6 +218,7 @@ func (h *hosted) halt(reason error) bool {
 
 // MembersChanged implements replica.Shell.
 func (h *hosted) MembersChanged(in *ledger.PolicyInForce) {
+	h.node.wakeMembers()
 	h.node.log.Info("the ledger has other members", "ledger", h.origin, "epoch", in.Newest.Epoch, "members", replica.MembersOf(in.Newest).String())
 }
 

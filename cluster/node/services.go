@@ -31,7 +31,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	s := &services{node: n, quit: make(chan struct{})}
 	var err error
 	s.grpc, err = server.New(server.Config{
-		Ledger: n.hosting.backend, Ledgers: n.hosting.backends, Learning: n.hosting.learning, Halted: n.hosting.halted, Directory: n.hosting, Policy: n.policy, Member: n.peers.isMember,
+		Ledger: n.hosting.backend, Ledgers: n.hosting.backends, Learning: n.hosting.learning, Halted: n.hosting.halted, Directory: n.hosting, Members: memberAdmin{n}, Policy: n.policy, Member: n.peers.isMember,
 		Limits:        server.Limits{BlocksBytes: int(n.cfg.Storage.ServeBytes)},
 		Credentials:   n.channel.Credentials(func(string) (pki.ID, bool) { return "", false }),
 		PageKey:       pageKey(n.keys.log),
@@ -70,6 +70,7 @@ func (n *node) serve(l *listeners) (*services, error) {
 	if n.keys.signer != nil {
 		s.wg.Go(func() { n.watchSigner(s.quit) })
 	}
+	s.wg.Go(func() { n.followMembers(s.quit) })
 	s.wg.Add(5)
 	go func() {
 		defer s.wg.Done()
