@@ -3,6 +3,7 @@
 #
 #   local.sh up [N] [--dir DIR]      create (if need be), start, wait until ready; 3 nodes in ./.cairn by default
 #   local.sh kill|stop|start|pause|resume NAME...    NAME is n1, n2, ... or leader
+#   local.sh add | replace NAME | remove NAME [--force]    another node, one in the place of another, one less
 #   local.sh status | logs [NAME...] [--follow] | down | destroy
 #
 # DIR/env is for the shell to source:  . ./.cairn/env
@@ -11,7 +12,7 @@ set -eu
 
 case "${1-}" in
 '' | -h | --help | help)
-	sed -n '2,9s/^# \{0,1\}//p' "$0"
+	sed -n '2,10s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac

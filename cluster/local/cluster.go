@@ -41,6 +41,8 @@ type state struct {
 	// SealQuorum is how many cosignatures seal a checkpoint.
 	SealQuorum int        `json:"seal_quorum"`
 	Nodes      []NodeInfo `json:"nodes"`
+	// Named is the highest number that a node's name ever had; 0: as many as there are nodes.
+	Named int `json:"named,omitempty"`
 	// Founded: the directory lists the ledger Origin.
 	Founded bool `json:"founded"`
 }

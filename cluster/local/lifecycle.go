@@ -275,12 +275,8 @@ func ownName(name string) bool {
 	case "env", "policy", "log.vkey", "pki", "profiles", "bin", "cluster.json", creatingMarker:
 		return true
 	}
-	for i := range MaxNodes {
-		if name == nodeName(i) {
-			return true
-		}
-	}
-	return false
+	number, err := strconv.Atoi(strings.TrimPrefix(name, "n"))
+	return err == nil && number > 0 && name == nodeName(number-1)
 }
 
 // resolve checks names; none means all.

@@ -54,7 +54,7 @@ func Init(ctx context.Context, c Config) (err error) {
 	}
 	// A directory that is a node's already is reported as such, without asking anybody.
 	if _, err := os.Stat(filepath.Join(c.DataDir, identityFile)); errors.Is(err, os.ErrNotExist) {
-		if err := n.askMembers(ctx, id); err != nil {
+		if err := n.askMembersUntil(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -82,6 +82,24 @@ func Init(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	return d.adopt(id, formation.New(id.cluster, id.node, d.incarnation, c.formationMembers()).Marshal())
+}
+
+// knownWithin is how long a member may take to learn of a node that was just added.
+const knownWithin = 10 * time.Second
+
+// askMembersUntil is askMembers, and asks again while members do not know yet that the node was added.
+func (n *node) askMembersUntil(ctx context.Context, id identity) error {
+	for deadline := time.Now().Add(knownWithin); ; {
+		err := n.askMembers(ctx, id)
+		if !n.cfg.joined() || !errors.Is(err, ErrNotAsked) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // askMembers asks all other members at the same time whether one knows this node.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -59,7 +58,9 @@ func memberSteps(p *ledger.Policy, nodes []clusterNode) (steps []memberStep) {
 			return o.Replaces == n.ID && o.Role == directory.Voter && (m == nil || m.Learner)
 		})
 		if !replaced {
-			add(n, replica.MemberChange{Reason: ledger.PolicyRemove, ID: n.ID, Force: n.Force})
+			// With the node in its place the ledger has as many voters as before.
+			force := n.Force || slices.ContainsFunc(nodes, func(o clusterNode) bool { return o.Replaces == n.ID && o.Role == directory.Voter })
+			add(n, replica.MemberChange{Reason: ledger.PolicyRemove, ID: n.ID, Force: force})
 		}
 	}
 	return steps
@@ -123,7 +124,7 @@ func (n *node) bindNodes(ctx context.Context) {
 			err = n.proposeOwn(ctx, command)
 		}
 		if err != nil {
-			n.log.Warn("a new node is not bound to its data directory yet", "node", x.Name, "problem", err.Error())
+			n.log.Warn("a new node is not bound to its data directory yet", "member", x.Name, "problem", err.Error())
 		}
 	}
 }
@@ -153,6 +154,10 @@ func (h *hosted) takeStep(ctx context.Context) (left bool) {
 	for _, s := range steps {
 		if s.Reason == ledger.PolicyRemove && h == h.node.hosting.directory && h.node.hosting.memberElsewhere(s.node) {
 			waiting[s.node] = "it leaves the directory last"
+			continue
+		}
+		if in.Before != nil && !h.node.nodes().find(s.node).Force {
+			waiting[s.node] = "the change before it is not sealed yet by the voters before and after it"
 			continue
 		}
 		err := h.tryStep(ctx, s)
@@ -188,7 +193,7 @@ func (h *hosted) tryStep(ctx context.Context, s memberStep) error {
 	select {
 	case err := <-fate:
 		if err == nil {
-			h.node.log.Info("the members of a ledger are changed", "ledger", h.origin, "change", s.Reason.String(), "node", h.node.memberName(s.node), "by", s.asked)
+			h.node.log.Info("the members of a ledger are changed", "ledger", h.origin, "change", s.Reason.String(), "member", h.node.memberName(s.node), "by", s.asked)
 		}
 		return err
 	case <-ctx.Done():
@@ -245,17 +250,4 @@ func (h *hosted) memberLedger(x *clusterNode) server.MemberLedger {
 		l.Match, l.Commit = 0, 0
 	}
 	return l
-}
-
-// unsettled are the nodes that are not yet what they are to be in some ledger here, with why, by name.
-func (n *node) unsettled() map[string]string {
-	out := map[string]string{}
-	for _, h := range n.hosting.all() {
-		if steps := h.steps.Load(); steps != nil {
-			for id, why := range *steps {
-				out[n.memberName(id)+" in "+h.origin] = why
-			}
-		}
-	}
-	return maps.Clone(out)
 }

@@ -163,12 +163,12 @@ func (n *node) learnNodes() error {
 	for _, x := range list.all {
 		switch was := before.find(x.ID); {
 		case was == nil:
-			n.log.Info("the cluster has another node", "node", x.Name, "id", x.ID, "role", x.Role.String(), "by", x.By)
+			n.log.Info("the cluster has another node", "member", x.Name, "id", x.ID, "role", x.Role.String(), "by", x.By)
 		case was.Role != x.Role:
-			n.log.Info("a node is to have another role in every ledger", "node", x.Name, "id", x.ID, "role", x.Role.String(), "by", x.By)
+			n.log.Info("a node is to have another role in every ledger", "member", x.Name, "id", x.ID, "role", x.Role.String(), "by", x.By)
 		}
 		if was := before.find(x.ID); was != nil && !was.gone && x.gone {
-			n.log.Info("a node is none of the cluster any more; its connections are closed", "node", x.Name, "id", x.ID)
+			n.log.Info("a node is none of the cluster any more; its connections are closed", "member", x.Name, "id", x.ID)
 		}
 	}
 	if n.transport != nil {

@@ -61,7 +61,10 @@ func (a *app) argumentValues() map[string]func(*cobra.Command) []string {
 		"cairn receipt":       nil,
 		"cairn log":           nil,
 	}
-	for _, verb := range []string{"kill", "stop", "start", "pause", "resume", "logs"} {
+	for _, verb := range []string{"promote", "replace", "remove"} {
+		values["cairn member "+verb] = func(*cobra.Command) []string { return a.profileNodes() }
+	}
+	for _, verb := range []string{"kill", "stop", "start", "pause", "resume", "logs", "replace", "remove"} {
 		values["cairn cluster "+verb] = nodes
 	}
 	return values

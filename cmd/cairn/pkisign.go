@@ -16,28 +16,31 @@ import (
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/pqcrypto"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 func (a *app) nodeKeysCommand() *cobra.Command {
-	var config, dir string
+	var config, dir, cluster string
 	w := enrolment.Wanted{Kind: enrolment.Node}
 	cmd := &cobra.Command{
-		Use:   "keys (--name NAME --peer ADDR --api ADDR --http ADDR | --config FILE)",
+		Use:   "keys (--name NAME --peer ADDR --api ADDR --http ADDR [--cluster ID] | --config FILE)",
 		Short: "Make a node's own keys, and a request for their certificates",
 		Long: `Make the keys of a node on its own machine, and NAME.request, which the
 authority answers with certificates (` + "`cairn pki sign`" + `). Private keys have
 mode 0600 and stay; the request holds public keys only. Compare its fingerprint
 with the one that ` + "`cairn pki inspect`" + ` prints where the authority is.
 
-Without --config the keys are those of a node of a new cluster, with its
-addresses as others reach them. With --config FILE the node exists: it gets a
+Without --config the keys are those of a new node, with its addresses as others
+reach them: of a new cluster, or with --cluster of one that exists, which an
+admin then has it join (` + "`cairn member add`" + `). With --config FILE the node exists: it gets a
 new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 		Example: `  cairn node keys --name n1 --peer m1:7001 --api m1:7000 --http m1:7002 --dir n1
+  cairn node keys --name n4 --cluster 9f2c11d05e7ab364 --peer m4:7001 --api m4:7000 --http m4:7002
   cairn node keys --config n1/node.yaml --dir renewed`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config != "" {
-				for _, name := range []string{"name", "peer", "api", "http", "suite"} {
+				for _, name := range []string{"name", "peer", "api", "http", "suite", "cluster"} {
 					if cmd.Flags().Changed(name) {
 						return usagef("--config says everything about the node: --%s does not go with it", name)
 					}
@@ -51,7 +54,12 @@ new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 				}
 				w.Name, w.Suite = c.Name, c.Suite
 			} else if w.Name == "" || w.Peer == "" || w.API == "" || w.HTTP == "" {
-				return usagef("a node of a new cluster needs --name, --peer, --api and --http; one that exists --config FILE")
+				return usagef("a new node needs --name, --peer, --api and --http; one that exists --config FILE")
+			} else if cluster != "" {
+				var err error
+				if w.Cluster, err = pki.ParseClusterID(cluster); err != nil {
+					return fail(exitUsage, "every node.yaml and every profile has it as cluster_id", errors.Wrap(err, "--cluster"))
+				}
 			}
 			return a.makeKeys(dir, w)
 		},
@@ -59,6 +67,7 @@ new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 	f := cmd.Flags()
 	f.StringVar(&config, "config", "", "configuration `file` of a node that exists")
 	f.StringVar(&dir, "dir", ".", "`directory` to write keys and request to")
+	f.StringVar(&cluster, "cluster", "", "`id` of the cluster that the node joins")
 	f.StringVar(&w.Name, "name", "", "`name` of the node: lower-case letters, digits, dashes")
 	f.StringVar(&w.Peer, "peer", "", "`address` for the other members, host:port")
 	f.StringVar(&w.API, "api", "", "`address` for clients, host:port")
@@ -155,7 +164,7 @@ func (a *app) printRequest(file string, r *enrolment.Request) error {
 		if v.Cluster != "" {
 			pairs = append(pairs, "  cluster", v.Cluster)
 		}
-		if r.Founding() {
+		if r.Founding() || r.Joining() {
 			pairs = append(pairs, "  addresses", "peer "+r.Peer+", api "+r.API+", http "+r.HTTP)
 		}
 		fields(w, append(pairs, "  suite", r.Suite, "  sha256", v.Fingerprint)...)

@@ -91,7 +91,7 @@
 //
 //	 0    8  term
 //	 8    8  index
-//	16    4  data length
+//	16    4  data length; bit 31: the members of the group change at the entry
 //	20       data
 //
 // The payload of a beats frame is a heartbeat without a context (MsgHeartbeat) of each

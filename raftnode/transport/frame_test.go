@@ -38,6 +38,7 @@ func testMessages() []*raftpb.Message {
 		m(raftpb.MsgApp, func(m *raftpb.Message) {
 			m.Index, m.LogTerm, m.Commit = ptr(uint64(10)), ptr(uint64(5)), ptr(uint64(9))
 			m.Entries = []*raftpb.Entry{testEntry(5, 11, "a"), testEntry(7, 12, ""), testEntry(7, 13, strings.Repeat("x", 300))}
+			m.Entries[2].Type = raftpb.EntryConfChangeV2.Enum()
 		}),
 		m(raftpb.MsgApp, func(m *raftpb.Message) { m.Commit = ptr(uint64(1 << 40)) }),
 		m(raftpb.MsgAppResp, func(m *raftpb.Message) {

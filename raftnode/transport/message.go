@@ -15,6 +15,9 @@ const (
 	maxContext = 1024
 
 	flagReject = 1
+
+	// changeBit of an entry's data length says that the members change at the entry.
+	changeBit = 1 << 31
 )
 
 // messageLength is the payload length of m in bytes.
@@ -56,7 +59,11 @@ func appendMessageHead(dst []byte, m *raftpb.Message) []byte {
 func appendEntryHead(dst []byte, e *raftpb.Entry) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, e.GetTerm())
 	dst = binary.LittleEndian.AppendUint64(dst, e.GetIndex())
-	return binary.LittleEndian.AppendUint32(dst, uint32(len(e.GetData())))
+	length := uint32(len(e.GetData()))
+	if e.GetType() == raftpb.EntryConfChangeV2 {
+		length |= changeBit
+	}
+	return binary.LittleEndian.AppendUint32(dst, length)
 }
 
 // appendRaftFrame appends a whole raft frame, contiguous.
@@ -101,7 +108,7 @@ func (m *message) proto() *raftpb.Message {
 	return &m.Message
 }
 
-// entry is likewise a raftpb.Entry with its scalars. The type stays nil: normal.
+// entry is likewise a raftpb.Entry with its scalars. The type of a normal entry stays nil.
 type entry struct {
 	raftpb.Entry
 	term, index uint64
@@ -150,7 +157,11 @@ func parseMessage(b []byte) (*raftpb.Message, error) {
 			}
 			e.term = binary.LittleEndian.Uint64(b)
 			e.index = binary.LittleEndian.Uint64(b[8:])
-			n := int64(binary.LittleEndian.Uint32(b[16:]))
+			length := binary.LittleEndian.Uint32(b[16:])
+			if length&changeBit != 0 {
+				e.Type = raftpb.EntryConfChangeV2.Enum()
+			}
+			n := int64(length &^ changeBit)
 			b = b[entrySize:]
 			if n > int64(len(b)) {
 				return nil, malformed("entry %d claims %d bytes of %d left", i, n, len(b))
