@@ -1,0 +1,70 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/ledger"
+)
+
+// TestMemberSteps: members are added before others are promoted, and removed last; a node that is replaced
+// stays until the one in its place votes; a node that has not come yet is not added.
+func TestMemberSteps(t *testing.T) {
+	policy := func(members ...string) *ledger.Policy { // "1" is a voter, "1l" a learner
+		p := &ledger.Policy{}
+		for _, m := range members {
+			var id uint64
+			_, _ = fmt.Sscan(strings.TrimSuffix(m, "l"), &id)
+			p.Members = append(p.Members, ledger.PolicyMember{Member: ledger.Member{ID: id}, Learner: strings.HasSuffix(m, "l")})
+		}
+		return p
+	}
+	came := [16]byte{1}
+	founder := func(id uint64, r directory.Role) clusterNode {
+		return clusterNode{Node: directory.Node{ID: id, Role: r}}
+	}
+	joined := func(id uint64, r directory.Role, replaces uint64, incarnation [16]byte) clusterNode {
+		return clusterNode{Node: directory.Node{ID: id, Role: r, Replaces: replaces, Added: 9, Incarnation: incarnation}}
+	}
+	const v, l, gone = directory.Voter, directory.Learner, directory.Removed
+	three := []clusterNode{founder(1, v), founder(2, v), founder(3, v)}
+	with := func(more ...clusterNode) []clusterNode { return append(slices.Clone(three), more...) }
+	dead := func(more ...clusterNode) []clusterNode {
+		return append([]clusterNode{founder(1, v), founder(2, v), founder(3, gone)}, more...)
+	}
+	for _, c := range []struct {
+		what   string
+		policy *ledger.Policy
+		nodes  []clusterNode
+		want   string
+	}{
+		{"nothing", policy("1", "2", "3"), three, ""},
+		{"a node that was not met", policy("1", "2", "3"), with(joined(4, v, 0, [16]byte{})), ""},
+		{"a new learner", policy("1", "2", "3"), with(joined(4, l, 0, came)), "add 4"},
+		{"a learner stays one", policy("1", "2", "3", "4l"), with(joined(4, l, 0, came)), ""},
+		{"a voter begins as a learner", policy("1", "2", "3"), with(joined(4, v, 0, came)), "add 4"},
+		{"and is promoted", policy("1", "2", "3", "4l"), with(joined(4, v, 0, came)), "promote 4"},
+		{"removed", policy("1", "2", "3"), dead(), "remove 3"},
+		{"replaced by one that was not met", policy("1", "2", "3"), dead(joined(4, v, 3, [16]byte{})), ""},
+		{"replaced by a newcomer", policy("1", "2", "3"), dead(joined(4, v, 3, came)), "add 4"},
+		{"replaced by a learner", policy("1", "2", "3", "4l"), dead(joined(4, v, 3, came)), "promote 4"},
+		{"replaced by a voter", policy("1", "2", "3", "4"), dead(joined(4, v, 3, came)), "remove 3!"},
+		{"the replacement is removed itself", policy("1", "2", "3", "4l"), dead(joined(4, gone, 3, came)), "remove 3, remove 4"},
+		{"all at once", policy("1", "2", "3", "4l"), dead(joined(4, v, 0, came), joined(5, l, 0, came)), "add 5, promote 4, remove 3"},
+	} {
+		var got []string
+		for _, s := range memberSteps(c.policy, c.nodes) {
+			force := ""
+			if s.Force {
+				force = "!"
+			}
+			got = append(got, fmt.Sprintf("%s %d%s", s.Reason, s.node, force))
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %q, want %q", c.what, strings.Join(got, ", "), c.want)
+		}
+	}
+}
