@@ -75,7 +75,7 @@ func readerOf(b []byte) reader { return reader{s: string(b)} }
 
 // shared returns b as a string that shares its memory. Nobody may change b as long as the string,
 // or a part of it, is in use. So it is for what lives no longer than a Decide: neither the body of
-// an entry nor the value of a row changes in that time.
+// an entry nor the value of a row changes in that time. TestDecideKeepsNoMemory holds Decide to it.
 func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (r *reader) fail(format string, args ...any) {

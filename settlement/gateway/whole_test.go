@@ -26,7 +26,7 @@ func aboutAll(kind, own, message, extra string) []byte {
 // TestWholeMessages: a message about another one as a whole is about each of its transactions, also
 // about those whose ids are too long to be written out, and about no other message's.
 func TestWholeMessages(t *testing.T) {
-	long := strings.Repeat("%", 24) // three characters each in an id
+	long := strings.Repeat("%", 30) // three characters each in an id
 	unknown := "//transfer_unknown"
 	for _, c := range []struct {
 		name  string
@@ -51,7 +51,7 @@ func TestWholeMessages(t *testing.T) {
 		b := newBooks(t)
 		b.open("EUR", 2, "100", iban1, iban2)
 		o := opts
-		o.Reserve, o.Participant = true, strings.Repeat("P", 90)
+		o.Reserve, o.Participant = true, strings.Repeat("P", 100)
 		send(t, b, o, pacs008("M-1", pay("T-1", "10"), pay(long, "20"), pay("T-3", "1000")))
 		send(t, b, o, pacs008("M-2", pay("T-1", "7")))
 		answer := send(t, b, o, c.raw)
