@@ -70,6 +70,7 @@ One gateway works on a directory. It says on standard error what it does; with
 	f.StringVar(&out, "out", "", "`directory` for the answers")
 	f.BoolVar(&once, "once", false, "answer what is there, and end")
 	numberFlag(f, &o.Quiet, "still", "", folder.DefaultQuiet, time.Millisecond, time.Hour, "a file is read when it has not changed for this `duration`")
+	numberFlag(f, &o.Keep, "keep", "", folder.DefaultKeep, time.Hour, 100*365*24*time.Hour, "remember for this `duration` that an instruction was told about")
 	numberFlag(f, &o.Poll, "poll", "", folder.DefaultPoll, time.Millisecond, time.Hour, "look for new files after this `duration`")
 	flags.carrying(cmd)
 	return cmd

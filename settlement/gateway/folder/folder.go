@@ -30,6 +30,9 @@ type Options struct {
 	Quiet time.Duration
 	// Poll is how long the folder is left alone when nothing waits; 0 is DefaultPoll.
 	Poll time.Duration
+	// Keep is for how long it is known that everything was told about an instruction; 0 is DefaultKeep.
+	// When its message comes again later, it is told about anew.
+	Keep time.Duration
 	// Report, if it is not nil, is told what was done.
 	Report func(Event)
 }
@@ -38,6 +41,7 @@ type Options struct {
 const (
 	DefaultQuiet = time.Second
 	DefaultPoll  = 250 * time.Millisecond
+	DefaultKeep  = 90 * 24 * time.Hour
 )
 
 // Event is something that was done, or could not be done.
@@ -68,6 +72,7 @@ type Folder struct {
 	// followed the last time, and were reported.
 	followed string
 	failing  map[string]bool
+	forgot   time.Time // when old notes were looked for last
 }
 
 type sighting struct {
@@ -88,7 +93,7 @@ const (
 // aside.
 func Open(in, out string, o Options) (*Folder, error) {
 	f := &Folder{in: in, out: out, o: o, fs: disk{}, now: time.Now, seen: make(map[string]sighting), unreadable: make(map[string]sighting), failing: make(map[string]bool)}
-	f.o.Quiet, f.o.Poll = cmp.Or(o.Quiet, DefaultQuiet), cmp.Or(o.Poll, DefaultPoll)
+	f.o.Quiet, f.o.Poll, f.o.Keep = cmp.Or(o.Quiet, DefaultQuiet), cmp.Or(o.Poll, DefaultPoll), cmp.Or(o.Keep, DefaultKeep)
 	inside := []string{in}
 	for _, name := range []string{doneFolder, rejectedFolder, openFolder, closedFolder} {
 		inside = append(inside, filepath.Join(in, name))
@@ -122,7 +127,7 @@ func Open(in, out string, o Options) (*Folder, error) {
 	return f, f.tidy()
 }
 
-// tidy removes replies that were written aside and got no name.
+// tidy removes replies that were written aside and got no name, and notes that are not needed.
 func (f *Folder) tidy() error {
 	infos, err := f.fs.list(f.out)
 	if err != nil {
@@ -135,7 +140,7 @@ func (f *Folder) tidy() error {
 			}
 		}
 	}
-	return nil
+	return f.forget()
 }
 
 // Close gives the lock back.
@@ -153,6 +158,9 @@ func (f *Folder) Run(ctx context.Context, a Answerer) error {
 		if err == nil && (worked == 0 || time.Since(followed) > time.Second) {
 			_, _, _ = f.follow(ctx, a, sweep)
 			followed = time.Now()
+			if f.now().Sub(f.forgot) > forgetEvery {
+				err = f.forget()
+			}
 		}
 		switch {
 		case ctx.Err() != nil:

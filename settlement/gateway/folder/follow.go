@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -19,16 +20,19 @@ import (
 // about it stands in a note, a file of its own.
 //
 //	in/open/KEY    the note of an instruction that may still change
-//	in/closed/KEY  the note of one about which everything was told
+//	in/closed/KEY  the note of one about which everything was told, without its message
 //
 // KEY is a hash of the instruction's id. Invariants:
 //
-//   - Every instruction whose message is in done has exactly one note, in open or in closed: the note is
-//     durable before the message moves, and only a rename takes it from open to closed.
+//   - Every instruction whose message is in done has a note, in open or in closed: the note is durable
+//     before the message moves, and the one in closed is durable before the one in open goes. After a
+//     crash both may be there: then the end is told and closed again. The one in closed is removed after
+//     Options.Keep.
 //   - A note names the last entry that was told. What it names is durable in out. So after a crash
 //     notices are at most written again, with the same bytes under the same names: a notice depends on
 //     the message and the ledger alone, and its name on the note and the entry.
 //   - The same message again, under whatever name of a file, finds the note and makes no other one.
+//     After Options.Keep it is told about anew.
 type note struct {
 	// Name is what the notices are called after: the name that the message has in done.
 	Name        string `json:"name"`
@@ -73,17 +77,54 @@ func (f *Folder) readNote(key string) (*note, error) {
 	return n, nil
 }
 
-// writeNote makes or replaces a note in open; it is durable after a sync of the folder.
-func (f *Folder) writeNote(n *note) error {
+// writeNote makes or replaces a note in open or in closed; it is durable after a sync of the folder.
+func (f *Folder) writeNote(folder string, n *note) error {
 	raw, err := n.encode()
 	if err != nil {
 		return err
 	}
-	aside := filepath.Join(f.in, openFolder, noteAside)
+	aside := filepath.Join(f.in, folder, noteAside)
 	if err := f.fs.write(written{aside, raw}); err != nil {
 		return errors.Wrap(err, "write a note")
 	}
-	return errors.Wrap(f.fs.rename(aside, filepath.Join(f.in, openFolder, n.key)), "write a note")
+	return errors.Wrap(f.fs.rename(aside, filepath.Join(f.in, folder, n.key)), "write a note")
+}
+
+// closeNote moves a note to closed, without its message; the removal of the one in open is durable
+// after a sync of the folder.
+func (f *Folder) closeNote(n *note) error {
+	told := *n
+	told.raw = nil
+	if err := f.writeNote(closedFolder, &told); err != nil {
+		return err
+	}
+	if err := f.fs.sync(filepath.Join(f.in, closedFolder)); err != nil {
+		return errors.Wrap(err, "sync the notes")
+	}
+	return errors.Wrap(f.fs.remove(filepath.Join(f.in, openFolder, n.key)), "close a note")
+}
+
+// forgetEvery is how often a running gateway looks for closed notes that are old.
+const forgetEvery = time.Hour
+
+// forget removes the closed notes that are older than Options.Keep.
+func (f *Folder) forget() error {
+	f.forgot = f.now()
+	infos, err := f.fs.list(filepath.Join(f.in, closedFolder))
+	if err != nil {
+		return errors.Wrap(err, "read the closed notes")
+	}
+	for _, info := range infos {
+		if !info.Mode().IsRegular() || strings.HasPrefix(info.Name(), ".") {
+			continue
+		}
+		if f.forgot.Sub(info.ModTime()) > f.o.Keep {
+			if err := f.fs.remove(filepath.Join(f.in, closedFolder, info.Name())); err != nil {
+				return errors.Wrap(err, "remove an old note")
+			}
+		}
+	}
+	return nil
 }
 
 // keepNotes makes the notes of messages that gave instructions, and makes them durable.
@@ -107,7 +148,7 @@ func (f *Folder) keepNotes(all []message, places []string) error {
 		if known {
 			continue
 		}
-		if err := f.writeNote(&note{Name: places[i], Instruction: id, key: key, raw: all[i].in.Raw}); err != nil {
+		if err := f.writeNote(openFolder, &note{Name: places[i], Instruction: id, key: key, raw: all[i].in.Raw}); err != nil {
 			return err
 		}
 	}
@@ -194,24 +235,20 @@ func (f *Folder) followOne(ctx context.Context, a Answerer, key string) error {
 		}
 	}
 	// What the note will name is durable.
-	open, closed := filepath.Join(f.in, openFolder), filepath.Join(f.in, closedFolder)
+	n.Last, n.Settled = to.Last, to.Settled
 	switch {
 	case final:
-		if err := f.fs.rename(filepath.Join(open, key), filepath.Join(closed, key)); err != nil {
-			return errors.Wrap(err, "close a note")
-		}
-		if err := f.fs.sync(closed); err != nil {
-			return errors.Wrap(err, "sync the notes")
+		if err := f.closeNote(n); err != nil {
+			return err
 		}
 	case len(notices) > 0:
-		n.Last, n.Settled = to.Last, to.Settled
-		if err := f.writeNote(n); err != nil {
+		if err := f.writeNote(openFolder, n); err != nil {
 			return err
 		}
 	default:
 		return nil
 	}
-	if err := f.fs.sync(open); err != nil {
+	if err := f.fs.sync(filepath.Join(f.in, openFolder)); err != nil {
 		return errors.Wrap(err, "sync the notes")
 	}
 	for i := range names {

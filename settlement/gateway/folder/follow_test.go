@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/settlement/gateway"
 )
@@ -41,6 +43,37 @@ func TestFollow(t *testing.T) {
 	for name := range p.tree(p.out) {
 		if strings.Contains(name, "sese.025") {
 			t.Errorf("%s is told again", name)
+		}
+	}
+}
+
+// TestClosedNotesGo: a closed note has no message in it, and goes when it is older than Options.Keep.
+func TestClosedNotesGo(t *testing.T) {
+	p := newPair(t)
+	p.put("a", "FOLLOW 2")
+	closed := filepath.Join(p.in, closedFolder, noteKey("FOLLOW 2"))
+	f := p.open(Options{Quiet: 1, Keep: time.Hour})
+	defer f.Close()
+	for range 3 {
+		if _, err := f.Once(t.Context(), &echo{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(closed)
+	if err != nil || bytes.Count(raw, []byte("\n")) != 1 || bytes.HasSuffix(raw, []byte("FOLLOW 2")) {
+		t.Fatalf("the closed note is %q, %v", raw, err)
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		later time.Duration
+		there bool
+	}{{59 * time.Minute, true}, {61 * time.Minute, false}} {
+		f.now = func() time.Time { return now.Add(c.later) }
+		if err := f.forget(); err != nil {
+			t.Fatal(err)
+		}
+		if p.noted("FOLLOW 2") != c.there {
+			t.Errorf("after %s there is a note: %v", c.later, !c.there)
 		}
 	}
 }
