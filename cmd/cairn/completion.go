@@ -37,7 +37,7 @@ var flagFree = map[string]bool{
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "expires-in": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,
-	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "still": true, "poll": true, "reserve-for": true,
+	"participant": true, "rail": true, "other": true, "map": true, "business-date": true, "cut-off": true, "max-age": true, "still": true, "poll": true, "keep": true, "reserve-for": true,
 	"accounts": true, "pack": true, "id": true, "to": true, "amount": true, "asset": true, "scale": true, "owner": true, "ref": true, "within": true, "to-size": true, "at": true, "at-time": true,
 }
 
