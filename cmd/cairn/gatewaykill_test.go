@@ -312,7 +312,7 @@ func (r *gatewayRig) checkFiles() {
 			continue
 		}
 		confirmed[want.Follow] = true
-		notices, _, final, err := g.Follow(r.t.Context(), raw, gateway.Followed{})
+		notices, _, final, err := g.Follow(r.t.Context(), raw, gateway.Followed{}, time.Now())
 		check(r.t, err)
 		if len(notices) != 1 || !final {
 			r.t.Fatalf("%s: %d notices, final %v", want.Follow, len(notices), final)

@@ -41,6 +41,7 @@ type item struct {
 	asked    bool
 
 	code     string // status of ISO 20022
+	state    string // of an instruction that waits: what the answer says, as in Followed.State
 	index    uint64
 	decided  bool
 	repeated bool

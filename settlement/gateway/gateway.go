@@ -49,7 +49,9 @@ type Answer struct {
 	Rejected bool
 	// Follow is the id of the instruction that a sese.023 gave, "" when it gave none: Gateway.Follow
 	// tells what becomes of it.
-	Follow   string
+	Follow string
+	// State is what the answer says of an instruction that waits, for Followed.State; "" of others.
+	State    string
 	Items    []Item // one for each transaction that the answer is about
 	Findings []iso20022.Finding
 }

@@ -200,6 +200,7 @@ func (b *books) Instruction(_ context.Context, id string) (*Instruction, error) 
 	if s.Instruction == nil {
 		return i, nil
 	}
+	i.Held = s.Instruction.Held
 	for _, leg := range []struct {
 		leg *settlement.LegState
 		to  *InstructionLeg

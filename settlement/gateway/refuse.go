@@ -65,7 +65,7 @@ func (e *exchange) answer(raw []byte, definition string, against []problem) step
 		if it.carriedOut(e) {
 			a.Rejected = false
 			if e.m.Securities != nil {
-				a.Follow = it.id
+				a.Follow, a.State = it.id, it.state
 			}
 		}
 	}

@@ -45,6 +45,7 @@ type Instruction struct {
 	Index              uint64 // of the entry that gave it
 	Resolved           uint64 // of the entry that gave it its last status, else Index
 	Delivers, Receives InstructionLeg
+	Held               bool // on hold now
 }
 
 // InstructionLeg is a leg of an instruction, in units of its asset; the zero value is no leg.
@@ -257,26 +258,16 @@ func (e *exchange) securitiesIDs() report.SecuritiesIDs {
 func (it *item) decideInstruction(s *iso20022.SecuritiesInstruction, d *Decision) []report.StateReport {
 	r := d.Results[0]
 	it.index, it.decided, it.repeated, it.time = d.Index, true, d.Existed, d.Time
-	accepted := report.StateReport{State: report.InstructionAccepted}
-	matched := report.StateReport{State: report.Matched}
-	pending := func(code, text string) []report.StateReport {
-		it.code = statePending
-		return []report.StateReport{accepted, matched, {State: report.SettlementPending, Reasons: []report.SecuritiesReason{{Code: code, Text: text}}}}
-	}
 	why := r.Reason.String() + ": " + r.Reason.Text()
-	switch r.Status {
-	case settlement.Unmatched:
-		it.code = stateUnmatched
-		return []report.StateReport{accepted, {State: report.Unmatched, Reasons: []report.SecuritiesReason{{Code: "CMIS"}}}}
-	case settlement.Matched:
-		return pending("FUTU", "it settles from the settlement date on")
-	case settlement.Held:
-		if isTrue(s.Hold) {
-			return pending("PREA", "this instruction is on hold")
+	if states := waiting(r.Status, r.Reason, isTrue(s.Hold), false); states != nil {
+		if it.code = statePending; r.Status == settlement.Unmatched {
+			it.code = stateUnmatched
 		}
-		return pending("PRCY", "the counterparty's instruction is on hold")
-	case settlement.Queued, settlement.PartlySettled:
-		return pending(secOther, why)
+		it.state = stateWord(r.Status, r.Reason, isTrue(s.Hold), false)
+		return states
+	}
+	accepted, matched := report.StateReport{State: report.InstructionAccepted}, report.StateReport{State: report.Matched}
+	switch r.Status {
 	case settlement.Settled:
 		it.code = stateSettled
 		return []report.StateReport{accepted, matched}
@@ -292,6 +283,49 @@ func (it *item) decideInstruction(s *iso20022.SecuritiesInstruction, d *Decision
 		it.problem = problemOfInstruction(s, r.Reason)
 	}
 	return nil
+}
+
+// waiting returns the states of an instruction that waits for something; nil of another one. held says
+// that the instruction itself is on hold, and failing that its settlement date is over.
+func waiting(status settlement.Status, reason settlement.Reason, held, failing bool) []report.StateReport {
+	code, text := secOther, reason.String()+": "+reason.Text()
+	switch status {
+	case settlement.Unmatched:
+		return []report.StateReport{{State: report.InstructionAccepted}, {State: report.Unmatched, Reasons: []report.SecuritiesReason{{Code: "CMIS"}}}}
+	case settlement.Matched:
+		if text = "it settles from the settlement date on"; !failing {
+			code = "FUTU"
+		}
+	case settlement.Held:
+		if code, text = "PRCY", "the counterparty's instruction is on hold"; held {
+			code, text = "PREA", "this instruction is on hold"
+		}
+	case settlement.Queued, settlement.PartlySettled:
+	default:
+		return nil
+	}
+	state := report.SettlementPending
+	if failing {
+		state = report.SettlementFailing
+	}
+	return []report.StateReport{
+		{State: report.InstructionAccepted}, {State: report.Matched}, {State: state, Reasons: []report.SecuritiesReason{{Code: code, Text: text}}},
+	}
+}
+
+// stateWord names what waiting says, for Followed.State.
+func stateWord(status settlement.Status, reason settlement.Reason, held, failing bool) string {
+	word := status.String()
+	if reason != settlement.NoReason {
+		word += " " + reason.String()
+	}
+	if held && status == settlement.Held {
+		word += " itself"
+	}
+	if failing {
+		word += " failing"
+	}
+	return word
 }
 
 // problemOfInstruction returns a reason of the ledger with a code of sese.024.
@@ -347,20 +381,27 @@ func (e *exchange) rejectSecurities(against []problem) step {
 type Followed struct {
 	Last    uint64 // index of the last entry that a notice was made of
 	Settled string // quantity that the notices have confirmed, "" for none
+	// State is what was told last of an instruction that waits, as in Answer.State, and States counts
+	// what was told since the answer.
+	State  string
+	States int
 }
 
 // Notice is a message about what became of an instruction after it was answered.
 type Notice struct {
 	Index      uint64 // of the entry that it is about
 	Reply      []byte
-	Definition string // sese.025.001.12, or sese.024.001.13 when it was cancelled or has expired
+	Definition string // sese.025.001.12; sese.024.001.13 when it waits, was cancelled or has expired
+	// State is the status while the instruction waits, as in "2-queued", where no entry is told of.
+	State string
 }
 
 // Follow returns what is to be said about the instruction of a sese.023 that was answered, beyond what
-// was said already, and how far that goes. Final says that nothing follows any more. A notice depends
-// on the message and the entries of the ledger alone: following again from the same place gives the
-// same notices.
-func (g *Gateway) Follow(ctx context.Context, raw []byte, from Followed) (notices []Notice, to Followed, final bool, err error) {
+// was said already, and how far that goes. Final says that nothing follows any more. A notice of an
+// entry depends on the message and the entries of the ledger alone: following again from the same
+// place gives the same one. What an instruction waits for is told as it is now: what came and went
+// since the last call is not told.
+func (g *Gateway) Follow(ctx context.Context, raw []byte, from Followed, now time.Time) (notices []Notice, to Followed, final bool, err error) {
 	m, err := iso20022.Decode(raw)
 	if err == nil && m.Securities == nil {
 		err = errors.Newf("follow a %s: only instructions of sese.023 are followed", m.Type())
@@ -406,7 +447,27 @@ func (g *Gateway) Follow(ctx context.Context, raw []byte, from Followed) (notice
 		}
 		notices, to.Last = append(notices, n), state.Resolved
 	}
-	return notices, to, state.Status.Final(), nil
+	n, err := e.waits(state, &to, now)
+	if err != nil {
+		return nil, from, false, err
+	}
+	return append(notices, n...), to, state.Status.Final(), nil
+}
+
+// waits makes the sese.024 about what an instruction waits for, when that is not what was told last.
+func (e *exchange) waits(state *Instruction, to *Followed, now time.Time) ([]Notice, error) {
+	date, err := settlement.ParseDate(dateOf(e.m.Securities.SettlementDate))
+	if err != nil {
+		return nil, err
+	}
+	failing := state.Status != settlement.Unmatched && settlement.DateOf(now.UnixMicro()) > date
+	states, word := waiting(state.Status, state.Reason, state.Held, failing), stateWord(state.Status, state.Reason, state.Held, failing)
+	if states == nil || word == to.State || to.State == "" {
+		return nil, nil
+	}
+	raw, err := report.SecuritiesStatus{IDs: e.securitiesIDs(), States: states}.Encode()
+	to.State, to.States = word, to.States+1
+	return []Notice{{Index: state.Index, Reply: raw, Definition: definitionAdvice, State: strconv.Itoa(to.States) + "-" + state.Status.String()}}, err
 }
 
 // confirm makes a sese.025 of every entry that settled the instruction since. leg is that of the
@@ -448,8 +509,8 @@ func (e *exchange) confirm(ctx context.Context, state *Instruction, leg Instruct
 				return nil, from, err
 			}
 		}
-		notices = append(notices, Notice{x.Index, raw, definitionConfirmation})
-		from = Followed{x.Index, sum}
+		notices = append(notices, Notice{Index: x.Index, Reply: raw, Definition: definitionConfirmation})
+		from.Last, from.Settled = x.Index, sum
 	}
 	return notices, from, nil
 }
@@ -463,7 +524,7 @@ func (e *exchange) cancelled(state *Instruction) (Notice, error) {
 	raw, err := report.SecuritiesStatus{
 		IDs: e.securitiesIDs(), States: []report.StateReport{{State: report.InstructionCancelled, Reasons: []report.SecuritiesReason{reason}}},
 	}.Encode()
-	return Notice{state.Resolved, raw, definitionAdvice}, err
+	return Notice{Index: state.Resolved, Reply: raw, Definition: definitionAdvice}, err
 }
 
 // The amounts below are what the ledger gives, in units of one asset.

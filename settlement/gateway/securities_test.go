@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnledger/cairn/settlement"
 	"github.com/cairnledger/cairn/settlement/iso20022"
@@ -76,11 +77,11 @@ func follow(t *testing.T, b *books, raw []byte, from Followed) (string, Followed
 	if err != nil {
 		t.Fatal(err)
 	}
-	notices, to, final, err := g.Follow(t.Context(), raw, from)
+	notices, to, final, err := g.Follow(t.Context(), raw, from, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _, _, err := g.Follow(t.Context(), raw, from)
+	again, _, _, err := g.Follow(t.Context(), raw, from, noon)
 	if err != nil || fmt.Sprint(again) != fmt.Sprint(notices) {
 		t.Errorf("following again from the same place gives other notices: %v", err)
 	}
@@ -162,11 +163,11 @@ func TestFollowNeedsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.forgetful = true
-	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}); err == nil || final || len(notices) > 0 {
+	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}, noon); err == nil || final || len(notices) > 0 {
 		t.Errorf("%d notices, final %v: %v", len(notices), final, err)
 	}
 	b.forgetful = false
-	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}); err != nil || !final || len(notices) != 1 {
+	if notices, _, final, err := g.Follow(t.Context(), raw, Followed{}, noon); err != nil || !final || len(notices) != 1 {
 		t.Errorf("%d notices, final %v: %v", len(notices), final, err)
 	}
 }
@@ -202,6 +203,66 @@ func TestSecuritiesInParts(t *testing.T) {
 		if got := strings.Join(all, ", "); got != want || !final {
 			t.Errorf("the confirmations say %q, final %v; want %q", got, final, want)
 		}
+	}
+}
+
+// TestSecuritiesWait: what an instruction waits for is told when it changes, and once.
+func TestSecuritiesWait(t *testing.T) {
+	b := exchangeBooks(t, "0")
+	raw := sese{id: "D-1", movement: "DELI", quantity: "100", amount: "5000"}.raw()
+	from := Followed{State: send(t, b, opts, raw).State}
+	held := sese{id: "R-1", movement: "RECE", quantity: "100", amount: "5000"}.raw()
+	held = []byte(strings.Replace(string(held), "<SttlmParams>", "<SttlmParams><HldInd><Ind>true</Ind></HldInd>", 1))
+	id := func(name string) string { return "COBADEFFXXX/rtgs/sese.023/" + name + "/TxId=" + name }
+	g, err := New(b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		what string
+		do   func()
+		late time.Duration
+		want string // file name of what is told, and words in it
+	}{
+		{"nothing", func() {}, 0, ""},
+		{"matched, the other side on hold", func() { send(t, b, opts, held) }, 0, "1-held Pdg PRCY"},
+		{"nothing", func() {}, 0, ""},
+		{"both on hold", func() { b.do(&settlement.Manage{ID: id("D-1"), Change: settlement.ManageHold}) }, 0, "2-held Pdg PREA"},
+		{"released", func() {
+			b.do(&settlement.Manage{ID: id("D-1"), Change: settlement.ManageRelease}, &settlement.Manage{ID: id("R-1"), Change: settlement.ManageRelease})
+		}, 0, "3-queued Pdg OTHR insufficient_funds"},
+		{"the end of the settlement date", func() {}, 0, ""},
+		{"the day after", func() {}, day, "4-queued Flng OTHR insufficient_funds"},
+		{"nothing", func() {}, day, ""},
+		{"a part", func() { b.pay("world", "B-CASH", "2000"); b.advance() }, day, "sese.025 5-partly_settled Flng OTHR insufficient_funds"},
+		{"the rest", func() { b.pay("world", "B-CASH", "3000"); b.advance() }, day, "sese.025"},
+	} {
+		c.do()
+		notices, to, _, err := g.Follow(t.Context(), raw, from, noon.Add(c.late))
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		from = to
+		text := ""
+		for _, n := range notices {
+			if n.State == "" {
+				text += n.Definition[:8] + " "
+			} else {
+				text += n.State + " " + string(n.Reply)
+			}
+		}
+		if (text == "") != (c.want == "") {
+			t.Errorf("%s: %d notices, want %q: %s", c.what, len(notices), c.want, text)
+		}
+		for _, word := range strings.Fields(c.want) {
+			if !strings.Contains(text, word) {
+				t.Errorf("%s: %q is not told: %s", c.what, word, text)
+			}
+		}
+	}
+	if from.Settled != "100" {
+		t.Errorf("it has followed %+v", from)
 	}
 }
 

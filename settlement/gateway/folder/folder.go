@@ -21,7 +21,7 @@ import (
 type Answerer interface {
 	AnswerAll(ctx context.Context, in []gateway.Incoming) ([]*gateway.Answer, error)
 	// Follow returns what is to be told about the instruction of a message, from a place on.
-	Follow(ctx context.Context, raw []byte, from gateway.Followed) (notices []gateway.Notice, to gateway.Followed, final bool, err error)
+	Follow(ctx context.Context, raw []byte, from gateway.Followed, now time.Time) (notices []gateway.Notice, to gateway.Followed, final bool, err error)
 }
 
 // Options are how a folder is worked on. The zero value is a good choice.

@@ -67,7 +67,7 @@ func told(raw []byte) int {
 
 // Follow tells about one entry at a time, and then that there is no more. Entries have the indexes 1,
 // 2 and so on.
-func (e *echo) Follow(_ context.Context, raw []byte, from gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+func (e *echo) Follow(_ context.Context, raw []byte, from gateway.Followed, now time.Time) ([]gateway.Notice, gateway.Followed, bool, error) {
 	if e.err != nil {
 		return nil, from, false, e.err
 	}
@@ -477,7 +477,7 @@ func TestHostileSizes(t *testing.T) {
 
 type answererFunc func(in []gateway.Incoming) []*gateway.Answer
 
-func (answererFunc) Follow(context.Context, []byte, gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+func (answererFunc) Follow(context.Context, []byte, gateway.Followed, time.Time) ([]gateway.Notice, gateway.Followed, bool, error) {
 	return nil, gateway.Followed{}, true, nil
 }
 

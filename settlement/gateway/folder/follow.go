@@ -2,12 +2,14 @@ package folder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,17 +31,21 @@ import (
 //     crash both may be there: then the end is told and closed again. The one in closed is removed after
 //     Options.Keep.
 //   - A note names the last entry that was told. What it names is durable in out. So after a crash
-//     notices are at most written again, with the same bytes under the same names: a notice depends on
-//     the message and the ledger alone, and its name on the note and the entry.
+//     notices are at most written again, with the same bytes under the same names: a notice of an entry
+//     depends on the message and the ledger alone, and its name on the note and the entry. What an
+//     instruction waits for is told as it is, under a name with the state: after a crash another state
+//     may be told under the same number.
 //   - The same message again, under whatever name of a file, finds the note and makes no other one.
 //     After Options.Keep it is told about anew.
 type note struct {
 	// Name is what the notices are called after: the name that the message has in done.
 	Name        string `json:"name"`
 	Instruction string `json:"instruction"`
-	// Last and Settled are how far it has been told, as in gateway.Followed.
+	// How far it has been told, as in gateway.Followed.
 	Last    uint64 `json:"last"`
 	Settled string `json:"settled,omitempty"`
+	State   string `json:"state,omitempty"`
+	States  int    `json:"states,omitempty"`
 
 	key string
 	raw []byte // the message
@@ -148,7 +154,7 @@ func (f *Folder) keepNotes(all []message, places []string) error {
 		if known {
 			continue
 		}
-		if err := f.writeNote(openFolder, &note{Name: places[i], Instruction: id, key: key, raw: all[i].in.Raw}); err != nil {
+		if err := f.writeNote(openFolder, &note{Name: places[i], Instruction: id, State: all[i].answer.State, key: key, raw: all[i].in.Raw}); err != nil {
 			return err
 		}
 	}
@@ -219,14 +225,15 @@ func (f *Folder) followOne(ctx context.Context, a Answerer, key string) error {
 	if err != nil {
 		return err
 	}
-	notices, to, final, err := a.Follow(ctx, n.raw, gateway.Followed{Last: n.Last, Settled: n.Settled})
+	notices, to, final, err := a.Follow(ctx, n.raw, gateway.Followed{Last: n.Last, Settled: n.Settled, State: n.State, States: n.States}, f.now())
 	if err != nil {
 		return errors.Wrapf(err, "follow the instruction of %s", n.Name)
 	}
 	var names []string
 	var all []published
 	for i := range notices {
-		name := fmt.Sprintf("%s.%s-%d-%s.xml", n.Name, notices[i].Definition[:len("sese.025")], notices[i].Index, key[:8])
+		part := cmp.Or(notices[i].State, strconv.FormatUint(notices[i].Index, 10))
+		name := fmt.Sprintf("%s.%s-%s-%s.xml", n.Name, notices[i].Definition[:len("sese.025")], part, key[:8])
 		names, all = append(names, name), append(all, published{name, notices[i].Reply})
 	}
 	if len(all) > 0 {
@@ -235,7 +242,7 @@ func (f *Folder) followOne(ctx context.Context, a Answerer, key string) error {
 		}
 	}
 	// What the note will name is durable.
-	n.Last, n.Settled = to.Last, to.Settled
+	n.Last, n.Settled, n.State, n.States = to.Last, to.Settled, to.State, to.States
 	switch {
 	case final:
 		if err := f.closeNote(n); err != nil {

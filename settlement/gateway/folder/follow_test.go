@@ -47,6 +47,34 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// waiter tells of an instruction once what it waits for.
+type waiter struct{ echo }
+
+func (*waiter) AnswerAll(_ context.Context, in []gateway.Incoming) ([]*gateway.Answer, error) {
+	return []*gateway.Answer{{Reply: []byte("r"), Definition: "sese.024.001.13", Follow: string(in[0].Raw), State: "unmatched"}}, nil
+}
+
+func (*waiter) Follow(_ context.Context, _ []byte, from gateway.Followed, _ time.Time) ([]gateway.Notice, gateway.Followed, bool, error) {
+	if from.State != "unmatched" {
+		return nil, from, false, nil
+	}
+	return []gateway.Notice{{Index: 7, Reply: []byte("held"), Definition: "sese.024.001.13", State: "1-held"}}, gateway.Followed{State: "held", States: 1}, false, nil
+}
+
+// TestFollowState: the note begins with the state that the answer told, and what is told next has the
+// state in its name.
+func TestFollowState(t *testing.T) {
+	p := newPair(t)
+	p.put("a", "FOLLOW 1")
+	for range 3 {
+		p.once(&waiter{})
+	}
+	name := "a.sese.024-1-held-" + noteKey("FOLLOW 1")[:8] + ".xml"
+	if out := p.tree(p.out); len(out) != 2 || out[name] != "held" {
+		t.Errorf("out has %v, want the answer and %s", out, name)
+	}
+}
+
 // TestClosedNotesGo: a closed note has no message in it, and goes when it is older than Options.Keep.
 func TestClosedNotesGo(t *testing.T) {
 	p := newPair(t)
@@ -159,9 +187,9 @@ type picky struct {
 	bad string
 }
 
-func (p *picky) Follow(ctx context.Context, raw []byte, from gateway.Followed) ([]gateway.Notice, gateway.Followed, bool, error) {
+func (p *picky) Follow(ctx context.Context, raw []byte, from gateway.Followed, now time.Time) ([]gateway.Notice, gateway.Followed, bool, error) {
 	if string(raw) == p.bad {
 		return nil, from, false, errors.New("the ledger does not tell")
 	}
-	return p.echo.Follow(ctx, raw, from)
+	return p.echo.Follow(ctx, raw, from, now)
 }

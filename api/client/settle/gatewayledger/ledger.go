@@ -141,7 +141,7 @@ func (l *Ledger) Instruction(ctx context.Context, id string) (*gateway.Instructi
 		return nil, err
 	}
 	i := &gateway.Instruction{
-		ID: m.GetId(), Index: m.GetIndex(), Resolved: m.GetResolved(),
+		ID: m.GetId(), Index: m.GetIndex(), Resolved: m.GetResolved(), Held: m.GetHeld(),
 		Delivers: legOf(m.GetSaid().GetDelivers()), Receives: legOf(m.GetSaid().GetReceives()),
 	}
 	if i.Status, err = settlement.ParseStatus(m.GetStatus()); err == nil {
