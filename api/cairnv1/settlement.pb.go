@@ -3167,8 +3167,6 @@ func (x *ListTransfersResponse) GetNext() string {
 type GetOutcomeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Consistency   Consistency            `protobuf:"varint,2,opt,name=consistency,proto3,enum=cairn.v1.Consistency" json:"consistency,omitempty"`
-	MinSize       uint64                 `protobuf:"varint,3,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3206,20 +3204,6 @@ func (*GetOutcomeRequest) Descriptor() ([]byte, []int) {
 func (x *GetOutcomeRequest) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
-	}
-	return 0
-}
-
-func (x *GetOutcomeRequest) GetConsistency() Consistency {
-	if x != nil {
-		return x.Consistency
-	}
-	return Consistency_CONSISTENCY_UNSPECIFIED
-}
-
-func (x *GetOutcomeRequest) GetMinSize() uint64 {
-	if x != nil {
-		return x.MinSize
 	}
 	return 0
 }
@@ -4614,11 +4598,9 @@ const file_cairn_v1_settlement_proto_rawDesc = "" +
 	"\x15ListTransfersResponse\x12:\n" +
 	"\ttransfers\x18\x01 \x03(\v2\x1c.cairn.v1.SettlementTransferR\ttransfers\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"}\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\")\n" +
 	"\x11GetOutcomeRequest\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\x127\n" +
-	"\vconsistency\x18\x02 \x01(\x0e2\x15.cairn.v1.ConsistencyR\vconsistency\x12\x19\n" +
-	"\bmin_size\x18\x03 \x01(\x04R\aminSize\"\\\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"\\\n" +
 	"\x12GetOutcomeResponse\x122\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x18.cairn.v1.CommandOutcomeR\aoutcome\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\"\x8a\x01\n" +
@@ -4846,56 +4828,55 @@ var file_cairn_v1_settlement_proto_depIdxs = []int32{
 	37, // 42: cairn.v1.SettlementTransfer.members:type_name -> cairn.v1.SettlementTransfer
 	26, // 43: cairn.v1.ListTransfersRequest.at:type_name -> cairn.v1.At
 	37, // 44: cairn.v1.ListTransfersResponse.transfers:type_name -> cairn.v1.SettlementTransfer
-	62, // 45: cairn.v1.GetOutcomeRequest.consistency:type_name -> cairn.v1.Consistency
-	20, // 46: cairn.v1.GetOutcomeResponse.outcome:type_name -> cairn.v1.CommandOutcome
-	26, // 47: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
-	37, // 48: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
-	26, // 49: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
-	46, // 50: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
-	15, // 51: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
-	46, // 52: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
-	26, // 53: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
-	51, // 54: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
-	29, // 55: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
-	23, // 56: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
-	23, // 57: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
-	37, // 58: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
-	46, // 59: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
-	18, // 60: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
-	24, // 61: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
-	27, // 62: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
-	30, // 63: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
-	32, // 64: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
-	35, // 65: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
-	38, // 66: cairn.v1.Settlement.ListTransfers:input_type -> cairn.v1.ListTransfersRequest
-	40, // 67: cairn.v1.Settlement.GetOutcome:input_type -> cairn.v1.GetOutcomeRequest
-	42, // 68: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
-	44, // 69: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
-	47, // 70: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
-	49, // 71: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
-	52, // 72: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
-	54, // 73: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
-	56, // 74: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
-	19, // 75: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
-	25, // 76: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
-	28, // 77: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
-	31, // 78: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
-	33, // 79: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
-	36, // 80: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
-	39, // 81: cairn.v1.Settlement.ListTransfers:output_type -> cairn.v1.ListTransfersResponse
-	41, // 82: cairn.v1.Settlement.GetOutcome:output_type -> cairn.v1.GetOutcomeResponse
-	43, // 83: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
-	45, // 84: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
-	48, // 85: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
-	50, // 86: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
-	53, // 87: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
-	55, // 88: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
-	57, // 89: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
-	75, // [75:90] is the sub-list for method output_type
-	60, // [60:75] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	20, // 45: cairn.v1.GetOutcomeResponse.outcome:type_name -> cairn.v1.CommandOutcome
+	26, // 46: cairn.v1.ListHoldsRequest.at:type_name -> cairn.v1.At
+	37, // 47: cairn.v1.ListHoldsResponse.holds:type_name -> cairn.v1.SettlementTransfer
+	26, // 48: cairn.v1.GetInstructionRequest.at:type_name -> cairn.v1.At
+	46, // 49: cairn.v1.GetInstructionResponse.instruction:type_name -> cairn.v1.SettlementInstruction
+	15, // 50: cairn.v1.SettlementInstruction.said:type_name -> cairn.v1.Instruct
+	46, // 51: cairn.v1.ListInstructionsResponse.instructions:type_name -> cairn.v1.SettlementInstruction
+	26, // 52: cairn.v1.StatementRequest.at:type_name -> cairn.v1.At
+	51, // 53: cairn.v1.StatementResponse.entries:type_name -> cairn.v1.StatementEntry
+	29, // 54: cairn.v1.StatementResponse.account:type_name -> cairn.v1.SettlementAccount
+	23, // 55: cairn.v1.StatementEntry.before:type_name -> cairn.v1.AccountBalances
+	23, // 56: cairn.v1.StatementEntry.after:type_name -> cairn.v1.AccountBalances
+	37, // 57: cairn.v1.StatementEntry.transfers:type_name -> cairn.v1.SettlementTransfer
+	46, // 58: cairn.v1.StatementEntry.instructions:type_name -> cairn.v1.SettlementInstruction
+	18, // 59: cairn.v1.Settlement.Execute:input_type -> cairn.v1.ExecuteRequest
+	24, // 60: cairn.v1.Settlement.ExecuteStream:input_type -> cairn.v1.ExecuteStreamRequest
+	27, // 61: cairn.v1.Settlement.GetAccount:input_type -> cairn.v1.GetAccountRequest
+	30, // 62: cairn.v1.Settlement.ListAccounts:input_type -> cairn.v1.ListAccountsRequest
+	32, // 63: cairn.v1.Settlement.ListAssets:input_type -> cairn.v1.ListAssetsRequest
+	35, // 64: cairn.v1.Settlement.GetTransfer:input_type -> cairn.v1.GetTransferRequest
+	38, // 65: cairn.v1.Settlement.ListTransfers:input_type -> cairn.v1.ListTransfersRequest
+	40, // 66: cairn.v1.Settlement.GetOutcome:input_type -> cairn.v1.GetOutcomeRequest
+	42, // 67: cairn.v1.Settlement.ListHolds:input_type -> cairn.v1.ListHoldsRequest
+	44, // 68: cairn.v1.Settlement.GetInstruction:input_type -> cairn.v1.GetInstructionRequest
+	47, // 69: cairn.v1.Settlement.ListInstructions:input_type -> cairn.v1.ListInstructionsRequest
+	49, // 70: cairn.v1.Settlement.Statement:input_type -> cairn.v1.StatementRequest
+	52, // 71: cairn.v1.Settlement.ProveAccount:input_type -> cairn.v1.ProveAccountRequest
+	54, // 72: cairn.v1.Settlement.ProveTransfer:input_type -> cairn.v1.ProveTransferRequest
+	56, // 73: cairn.v1.Settlement.ProveInstruction:input_type -> cairn.v1.ProveInstructionRequest
+	19, // 74: cairn.v1.Settlement.Execute:output_type -> cairn.v1.ExecuteResponse
+	25, // 75: cairn.v1.Settlement.ExecuteStream:output_type -> cairn.v1.ExecuteStreamResponse
+	28, // 76: cairn.v1.Settlement.GetAccount:output_type -> cairn.v1.GetAccountResponse
+	31, // 77: cairn.v1.Settlement.ListAccounts:output_type -> cairn.v1.ListAccountsResponse
+	33, // 78: cairn.v1.Settlement.ListAssets:output_type -> cairn.v1.ListAssetsResponse
+	36, // 79: cairn.v1.Settlement.GetTransfer:output_type -> cairn.v1.GetTransferResponse
+	39, // 80: cairn.v1.Settlement.ListTransfers:output_type -> cairn.v1.ListTransfersResponse
+	41, // 81: cairn.v1.Settlement.GetOutcome:output_type -> cairn.v1.GetOutcomeResponse
+	43, // 82: cairn.v1.Settlement.ListHolds:output_type -> cairn.v1.ListHoldsResponse
+	45, // 83: cairn.v1.Settlement.GetInstruction:output_type -> cairn.v1.GetInstructionResponse
+	48, // 84: cairn.v1.Settlement.ListInstructions:output_type -> cairn.v1.ListInstructionsResponse
+	50, // 85: cairn.v1.Settlement.Statement:output_type -> cairn.v1.StatementResponse
+	53, // 86: cairn.v1.Settlement.ProveAccount:output_type -> cairn.v1.ProveAccountResponse
+	55, // 87: cairn.v1.Settlement.ProveTransfer:output_type -> cairn.v1.ProveTransferResponse
+	57, // 88: cairn.v1.Settlement.ProveInstruction:output_type -> cairn.v1.ProveInstructionResponse
+	74, // [74:89] is the sub-list for method output_type
+	59, // [59:74] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_settlement_proto_init() }

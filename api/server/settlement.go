@@ -187,12 +187,17 @@ func (s *Server) executed(ctx context.Context, e *execution, result ledger.Resul
 	return resp, nil
 }
 
-// GetOutcome implements cairnv1.SettlementServer.
+// GetOutcome implements cairnv1.SettlementServer. What came of an entry is final: only its absence
+// needs an up-to-date node.
 func (s *Server) GetOutcome(ctx context.Context, req *cairnv1.GetOutcomeRequest) (*cairnv1.GetOutcomeResponse, error) {
-	b, err := s.books(ctx, &cairnv1.At{Consistency: req.GetConsistency(), MinSize: req.GetMinSize()})
-	if err != nil {
+	if err := settles(ctx); err != nil {
+		return nil, err
+	}
+	var missing *ledger.NotFoundError
+	if err := s.reachIndex(ctx, req.GetIndex()); err != nil && !errors.As(err, &missing) {
 		return nil, definite(err)
 	}
+	b := newBookkeeping(ctx)
 	none := refuse(codes.NotFound, ReasonUnknownID, fmt.Sprintf("no command at index %d that the caller may read is known to the ledger as of size %d", req.GetIndex(), b.state.Size()))
 	if req.GetIndex() >= b.state.Size() {
 		return nil, none

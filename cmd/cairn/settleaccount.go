@@ -133,7 +133,7 @@ func newAccountInfo(x *settle.Account, size uint64) accountInfo {
 	i := accountInfo{
 		ID: x.GetId(), Asset: x.GetAsset(), Posted: x.GetPosted(), PendingDebits: b.GetDebitsPending(), PendingCredits: b.GetCreditsPending(),
 		Available: x.GetAvailable(), PostedDebits: b.GetDebitsPosted(), PostedCredits: b.GetCreditsPosted(), Limit: x.GetLimit(),
-		Flags: []string{}, Owners: slices.Concat([]string{}, x.GetOwners()), Entries: x.GetSequence(), LastIndex: x.GetLastIndex(), Size: size,
+		Flags: []string{}, Owners: append([]string{}, x.GetOwners()...), Entries: x.GetSequence(), LastIndex: x.GetLastIndex(), Size: size,
 	}
 	for _, f := range []struct {
 		set  bool

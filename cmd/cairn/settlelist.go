@@ -59,7 +59,7 @@ that you may not read and was not yours.`,
 				for i := range o.Results {
 					info.Results = append(info.Results, newResultWord(&o.Results[i]))
 				}
-				info.Lines = lineInfos(&o)
+				info.Lines = append([]lineInfo{}, lineInfos(&o)...)
 				return a.emit(info, func(w *page) {
 					fmt.Fprintf(w, "entry %d, decided at %s\n", info.Index, info.Time)
 					for i := range info.Results {
