@@ -1,5 +1,5 @@
 # The few verbs of the project. CI runs the same ones; see .ci/run.
-.PHONY: build test race lint fuzz generate interop demo kill sim jepsen bench-compare ci
+.PHONY: build test race lint fuzz generate interop demo kill sim jepsen history bench-compare ci
 
 build: ## the binary, in bin/cairn
 	go build -o bin/cairn ./cmd/cairn
@@ -30,6 +30,9 @@ sim: ## two thousand simulated clusters under faults
 
 jepsen: ## simulated clusters, ten minutes of faults on real ones, and the deliberate bugs; about 15 minutes
 	bash .ci/run sim zoo faults
+
+history: ## 1,000,000 commands of settlement against the model, with proofs; 15 minutes of one processor
+	go test ./jepsen/settle -run TestOneHistory -v -timeout 3h -args -seed 1 -commands 1000000 -every 50
 
 bench-compare: ## Cairn beside etcd, in turns; about half an hour, results in docs/performance
 	go -C tools/compare run . --out ../../docs/performance

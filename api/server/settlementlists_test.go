@@ -125,6 +125,17 @@ func TestPagesShowNothing(t *testing.T) {
 			}
 		}
 	}
+	// A cursor with another prefix is a place like any other.
+	for prefix, want := range map[string]int{"a": 0, "m-": 4, "z": 0} {
+		first, err := a.ListTransfers(owner, &cairnv1.ListTransfersRequest{Prefix: "m-", Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := a.ListTransfers(owner, &cairnv1.ListTransfersRequest{Prefix: prefix, Page: first.GetNext()})
+		if err != nil || len(first.GetTransfers())+len(resp.GetTransfers()) != want && prefix == "m-" || prefix != "m-" && len(resp.GetTransfers()) > 0 {
+			t.Errorf("prefix %s: %v, %v", prefix, resp, err)
+		}
+	}
 	_, err := a.ListTransfers(owner, &cairnv1.ListTransfersRequest{})
 	demand(t, err, codes.InvalidArgument, server.ReasonInvalidArgument, sure)
 }
