@@ -54,7 +54,7 @@ const (
 	PolicyReplace        PolicyReason = 4 // a member less and a learner more
 	PolicyRotateCosigner PolicyReason = 5 // a member has another cosigner key
 	PolicyRotateLog      PolicyReason = 6 // the log keys are others
-	PolicyRestore        PolicyReason = 7 // the ledger was restored from a backup
+	PolicyRestore        PolicyReason = 7 // the ledger was restored, from a backup or from one survivor
 )
 
 var policyReasons = [...]string{"", "add", "promote", "remove", "replace", "rotate cosigner key", "rotate log key", "restore"}
@@ -72,7 +72,8 @@ func (r PolicyReason) String() string {
 type PolicyChange struct {
 	Policy Policy
 	Reason PolicyReason
-	// Restored is the head that a restored ledger continues, of PolicyRestore alone.
+	// Restored is the head that a restored ledger continues, of PolicyRestore alone: that of the ledger
+	// before the record.
 	Restored Anchor
 }
 
@@ -238,13 +239,16 @@ func (c *PolicyChange) check() error {
 func (c *PolicyChange) follows(origin string, in *PolicyInForce) error {
 	p, old := &c.Policy, in.Newest
 	base := in.Newest
-	if in.Before != nil {
+	switch {
+	case c.Reason == PolicyRestore: // nothing is handed over
+		base = p
+	case in.Before != nil:
 		base = in.Before
 	}
 	switch {
 	case p.Epoch != old.Epoch+1:
 		return errors.Newf("policy change: epoch %d behind epoch %d", p.Epoch, old.Epoch)
-	case uint64(base.Quorum)+uint64(p.Quorum) > maxSigners:
+	case c.Reason != PolicyRestore && uint64(base.Quorum)+uint64(p.Quorum) > maxSigners:
 		return errors.Newf("policy change: the quorums %d before and %d now are more than %d together", base.Quorum, p.Quorum, maxSigners)
 	}
 	// What the hand-over will need, too: the policy before must be one that can be verified.

@@ -283,15 +283,6 @@ func TestPolicyChangeWithoutEffect(t *testing.T) {
 	cut, newer := good, good
 	cut.Entries = []ledger.NewEntry{{Kind: ledger.KindRecord, Body: good.Entries[0].Body[:40]}}
 	newer.Entries = []ledger.NewEntry{{Kind: ledger.KindRecord, Body: append([]byte{4, 2}, good.Entries[0].Body[2:]...)}}
-	many := func(q *ledger.Policy) {
-		q.Members = nil
-		for id := uint64(1); id <= 15; id++ {
-			q.Members = append(q.Members, member(id, byte(id)))
-		}
-		q.Quorum = 15
-	}
-	large := p.change(ledger.PolicyRestore, many)
-	large.Restored = ledger.Anchor{Size: 1, Root: p.Head().Root}
 	for what, b := range map[string]ledger.Batch{
 		"an epoch left out":        epoch(2),
 		"two records in a batch":   two,
@@ -308,10 +299,9 @@ func TestPolicyChangeWithoutEffect(t *testing.T) {
 		"the log key of another ledger": as(ledger.PolicyRotateLog, func(q *ledger.Policy) {
 			q.LogKeys = []string{keyOf(t, "example.org/other", 101).Key().String()}
 		}),
-		"quorums too large for the hand-over": p.batch(large),
-		"a restored head beyond the ledger":   restored(2, p.Head().Root),
-		"another restored head":               restored(1, merkle.EmptyRoot()),
-		"a hand-over when none is under way":  p.handover(0, p.note(1, 1, 2, 3)),
+		"a restored head beyond the ledger":  restored(2, p.Head().Root),
+		"another restored head":              restored(1, merkle.EmptyRoot()),
+		"a hand-over when none is under way": p.handover(0, p.note(1, 1, 2, 3)),
 		"a hand-over that is cut off": {Principal: "n1", Entries: []ledger.NewEntry{{Kind: ledger.KindRecord,
 			Body: []byte{5, 1, 0, 0, 0, 1}}}},
 	} {
@@ -338,9 +328,68 @@ func TestPolicyChangeWithoutEffect(t *testing.T) {
 	p.took(p.batch(p.change(ledger.PolicyRotateLog, func(q *ledger.Policy) {
 		q.LogKeys = []string{keyOf(t, genesisOrigin, 101).Key().String()}
 	})))
-	p.took(restored(p.Head().Size, p.Head().Root))
-	if got := p.inForce(); got != "0+6" {
-		t.Errorf("in force are %s, want 0+6: nothing was handed over", got)
+	if got := p.inForce(); got != "0+5" {
+		t.Errorf("in force are %s, want 0+5: nothing was handed over", got)
+	}
+}
+
+// TestRestoredPolicy: the record that restores a ledger names the head that it continues, is the first
+// entry behind it, and from there on its policy alone seals, whatever hand-over was under way. Quorums
+// of the policies before bound nothing.
+func TestRestoredPolicy(t *testing.T) {
+	p := openPolicies(t)
+	if c, _, err := p.Restored(); c != nil || err != nil {
+		t.Fatalf("a ledger that was never restored: %v, %v", c, err)
+	}
+	p.took(p.batch(p.rotate(0, 11))) // its hand-over has not ended
+	former := p.Head()
+	p.took(payload("behind it"))
+	restored := func(a ledger.Anchor) ledger.Batch {
+		c := p.change(ledger.PolicyRestore, func(q *ledger.Policy) {
+			q.Members = nil
+			for id := uint64(7); id <= 16; id++ {
+				q.Members = append(q.Members, ledger.PolicyMember{Member: ledger.Member{ID: id, Name: fmt.Sprint("n", id), Cosigner: nodeKey(t, byte(40+id)).Key().String()}})
+			}
+			q.Quorum = 9
+			q.LogKeys = []string{keyOf(t, genesisOrigin, 101).Key().String()}
+		})
+		c.Restored = a
+		return p.batch(c)
+	}
+	head := p.Head()
+	p.refuses("a former head", restored(ledger.Anchor{Size: former.Size, Root: former.Root}))
+	p.refuses("another root", restored(ledger.Anchor{Size: head.Size, Root: former.Root}))
+	// A block in which another entry comes first.
+	b := restored(ledger.Anchor{Size: head.Size, Root: head.Root})
+	raw, err := ledger.EncodeBlock(p.Anchor(), 6, []ledger.Batch{payload("first"), b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ledger.Restores(raw) {
+		t.Error("a block with the record restores nothing")
+	}
+	if res := p.apply(raw); res[0].Err != nil || res[1].Err == nil {
+		t.Errorf("behind another entry of its block: %v, %v", res[0].Err, res[1].Err)
+	}
+	head = p.Head()
+	p.took(restored(ledger.Anchor{Size: head.Size, Root: head.Root}))
+	if got := p.inForce(); got != "2" {
+		t.Errorf("in force is %s, want 2 alone", got)
+	}
+	c, index, err := p.Restored()
+	if err != nil || c == nil || index != head.Size || c.Restored.Size != head.Size {
+		t.Errorf("restored by %+v at %d, %v; want the entry %d", c, index, err, head.Size)
+	}
+	if in, err := p.PolicyAt(head.Size); err != nil || in.Before == nil {
+		t.Errorf("the sizes before stay in the hand-over: %+v, %v", in, err)
+	}
+	p.took(p.batch(p.change(ledger.PolicyRemove, func(q *ledger.Policy) { q.Members, q.Quorum = q.Members[1:], 5 })))
+	if got := p.inForce(); got != "2+3" {
+		t.Errorf("in force are %s, want 2+3: the next change is handed over again", got)
+	}
+	plain, err := ledger.EncodeBlock(p.Anchor(), 6, []ledger.Batch{payload("x"), p.batch(p.rotate(0, 11))})
+	if err != nil || ledger.Restores(plain) || ledger.Restores(nil) {
+		t.Errorf("a block without such a record restores, or %v", err)
 	}
 }
 

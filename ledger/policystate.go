@@ -2,10 +2,9 @@ package ledger
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/errors"
-
-	"github.com/cairnledger/cairn/merkle"
 )
 
 // PolicyInForce says whose signatures seal the checkpoints of a size. Immutable.
@@ -18,6 +17,11 @@ import (
 //
 // A further change while a hand-over is under way takes the place of the one that has not come to
 // its end. So members that turn out to be dead do not end the sealing of a ledger.
+//
+// A ledger that was restored has no hand-over: the keys before are gone, or not to be used. From the
+// record on (PolicyRestore) the new policy alone seals. No replica takes such a record from Raft
+// (Restores): it is written behind a backup, or behind what one survivor has, before any node of the
+// new policy runs.
 type PolicyInForce struct {
 	Newest *Policy // of the newest change
 	Index  uint64  // of the entry that says Newest
@@ -218,8 +222,11 @@ func (l *Ledger) acceptPolicy(body []byte, index uint64, alone bool) (refused, s
 		if err != nil {
 			return err, nil
 		}
-		if refused, stop = l.checkRestored(c, head); refused != nil || stop != nil {
-			return refused, stop
+		if c.Reason == PolicyRestore {
+			if refused := c.continues(index, l.Head()); refused != nil {
+				return refused, nil
+			}
+			ref.before = index
 		}
 		ref.newest = index
 		if a.policy.staged == nil {
@@ -232,23 +239,53 @@ func (l *Ledger) acceptPolicy(body []byte, index uint64, alone bool) (refused, s
 	return nil, nil
 }
 
-// checkRestored compares the head that a restored ledger names with this ledger.
-func (l *Ledger) checkRestored(c *PolicyChange, head uint64) (refused, stop error) {
-	if c.Reason != PolicyRestore {
-		return nil, nil
+// continues says why the record is not the first one behind the head that it names: the ledger before
+// the block has that head, and the record is the next entry.
+func (c *PolicyChange) continues(index uint64, head Head) error {
+	switch {
+	case c.Restored.Size != index || head.Size != index:
+		return errors.Newf("policy change: it names a restored head of size %d and is entry %d of a ledger of size %d", c.Restored.Size, index, head.Size)
+	case c.Restored.Root != head.Root:
+		return errors.Newf("policy change: the restored head of size %d has another root than this ledger", c.Restored.Size)
 	}
-	if c.Restored.Size > head {
-		return errors.Newf("policy change: a restored head of size %d of a ledger of size %d", c.Restored.Size, head), nil
-	}
-	root := merkle.EmptyRoot()
-	if c.Restored.Size > 0 {
-		var err error
-		if root, err = l.RootAt(c.Restored.Size); err != nil {
-			return nil, errors.Wrap(err, "policy change")
+	return nil
+}
+
+// Restored returns the newest record with which this ledger was restored, and its index; nil when it
+// never was.
+func (l *Ledger) Restored() (*PolicyChange, uint64, error) {
+	records, err := l.PolicyRecords(l.Head().Size)
+	for _, index := range slices.Backward(records) {
+		leaf, err := l.Leaf(index)
+		if err != nil {
+			return nil, 0, errors.Wrap(err, "read a policy")
+		}
+		if c, err := PolicyChangeOf(leaf); err == nil && c.Reason == PolicyRestore {
+			return c, index, nil
 		}
 	}
-	if root != c.Restored.Root {
-		return errors.Newf("policy change: the restored head of size %d has another root than this ledger", c.Restored.Size), nil
+	return nil, 0, err
+}
+
+// Restores reports whether an encoded block holds a record that restores a ledger. Such a block never
+// comes through Raft: a leader that proposes one wants to be rid of the keys that seal the ledger. What
+// does not parse restores nothing.
+func Restores(raw []byte) bool {
+	if len(raw) < blockPrefixSize || raw[5]&blockHasRecords == 0 {
+		return false
 	}
-	return nil, nil
+	b, err := ParseBlock(raw)
+	if err != nil {
+		return false
+	}
+	for i := range b.Batches {
+		for j := range b.Batches[i].Entries {
+			if e := &b.Batches[i].Entries[j]; e.Kind == KindRecord {
+				if c, err := ParsePolicyChange(e.Body); err == nil && c.Reason == PolicyRestore {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

@@ -34,6 +34,8 @@ type Ledger struct {
 	// Created is what the directory says of the ledger; nil for the directory.
 	Created *directory.Ledger
 
+	highest uint64 // of the ids of members in all its policies; set by Verify
+
 	path string // of the folder, within the backup
 	dir  string
 	row  Row // of MANIFEST; its size is 0 when there is none
@@ -125,6 +127,15 @@ func (b *Backup) open(group uint64, origin string) (*Ledger, error) {
 	}
 	l.Size, l.Root = cp.Size, cp.Root
 	return l, nil
+}
+
+// HighestID returns the highest id of a member that any policy of any ledger names. It is known after
+// Verify.
+func (b *Backup) HighestID() (highest uint64) {
+	for _, l := range b.Ledgers {
+		highest = max(highest, l.highest)
+	}
+	return highest
 }
 
 // Records calls each with all records of the ledger, in order. They parse and continue each other, and

@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -183,8 +184,11 @@ func TestInterrupted(t *testing.T) {
 				t.Fatalf("after %d files: %v", left, err)
 			}
 		}
-		if rand.IntN(3) == 0 {
+		switch rand.IntN(6) {
+		case 0, 1:
 			w.fill("example.org/a", 1+rand.IntN(300))
+		case 2:
+			w.create(fmt.Sprint("example.org/", step))
 		}
 	}
 	if cut == 0 {

@@ -120,6 +120,19 @@ func readManifest(dir string) (*Manifest, error) {
 	return m, nil
 }
 
+// DirectoryOf returns the origin of the directory of the cluster whose backup a directory holds, "" when
+// there is none.
+func DirectoryOf(dir string) (string, error) {
+	m, err := readManifest(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return m.Directory, nil
+}
+
 // taking is one Take.
 type taking struct {
 	ctx    context.Context

@@ -39,7 +39,9 @@ func (l *Ledger) Verify(ctx context.Context, trusted *tlog.Policy, progress func
 			return l.bad(v.blocksOf(r.First), &r.First, err)
 		}
 		for i, leaf := range leaves {
-			v.leaves = append(v.leaves, leaf)
+			if v.leaves = append(v.leaves, leaf); len(leaf) > 1 && ledger.Kind(leaf[1]) == ledger.KindRecord {
+				l.highest = max(l.highest, highestID(leaf))
+			}
 			if len(v.leaves) == merkle.EntryBundleWidth || r.First+uint64(i)+1 == l.Size {
 				if err := v.group(); err != nil {
 					return err
@@ -52,6 +54,21 @@ func (l *Ledger) Verify(ctx context.Context, trusted *tlog.Policy, progress func
 		return err
 	}
 	return v.edge()
+}
+
+// highestID returns the highest id of a member that a genesis or a policy change names.
+func highestID(leaf []byte) (highest uint64) {
+	if g, err := ledger.GenesisOf(leaf); err == nil {
+		for _, m := range g.Members {
+			highest = max(highest, m.ID)
+		}
+	}
+	if c, err := ledger.PolicyChangeOf(leaf); err == nil {
+		for _, m := range c.Policy.Members {
+			highest = max(highest, m.ID)
+		}
+	}
+	return highest
 }
 
 // verification is one Verify.

@@ -27,8 +27,11 @@ type Founding struct {
 	// Origin is that of its first ledger, after which the directory and the cosigners are named.
 	Origin     string
 	SealQuorum int // cosignatures that seal a checkpoint; 0 is a majority
-	Validity   time.Duration
-	Now        time.Time // zero means the present
+	// FirstID is the Raft id of the first node; 0 is 1. A cluster that continues a backup has ids that no
+	// member of it ever had.
+	FirstID  uint64
+	Validity time.Duration
+	Now      time.Time // zero means the present
 }
 
 // A Founded cluster exists in its files alone: `node init` makes the nodes' data directories.
@@ -57,8 +60,8 @@ func NewClusterID() pki.ClusterID {
 }
 
 // Found signs the requests of all nodes of a new cluster. The nodes have the Raft ids 1, 2, … in
-// the order of the requests. Found makes the cluster's log key, seals it to each node, and forgets
-// it: from then on the nodes alone have it.
+// the order of the requests, or begin with FirstID. Found makes the cluster's log key, seals it to
+// each node, and forgets it: from then on the nodes alone have it.
 func Found(authority *pki.Authority, requests []*enrolment.Request, f Founding) (*Founded, error) {
 	least, most := ledgerseal.QuorumRange(len(requests))
 	if f.SealQuorum == 0 {
@@ -78,7 +81,7 @@ func Found(authority *pki.Authority, requests []*enrolment.Request, f Founding) 
 	if out.LogKey, err = tlog.NewMLDSA44VerifierKey(f.Origin, logKey.Public()); err != nil {
 		return nil, err
 	}
-	members, cosigners, err := members(requests, f.Origin)
+	members, cosigners, err := members(requests, f.Origin, max(1, f.FirstID))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +112,7 @@ func Found(authority *pki.Authority, requests []*enrolment.Request, f Founding) 
 }
 
 // members are the rows of node.yaml, and the keys of the policy.
-func members(requests []*enrolment.Request, origin string) (rows []node.Member, cosigners []*tlog.VerifierKey, err error) {
+func members(requests []*enrolment.Request, origin string, first uint64) (rows []node.Member, cosigners []*tlog.VerifierKey, err error) {
 	for i, r := range requests {
 		if !r.Founding() {
 			return nil, nil, errors.Newf("%s is no node of a cluster that is to be founded", r.Name)
@@ -122,7 +125,7 @@ func members(requests []*enrolment.Request, origin string) (rows []node.Member, 
 			return nil, nil, errors.Wrapf(err, "cosigner of %s", r.Name)
 		}
 		cosigners = append(cosigners, key)
-		rows = append(rows, node.Member{ID: uint64(i + 1), Name: r.Name, Peer: r.Peer, API: r.API, Cosigner: key.String()})
+		rows = append(rows, node.Member{ID: first + uint64(i), Name: r.Name, Peer: r.Peer, API: r.API, Cosigner: key.String()})
 	}
 	return rows, cosigners, nil
 }

@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/cairnledger/cairn/api/client"
+	"github.com/cairnledger/cairn/cluster/backup"
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/enrolment"
 	"github.com/cairnledger/cairn/cluster/founding"
@@ -50,6 +53,8 @@ type Options struct {
 	Executable string // the cairn binary; it is copied into Dir
 	// SealQuorum is how many cosignatures seal a checkpoint; 0 is a majority.
 	SealQuorum int
+	// Restore, if set, is a verified backup that the cluster continues. Origin is then "".
+	Restore *backup.Backup
 	// LogLevel of the nodes; "" is info.
 	LogLevel string
 	// Lifeline, if set, is every node's standard input: the nodes end when its
@@ -70,6 +75,11 @@ func (o Options) Check() error {
 	least, most := ledgerseal.QuorumRange(o.Nodes)
 	if o.SealQuorum != 0 && (o.SealQuorum < least || o.SealQuorum > most) {
 		return errors.Newf("%d cosignatures cannot seal in a cluster of %d: want %d to %d", o.SealQuorum, o.Nodes, least, most)
+	}
+	if o.Restore != nil {
+		if suffix := node.DirectoryOf(""); !strings.HasSuffix(o.Restore.Manifest.Directory, suffix) {
+			return errors.Newf("the directory of the backup is %s: that of a local cluster ends in %s", o.Restore.Manifest.Directory, suffix)
+		}
 	}
 	if o.Origin != "" {
 		if err := directory.CheckOrigin(o.Directory()); err != nil {
@@ -210,6 +220,12 @@ func (b *bootstrap) environment() error {
 func (b *bootstrap) identify() error {
 	b.cluster = founding.NewClusterID()
 	b.state = state{Version: 1, ClusterID: b.cluster.String(), Origin: b.opts.Origin, SealQuorum: b.opts.SealQuorum}
+	first := uint64(1)
+	if r := b.opts.Restore; r != nil {
+		b.state.Origin = strings.TrimSuffix(r.Manifest.Directory, node.DirectoryOf(""))
+		first = r.HighestID() + 1
+		b.state.Founded = slices.ContainsFunc(r.Ledgers, func(l *backup.Ledger) bool { return l.Origin == b.state.Origin })
+	}
 	if b.state.Origin == "" {
 		var name [4]byte
 		_, _ = rand.Read(name[:])
@@ -226,7 +242,7 @@ func (b *bootstrap) identify() error {
 	}
 	for i := range b.opts.Nodes {
 		b.state.Nodes = append(b.state.Nodes, NodeInfo{
-			Name: nodeName(i), ID: uint64(i + 1), API: addrs[3*i], Peer: addrs[3*i+1], HTTP: addrs[3*i+2],
+			Name: nodeName(i), ID: first + uint64(i), API: addrs[3*i], Peer: addrs[3*i+1], HTTP: addrs[3*i+2],
 		})
 	}
 	return nil
@@ -279,7 +295,7 @@ func makeKeys(dir string, w enrolment.Wanted) (*enrolment.Request, error) {
 func (b *bootstrap) found() error {
 	var err error
 	b.founded, err = founding.Found(b.authority, b.requests, founding.Founding{
-		Cluster: b.cluster, Origin: b.state.Origin, SealQuorum: b.state.SealQuorum, Validity: LeafValidity,
+		Cluster: b.cluster, Origin: b.state.Origin, SealQuorum: b.state.SealQuorum, Validity: LeafValidity, FirstID: b.state.Nodes[0].ID,
 	})
 	if err != nil {
 		return err
@@ -315,6 +331,9 @@ func (b *bootstrap) node(n NodeInfo, f founding.Founder) error {
 	written, err := node.LoadConfig(file)
 	if err != nil {
 		return err
+	}
+	if b.opts.Restore != nil {
+		return node.Restore(context.Background(), written, b.opts.Restore)
 	}
 	return node.Init(context.Background(), written)
 }

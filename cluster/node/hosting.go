@@ -47,14 +47,20 @@ func (n *node) kindOf(g *ledger.Genesis) (programs.Kind, error) {
 	if err := k.Check(g.Parameters); err != nil {
 		return refuse("this program does not understand its parameters: %v: upgrade this node", err)
 	}
+	return k, nil
+}
+
+// keeps says why this node cannot begin a ledger with this genesis: other members keep it, or other
+// keys. Whether it can go on with one that it has is for checkBeginning.
+func (n *node) keeps(g *ledger.Genesis, k programs.Kind) error {
 	own, err := n.genesisOf(n.keepers(g.Members), g.Origin, g.FeatureLevel, k.Program, g.Parameters)
 	if err != nil {
-		return refuse("%v", err)
+		return errors.Mark(err, errNotHosted)
 	}
 	if diff := g.Diff(own); diff != "" {
-		return refuse("its genesis is not what this node's configuration says: %s", diff)
+		return errors.Wrapf(errNotHosted, "its genesis is not what this node's configuration says: %s", diff)
 	}
-	return k, nil
+	return nil
 }
 
 // knownLevel is the newest feature level that this node's program knows.
@@ -127,7 +133,12 @@ func (n *node) directoryGenesis() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ledger.EncodeGenesis(g, "spiffe://"+n.cfg.TrustDomain+"/cluster/"+n.cfg.ClusterID, 0)
+	return ledger.EncodeGenesis(g, n.clusterPrincipal(), 0)
+}
+
+// clusterPrincipal is in whose name the cluster makes what all members make alike.
+func (n *node) clusterPrincipal() string {
+	return "spiffe://" + n.cfg.TrustDomain + "/cluster/" + n.cfg.ClusterID
 }
 
 // idsOf are the Raft ids of members.
@@ -212,7 +223,7 @@ func (h *hosting) open(group uint64, origin string, program ledger.Program, gene
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.CombineErrors(replica.CheckGenesis(l, genesis), replica.CheckLog(log, genesis)); err != nil {
+	if err := h.node.checkBeginning(l, log, genesis); err != nil {
 		return nil, errors.CombineErrors(err, l.Close())
 	}
 	policy, err := policyOf(genesis)
@@ -327,6 +338,9 @@ func (h *hosting) add(d *directory.Ledger) error {
 // completed.
 func (h *hosting) begin(d *directory.Ledger) error {
 	kind, err := h.node.kindOf(d.Genesis)
+	if err == nil && h.node.wal.Group(d.Group).Mark().Index == 0 {
+		err = h.node.keeps(d.Genesis, kind)
+	}
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ func (r *Replica) ChangePolicy(asked string, c *ledger.PolicyChange, done func(l
 		return
 	}
 	b, err := ledger.PolicyBatch(asked, c)
+	if err == nil && c.Reason == ledger.PolicyRestore {
+		err = ErrRestores
+	}
 	if err != nil {
 		done(ledger.Result{}, err)
 		return

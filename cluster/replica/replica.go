@@ -360,13 +360,20 @@ func (r *Replica) Unfit() error {
 	return r.clocks.unfit()
 }
 
+// ErrRestores says that a leader wants to restore a ledger while it runs.
+var ErrRestores = errors.New("a record that restores the ledger comes through Raft")
+
 // Vet judges a block that another leader wants to have stored here: raftnode.Config.Vet. A feature
 // level that this program does not know is not stored: once it were committed this replica could
-// not go on.
+// not go on. Neither is a record that restores the ledger: it would take another policy over without
+// the signatures of the present one.
 //
 // An entry at which Raft changes its members carries a change of members, and no other entry does:
 // Raft has to see the change coming.
 func (r *Replica) Vet(block []byte, change bool) error {
+	if ledger.Restores(block) {
+		return ErrRestores
+	}
 	if is := ledger.MemberChangeIn(block) != nil; is != change {
 		return errors.Newf("the leader's entry is a change of members for Raft: %t, and for the ledger: %t", change, is)
 	}

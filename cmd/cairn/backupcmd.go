@@ -17,6 +17,7 @@ import (
 	"github.com/cairnledger/cairn/api/peers"
 	"github.com/cairnledger/cairn/cluster/backup"
 	"github.com/cairnledger/cairn/cluster/directory"
+	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/merkle/tlog"
 )
 
@@ -31,6 +32,7 @@ a backup of the same cluster: then only what is new is copied. Everything is
 verified before anything in DIR is replaced: entries and blocks against the
 checkpoint, the checkpoint against the one before and against the policy. So DIR
 always holds a whole backup. After an interruption the same command goes on.
+One node that answers is enough, also when the cluster has lost its quorum.
 
 DIR has the ledgers as C2SP tiles, which ` + "`cairn audit DIR/ledgers/1`" + ` reads,
 and the blocks that a node would need. It holds no private key.
@@ -75,7 +77,7 @@ func (a *app) backup(ctx context.Context, dir string, rate int) error {
 		return err
 	}
 	defer done()
-	root, err := a.directoryOrigin(ctx)
+	root, err := a.directoryOrigin(ctx, dir, p.Origin)
 	if err != nil {
 		return err
 	}
@@ -139,9 +141,13 @@ type backupRow struct {
 	Root   string `json:"root"`
 }
 
-// directoryOrigin asks a node for the origin of the cluster's directory. The policy judges what comes
-// under that name.
-func (a *app) directoryOrigin(ctx context.Context) (root string, err error) {
+// directoryOrigin returns the origin of the cluster's directory: what the backup says, or a node, or,
+// where no node knows since the cluster has no quorum, the name that the directory of a new cluster gets
+// from its first ledger. The policy judges what comes under that name.
+func (a *app) directoryOrigin(ctx context.Context, dir, ledger string) (root string, err error) {
+	if root, err = backup.DirectoryOf(dir); err != nil || root != "" {
+		return root, backupError(dir, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err = a.withClientContext(ctx, func(ctx context.Context, c *client.Client) error {
@@ -156,6 +162,9 @@ func (a *app) directoryOrigin(ctx context.Context) (root string, err error) {
 		}
 		return err
 	})
+	if err != nil && classify(err).code == exitUnavailable {
+		return node.DirectoryOf(ledger), nil
+	}
 	return root, err
 }
 

@@ -7,7 +7,7 @@ func (a *app) addCommands(add func(group string, commands ...*cobra.Command)) {
 	add(groupLedger, a.appendCommand(), a.getCommand(), a.logCommand(), a.headCommand(), a.receiptCommand(), a.settleCommand())
 	add(groupVerify, a.verifyCommand(), a.auditCommand(), a.consistencyCommand(), a.evidenceCommand(), a.policyCommand())
 	add(groupOperate, a.demoCommand(), a.clusterCommand(), a.nodeCommand(), a.signerCommand(), a.statusCommand(), a.topCommand(), a.moveLeaderCommand(), a.pkiCommand(),
-		a.ledgerCommand(), a.memberCommand(), a.backupCommand(), a.inspectCommand(), a.benchCommand())
+		a.ledgerCommand(), a.memberCommand(), a.backupCommand(), a.restoreCommand(), a.inspectCommand(), a.benchCommand())
 }
 
 // needsSubcommand is for commands that only group others: called alone they are

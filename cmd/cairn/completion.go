@@ -33,7 +33,7 @@ var flagFiles = map[string]bool{
 var flagFree = map[string]bool{
 	"timeout": true, "key": true, "expected-size": true, "from": true, "last": true, "limit": true, "origin": true, "node": true,
 	"cluster": true, "service": true, "validity": true, "trust-domain": true, "name": true, "clients": true, "peer": true, "api": true, "http": true, "authority": true, "serial": true, "new-cluster": true, "connections": true,
-	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "interval": true, "warmup": true, "fill": true, "rate": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
+	"batch": true, "seal-quorum": true, "size": true, "in-flight": true, "duration": true, "interval": true, "warmup": true, "fill": true, "rate": true, "nodes": true, "first-id": true, "count": true, "local": true, "ledgers": true, "param": true, "group": true,
 	"request": true, "common-ref": true, "party": true, "counterparty": true, "date": true, "trade-date": true, "deliver": true,
 	"deliver-asset": true, "receive": true, "receive-asset": true, "expires": true, "expires-in": true, "priority": true, "account": true, "append": true,
 	"pattern": true, "statement-account": true, "tolerance": true, "window": true,

@@ -173,6 +173,7 @@ func (a *app) printRequest(file string, r *enrolment.Request) error {
 
 func (a *app) pkiSignCommand() *cobra.Command {
 	var dir, ca, roles, origin string
+	var first uint64
 	var validity time.Duration
 	var quorum int
 	cmd := &cobra.Command{
@@ -228,15 +229,15 @@ open it. The log key is made for this and kept nowhere else.`,
 				if least, most := seal.QuorumRange(len(requests)); quorum != 0 && (quorum < least || quorum > most) {
 					return usagef("--seal-quorum: %d is out of range: must be %d to %d for %s", quorum, least, most, plural(len(requests), "node", "nodes"))
 				}
-				founded, err := founding.Found(authority, requests, founding.Founding{Origin: origin, SealQuorum: quorum, Validity: validity})
+				founded, err := founding.Found(authority, requests, founding.Founding{Origin: origin, SealQuorum: quorum, Validity: validity, FirstID: first})
 				if err != nil {
 					return requestError(err)
 				}
 				for _, n := range founded.Nodes {
 					answers = append(answers, n.Answer)
 				}
-			} else if cmd.Flags().Changed("seal-quorum") {
-				return usagef("--seal-quorum is for --new-cluster")
+			} else if cmd.Flags().Changed("seal-quorum") || cmd.Flags().Changed("first-id") {
+				return usagef("--seal-quorum and --first-id are for --new-cluster")
 			} else {
 				for _, r := range requests {
 					g := grant
@@ -258,6 +259,7 @@ open it. The log key is made for this and kept nowhere else.`,
 	f.StringVar(&dir, "dir", ".", "`directory` to write the answers to, each in NAME of it")
 	f.StringVar(&roles, "roles", "", "`roles` of the clients: reader, writer, admin, participant, operator; separated by commas")
 	f.StringVar(&origin, "new-cluster", "", "the nodes form a new cluster, whose first ledger has this `name`")
+	numberFlag(f, &first, "first-id", "", 1, 1, maxIndex-100, "`number` of the first node of a new cluster: above all that a backup names")
 	numberFlag(f, &quorum, "seal-quorum", "", 0, 0, local.MaxNodes, "`number` of cosignatures that seal a checkpoint, at least a majority (0: a majority)")
 	numberFlag(f, &validity, "validity", "", local.LeafValidity, time.Second, maxValidity, "validity")
 	return cmd

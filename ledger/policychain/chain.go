@@ -21,6 +21,10 @@
 // on that includes a change, up to the size of the checkpoint of its hand-over, a checkpoint needs
 // the signatures that both demand, and behind it those of the new policy alone.
 //
+// A policy with which the ledger was restored is an end and a beginning. The policy before has not
+// signed it, so for who trusts that one the chain ends there, and the checkpoints of the restored ledger
+// are refused (ErrRestored). Who trusts the policy of the restored ledger begins with it.
+//
 // A chain whose end was cut off is a chain: it says nothing about what came later. Under it, later
 // receipts are verified under an earlier policy, and are refused unless enough of its keys signed.
 package policychain
@@ -73,13 +77,17 @@ func Of(l Source) (*Chain, error) {
 func of(l Source, records []uint64) (*Chain, error) {
 	c := &Chain{}
 	var changes []*tlog.Receipt // whose hand-over has not ended
+	restored := 0               // so many of them end with one that restored the ledger
 	for _, index := range records {
 		leaf, err := l.Leaf(index)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := ledger.PolicyChangeOf(leaf); err == nil {
+		if change, err := ledger.PolicyChangeOf(leaf); err == nil {
 			changes = append(changes, &tlog.Receipt{Extra: leaf, Index: index})
+			if change.Reason == ledger.PolicyRestore {
+				restored = len(changes)
+			}
 			continue
 		}
 		e, err := ledger.ParseLeaf(leaf)
@@ -90,27 +98,20 @@ func of(l Source, records []uint64) (*Chain, error) {
 		if err != nil {
 			return nil, errors.Wrapf(err, "entry %d", index)
 		}
-		if c.Genesis == nil {
-			if leaf, err = l.Leaf(0); err != nil {
-				return nil, err
-			}
-			c.Genesis = &tlog.Receipt{Extra: leaf}
-			changes = append([]*tlog.Receipt{c.Genesis}, changes...)
-		}
-		cp, _, err := tlog.ParseCheckpoint(h.Note)
-		if err != nil {
+		if err := c.add(l, changes, h.Note); err != nil {
 			return nil, err
 		}
-		for _, r := range changes {
-			r.Checkpoint = h.Note
-			if r.Proof, err = l.InclusionProof(r.Index, cp.Size); err != nil {
-				return nil, err
-			}
-			if r != c.Genesis {
-				c.Changes = append(c.Changes, r)
-			}
+		changes, restored = nil, 0
+	}
+	if restored > 0 {
+		// Nobody hands over to it: the newest checkpoint, by its own keys, shows it.
+		r, err := l.Receipt(changes[restored-1].Index)
+		if err == nil {
+			err = c.add(l, changes[:restored], r.Checkpoint)
 		}
-		changes = nil
+		if err != nil && !errors.Is(err, ledger.ErrNotSealed) {
+			return nil, err
+		}
 	}
 	if c.Genesis == nil {
 		var err error
@@ -119,6 +120,32 @@ func of(l Source, records []uint64) (*Chain, error) {
 		}
 	}
 	return c, nil
+}
+
+// add adds the changes that a checkpoint shows, and the genesis before the first ones.
+func (c *Chain) add(l Source, changes []*tlog.Receipt, note []byte) error {
+	if c.Genesis == nil {
+		leaf, err := l.Leaf(0)
+		if err != nil {
+			return err
+		}
+		c.Genesis = &tlog.Receipt{Extra: leaf}
+		changes = append([]*tlog.Receipt{c.Genesis}, changes...)
+	}
+	cp, _, err := tlog.ParseCheckpoint(note)
+	if err != nil {
+		return err
+	}
+	for _, r := range changes {
+		r.Checkpoint = note
+		if r.Proof, err = l.InclusionProof(r.Index, cp.Size); err != nil {
+			return err
+		}
+		if r != c.Genesis {
+			c.Changes = append(c.Changes, r)
+		}
+	}
+	return nil
 }
 
 // Marshal returns the file.

@@ -17,7 +17,14 @@ type Verified struct {
 	Origin string
 	// Steps are the policies from the trusted one on, ascending. There is at least one.
 	Steps []Step
+	// Restored is the record with which the ledger was restored behind these policies, nil when it was
+	// not. No policy of Steps has signed it, so it is nobody's word: it explains a refusal, and is not
+	// the reason for one.
+	Restored *ledger.PolicyChange
 }
+
+// ErrRestored says that the ledger was restored, by keys that the trusted policy did not hand over to.
+var ErrRestored = errors.New("restored: not signed by the policy before. Trust the policy of the restored ledger if you know who restored it")
 
 // Step is one policy of a chain.
 type Step struct {
@@ -40,6 +47,8 @@ func (v *Verified) Newest() *Step { return &v.Steps[len(v.Steps)-1] }
 type link struct {
 	receipt *tlog.Receipt
 	policy  *ledger.Policy
+	// restored is the record when it restored the ledger; nil for others, and the genesis.
+	restored *ledger.PolicyChange
 }
 
 func (l *link) verifier(origin string) (*tlog.Policy, error) { return l.policy.Verifier(origin) }
@@ -59,7 +68,7 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 	if c.Genesis.Index != 0 {
 		return nil, errors.Newf("the genesis has index %d", c.Genesis.Index)
 	}
-	links := []link{{c.Genesis, g.Policy0()}}
+	links := []link{{receipt: c.Genesis, policy: g.Policy0()}}
 	for i, r := range c.Changes {
 		change, err := ledger.PolicyChangeOf(r.Extra)
 		if err != nil {
@@ -71,7 +80,11 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 		if r.Index <= links[i].receipt.Index {
 			return nil, errors.Newf("the change to epoch %d has index %d, the one before %d", i+1, r.Index, links[i].receipt.Index)
 		}
-		links = append(links, link{r, &change.Policy})
+		l := link{receipt: r, policy: &change.Policy}
+		if change.Reason == ledger.PolicyRestore {
+			l.restored = change
+		}
+		links = append(links, l)
 	}
 	v := &Verified{Origin: g.Origin}
 	first := -1
@@ -88,14 +101,22 @@ func (c *Chain) verify(trusted *tlog.Policy) (*Verified, error) {
 		return nil, errors.Wrap(differs, "the trusted policy is none of the chain; the genesis differs")
 	}
 	if _, err := trusted.VerifyReceipt(links[first].receipt); err != nil {
+		for _, l := range links[first+1:] {
+			if l.restored != nil && bytes.Equal(l.receipt.Checkpoint, links[first].receipt.Checkpoint) {
+				err = errors.Wrapf(ErrRestored, "at size %d, with the policy of epoch %d", l.restored.Restored.Size, l.policy.Epoch)
+			}
+		}
 		return nil, errors.Wrapf(err, "the trusted policy, of epoch %d", first)
 	}
 	v.Steps = []Step{{Says: links[first].policy, Policy: trusted, From: links[first].receipt.Index + 1}}
 	base := trusted
 	for from := first + 1; from < len(links); {
 		end := from + 1 // of the hand-over: the changes with the same checkpoint
-		for end < len(links) && bytes.Equal(links[end].receipt.Checkpoint, links[from].receipt.Checkpoint) {
+		for end < len(links) && links[end-1].restored == nil && bytes.Equal(links[end].receipt.Checkpoint, links[from].receipt.Checkpoint) {
 			end++
+		}
+		if v.Restored = links[end-1].restored; v.Restored != nil {
+			break
 		}
 		if base, err = v.handover(base, links[from:end]); err != nil {
 			return nil, err
@@ -139,7 +160,8 @@ func (v *Verified) handover(base *tlog.Policy, links []link) (*tlog.Policy, erro
 // At returns the policy of a size. The error says that the trusted policy is a later one.
 func (v *Verified) At(size uint64) (*Step, error) {
 	for i := len(v.Steps) - 1; i >= 0; i-- {
-		if s := &v.Steps[i]; size >= s.From {
+		s := &v.Steps[i]
+		if size >= s.From {
 			return s, nil
 		}
 	}
@@ -162,6 +184,9 @@ func (v *Verified) Verify(note []byte) (*tlog.VerifiedCheckpoint, error) {
 		}
 	}
 	verified, err := step.Policy.Verify(note)
+	if r := v.Restored; err != nil && r != nil && cp.Size > r.Restored.Size {
+		err = errors.Wrapf(ErrRestored, "the ledger was restored at size %d, with a policy of epoch %d (%v)", r.Restored.Size, r.Policy.Epoch, err)
+	}
 	return verified, errors.Wrapf(err, "size %d, under the policy of epoch %d", cp.Size, step.Epoch())
 }
 
