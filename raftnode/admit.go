@@ -147,7 +147,8 @@ func admit(v *view, m *raftpb.Message) error {
 			return refuse(ReasonLeader, "node %d acts as leader of term %d, and node %d led that term: a term has one leader. "+
 				"Node %d lies, or it runs on a copy of its data", from, term, leader, from)
 		case t == raftpb.MsgSnap && !slices.Contains(memberIDs(m.GetSnapshot().GetMetadata().GetConfState()), v.self):
-			return refuse(ReasonSender, "its snapshot does not name this node, %d, among the members", v.self)
+			// The leader's mark is older than the change that made this node a member. It sends a newer one.
+			return errors.Wrapf(errStale, "its snapshot does not name this node, %d, among the members", v.self)
 		case v.deafTo == from:
 			return errors.Wrapf(errStale, "node %d sent an entry a moment ago that was refused", from)
 		case t == raftpb.MsgHeartbeat && m.GetCommit() > v.last:

@@ -91,6 +91,8 @@ type Effects struct {
 	// State after this step, and whether anything but Commit differs from before.
 	State        State
 	StateChanged bool
+	// Members are those that the core counts.
+	Members *Members
 }
 
 // AppendWork is one write to the log. When it has been done (and, if NeedsSync,
@@ -167,6 +169,7 @@ func (c *Core) Ready() (Effects, bool) {
 		e := c.queued[0]
 		c.queued[0] = Effects{}
 		c.queued = c.queued[1:]
+		e.Members = c.members
 		if len(c.queued) == 0 {
 			c.queued = nil
 			c.attachOwn(&e)
@@ -174,7 +177,7 @@ func (c *Core) Ready() (Effects, bool) {
 		return e, true
 	}
 	if c.stateChanged || c.fill != nil || len(c.lost) > 0 || len(c.readResults) > 0 {
-		e := Effects{State: c.state}
+		e := Effects{State: c.state, Members: c.members}
 		c.attachOwn(&e)
 		return e, true
 	}

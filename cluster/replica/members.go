@@ -13,7 +13,7 @@ import (
 )
 
 // promoteLag is how many entries of the Raft log a learner may lack when it is promoted.
-const promoteLag = 64
+const promoteLag = 16
 
 // ErrRemoved says that this node is no member of the ledger any more. Its replica has ended; what it
 // has stays where it is.
@@ -27,6 +27,8 @@ type configured struct {
 	// ledger begins with members of its own, which its first entry then names.
 	members atomic.Pointer[raftnode.Members]
 	newest  atomic.Pointer[ledger.PolicyInForce]
+	// unmarked: the members have changed, and no mark has them yet.
+	unmarked atomic.Bool
 }
 
 // MembersOf returns the configuration of Raft that belongs to a policy: one has no more and no fewer
@@ -108,6 +110,7 @@ func (r *Replica) membersApplied() error {
 	was := old != nil && old.Newest.Member(r.self) != nil
 	c.index = index
 	c.members.Store(MembersOf(in.Newest))
+	c.unmarked.Store(true)
 	r.shell.MembersChanged(in)
 	if was && in.Newest.Member(r.self) == nil {
 		r.shell.Halt(ErrRemoved, nil)
@@ -166,7 +169,7 @@ type MemberChange struct {
 	// ID is promoted (PolicyPromote) or leaves (PolicyRemove, PolicyReplace).
 	ID uint64
 	// Force: fewer failures may be survived than before, and a hand-over that has not ended is no
-	// obstacle. Nothing else is forced.
+	// obstacle as long as it can end. Nothing else is forced.
 	Force bool
 }
 
@@ -272,6 +275,11 @@ func (r *Replica) mayChange(c *MemberChange, after *ledger.Policy, st raftnode.S
 	for _, p := range list {
 		progress[p.ID] = p
 	}
+	if removes {
+		if err := r.handsOver(in, after, progress); err != nil {
+			return err
+		}
+	}
 	if p := progress[c.ID]; c.Reason == ledger.PolicyPromote && !caughtUp(p, st.Commit) {
 		return memberError(MemberBehind, "node %d has the Raft log up to %d of %d (%s): wait until it is caught up", c.ID, p.Match, st.Commit, p.State)
 	}
@@ -286,6 +294,23 @@ func (r *Replica) mayChange(c *MemberChange, after *ledger.Policy, st raftnode.S
 	}
 	if need := max(len(voters)/2+1, int(after.Quorum)); heard < need {
 		return memberError(MemberQuorum, "%d of the %d voters that there would be are heard, %d are needed: start the others first", heard, len(voters), need)
+	}
+	return nil
+}
+
+// handsOver says why the policy that is handed over from could not sign the checkpoint that ends the
+// hand-over any more: a member that was removed signs nothing. Nothing would be sealed ever after.
+func (r *Replica) handsOver(in *ledger.PolicyInForce, after *ledger.Policy, progress map[uint64]raftnode.Progress) error {
+	base := in.All()[0]
+	able := 0
+	for _, v := range base.Voters() {
+		if after.Member(v.ID) != nil && (v.ID == r.self || progress[v.ID].Heard) {
+			able++
+		}
+	}
+	if able < int(base.Quorum) {
+		return memberError(MemberQuorum, "the voters of epoch %d have to sign with the new ones once, %d of them, and %d of those that would be left are heard: start them first, or wait until epoch %d is sealed",
+			base.Epoch, base.Quorum, able, in.Newest.Epoch)
 	}
 	return nil
 }

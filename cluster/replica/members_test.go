@@ -137,7 +137,7 @@ func TestChangeMembers(t *testing.T) {
 	step(MemberChange{Reason: ledger.PolicyAdd, Comes: b.comes(4)}, &raftnode.Members{Voters: []uint64{1, 2, 3}, Learners: []uint64{4}})
 	step(MemberChange{Reason: ledger.PolicyPromote, ID: 4}, &raftnode.Members{Voters: []uint64{1, 2, 3, 4}})
 	step(MemberChange{Reason: ledger.PolicyRemove, ID: 2}, &raftnode.Members{Voters: []uint64{1, 3, 4}})
-	step(MemberChange{Reason: ledger.PolicyReplace, Comes: b.comes(5), ID: 3}, &raftnode.Members{Voters: []uint64{1, 4}, Learners: []uint64{5}})
+	step(MemberChange{Reason: ledger.PolicyReplace, Comes: b.comes(5), ID: 4}, &raftnode.Members{Voters: []uint64{1, 3}, Learners: []uint64{5}})
 	sizes = append(sizes, b.Replica.Ledger().Head().Size)
 	for i, size := range sizes {
 		conf, err := b.confState(size)
@@ -151,9 +151,9 @@ func TestChangeMembers(t *testing.T) {
 	if b.Removed() || len(b.halted) > 0 {
 		t.Errorf("removed: %t, halted %v", b.Removed(), b.halted)
 	}
-	b.raft, b.self = b.bench, 3
+	b.self = 2
 	if !b.Removed() {
-		t.Error("node 3 does not know that it was removed")
+		t.Error("node 2 does not know that it was removed")
 	}
 	b.self = 6
 	if b.Removed() {
@@ -186,9 +186,10 @@ func TestChangeWithoutEffect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.apply(block)
-	if len(b.policies) != 1 || b.Policy().Newest.Epoch != 1 {
-		t.Errorf("epoch %d after a change that came too late", b.Policy().Newest.Epoch)
+	before := b.Members()
+	b.apply(block, change.Request)
+	if len(b.policies) != 1 || b.Policy().Newest.Epoch != 1 || b.Members() != before {
+		t.Errorf("epoch %d, members %s after a change that came too late", b.Policy().Newest.Epoch, b.Members())
 	}
 }
 
@@ -196,12 +197,12 @@ func TestChangeWithoutEffect(t *testing.T) {
 func TestRemovedReplicaEnds(t *testing.T) {
 	b := newMembersBench(t, newLog(t), memstore.New(memstore.Options{}))
 	b.self = 3
-	b.take(MemberChange{Reason: ledger.PolicyRemove, ID: 2})
+	b.take(MemberChange{Reason: ledger.PolicyAdd, Comes: b.comes(4)})
 	if len(b.halted) > 0 {
-		t.Fatalf("halted %v by the removal of another node", b.halted)
+		t.Fatalf("halted %v by another change", b.halted)
 	}
 	b.self = 1
-	change, err := b.propose(MemberChange{Reason: ledger.PolicyRemove, ID: 3, Force: true}, heard(1, 3))
+	change, err := b.propose(MemberChange{Reason: ledger.PolicyRemove, ID: 3, Force: true}, heard(1, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,6 +234,9 @@ func TestRefusedMemberChanges(t *testing.T) {
 	refuses("the leader, forced", force(remove(1)), heard(1, 2, 3), MemberLeads)
 	refuses("a voter of three", remove(3), heard(1, 2, 3), MemberFailures)
 	refuses("a voter when another one is not heard", force(remove(3)), heard(1, 3), MemberQuorum)
+	b.take(force(remove(3))) // and the hand-over from the three does not end
+	refuses("a second voter of three", force(remove(2)), heard(1, 2), MemberQuorum)
+	b = newMembersBench(t, newLog(t), memstore.New(memstore.Options{}))
 	refuses("nobody", remove(9), heard(1, 2, 3), MemberInvalid)
 	refuses("a voter", MemberChange{Reason: ledger.PolicyPromote, ID: 2}, heard(1, 2, 3), MemberInvalid)
 	refuses("who is there", MemberChange{Reason: ledger.PolicyAdd, Comes: ledger.Member{ID: 2}}, heard(1, 2, 3), MemberInvalid)

@@ -68,6 +68,16 @@ func startOf(log *wal.Group) (ledger.Summary, error) {
 func (r *Replica) KeepMark() {
 	r.confirmMark()
 	s, ok := r.ledger.Durable()
+	if r.configured.unmarked.Swap(false) {
+		// A leader whose log begins behind what a new member needs sends its mark, which has to name
+		// that member.
+		var err error
+		if s, err = r.ledger.MakeDurable(); err != nil {
+			r.shell.Problem(err)
+			return
+		}
+		ok = true
+	}
 	if !ok || s.RaftIndex <= r.marked {
 		return
 	}

@@ -1,6 +1,9 @@
 package check
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // RaftEntry is one entry of a member's log.
 type RaftEntry struct {
@@ -19,11 +22,15 @@ type RaftEntry struct {
 //	                      and every entry that it had reported durable
 //	log matching          index and term name one entry, with one entry before it
 //	leader completeness   a new leader's log holds what was committed in earlier terms
-//	durability            what is committed is durable on a majority at that moment,
+//	durability            what is committed is durable on a majority of those that the member
+//	                      which commits it counts, at that moment,
 //	                      and nobody acknowledges what is not durable at home
 //	state machine safety  an index is committed once, with one entry, and applied in order
+//	members               every member has the same voters after the same change, and one change
+//	                      adds or removes one voter at most
 type Raft struct {
 	members   []member
+	configs   map[uint64][]uint64 // voters, by the index of the change
 	leaders   map[uint64]uint64
 	votes     map[voteKey]uint64
 	known     map[position]matched
@@ -61,6 +68,7 @@ type member struct {
 	commit         uint64
 	applied        uint64
 	restored       uint64 // position of its newest snapshot
+	voters         []uint64
 }
 
 // NewRaft returns a checker for a group of n members. Entries of first, which ascend from index 1,
@@ -69,6 +77,14 @@ type member struct {
 func NewRaft(n int, first ...RaftEntry) *Raft {
 	r := &Raft{
 		members: make([]member, n+1), leaders: map[uint64]uint64{}, votes: map[voteKey]uint64{}, known: map[position]matched{},
+	}
+	r.configs = map[uint64][]uint64{}
+	var all []uint64
+	for id := 1; id <= n; id++ {
+		all = append(all, uint64(id))
+	}
+	for id := range r.members {
+		r.members[id].voters = all
 	}
 	for _, e := range first {
 		r.committed = append(r.committed, committed{e, e.Term})
@@ -110,7 +126,7 @@ func (r *Raft) Restarted(node, term, vote, base, baseTerm uint64, log []RaftEntr
 	} else if v := r.votes[voteKey{node, term}]; v != 0 && v != vote {
 		r.fail(0, "node %d restarts in term %d with a vote for %d, but it had voted for %d", node, term, vote, v)
 	}
-	now := member{base: base, baseTerm: baseTerm, log: log, promised: max(m.promised, term), commit: commit, applied: applied}
+	now := member{voters: m.voters, base: base, baseTerm: baseTerm, log: log, promised: max(m.promised, term), commit: commit, applied: applied}
 	for i := max(m.base, base) + 1; i <= m.durable; i++ {
 		was, _ := m.term(i)
 		if is, ok := now.term(i); !ok || is != was {
@@ -270,15 +286,15 @@ func (r *Raft) commit(node, term uint64, e RaftEntry) {
 	}
 	*have = committed{e, term}
 	r.counts.Committed++
-	holders := 0
-	for i := 1; i < len(r.members); i++ {
-		m := &r.members[i]
+	holders, voters := 0, r.members[node].voters
+	for _, id := range voters {
+		m := &r.members[id]
 		if t, ok := m.term(e.Index); ok && t == e.Term && m.durable >= e.Index {
 			holders++
 		}
 	}
-	if holders < (len(r.members)-1)/2+1 {
-		r.fail(e.Index, "node %d commits entry %d of term %d, which is durable on %d of %d nodes", node, e.Index, e.Term, holders, len(r.members)-1)
+	if holders < len(voters)/2+1 {
+		r.fail(e.Index, "node %d commits entry %d of term %d, which is durable on %d of %d voters", node, e.Index, e.Term, holders, len(voters))
 	}
 }
 
@@ -294,3 +310,61 @@ func (r *Raft) Applied(node uint64, e RaftEntry) {
 		r.fail(e.Index, "node %d applies an entry %d of term %d that was not committed", node, e.Index, e.Term)
 	}
 }
+
+// Changed tells who votes after the change of members at an index, 0 for those from the start, and
+// reports whether nobody has told of it before.
+func (r *Raft) Changed(index uint64, voters []uint64) (first bool) {
+	if have, ok := r.configs[index]; ok {
+		if !slices.Equal(have, voters) {
+			r.fail(index, "the change at %d leads to the voters %v on one member and to %v on another one", index, have, voters)
+		}
+		return false
+	}
+	r.configs[index] = voters
+	before, after := uint64(0), uint64(0)
+	for at := range r.configs {
+		if at < index && (before == 0 || at > before) {
+			before = at
+		}
+		if at > index && (after == 0 || at < after) {
+			after = at
+		}
+	}
+	for _, pair := range [][2]uint64{{before, index}, {index, after}} {
+		a, b := r.configs[pair[0]], r.configs[pair[1]]
+		if pair[0] < pair[1] && a != nil && b != nil && differences(a, b)+differences(b, a) > 1 {
+			r.fail(pair[1], "the change at %d makes the voters %v of %v", pair[1], b, a)
+		}
+	}
+	return true
+}
+
+func differences(a, b []uint64) (n int) {
+	for _, id := range a {
+		if !slices.Contains(b, id) {
+			n++
+		}
+	}
+	return n
+}
+
+// CountsVoters tells whom a member counts as voters from now on. They must be those after a change
+// that was told, and not older than those at the index of the member's mark.
+func (r *Raft) CountsVoters(node, mark uint64, voters []uint64) {
+	found, since := false, uint64(0)
+	for at := range r.configs {
+		if at <= mark {
+			since = max(since, at)
+		}
+	}
+	for at, v := range r.configs {
+		found = found || at >= since && slices.Equal(v, voters)
+	}
+	if !found {
+		r.fail(since, "node %d counts the voters %v, which nobody has had since index %d", node, voters, since)
+	}
+	r.members[node].voters = voters
+}
+
+// Holds is up to where a member's log is durable.
+func (r *Raft) Holds(node uint64) uint64 { return r.members[node].durable }

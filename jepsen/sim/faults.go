@@ -293,7 +293,9 @@ func (w *world) bitFlip(f *fault) {
 		}
 	}
 	n := w.target(f)
-	if damaged >= (w.opt.Nodes-1)/2 || n.damaged() || n.lost {
+	// A node that is given up counts against every ledger, however few its members are by then.
+	changing := slices.ContainsFunc(w.groups, func(g *group) bool { return g.changes })
+	if changing || damaged >= (w.opt.Nodes-1)/2 || n.damaged() || n.lost {
 		return
 	}
 	crash := func() { n.kill("killed") }

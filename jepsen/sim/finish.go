@@ -96,7 +96,7 @@ func (g *group) missing() string {
 	head := lead.ledger.Head()
 	for _, n := range g.w.nodes[1:] {
 		switch m := g.on(n.id); {
-		case n.lost:
+		case n.lost, !lead.isMember(n.id):
 		case m == nil:
 			return fmt.Sprintf("node %d is not up", n.id)
 		case m.ledger.Head().RaftIndex != head.RaftIndex || m.commit != lead.commit || max(m.applied, m.log.Mark().Index) != m.commit:
@@ -114,9 +114,10 @@ func (g *group) missing() string {
 // compare demands that all nodes hold one ledger, and reads it.
 func (g *group) compare(l *Ledger) {
 	var first *member
+	lead := g.leader()
 	for _, n := range g.w.nodes[1:] {
 		m := g.on(n.id)
-		if m == nil || n.storeDamage != nil {
+		if m == nil || n.storeDamage != nil || lead != nil && !lead.isMember(n.id) {
 			continue
 		}
 		if first == nil {

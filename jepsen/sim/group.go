@@ -23,12 +23,17 @@ type group struct {
 	raft     *check.Raft
 	seals    *sealCheck
 	load     *workload
+	// changes: members come and go. founders are those at first, newest is the last id that came.
+	changes  bool
+	founders int
+	newest   uint64
 }
 
 func newGroup(w *world, id uint64) (*group, error) {
 	g := &group{w: w, id: id}
 	g.program, g.business = programs(w, g.stream("program", 0))
-	genesis := simKeys().genesis(id, w.opt.Nodes, g.program)
+	g.planMembers()
+	genesis := simKeys().genesis(id, g.founders, g.program)
 	var err error
 	if g.genesis, err = ledger.EncodeGenesis(genesis, "spiffe://sim.example/operator", 0); err != nil {
 		return nil, err
@@ -38,6 +43,10 @@ func newGroup(w *world, id uint64) (*group, error) {
 		return nil, errors.Wrap(err, "the policy of the genesis")
 	}
 	g.raft = check.NewRaft(w.opt.Nodes, check.RaftEntry{Index: 1, Term: 1, Hash: hashOf(g.genesis)})
+	g.raft.Changed(0, g.founderIDs())
+	for _, n := range w.nodes[1:] {
+		g.raft.CountsVoters(n.id, 0, g.founderIDs())
+	}
 	g.seals = newSealCheck(g, policy)
 	return g, nil
 }

@@ -32,6 +32,8 @@ type member struct {
 	writer         raftnode.Writer
 	written        bool // the driver will not write any more
 
+	policy   *ledger.Policy    // the newest that was noted
+	counted  *raftnode.Members // whom the core counts
 	state    raftnode.State
 	commit   uint64
 	applied  uint64
@@ -69,11 +71,7 @@ func newMember(p *process, g *group) *member {
 // open begins the ledger, once in the life of the node, and opens it.
 func (m *member) open() (err error) {
 	if !m.n.begun {
-		var voters []uint64
-		for _, n := range m.w.nodes[1:] {
-			voters = append(voters, n.id)
-		}
-		if _, err := replica.Bootstrap(m.p.log, m.g.id, voters, m.g.genesis); err != nil {
+		if _, err := replica.Bootstrap(m.p.log, m.g.id, m.g.founderIDs(), m.g.genesis); err != nil {
 			return err
 		}
 	}
@@ -96,7 +94,7 @@ func (m *member) make() (err error) {
 		// Clocks jump by days here, and stay there: their bounds would leave nobody to lead.
 		Clocks: replica.Clocks{Now: m.n.wall, MaxOffset: 1 << 62, Voters: m.w.opt.Nodes},
 		Seal: seal.Config{
-			Self: m.n.id, Voters: keys.voters(m.w.opt.Nodes), LogCosigner: keys.logs[m.g.id-1], NodeCosigner: keys.nodes[m.n.id],
+			Self: m.n.id, Voters: keys.voters(m.g.founders), LogCosigner: keys.logs[m.g.id-1], NodeCosigner: keys.nodes[m.n.id],
 			More:    []seal.Cosigner{keys.next[m.n.id]},
 			Cadence: c.cadence, Gather: c.cadence / 4, Timeout: c.cadence / 2, Show: 4 * c.cadence,
 		},
@@ -119,6 +117,9 @@ func (m *member) make() (err error) {
 func (m *member) begin() {
 	m.traceStart()
 	m.Bind(m.driver)
+	if m.Removed() {
+		m.leave()
+	}
 	m.Wake(raftnode.TaskTurn)
 	m.keepMark()
 }
@@ -151,6 +152,7 @@ func (m *member) Apply(run []raftnode.Committed) error {
 		return err
 	}
 	m.applied = run[len(run)-1].Index
+	m.noteMembers()
 	for _, reason := range []ledger.IgnoreReason{ledger.IgnoredMalformed, ledger.IgnoredAnchor, ledger.IgnoredTime} {
 		// Every proposer of the simulation is honest.
 		if n := m.ledger.Ignored(reason); n > m.ignored[reason] && !m.n.damaged() {
@@ -230,7 +232,13 @@ func (m *member) seal() {
 }
 
 // Halt implements replica.Shell.
-func (m *member) Halt(err error, _ *tlog.Contradiction) { m.p.fatal(err) }
+func (m *member) Halt(err error, _ *tlog.Contradiction) {
+	if errors.Is(err, replica.ErrRemoved) {
+		m.leave()
+		return
+	}
+	m.p.fatal(err)
+}
 
 // MembersChanged implements replica.Shell.
 func (m *member) MembersChanged(*ledger.PolicyInForce) {}

@@ -143,6 +143,9 @@ func copyMessage(m *raftpb.Message) *raftpb.Message {
 			s := &slab[i]
 			s.term, s.index = e.GetTerm(), e.GetIndex()
 			s.Term, s.Index = &s.term, &s.index
+			if e.GetType() != raftpb.EntryNormal {
+				s.Type = e.GetType().Enum()
+			}
 			s.Data = append([]byte(nil), e.GetData()...)
 			c.Entries[i] = &s.Entry
 		}

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/cairnledger/cairn/jepsen/check"
+	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/wal"
 )
 
@@ -19,7 +20,7 @@ func hashOf(data []byte) uint64 {
 func raftEntries(entries []*raftpb.Entry) []check.RaftEntry {
 	out := make([]check.RaftEntry, len(entries))
 	for i, e := range entries {
-		out[i] = check.RaftEntry{Index: e.GetIndex(), Term: e.GetTerm(), Hash: hashOf(e.GetData())}
+		out[i] = check.RaftEntry{Index: e.GetIndex(), Term: e.GetTerm(), Hash: hashOf(raftnode.BlockOf(e))}
 	}
 	return out
 }

@@ -40,6 +40,8 @@ type Options struct {
 
 	// fills: the nodes keep hardly any Raft log, and one of them lies to those that lack blocks.
 	fills bool
+	// members: the members of every ledger come and go.
+	members bool
 }
 
 // FaultSet is a set of kinds of faults. The zero value means: the seed chooses.

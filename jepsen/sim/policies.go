@@ -36,7 +36,10 @@ func (g *group) rotate(id uint64) {
 	c := &ledger.PolicyChange{Policy: *in.Newest, Reason: ledger.PolicyRotateCosigner}
 	c.Policy.Epoch++
 	c.Policy.Members = slices.Clone(c.Policy.Members)
-	member := &c.Policy.Members[id-1]
+	member := c.Policy.Member(id)
+	if member == nil {
+		return
+	}
 	next := simKeys().nodes[id].Key().String()
 	if member.Cosigner == next {
 		next = simKeys().next[id].Key().String()

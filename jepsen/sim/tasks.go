@@ -181,6 +181,7 @@ func (w wire) SendRaft(_ uint64, m *raftpb.Message) {
 
 // observe tells the checker what the core asks for.
 func (m *member) observe(e *raftnode.Effects) {
+	m.counts(e.Members)
 	if e.Append != nil && e.Append.Snapshot != nil {
 		meta := e.Append.Snapshot.GetMetadata()
 		m.w.stats.Restored++

@@ -145,6 +145,8 @@ type Stats struct {
 	Beats, QuietBeats                    int // heartbeats and answers that arrived, and those that took no turn
 	Rotations, Removed                   int // of log segments
 	Seals, Cosignatures, Handovers       int
+	MemberChanges                        int // of ledgers
+	Promotions, MembersRemoved           int // among them
 	Lost                                 int // nodes given up after their disk was damaged
 	Works                                int // entries that leaders proposed in their own name
 	Posted, Expired, Rejected            int // results in settlement ledgers
