@@ -23,7 +23,7 @@ func (h *hosted) Brief() server.Status {
 func (h *hosted) brief(st *raftnode.Status) server.Status {
 	leader := h.node.member(st.Leader)
 	return server.Status{
-		Role: roleName(st.Role), LeaderName: leader.Name, LeaderAddr: leader.API, Term: st.Term, Commit: st.Commit, Applied: st.Applied,
+		Role: h.roleName(st.Role), LeaderName: leader.Name, LeaderAddr: leader.API, Term: st.Term, Commit: st.Commit, Applied: st.Applied,
 		QueuedRequests: uint64(st.QueuedRequests), QueuedBytes: uint64(st.QueuedBytes),
 	}
 }
@@ -114,7 +114,13 @@ func memoryBytes() uint64 {
 	return sample[0].Value.Uint64() - sample[1].Value.Uint64()
 }
 
-func roleName(r raftnode.Role) string {
+// roleName is what the node is for the ledger. One that does not vote is a learner.
+func (h *hosted) roleName(r raftnode.Role) string {
+	if in := h.Policy(); in != nil {
+		if m := in.Newest.Member(h.node.cfg.Self().ID); m == nil || m.Learner {
+			return "learner"
+		}
+	}
 	switch r {
 	case raftnode.RoleLeader:
 		return "leader"
