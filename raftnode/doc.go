@@ -54,6 +54,10 @@
 // Under load the turns and the writes of a Host, and what its Transport writes, begin with a pause in
 // which others add to what waits (package gather). A request that is alone meets no pause.
 //
+// A follower learns of a new commit index with the next block, or with the next tick, or when somebody
+// calls Driver.Publish: type news says why nobody waits for it in between. What a finished write or
+// apply brings back waits for the next turn unless something follows from it.
+//
 // A member that has nothing to do is quiet: it takes no turns. It notes the heartbeats and answers
 // that change nothing, and its core gets the time that has passed when there is something to do
 // again. The type quiet says why nobody can tell the difference, and what ends it.

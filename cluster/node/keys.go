@@ -117,7 +117,7 @@ func readCosigner(path string, want *tlog.VerifierKey) (*tlog.Cosigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want.String() != c.Key().String() {
+	if !want.Equal(c.Key()) {
 		return nil, errors.New("the key does not match this node's row of members")
 	}
 	return c, nil

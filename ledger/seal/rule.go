@@ -41,7 +41,7 @@ func newRule(sides ...side) *rule {
 	r := &rule{sides: sides, keys: map[uint64][]*tlog.VerifierKey{}}
 	for _, s := range sides {
 		for id, key := range s.voters {
-			if !slices.ContainsFunc(r.keys[id], func(k *tlog.VerifierKey) bool { return k.String() == key.String() }) {
+			if !slices.ContainsFunc(r.keys[id], func(k *tlog.VerifierKey) bool { return k.Equal(key) }) {
 				r.keys[id] = append(r.keys[id], key)
 			}
 		}
@@ -217,7 +217,7 @@ func (s *Sealer) judgeEarly() {
 func (s *Sealer) own(size uint64) (own []Cosigner) {
 	r, _ := s.ruleAt(size)
 	for _, c := range s.cosigners {
-		if slices.ContainsFunc(r.keys[s.cfg.Self], func(k *tlog.VerifierKey) bool { return k.String() == c.Key().String() }) {
+		if slices.ContainsFunc(r.keys[s.cfg.Self], func(k *tlog.VerifierKey) bool { return k.Equal(c.Key()) }) {
 			own = append(own, c)
 		}
 	}
@@ -229,7 +229,7 @@ func (s *Sealer) own(size uint64) (own []Cosigner) {
 func (s *Sealer) logs(r *rule) (logs []Cosigner) {
 	for _, side := range r.sides {
 		i := slices.IndexFunc(s.cosigners, func(c Cosigner) bool {
-			return slices.ContainsFunc(side.logs, func(k *tlog.VerifierKey) bool { return k.String() == c.Key().String() })
+			return slices.ContainsFunc(side.logs, func(k *tlog.VerifierKey) bool { return k.Equal(c.Key()) })
 		})
 		if i >= 0 && !slices.Contains(logs, s.cosigners[i]) {
 			logs = append(logs, s.cosigners[i])

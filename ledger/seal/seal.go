@@ -293,7 +293,7 @@ func New(cfg Config) (*Sealer, error) {
 	if err := s.setMembers(cfg.Voters, cfg.Learners); err != nil {
 		return nil, errors.Wrap(err, "make sealer")
 	}
-	if own := cfg.Voters[cfg.Self]; own != nil && own.String() != cfg.NodeCosigner.Key().String() {
+	if own := cfg.Voters[cfg.Self]; own != nil && !own.Equal(cfg.NodeCosigner.Key()) {
 		return nil, errors.Newf("make sealer: voter %d has key %s, this node has %s", cfg.Self, own, cfg.NodeCosigner.Key())
 	}
 	var err error

@@ -155,6 +155,11 @@ func (k *VerifierKey) String() string {
 	return k.name + "+" + formatKeyID(k.id) + "+" + encoding.EncodeToString(append([]byte{byte(k.typ)}, k.raw...))
 }
 
+// Equal reports whether both keys have the same encoding: [VerifierKey.String].
+func (k *VerifierKey) Equal(o *VerifierKey) bool {
+	return k.id == o.id && k.typ == o.typ && k.name == o.name && bytes.Equal(k.raw, o.raw)
+}
+
 // Name returns the key's name: of a log key the origin, of a node's cosigner
 // key the origin, a slash and the node's name.
 func (k *VerifierKey) Name() string { return k.name }

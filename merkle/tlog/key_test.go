@@ -217,3 +217,32 @@ func TestEd25519(t *testing.T) {
 		}
 	}
 }
+
+// TestEqualKeys: two keys are equal if and only if their encodings are.
+func TestEqualKeys(t *testing.T) {
+	t.Parallel()
+	foo, err := ParseVerifierKey(fooKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := []*VerifierKey{foo, testCosigner(t, "a", 1).Key(), testCosigner(t, "b", 1).Key(), testCosigner(t, "a", 2).Key()}
+	for i, a := range keys {
+		for j, b := range keys {
+			same, err := ParseVerifierKey(b.String())
+			if err != nil || a.Equal(same) != (i == j) {
+				t.Errorf("keys %d and %d: equal is %t, %v", i, j, a.Equal(same), err)
+			}
+		}
+	}
+	other := *keys[1]
+	other.raw = bytes.Clone(other.raw)
+	other.raw[0] ^= 1 // with the same id
+	if other.Equal(keys[1]) {
+		t.Error("keys with different bytes are equal")
+	}
+	other = *keys[1]
+	other.name += "x" // with the same id
+	if other.Equal(keys[1]) {
+		t.Error("keys with different names are equal")
+	}
+}
