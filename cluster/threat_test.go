@@ -51,7 +51,7 @@ var threats = map[string][]string{
 	"a participant's key":               {"cluster TestThreatParticipantKey", "api/server TestParticipantReadsNoEntries"},
 	"an operator's key":                 {"cluster TestThreatOperatorKey", "cluster TestThreatNoCallRewrites"},
 	"an issuing authority's key":        {"pqcrypto/pki TestBadIdentityPaths", "pqcrypto/pki TestRevocations", "cluster/enrolment TestGrants"},
-	"a request or an answer on its way": {"cluster/enrolment TestRequestsRefused", "cluster/enrolment TestFounding"},
+	"a request or an answer on its way": {"cluster/enrolment TestRequestsRefused", "cluster/founding TestFounding"},
 	"access to a signer's socket":       {"cluster/signer TestNeverTwoRoots", "cluster/signer TestOverTheSocket"},
 	"the root key":                      {"cluster TestThreatForgedCheckpoints"},
 	"a node's disk":                     {"ledger TestEveryReadIsProved", "ledger TestTilesOfEveryLevelAreProved", "api/client TestHostileServer"},

@@ -165,7 +165,7 @@ func TestInterrupted(t *testing.T) {
 	w.create("example.org/a")
 	defer func() { interrupt = nil }()
 	whole, cut := 0, 0
-	for step := 0; whole < 6 && step < 400; step++ {
+	for step := 0; (whole < 6 || cut < 3) && step < 400; step++ {
 		left := int64(rand.IntN(25))
 		killed := errors.New("killed")
 		interrupt = func() error { return killed }
