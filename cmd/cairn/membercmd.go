@@ -154,10 +154,10 @@ func (a *app) memberRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Have a node leave the cluster for ever (role admin)",
-		Long: `Have a node leave every ledger, and then the cluster: its connections are closed,
-and its name and id are never used again. It is refused when the cluster would
-survive fewer failures (unless --force), or when too few of the voters that are
-left can be heard.`,
+		Long: `Have a node leave every ledger, and then the cluster. Its connections are
+closed, and its name and id are never used again. It is refused when the cluster
+would survive fewer failures (unless --force), or when too few of the voters
+that are left can be heard.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeMember(cmd, args[0], "remove", wait, func(ctx context.Context, c *client.Client) (bool, error) {

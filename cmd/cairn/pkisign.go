@@ -32,10 +32,11 @@ with the one that ` + "`cairn pki inspect`" + ` prints where the authority is.
 
 Without --config the keys are those of a new node, with its addresses as others
 reach them: of a new cluster, or with --cluster of one that exists, which an
-admin then has it join (` + "`cairn member add`" + `). With --config FILE the node exists: it gets a
-new node.key and kem.key, and keeps its cosigner and sealing keys.`,
+admin then has it join (` + "`cairn member add`" + `). With --config FILE the node exists:
+it gets a new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 		Example: `  cairn node keys --name n1 --peer m1:7001 --api m1:7000 --http m1:7002 --dir n1
-  cairn node keys --name n4 --cluster 9f2c11d05e7ab364 --peer m4:7001 --api m4:7000 --http m4:7002
+  cairn node keys --cluster 9f2c11d05e7ab364 --name n4 --dir n4 \
+    --peer m4:7001 --api m4:7000 --http m4:7002
   cairn node keys --config n1/node.yaml --dir renewed`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
