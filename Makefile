@@ -1,5 +1,5 @@
 # The few verbs of the project. CI runs the same ones; see .ci/run.
-.PHONY: build test race lint fuzz generate interop demo kill sim jepsen history bench-compare ci
+.PHONY: build test race lint fuzz generate interop demo kill sim damage jepsen history bench-compare ci
 
 build: ## the binary, in bin/cairn
 	go build -o bin/cairn ./cmd/cairn
@@ -33,6 +33,15 @@ jepsen: ## simulated clusters, ten minutes of faults on real ones, and the delib
 
 history: ## 1,000,000 commands of settlement against the model, with proofs; 15 minutes of one processor
 	go test ./jepsen/settle -run TestOneHistory -v -timeout 3h -args -seed 1 -commands 1000000 -every 50
+
+damage: ## files of stopped nodes are damaged: fifty times 1 % of all pages, fifty times a file, a thousand single bits; about two hours
+	go build -o bin/cairn ./cmd/cairn
+	go build -o bin/cairn-jepsen ./cmd/cairn-jepsen
+	rm -rf bin/damage && mkdir -p bin/damage
+	bin/cairn-jepsen damage --cairn bin/cairn --dir bin/damage/pages --kind pages --trials 50 --seed 11
+	bin/cairn-jepsen damage --cairn bin/cairn --dir bin/damage/delete --kind delete --trials 50 --seed 11
+	bin/cairn-jepsen damage --cairn bin/cairn --dir bin/damage/store --kind pages --under data/ledger --trials 50 --seed 11
+	bin/cairn-jepsen damage --cairn bin/cairn --dir bin/damage/flip --kind flip --trials 1000 --seed 11
 
 bench-compare: ## Cairn beside etcd, in turns; about half an hour, results in docs/performance
 	go -C tools/compare run . --out ../../docs/performance

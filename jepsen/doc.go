@@ -11,6 +11,7 @@
 //	workload   clients of a real cluster, which write down what they are told
 //	trial      one test of a real cluster, from its start to the verdict
 //	report     the verdict as a page for people
+//	damage     files of stopped nodes that are damaged, and nodes that come back
 //	zoo        deliberate bugs, each of which has to be caught
 //
 // Command cairn-jepsen runs them.

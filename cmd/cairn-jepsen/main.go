@@ -4,6 +4,7 @@
 //	cairn-jepsen run      a cluster of real processes, broken in every way this machine allows
 //	cairn-jepsen recheck  the verdict about a run again, from its files
 //	cairn-jepsen sim      simulated clusters, one for each seed
+//	cairn-jepsen damage   the files of stopped nodes are damaged, and the nodes come back
 //	cairn-jepsen zoo      builds with deliberate bugs, each of which must be caught
 //
 // Exit codes: 0 pass, 1 a promise was broken, 2 usage, 3 the run proves nothing.
@@ -53,7 +54,7 @@ func execute(ctx context.Context, args []string) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(runCommand(), recheckCommand(), simCommand(), zooCommand())
+	root.AddCommand(runCommand(), recheckCommand(), simCommand(), damageCommand(), zooCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var code exitError
