@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/cairnledger/cairn/ledger/memstore"
 )
 
 // fault is one thing that goes wrong, drawn before the run begins. Whom it hits is
@@ -177,6 +179,7 @@ func (w *world) some(f *fault, limit int) []*node {
 // once more right after the start, when what was recovered is all there is.
 func (w *world) keepDown(f *fault, n *node, crash func()) {
 	crash()
+	w.loseStore(f, n)
 	n.hold++
 	w.heal(f, func() {
 		n.hold--
@@ -360,4 +363,24 @@ func (w *world) swap(f *fault) {
 		victim.startAfter(exp(f.rng, 50*time.Millisecond))
 		w.healAfter(f, f.last+time.Second, second)
 	})
+}
+
+// loseStore takes the store away from a node that is down, in runs with losses. At most a minority is
+// without some of its blocks at a time.
+func (w *world) loseStore(f *fault, n *node) {
+	if !w.opt.losses || f.rng.IntN(2) == 0 {
+		return
+	}
+	without := 1
+	for _, other := range w.nodes[1:] {
+		if other != n && (other.damaged() || other.lost || other.storeLost || other.rebuilding()) {
+			without++
+		}
+	}
+	if without > (w.opt.Nodes-1)/2 || !n.begun || n.lost {
+		return
+	}
+	w.begins(f, n.id, "its store is lost")
+	w.stats.StoresLost++
+	n.store, n.storeLost = memstore.New(memstore.Options{MemtableSize: w.cfg.memtable, MaxUnflushed: w.cfg.unflushed}), true
 }

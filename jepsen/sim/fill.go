@@ -51,7 +51,11 @@ func (m *member) FillProblem(peer uint64, err error) {
 // fill asks the next question.
 func (m *member) fill() {
 	m.filling.again = false
+	rebuilding := m.Rebuilding()
 	ask, ok := m.NextFill()
+	if rebuilding && !ok && m.ledger.Head().RaftIndex >= m.log.Mark().Index {
+		m.w.stats.Rebuilt++
+	}
 	if !ok {
 		m.filling.busy = false
 		if m.filling.again {
@@ -60,6 +64,19 @@ func (m *member) fill() {
 		return
 	}
 	m.strikeWhileFilling()
+	if ask.Log {
+		size := m.ledger.Head().Size
+		if m.FillFromLog(ask) != nil || m.p.dead {
+			return // the process has ended
+		}
+		if m.ledger.Head().Size > size {
+			m.checkProgram()
+			m.deliver()
+			release(&m.behind, m.ledger.Head().Size)
+		}
+		m.p.after(exp(m.n.rng, m.w.cfg.loopMean), m.fill)
+		return
+	}
 	m.ask(ask, func(useful bool) {
 		pause := exp(m.n.rng, m.w.cfg.loopMean)
 		if !useful {

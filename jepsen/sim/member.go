@@ -107,7 +107,7 @@ func (m *member) make() (err error) {
 		Incarnation:  m.n.rng.Uint64(),
 		TickInterval: c.tick, HeartbeatTicks: c.heartbeat, ElectionTicks: c.election,
 		MaxInflightBlocks: c.inflight, MaxBlockBytes: c.maxBlockBytes, QueueRequests: c.queueLimit,
-		Unfit: m.Unfit, Vet: m.Vet, Members: m.Members, Refused: m.messageRefused, Observe: m.observe,
+		Behind: m.Rebuilding(), Unfit: m.Unfit, Vet: m.Vet, Members: m.Members, Refused: m.messageRefused, Observe: m.observe,
 	}, m)
 	m.writer.Driver = m.driver
 	return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/ledger/memstore"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -35,6 +36,10 @@ type node struct {
 	flipped *flipTarget
 	// storeDamage, when not nil, changes what the store returns.
 	storeDamage *damage
+	// storeLost: the store was lost while the node was down, and its log does not know it yet.
+	storeLost bool
+	// without: when the process ended, the log said that the store was being rebuilt.
+	without bool
 	// lies: what it answers to peers that lack blocks is wrong now and then.
 	lies bool
 	// lost: the node refused its damaged disk and stays down.
@@ -94,6 +99,14 @@ func isCorruption(err error) bool {
 	return errors.As(err, &corrupt) || errors.As(err, &diverged)
 }
 
+// rebuilding: the store does not hold all that its log says.
+func (n *node) rebuilding() bool {
+	if n.proc != nil {
+		return replica.Unfinished(n.proc.log)
+	}
+	return n.without
+}
+
 // startAfter plans a start, unless the node is up by then.
 func (n *node) startAfter(d time.Duration) { n.w.after(d, n.start) }
 
@@ -128,6 +141,7 @@ func (n *node) end(why string) {
 	n.w.stats.Crashes++
 	n.w.note(n.id, "down", "%s", why)
 	n.proc.dead = true
+	n.without = replica.Unfinished(n.proc.log)
 	n.countLog()
 	n.proc = nil
 	n.disk.crash(n.rng)

@@ -42,6 +42,8 @@ type Options struct {
 	fills bool
 	// members: the members of every ledger come and go.
 	members bool
+	// losses: a node that is killed or loses power loses its store now and then, too.
+	losses bool
 }
 
 // FaultSet is a set of kinds of faults. The zero value means: the seed chooses.

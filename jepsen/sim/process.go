@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
 	"github.com/cairnledger/cairn/raftnode"
 	"github.com/cairnledger/cairn/raftnode/wal"
@@ -53,6 +54,11 @@ func (p *process) open() (err error) {
 	if err != nil {
 		return errors.Wrap(err, "open the Raft log")
 	}
+	if p.n.storeLost {
+		if err := replica.LoseStore(p.log); err != nil {
+			return err
+		}
+	}
 	p.store = p.n.store
 	if d := p.n.storeDamage; d != nil {
 		p.store = &damagedStore{p.store, d}
@@ -69,7 +75,7 @@ func (p *process) open() (err error) {
 // begin makes the drivers once the process is up.
 func (p *process) begin() {
 	p.n.disk.settle()
-	p.n.begun = true
+	p.n.begun, p.n.storeLost = true, false
 	for _, m := range p.members {
 		if err := m.make(); err != nil {
 			p.fatal(errors.Wrap(err, "begin"))

@@ -152,6 +152,7 @@ type Stats struct {
 	Posted, Expired, Rejected            int // results in settlement ledgers
 	Proofs, ProofsGone                   int // of accounts that were verified, or that were too old
 	Filled, Restored                     int // blocks that members took from each other, and snapshots that they then took over
+	StoresLost, Rebuilt                  int // stores that were lost with the process, and ledgers that were rebuilt
 	FillStrikes                          int // crashes while a member takes blocks
 	FillLies, FillProblems               int // wrong answers of a faulty peer, and answers that were of no use
 	OK, Failed, Unknown                  int // operations
