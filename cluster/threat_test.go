@@ -416,7 +416,7 @@ func TestThreatOperatorKey(t *testing.T) {
 func TestThreatNoCallRewrites(t *testing.T) {
 	t.Parallel()
 	harmless := map[string]string{
-		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership",
+		"Append": "adds", "AppendStream": "adds", "TransferLeadership": "moves leadership", "RotateCosigner": "adds",
 		"AddMember": "adds", "PromoteMember": "adds", "RemoveMember": "adds", "ListMembers": "reads",
 		"Get": "reads", "Range": "reads", "Watch": "reads", "Head": "reads", "Checkpoint": "reads", "Receipt": "reads",
 		"InclusionProof": "reads", "ConsistencyProof": "reads", "Verify": "reads", "Policies": "reads", "Status": "reads",

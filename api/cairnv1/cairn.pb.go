@@ -1900,6 +1900,114 @@ func (x *Cosigner) GetTime() uint64 {
 	return 0
 }
 
+type RotateCosignerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the member.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// C2SP vkey, with the name that the member's key has now.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCosignerRequest) Reset() {
+	*x = RotateCosignerRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCosignerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCosignerRequest) ProtoMessage() {}
+
+func (x *RotateCosignerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCosignerRequest.ProtoReflect.Descriptor instead.
+func (*RotateCosignerRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RotateCosignerRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RotateCosignerRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+type RotateCosignerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the newest policy, which names the key.
+	Epoch uint32 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The policy has taken over: the key before counts no more.
+	TakenOver     bool `protobuf:"varint,2,opt,name=taken_over,json=takenOver,proto3" json:"taken_over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCosignerResponse) Reset() {
+	*x = RotateCosignerResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCosignerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCosignerResponse) ProtoMessage() {}
+
+func (x *RotateCosignerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCosignerResponse.ProtoReflect.Descriptor instead.
+func (*RotateCosignerResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RotateCosignerResponse) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RotateCosignerResponse) GetTakenOver() bool {
+	if x != nil {
+		return x.TakenOver
+	}
+	return false
+}
+
 type PoliciesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1908,7 +2016,7 @@ type PoliciesRequest struct {
 
 func (x *PoliciesRequest) Reset() {
 	*x = PoliciesRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2028,7 @@ func (x *PoliciesRequest) String() string {
 func (*PoliciesRequest) ProtoMessage() {}
 
 func (x *PoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2041,7 @@ func (x *PoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoliciesRequest.ProtoReflect.Descriptor instead.
 func (*PoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
 }
 
 type PoliciesResponse struct {
@@ -1946,7 +2054,7 @@ type PoliciesResponse struct {
 
 func (x *PoliciesResponse) Reset() {
 	*x = PoliciesResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2066,7 @@ func (x *PoliciesResponse) String() string {
 func (*PoliciesResponse) ProtoMessage() {}
 
 func (x *PoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2079,7 @@ func (x *PoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoliciesResponse.ProtoReflect.Descriptor instead.
 func (*PoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PoliciesResponse) GetChain() []byte {
@@ -1995,7 +2103,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2115,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2128,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StatusRequest) GetRootSize() uint64 {
@@ -2095,14 +2203,16 @@ type StatusResponse struct {
 	// the start.
 	Scrubbed int64 `protobuf:"varint,32,opt,name=scrubbed,proto3" json:"scrubbed,omitempty"`
 	// How much of the present pass through it is done, from 0 to 1.
-	ScrubShare    float64 `protobuf:"fixed64,33,opt,name=scrub_share,json=scrubShare,proto3" json:"scrub_share,omitempty"`
+	ScrubShare float64 `protobuf:"fixed64,33,opt,name=scrub_share,json=scrubShare,proto3" json:"scrub_share,omitempty"`
+	// The cosigner keys that the node has, the one in use first.
+	CosignerKeys  []*CosignerKey `protobuf:"bytes,34,rep,name=cosigner_keys,json=cosignerKeys,proto3" json:"cosigner_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2224,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2237,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -2354,6 +2464,76 @@ func (x *StatusResponse) GetScrubShare() float64 {
 	return 0
 }
 
+func (x *StatusResponse) GetCosignerKeys() []*CosignerKey {
+	if x != nil {
+		return x.CosignerKeys
+	}
+	return nil
+}
+
+// CosignerKey is a cosigner key that the answering node has.
+type CosignerKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// C2SP vkey.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// How many ledgers of the node have a policy in force that names the key, and how many the node hosts.
+	Needed        uint32 `protobuf:"varint,2,opt,name=needed,proto3" json:"needed,omitempty"`
+	Ledgers       uint32 `protobuf:"varint,3,opt,name=ledgers,proto3" json:"ledgers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignerKey) Reset() {
+	*x = CosignerKey{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignerKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignerKey) ProtoMessage() {}
+
+func (x *CosignerKey) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignerKey.ProtoReflect.Descriptor instead.
+func (*CosignerKey) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CosignerKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CosignerKey) GetNeeded() uint32 {
+	if x != nil {
+		return x.Needed
+	}
+	return 0
+}
+
+func (x *CosignerKey) GetLedgers() uint32 {
+	if x != nil {
+		return x.Ledgers
+	}
+	return 0
+}
+
 // LedgerStatus is one ledger on the answering node.
 type LedgerStatus struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2375,7 +2555,7 @@ type LedgerStatus struct {
 
 func (x *LedgerStatus) Reset() {
 	*x = LedgerStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2567,7 @@ func (x *LedgerStatus) String() string {
 func (*LedgerStatus) ProtoMessage() {}
 
 func (x *LedgerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2580,7 @@ func (x *LedgerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerStatus.ProtoReflect.Descriptor instead.
 func (*LedgerStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LedgerStatus) GetOrigin() string {
@@ -2480,7 +2660,7 @@ type StageLatency struct {
 
 func (x *StageLatency) Reset() {
 	*x = StageLatency{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2672,7 @@ func (x *StageLatency) String() string {
 func (*StageLatency) ProtoMessage() {}
 
 func (x *StageLatency) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2685,7 @@ func (x *StageLatency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageLatency.ProtoReflect.Descriptor instead.
 func (*StageLatency) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StageLatency) GetStage() string {
@@ -2543,7 +2723,7 @@ type Latency struct {
 
 func (x *Latency) Reset() {
 	*x = Latency{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2735,7 @@ func (x *Latency) String() string {
 func (*Latency) ProtoMessage() {}
 
 func (x *Latency) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2748,7 @@ func (x *Latency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Latency.ProtoReflect.Descriptor instead.
 func (*Latency) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Latency) GetCount() uint64 {
@@ -2623,7 +2803,7 @@ type CertificateStatus struct {
 
 func (x *CertificateStatus) Reset() {
 	*x = CertificateStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2815,7 @@ func (x *CertificateStatus) String() string {
 func (*CertificateStatus) ProtoMessage() {}
 
 func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2828,7 @@ func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
 func (*CertificateStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CertificateStatus) GetKind() string {
@@ -2698,7 +2878,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2890,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2903,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Peer) GetId() uint64 {
@@ -2791,7 +2971,7 @@ type AddMemberRequest struct {
 
 func (x *AddMemberRequest) Reset() {
 	*x = AddMemberRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +2983,7 @@ func (x *AddMemberRequest) String() string {
 func (*AddMemberRequest) ProtoMessage() {}
 
 func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +2996,7 @@ func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
 func (*AddMemberRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AddMemberRequest) GetRequest() []byte {
@@ -2860,7 +3040,7 @@ type AddMemberResponse struct {
 
 func (x *AddMemberResponse) Reset() {
 	*x = AddMemberResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +3052,7 @@ func (x *AddMemberResponse) String() string {
 func (*AddMemberResponse) ProtoMessage() {}
 
 func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +3065,7 @@ func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
 func (*AddMemberResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AddMemberResponse) GetMember() *Member {
@@ -2919,7 +3099,7 @@ type MemberFile struct {
 
 func (x *MemberFile) Reset() {
 	*x = MemberFile{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3111,7 @@ func (x *MemberFile) String() string {
 func (*MemberFile) ProtoMessage() {}
 
 func (x *MemberFile) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3124,7 @@ func (x *MemberFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberFile.ProtoReflect.Descriptor instead.
 func (*MemberFile) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *MemberFile) GetName() string {
@@ -2970,7 +3150,7 @@ type PromoteMemberRequest struct {
 
 func (x *PromoteMemberRequest) Reset() {
 	*x = PromoteMemberRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3162,7 @@ func (x *PromoteMemberRequest) String() string {
 func (*PromoteMemberRequest) ProtoMessage() {}
 
 func (x *PromoteMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3175,7 @@ func (x *PromoteMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteMemberRequest.ProtoReflect.Descriptor instead.
 func (*PromoteMemberRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{39}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PromoteMemberRequest) GetName() string {
@@ -3016,7 +3196,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3208,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3221,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{40}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RemoveMemberRequest) GetName() string {
@@ -3069,7 +3249,7 @@ type ChangeMemberResponse struct {
 
 func (x *ChangeMemberResponse) Reset() {
 	*x = ChangeMemberResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3261,7 @@ func (x *ChangeMemberResponse) String() string {
 func (*ChangeMemberResponse) ProtoMessage() {}
 
 func (x *ChangeMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3274,7 @@ func (x *ChangeMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMemberResponse.ProtoReflect.Descriptor instead.
 func (*ChangeMemberResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{41}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ChangeMemberResponse) GetChanged() bool {
@@ -3112,7 +3292,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3304,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3317,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{42}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
 }
 
 type ListMembersResponse struct {
@@ -3150,7 +3330,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3342,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3355,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{43}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -3212,7 +3392,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3404,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[44]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3417,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{44}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Member) GetId() uint64 {
@@ -3345,7 +3525,7 @@ type MemberLedger struct {
 
 func (x *MemberLedger) Reset() {
 	*x = MemberLedger{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3537,7 @@ func (x *MemberLedger) String() string {
 func (*MemberLedger) ProtoMessage() {}
 
 func (x *MemberLedger) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[45]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3550,7 @@ func (x *MemberLedger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLedger.ProtoReflect.Descriptor instead.
 func (*MemberLedger) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{45}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MemberLedger) GetOrigin() string {
@@ -3439,7 +3619,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3451,7 +3631,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[46]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3464,7 +3644,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{46}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TransferLeadershipRequest) GetTo() string {
@@ -3484,7 +3664,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3676,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[47]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3689,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{47}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -3533,7 +3713,7 @@ type CreateLedgerRequest struct {
 
 func (x *CreateLedgerRequest) Reset() {
 	*x = CreateLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3725,7 @@ func (x *CreateLedgerRequest) String() string {
 func (*CreateLedgerRequest) ProtoMessage() {}
 
 func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[48]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3738,7 @@ func (x *CreateLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerRequest.ProtoReflect.Descriptor instead.
 func (*CreateLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{48}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CreateLedgerRequest) GetOrigin() string {
@@ -3593,7 +3773,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3785,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[49]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3798,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{49}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Parameter) GetName() string {
@@ -3646,7 +3826,7 @@ type CreateLedgerResponse struct {
 
 func (x *CreateLedgerResponse) Reset() {
 	*x = CreateLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3658,7 +3838,7 @@ func (x *CreateLedgerResponse) String() string {
 func (*CreateLedgerResponse) ProtoMessage() {}
 
 func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[50]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3671,7 +3851,7 @@ func (x *CreateLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateLedgerResponse.ProtoReflect.Descriptor instead.
 func (*CreateLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{50}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CreateLedgerResponse) GetLedger() *LedgerInfo {
@@ -3698,7 +3878,7 @@ type ListLedgersRequest struct {
 
 func (x *ListLedgersRequest) Reset() {
 	*x = ListLedgersRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3710,7 +3890,7 @@ func (x *ListLedgersRequest) String() string {
 func (*ListLedgersRequest) ProtoMessage() {}
 
 func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[51]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3723,7 +3903,7 @@ func (x *ListLedgersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersRequest.ProtoReflect.Descriptor instead.
 func (*ListLedgersRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{51}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListLedgersRequest) GetAfter() string {
@@ -3744,7 +3924,7 @@ type ListLedgersResponse struct {
 
 func (x *ListLedgersResponse) Reset() {
 	*x = ListLedgersResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3756,7 +3936,7 @@ func (x *ListLedgersResponse) String() string {
 func (*ListLedgersResponse) ProtoMessage() {}
 
 func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[52]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3769,7 +3949,7 @@ func (x *ListLedgersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLedgersResponse.ProtoReflect.Descriptor instead.
 func (*ListLedgersResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{52}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListLedgersResponse) GetLedgers() []*LedgerInfo {
@@ -3795,7 +3975,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +3987,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[53]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +4000,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{53}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetLedgerRequest) GetOrigin() string {
@@ -3839,7 +4019,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +4031,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[54]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +4044,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{54}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetLedgerResponse) GetLedger() *LedgerInfo {
@@ -3899,7 +4079,7 @@ type LedgerInfo struct {
 
 func (x *LedgerInfo) Reset() {
 	*x = LedgerInfo{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +4091,7 @@ func (x *LedgerInfo) String() string {
 func (*LedgerInfo) ProtoMessage() {}
 
 func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[55]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +4104,7 @@ func (x *LedgerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerInfo.ProtoReflect.Descriptor instead.
 func (*LedgerInfo) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{55}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LedgerInfo) GetOrigin() string {
@@ -4017,7 +4197,7 @@ type LedgerMember struct {
 
 func (x *LedgerMember) Reset() {
 	*x = LedgerMember{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4029,7 +4209,7 @@ func (x *LedgerMember) String() string {
 func (*LedgerMember) ProtoMessage() {}
 
 func (x *LedgerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[56]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4042,7 +4222,7 @@ func (x *LedgerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerMember.ProtoReflect.Descriptor instead.
 func (*LedgerMember) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{56}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *LedgerMember) GetId() uint64 {
@@ -4086,7 +4266,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4278,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[57]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,7 +4291,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{57}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ErrorDetail) GetOutcome() Outcome {
@@ -4228,7 +4408,7 @@ type KeyConflict struct {
 
 func (x *KeyConflict) Reset() {
 	*x = KeyConflict{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4420,7 @@ func (x *KeyConflict) String() string {
 func (*KeyConflict) ProtoMessage() {}
 
 func (x *KeyConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[58]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4433,7 @@ func (x *KeyConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyConflict.ProtoReflect.Descriptor instead.
 func (*KeyConflict) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{58}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *KeyConflict) GetKey() []byte {
@@ -4294,7 +4474,7 @@ type SizeMismatch struct {
 
 func (x *SizeMismatch) Reset() {
 	*x = SizeMismatch{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4306,7 +4486,7 @@ func (x *SizeMismatch) String() string {
 func (*SizeMismatch) ProtoMessage() {}
 
 func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[59]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4319,7 +4499,7 @@ func (x *SizeMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeMismatch.ProtoReflect.Descriptor instead.
 func (*SizeMismatch) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{59}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SizeMismatch) GetExpected() uint64 {
@@ -4347,7 +4527,7 @@ type LeaderHint struct {
 
 func (x *LeaderHint) Reset() {
 	*x = LeaderHint{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4359,7 +4539,7 @@ func (x *LeaderHint) String() string {
 func (*LeaderHint) ProtoMessage() {}
 
 func (x *LeaderHint) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[60]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4372,7 +4552,7 @@ func (x *LeaderHint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderHint.ProtoReflect.Descriptor instead.
 func (*LeaderHint) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{60}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *LeaderHint) GetName() string {
@@ -4404,7 +4584,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4416,7 +4596,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[61]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4429,7 +4609,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{61}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Limit) GetWhat() string {
@@ -4470,7 +4650,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4482,7 +4662,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[62]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4495,7 +4675,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{62}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Resume) GetNext() uint64 {
@@ -4519,7 +4699,7 @@ type BlocksRequest struct {
 
 func (x *BlocksRequest) Reset() {
 	*x = BlocksRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4531,7 +4711,7 @@ func (x *BlocksRequest) String() string {
 func (*BlocksRequest) ProtoMessage() {}
 
 func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[63]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4544,7 +4724,7 @@ func (x *BlocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksRequest.ProtoReflect.Descriptor instead.
 func (*BlocksRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{63}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *BlocksRequest) GetFirst() uint64 {
@@ -4581,7 +4761,7 @@ type BlocksResponse struct {
 
 func (x *BlocksResponse) Reset() {
 	*x = BlocksResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4593,7 +4773,7 @@ func (x *BlocksResponse) String() string {
 func (*BlocksResponse) ProtoMessage() {}
 
 func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[64]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4606,7 +4786,7 @@ func (x *BlocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksResponse.ProtoReflect.Descriptor instead.
 func (*BlocksResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{64}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *BlocksResponse) GetRecords() [][]byte {
@@ -4633,7 +4813,7 @@ type SealedRequest struct {
 
 func (x *SealedRequest) Reset() {
 	*x = SealedRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4645,7 +4825,7 @@ func (x *SealedRequest) String() string {
 func (*SealedRequest) ProtoMessage() {}
 
 func (x *SealedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[65]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4658,7 +4838,7 @@ func (x *SealedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedRequest.ProtoReflect.Descriptor instead.
 func (*SealedRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{65}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *SealedRequest) GetSize() uint64 {
@@ -4682,7 +4862,7 @@ type SealedResponse struct {
 
 func (x *SealedResponse) Reset() {
 	*x = SealedResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4694,7 +4874,7 @@ func (x *SealedResponse) String() string {
 func (*SealedResponse) ProtoMessage() {}
 
 func (x *SealedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[66]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4707,7 +4887,7 @@ func (x *SealedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedResponse.ProtoReflect.Descriptor instead.
 func (*SealedResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{66}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *SealedResponse) GetSealed() *SealedCheckpoint {
@@ -4855,14 +5035,21 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\tcosigners\x18\a \x03(\v2\x12.cairn.v1.CosignerR\tcosigners\"2\n" +
 	"\bCosigner\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04time\x18\x02 \x01(\x04R\x04time\"\x11\n" +
+	"\x04time\x18\x02 \x01(\x04R\x04time\"=\n" +
+	"\x15RotateCosignerRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"M\n" +
+	"\x16RotateCosignerResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1d\n" +
+	"\n" +
+	"taken_over\x18\x02 \x01(\bR\ttakenOver\"\x11\n" +
 	"\x0fPoliciesRequest\"(\n" +
 	"\x10PoliciesResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\fR\x05chain\"^\n" +
 	"\rStatusRequest\x12\x1b\n" +
 	"\troot_size\x18\x01 \x01(\x04R\brootSize\x12\x16\n" +
 	"\x06stages\x18\x02 \x01(\bR\x06stages\x12\x18\n" +
-	"\aledgers\x18\x03 \x01(\bR\aledgers\"\xfe\a\n" +
+	"\aledgers\x18\x03 \x01(\bR\aledgers\"\xba\b\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
@@ -4900,7 +5087,12 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\arepairs\x18\x1f \x01(\x04R\arepairs\x12\x1a\n" +
 	"\bscrubbed\x18  \x01(\x03R\bscrubbed\x12\x1f\n" +
 	"\vscrub_share\x18! \x01(\x01R\n" +
-	"scrubShare\"\x81\x02\n" +
+	"scrubShare\x12:\n" +
+	"\rcosigner_keys\x18\" \x03(\v2\x15.cairn.v1.CosignerKeyR\fcosignerKeys\"Q\n" +
+	"\vCosignerKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06needed\x18\x02 \x01(\rR\x06needed\x12\x18\n" +
+	"\aledgers\x18\x03 \x01(\rR\aledgers\"\x81\x02\n" +
 	"\fLedgerStatus\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x18\n" +
 	"\aprogram\x18\x02 \x01(\tR\aprogram\x12\x12\n" +
@@ -5098,13 +5290,14 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\aReceipt\x12\x18.cairn.v1.ReceiptRequest\x1a\x19.cairn.v1.ReceiptResponse\x12;\n" +
 	"\x06Verify\x12\x17.cairn.v1.VerifyRequest\x1a\x18.cairn.v1.VerifyResponse\x12C\n" +
 	"\bPolicies\x12\x19.cairn.v1.PoliciesRequest\x1a\x1a.cairn.v1.PoliciesResponse0\x01\x12;\n" +
-	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2\x9a\x03\n" +
+	"\x06Status\x12\x17.cairn.v1.StatusRequest\x1a\x18.cairn.v1.StatusResponse2\xef\x03\n" +
 	"\x05Admin\x12_\n" +
 	"\x12TransferLeadership\x12#.cairn.v1.TransferLeadershipRequest\x1a$.cairn.v1.TransferLeadershipResponse\x12D\n" +
 	"\tAddMember\x12\x1a.cairn.v1.AddMemberRequest\x1a\x1b.cairn.v1.AddMemberResponse\x12O\n" +
 	"\rPromoteMember\x12\x1e.cairn.v1.PromoteMemberRequest\x1a\x1e.cairn.v1.ChangeMemberResponse\x12M\n" +
 	"\fRemoveMember\x12\x1d.cairn.v1.RemoveMemberRequest\x1a\x1e.cairn.v1.ChangeMemberResponse\x12J\n" +
-	"\vListMembers\x12\x1c.cairn.v1.ListMembersRequest\x1a\x1d.cairn.v1.ListMembersResponse2\xec\x01\n" +
+	"\vListMembers\x12\x1c.cairn.v1.ListMembersRequest\x1a\x1d.cairn.v1.ListMembersResponse\x12S\n" +
+	"\x0eRotateCosigner\x12\x1f.cairn.v1.RotateCosignerRequest\x1a .cairn.v1.RotateCosignerResponse2\xec\x01\n" +
 	"\tDirectory\x12M\n" +
 	"\fCreateLedger\x12\x1d.cairn.v1.CreateLedgerRequest\x1a\x1e.cairn.v1.CreateLedgerResponse\x12J\n" +
 	"\vListLedgers\x12\x1c.cairn.v1.ListLedgersRequest\x1a\x1d.cairn.v1.ListLedgersResponse\x12D\n" +
@@ -5126,7 +5319,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_v1_cairn_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(Wait)(0),                          // 0: cairn.v1.Wait
 	(Consistency)(0),                   // 1: cairn.v1.Consistency
@@ -5158,46 +5351,49 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*VerifyRequest)(nil),              // 27: cairn.v1.VerifyRequest
 	(*VerifyResponse)(nil),             // 28: cairn.v1.VerifyResponse
 	(*Cosigner)(nil),                   // 29: cairn.v1.Cosigner
-	(*PoliciesRequest)(nil),            // 30: cairn.v1.PoliciesRequest
-	(*PoliciesResponse)(nil),           // 31: cairn.v1.PoliciesResponse
-	(*StatusRequest)(nil),              // 32: cairn.v1.StatusRequest
-	(*StatusResponse)(nil),             // 33: cairn.v1.StatusResponse
-	(*LedgerStatus)(nil),               // 34: cairn.v1.LedgerStatus
-	(*StageLatency)(nil),               // 35: cairn.v1.StageLatency
-	(*Latency)(nil),                    // 36: cairn.v1.Latency
-	(*CertificateStatus)(nil),          // 37: cairn.v1.CertificateStatus
-	(*Peer)(nil),                       // 38: cairn.v1.Peer
-	(*AddMemberRequest)(nil),           // 39: cairn.v1.AddMemberRequest
-	(*AddMemberResponse)(nil),          // 40: cairn.v1.AddMemberResponse
-	(*MemberFile)(nil),                 // 41: cairn.v1.MemberFile
-	(*PromoteMemberRequest)(nil),       // 42: cairn.v1.PromoteMemberRequest
-	(*RemoveMemberRequest)(nil),        // 43: cairn.v1.RemoveMemberRequest
-	(*ChangeMemberResponse)(nil),       // 44: cairn.v1.ChangeMemberResponse
-	(*ListMembersRequest)(nil),         // 45: cairn.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),        // 46: cairn.v1.ListMembersResponse
-	(*Member)(nil),                     // 47: cairn.v1.Member
-	(*MemberLedger)(nil),               // 48: cairn.v1.MemberLedger
-	(*TransferLeadershipRequest)(nil),  // 49: cairn.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 50: cairn.v1.TransferLeadershipResponse
-	(*CreateLedgerRequest)(nil),        // 51: cairn.v1.CreateLedgerRequest
-	(*Parameter)(nil),                  // 52: cairn.v1.Parameter
-	(*CreateLedgerResponse)(nil),       // 53: cairn.v1.CreateLedgerResponse
-	(*ListLedgersRequest)(nil),         // 54: cairn.v1.ListLedgersRequest
-	(*ListLedgersResponse)(nil),        // 55: cairn.v1.ListLedgersResponse
-	(*GetLedgerRequest)(nil),           // 56: cairn.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),          // 57: cairn.v1.GetLedgerResponse
-	(*LedgerInfo)(nil),                 // 58: cairn.v1.LedgerInfo
-	(*LedgerMember)(nil),               // 59: cairn.v1.LedgerMember
-	(*ErrorDetail)(nil),                // 60: cairn.v1.ErrorDetail
-	(*KeyConflict)(nil),                // 61: cairn.v1.KeyConflict
-	(*SizeMismatch)(nil),               // 62: cairn.v1.SizeMismatch
-	(*LeaderHint)(nil),                 // 63: cairn.v1.LeaderHint
-	(*Limit)(nil),                      // 64: cairn.v1.Limit
-	(*Resume)(nil),                     // 65: cairn.v1.Resume
-	(*BlocksRequest)(nil),              // 66: cairn.v1.BlocksRequest
-	(*BlocksResponse)(nil),             // 67: cairn.v1.BlocksResponse
-	(*SealedRequest)(nil),              // 68: cairn.v1.SealedRequest
-	(*SealedResponse)(nil),             // 69: cairn.v1.SealedResponse
+	(*RotateCosignerRequest)(nil),      // 30: cairn.v1.RotateCosignerRequest
+	(*RotateCosignerResponse)(nil),     // 31: cairn.v1.RotateCosignerResponse
+	(*PoliciesRequest)(nil),            // 32: cairn.v1.PoliciesRequest
+	(*PoliciesResponse)(nil),           // 33: cairn.v1.PoliciesResponse
+	(*StatusRequest)(nil),              // 34: cairn.v1.StatusRequest
+	(*StatusResponse)(nil),             // 35: cairn.v1.StatusResponse
+	(*CosignerKey)(nil),                // 36: cairn.v1.CosignerKey
+	(*LedgerStatus)(nil),               // 37: cairn.v1.LedgerStatus
+	(*StageLatency)(nil),               // 38: cairn.v1.StageLatency
+	(*Latency)(nil),                    // 39: cairn.v1.Latency
+	(*CertificateStatus)(nil),          // 40: cairn.v1.CertificateStatus
+	(*Peer)(nil),                       // 41: cairn.v1.Peer
+	(*AddMemberRequest)(nil),           // 42: cairn.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),          // 43: cairn.v1.AddMemberResponse
+	(*MemberFile)(nil),                 // 44: cairn.v1.MemberFile
+	(*PromoteMemberRequest)(nil),       // 45: cairn.v1.PromoteMemberRequest
+	(*RemoveMemberRequest)(nil),        // 46: cairn.v1.RemoveMemberRequest
+	(*ChangeMemberResponse)(nil),       // 47: cairn.v1.ChangeMemberResponse
+	(*ListMembersRequest)(nil),         // 48: cairn.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 49: cairn.v1.ListMembersResponse
+	(*Member)(nil),                     // 50: cairn.v1.Member
+	(*MemberLedger)(nil),               // 51: cairn.v1.MemberLedger
+	(*TransferLeadershipRequest)(nil),  // 52: cairn.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 53: cairn.v1.TransferLeadershipResponse
+	(*CreateLedgerRequest)(nil),        // 54: cairn.v1.CreateLedgerRequest
+	(*Parameter)(nil),                  // 55: cairn.v1.Parameter
+	(*CreateLedgerResponse)(nil),       // 56: cairn.v1.CreateLedgerResponse
+	(*ListLedgersRequest)(nil),         // 57: cairn.v1.ListLedgersRequest
+	(*ListLedgersResponse)(nil),        // 58: cairn.v1.ListLedgersResponse
+	(*GetLedgerRequest)(nil),           // 59: cairn.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),          // 60: cairn.v1.GetLedgerResponse
+	(*LedgerInfo)(nil),                 // 61: cairn.v1.LedgerInfo
+	(*LedgerMember)(nil),               // 62: cairn.v1.LedgerMember
+	(*ErrorDetail)(nil),                // 63: cairn.v1.ErrorDetail
+	(*KeyConflict)(nil),                // 64: cairn.v1.KeyConflict
+	(*SizeMismatch)(nil),               // 65: cairn.v1.SizeMismatch
+	(*LeaderHint)(nil),                 // 66: cairn.v1.LeaderHint
+	(*Limit)(nil),                      // 67: cairn.v1.Limit
+	(*Resume)(nil),                     // 68: cairn.v1.Resume
+	(*BlocksRequest)(nil),              // 69: cairn.v1.BlocksRequest
+	(*BlocksResponse)(nil),             // 70: cairn.v1.BlocksResponse
+	(*SealedRequest)(nil),              // 71: cairn.v1.SealedRequest
+	(*SealedResponse)(nil),             // 72: cairn.v1.SealedResponse
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	3,  // 0: cairn.v1.AppendRequest.entries:type_name -> cairn.v1.NewEntry
@@ -5207,87 +5403,90 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	4,  // 4: cairn.v1.AppendStreamRequest.append:type_name -> cairn.v1.AppendRequest
 	5,  // 5: cairn.v1.AppendStreamResponse.response:type_name -> cairn.v1.AppendResponse
 	10, // 6: cairn.v1.AppendStreamResponse.error:type_name -> cairn.v1.StreamError
-	60, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
+	63, // 7: cairn.v1.StreamError.detail:type_name -> cairn.v1.ErrorDetail
 	1,  // 8: cairn.v1.GetRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 9: cairn.v1.RangeRequest.consistency:type_name -> cairn.v1.Consistency
 	1,  // 10: cairn.v1.HeadRequest.consistency:type_name -> cairn.v1.Consistency
 	7,  // 11: cairn.v1.CheckpointResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	7,  // 12: cairn.v1.ReceiptResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
 	29, // 13: cairn.v1.VerifyResponse.cosigners:type_name -> cairn.v1.Cosigner
-	38, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
-	37, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
-	35, // 16: cairn.v1.StatusResponse.stages:type_name -> cairn.v1.StageLatency
-	34, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
-	36, // 18: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
-	36, // 19: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
-	47, // 20: cairn.v1.AddMemberResponse.member:type_name -> cairn.v1.Member
-	41, // 21: cairn.v1.AddMemberResponse.files:type_name -> cairn.v1.MemberFile
-	47, // 22: cairn.v1.ListMembersResponse.members:type_name -> cairn.v1.Member
-	48, // 23: cairn.v1.Member.ledgers:type_name -> cairn.v1.MemberLedger
-	52, // 24: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
-	58, // 25: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	58, // 26: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
-	58, // 27: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
-	52, // 28: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
-	59, // 29: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
-	2,  // 30: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
-	61, // 31: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
-	62, // 32: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
-	63, // 33: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
-	64, // 34: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
-	65, // 35: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
-	7,  // 36: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
-	4,  // 37: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
-	8,  // 38: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
-	11, // 39: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
-	13, // 40: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
-	15, // 41: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
-	17, // 42: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
-	19, // 43: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
-	21, // 44: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
-	23, // 45: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
-	25, // 46: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
-	27, // 47: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
-	30, // 48: cairn.v1.Ledger.Policies:input_type -> cairn.v1.PoliciesRequest
-	32, // 49: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
-	49, // 50: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
-	39, // 51: cairn.v1.Admin.AddMember:input_type -> cairn.v1.AddMemberRequest
-	42, // 52: cairn.v1.Admin.PromoteMember:input_type -> cairn.v1.PromoteMemberRequest
-	43, // 53: cairn.v1.Admin.RemoveMember:input_type -> cairn.v1.RemoveMemberRequest
-	45, // 54: cairn.v1.Admin.ListMembers:input_type -> cairn.v1.ListMembersRequest
-	51, // 55: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
-	54, // 56: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
-	56, // 57: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
-	66, // 58: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
-	68, // 59: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
-	5,  // 60: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
-	9,  // 61: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
-	12, // 62: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
-	14, // 63: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
-	16, // 64: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
-	18, // 65: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
-	20, // 66: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
-	22, // 67: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
-	24, // 68: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
-	26, // 69: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
-	28, // 70: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
-	31, // 71: cairn.v1.Ledger.Policies:output_type -> cairn.v1.PoliciesResponse
-	33, // 72: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
-	50, // 73: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
-	40, // 74: cairn.v1.Admin.AddMember:output_type -> cairn.v1.AddMemberResponse
-	44, // 75: cairn.v1.Admin.PromoteMember:output_type -> cairn.v1.ChangeMemberResponse
-	44, // 76: cairn.v1.Admin.RemoveMember:output_type -> cairn.v1.ChangeMemberResponse
-	46, // 77: cairn.v1.Admin.ListMembers:output_type -> cairn.v1.ListMembersResponse
-	53, // 78: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
-	55, // 79: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
-	57, // 80: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
-	67, // 81: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
-	69, // 82: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
-	60, // [60:83] is the sub-list for method output_type
-	37, // [37:60] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	41, // 14: cairn.v1.StatusResponse.peers:type_name -> cairn.v1.Peer
+	40, // 15: cairn.v1.StatusResponse.certificates:type_name -> cairn.v1.CertificateStatus
+	38, // 16: cairn.v1.StatusResponse.stages:type_name -> cairn.v1.StageLatency
+	37, // 17: cairn.v1.StatusResponse.ledgers:type_name -> cairn.v1.LedgerStatus
+	36, // 18: cairn.v1.StatusResponse.cosigner_keys:type_name -> cairn.v1.CosignerKey
+	39, // 19: cairn.v1.StageLatency.since_start:type_name -> cairn.v1.Latency
+	39, // 20: cairn.v1.StageLatency.recent:type_name -> cairn.v1.Latency
+	50, // 21: cairn.v1.AddMemberResponse.member:type_name -> cairn.v1.Member
+	44, // 22: cairn.v1.AddMemberResponse.files:type_name -> cairn.v1.MemberFile
+	50, // 23: cairn.v1.ListMembersResponse.members:type_name -> cairn.v1.Member
+	51, // 24: cairn.v1.Member.ledgers:type_name -> cairn.v1.MemberLedger
+	55, // 25: cairn.v1.CreateLedgerRequest.parameters:type_name -> cairn.v1.Parameter
+	61, // 26: cairn.v1.CreateLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	61, // 27: cairn.v1.ListLedgersResponse.ledgers:type_name -> cairn.v1.LedgerInfo
+	61, // 28: cairn.v1.GetLedgerResponse.ledger:type_name -> cairn.v1.LedgerInfo
+	55, // 29: cairn.v1.LedgerInfo.parameters:type_name -> cairn.v1.Parameter
+	62, // 30: cairn.v1.LedgerInfo.members:type_name -> cairn.v1.LedgerMember
+	2,  // 31: cairn.v1.ErrorDetail.outcome:type_name -> cairn.v1.Outcome
+	64, // 32: cairn.v1.ErrorDetail.key_conflict:type_name -> cairn.v1.KeyConflict
+	65, // 33: cairn.v1.ErrorDetail.size_mismatch:type_name -> cairn.v1.SizeMismatch
+	66, // 34: cairn.v1.ErrorDetail.not_leader:type_name -> cairn.v1.LeaderHint
+	67, // 35: cairn.v1.ErrorDetail.limit:type_name -> cairn.v1.Limit
+	68, // 36: cairn.v1.ErrorDetail.resume:type_name -> cairn.v1.Resume
+	7,  // 37: cairn.v1.SealedResponse.sealed:type_name -> cairn.v1.SealedCheckpoint
+	4,  // 38: cairn.v1.Ledger.Append:input_type -> cairn.v1.AppendRequest
+	8,  // 39: cairn.v1.Ledger.AppendStream:input_type -> cairn.v1.AppendStreamRequest
+	11, // 40: cairn.v1.Ledger.Get:input_type -> cairn.v1.GetRequest
+	13, // 41: cairn.v1.Ledger.Range:input_type -> cairn.v1.RangeRequest
+	15, // 42: cairn.v1.Ledger.Watch:input_type -> cairn.v1.WatchRequest
+	17, // 43: cairn.v1.Ledger.Head:input_type -> cairn.v1.HeadRequest
+	19, // 44: cairn.v1.Ledger.Checkpoint:input_type -> cairn.v1.CheckpointRequest
+	21, // 45: cairn.v1.Ledger.InclusionProof:input_type -> cairn.v1.InclusionProofRequest
+	23, // 46: cairn.v1.Ledger.ConsistencyProof:input_type -> cairn.v1.ConsistencyProofRequest
+	25, // 47: cairn.v1.Ledger.Receipt:input_type -> cairn.v1.ReceiptRequest
+	27, // 48: cairn.v1.Ledger.Verify:input_type -> cairn.v1.VerifyRequest
+	32, // 49: cairn.v1.Ledger.Policies:input_type -> cairn.v1.PoliciesRequest
+	34, // 50: cairn.v1.Ledger.Status:input_type -> cairn.v1.StatusRequest
+	52, // 51: cairn.v1.Admin.TransferLeadership:input_type -> cairn.v1.TransferLeadershipRequest
+	42, // 52: cairn.v1.Admin.AddMember:input_type -> cairn.v1.AddMemberRequest
+	45, // 53: cairn.v1.Admin.PromoteMember:input_type -> cairn.v1.PromoteMemberRequest
+	46, // 54: cairn.v1.Admin.RemoveMember:input_type -> cairn.v1.RemoveMemberRequest
+	48, // 55: cairn.v1.Admin.ListMembers:input_type -> cairn.v1.ListMembersRequest
+	30, // 56: cairn.v1.Admin.RotateCosigner:input_type -> cairn.v1.RotateCosignerRequest
+	54, // 57: cairn.v1.Directory.CreateLedger:input_type -> cairn.v1.CreateLedgerRequest
+	57, // 58: cairn.v1.Directory.ListLedgers:input_type -> cairn.v1.ListLedgersRequest
+	59, // 59: cairn.v1.Directory.GetLedger:input_type -> cairn.v1.GetLedgerRequest
+	69, // 60: cairn.v1.Replica.Blocks:input_type -> cairn.v1.BlocksRequest
+	71, // 61: cairn.v1.Replica.Sealed:input_type -> cairn.v1.SealedRequest
+	5,  // 62: cairn.v1.Ledger.Append:output_type -> cairn.v1.AppendResponse
+	9,  // 63: cairn.v1.Ledger.AppendStream:output_type -> cairn.v1.AppendStreamResponse
+	12, // 64: cairn.v1.Ledger.Get:output_type -> cairn.v1.GetResponse
+	14, // 65: cairn.v1.Ledger.Range:output_type -> cairn.v1.RangeResponse
+	16, // 66: cairn.v1.Ledger.Watch:output_type -> cairn.v1.WatchResponse
+	18, // 67: cairn.v1.Ledger.Head:output_type -> cairn.v1.HeadResponse
+	20, // 68: cairn.v1.Ledger.Checkpoint:output_type -> cairn.v1.CheckpointResponse
+	22, // 69: cairn.v1.Ledger.InclusionProof:output_type -> cairn.v1.InclusionProofResponse
+	24, // 70: cairn.v1.Ledger.ConsistencyProof:output_type -> cairn.v1.ConsistencyProofResponse
+	26, // 71: cairn.v1.Ledger.Receipt:output_type -> cairn.v1.ReceiptResponse
+	28, // 72: cairn.v1.Ledger.Verify:output_type -> cairn.v1.VerifyResponse
+	33, // 73: cairn.v1.Ledger.Policies:output_type -> cairn.v1.PoliciesResponse
+	35, // 74: cairn.v1.Ledger.Status:output_type -> cairn.v1.StatusResponse
+	53, // 75: cairn.v1.Admin.TransferLeadership:output_type -> cairn.v1.TransferLeadershipResponse
+	43, // 76: cairn.v1.Admin.AddMember:output_type -> cairn.v1.AddMemberResponse
+	47, // 77: cairn.v1.Admin.PromoteMember:output_type -> cairn.v1.ChangeMemberResponse
+	47, // 78: cairn.v1.Admin.RemoveMember:output_type -> cairn.v1.ChangeMemberResponse
+	49, // 79: cairn.v1.Admin.ListMembers:output_type -> cairn.v1.ListMembersResponse
+	31, // 80: cairn.v1.Admin.RotateCosigner:output_type -> cairn.v1.RotateCosignerResponse
+	56, // 81: cairn.v1.Directory.CreateLedger:output_type -> cairn.v1.CreateLedgerResponse
+	58, // 82: cairn.v1.Directory.ListLedgers:output_type -> cairn.v1.ListLedgersResponse
+	60, // 83: cairn.v1.Directory.GetLedger:output_type -> cairn.v1.GetLedgerResponse
+	70, // 84: cairn.v1.Replica.Blocks:output_type -> cairn.v1.BlocksResponse
+	72, // 85: cairn.v1.Replica.Sealed:output_type -> cairn.v1.SealedResponse
+	62, // [62:86] is the sub-list for method output_type
+	38, // [38:62] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -5300,7 +5499,7 @@ func file_cairn_v1_cairn_proto_init() {
 		(*AppendStreamResponse_Response)(nil),
 		(*AppendStreamResponse_Error)(nil),
 	}
-	file_cairn_v1_cairn_proto_msgTypes[57].OneofWrappers = []any{
+	file_cairn_v1_cairn_proto_msgTypes[60].OneofWrappers = []any{
 		(*ErrorDetail_KeyConflict)(nil),
 		(*ErrorDetail_SizeMismatch)(nil),
 		(*ErrorDetail_NotLeader)(nil),
@@ -5313,7 +5512,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   67,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

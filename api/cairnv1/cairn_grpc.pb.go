@@ -652,6 +652,7 @@ const (
 	Admin_PromoteMember_FullMethodName      = "/cairn.v1.Admin/PromoteMember"
 	Admin_RemoveMember_FullMethodName       = "/cairn.v1.Admin/RemoveMember"
 	Admin_ListMembers_FullMethodName        = "/cairn.v1.Admin/ListMembers"
+	Admin_RotateCosigner_FullMethodName     = "/cairn.v1.Admin/RotateCosigner"
 )
 
 // AdminClient is the client API for Admin service.
@@ -671,6 +672,9 @@ type AdminClient interface {
 	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*ChangeMemberResponse, error)
 	// ListMembers returns the nodes of the cluster with what each is in every ledger, as this node knows it. Role: reader.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
+	// RotateCosigner gives a member of the ledger another cosigner key, by an entry that changes the policy. A call for a key that
+	// the member has already changes nothing and says whether that policy has taken over, so a call may be repeated. Role: admin.
+	RotateCosigner(ctx context.Context, in *RotateCosignerRequest, opts ...grpc.CallOption) (*RotateCosignerResponse, error)
 }
 
 type adminClient struct {
@@ -731,6 +735,16 @@ func (c *adminClient) ListMembers(ctx context.Context, in *ListMembersRequest, o
 	return out, nil
 }
 
+func (c *adminClient) RotateCosigner(ctx context.Context, in *RotateCosignerRequest, opts ...grpc.CallOption) (*RotateCosignerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateCosignerResponse)
+	err := c.cc.Invoke(ctx, Admin_RotateCosigner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -748,6 +762,9 @@ type AdminServer interface {
 	RemoveMember(context.Context, *RemoveMemberRequest) (*ChangeMemberResponse, error)
 	// ListMembers returns the nodes of the cluster with what each is in every ledger, as this node knows it. Role: reader.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
+	// RotateCosigner gives a member of the ledger another cosigner key, by an entry that changes the policy. A call for a key that
+	// the member has already changes nothing and says whether that policy has taken over, so a call may be repeated. Role: admin.
+	RotateCosigner(context.Context, *RotateCosignerRequest) (*RotateCosignerResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -772,6 +789,9 @@ func (UnimplementedAdminServer) RemoveMember(context.Context, *RemoveMemberReque
 }
 func (UnimplementedAdminServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
+}
+func (UnimplementedAdminServer) RotateCosigner(context.Context, *RotateCosignerRequest) (*RotateCosignerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateCosigner not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -884,6 +904,24 @@ func _Admin_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_RotateCosigner_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateCosignerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).RotateCosigner(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_RotateCosigner_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).RotateCosigner(ctx, req.(*RotateCosignerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -910,6 +948,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMembers",
 			Handler:    _Admin_ListMembers_Handler,
+		},
+		{
+			MethodName: "RotateCosigner",
+			Handler:    _Admin_RotateCosigner_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

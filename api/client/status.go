@@ -66,3 +66,27 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (string, err
 		}
 	}
 }
+
+// Rotation says how far the change of a cosigner key is on one ledger.
+type Rotation struct {
+	Epoch     uint32 // of the newest policy, which names the key
+	TakenOver bool   // by that policy: the key before counts no more
+}
+
+// RotateCosigner gives a member of the ledger another cosigner key, a C2SP vkey, by an entry that
+// changes the ledger's policy. The call is repeated until its outcome is known, and may be made
+// again: a member that has the key already keeps it, and the answer says whether the policy with it
+// has taken over. With reason POLICY the policy cannot change so, or not before another hand-over has
+// ended. Role: admin.
+func (c *Client) RotateCosigner(ctx context.Context, member, key string) (Rotation, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	req := &cairnv1.RotateCosignerRequest{Node: member, Key: key}
+	resp, _, err := exchange(ctx, c, "rotate a cosigner key", true, false, func(ctx context.Context, n *node) (*cairnv1.RotateCosignerResponse, error) {
+		return n.admin.RotateCosigner(ctx, req)
+	})
+	if err != nil {
+		return Rotation{}, err
+	}
+	return Rotation{Epoch: resp.Epoch, TakenOver: resp.TakenOver}, nil
+}

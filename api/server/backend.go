@@ -56,7 +56,23 @@ type Backend interface {
 	// It returns when another node leads, at once if that node leads already. Errors:
 	// *NotLeaderError, ErrUnknownNode, ErrNoSuccessor, ErrNotTransferred, of the context.
 	TransferLeadership(ctx context.Context, to string) error
+
+	// RotateCosigner gives the named member another cosigner key, in the name of who asked for it. A
+	// member that has the key already is not an error. Errors: those of Append, ErrUnknownNode,
+	// *PolicyError.
+	RotateCosigner(ctx context.Context, asked, member string, key *tlog.VerifierKey) (Rotation, error)
 }
+
+// Rotation says how far the change of a key is.
+type Rotation struct {
+	Epoch     uint32 // of the newest policy, which names the key
+	TakenOver bool   // by that policy: the key before counts no more
+}
+
+// PolicyError refuses to change the policy of a ledger. Definite.
+type PolicyError struct{ Why string }
+
+func (e *PolicyError) Error() string { return "the policy of the ledger stays as it is: " + e.Why }
 
 // Ledger is what the services read of a replica; *ledger.Ledger has it.
 type Ledger interface {
@@ -272,6 +288,7 @@ type Status struct {
 
 	Problems     []string            // what keeps the node from its work now
 	Certificates []CertificateStatus // of each kind the one that ends first
+	Cosigners    []CosignerKey       // that the node has, the one in use first
 
 	Repairs    uint64    // of this ledger's part of the store, since the start
 	Scrubbed   time.Time // when all of it was last read again; zero: not yet since the start
@@ -284,6 +301,13 @@ type CertificateStatus struct {
 	Serial  string // hexadecimal
 	Expires time.Time
 	Soon    bool // the node warns about it
+}
+
+// CosignerKey is a cosigner key of the node, and how many of its ledgers have a policy in force that
+// names the key.
+type CosignerKey struct {
+	Key             string // C2SP vkey
+	Needed, Ledgers int
 }
 
 // PeerStatus is one member of the cluster as this node sees it.

@@ -66,6 +66,7 @@ const (
 	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 	ReasonInternal       = "INTERNAL"
 	ReasonUnknownNode    = "UNKNOWN_NODE"
+	ReasonPolicy         = "POLICY"          // the policy of the ledger cannot change so, or not now
 	ReasonNotTransferred = "NOT_TRANSFERRED" // nobody took leadership over in time, or nobody can
 )
 
@@ -156,6 +157,7 @@ func explain(err error) *refusal {
 		halted   *HaltedError
 		tooMany  *TooManyLedgersError
 		member   *MemberRefusedError
+		policy   *PolicyError
 	)
 	switch {
 	case errors.As(err, &already):
@@ -216,6 +218,8 @@ func explain(err error) *refusal {
 		return refuse(codes.AlreadyExists, ReasonLedgerExists, err.Error())
 	case errors.As(err, &member):
 		return refuse(codes.FailedPrecondition, ReasonMemberRefused, member.Error())
+	case errors.As(err, &policy):
+		return refuse(codes.FailedPrecondition, ReasonPolicy, err.Error())
 	case errors.Is(err, ErrBadLedger):
 		return refuse(codes.InvalidArgument, ReasonInvalidArgument, err.Error())
 	case errors.Is(err, ErrUnknownLedger):

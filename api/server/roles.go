@@ -43,6 +43,7 @@ var grants = map[string]grant{
 	"/cairn.v1.Admin/PromoteMember":      {roles: pki.RoleAdmin},
 	"/cairn.v1.Admin/RemoveMember":       {roles: pki.RoleAdmin},
 	"/cairn.v1.Admin/ListMembers":        {roles: pki.RoleReader},
+	"/cairn.v1.Admin/RotateCosigner":     {roles: pki.RoleAdmin},
 
 	"/cairn.v1.Directory/CreateLedger": {roles: pki.RoleAdmin},
 	"/cairn.v1.Directory/ListLedgers":  {roles: pki.RoleReader},

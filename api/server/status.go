@@ -42,6 +42,9 @@ func (s *Server) Status(ctx context.Context, req *cairnv1.StatusRequest) (*cairn
 	for _, c := range st.Certificates {
 		resp.Certificates = append(resp.Certificates, &cairnv1.CertificateStatus{Kind: c.Kind, Serial: c.Serial, Expires: c.Expires.Unix(), Soon: c.Soon})
 	}
+	for _, k := range st.Cosigners {
+		resp.CosignerKeys = append(resp.CosignerKeys, &cairnv1.CosignerKey{Key: k.Key, Needed: uint32(k.Needed), Ledgers: uint32(k.Ledgers)})
+	}
 	for _, p := range st.Peers {
 		resp.Peers = append(resp.Peers, &cairnv1.Peer{
 			Id: p.ID, Name: p.Name, Address: p.Address, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem,

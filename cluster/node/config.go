@@ -107,10 +107,13 @@ type Keys struct {
 	// listens on the Unix socket Signer (package signer). Exactly one of them is set.
 	Cosigner string `yaml:"cosigner,omitempty"`
 	Signer   string `yaml:"signer,omitempty"`
-	Sealing  string `yaml:"sealing"`           // this node's X-Wing sealing key, PKCS#8
-	LogKey   string `yaml:"log_key"`           // the cluster's ML-DSA-44 log key, sealed to Sealing
-	Revoked  string `yaml:"revoked,omitempty"` // revocation lists of the authorities, PEM; "" refuses none
-	Deny     string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
+	// CosignerNext is a second cosigner key, PKCS#8, while the first one is replaced: the node signs
+	// with whichever the policy of a size names, and with both in the hand-over. "" is none.
+	CosignerNext string `yaml:"cosigner_next,omitempty"`
+	Sealing      string `yaml:"sealing"`           // this node's X-Wing sealing key, PKCS#8
+	LogKey       string `yaml:"log_key"`           // the cluster's ML-DSA-44 log key, sealed to Sealing
+	Revoked      string `yaml:"revoked,omitempty"` // revocation lists of the authorities, PEM; "" refuses none
+	Deny         string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
 }
 
 // Joined is what a node begins with that joined a cluster after it was founded. `cairn member add` writes
@@ -257,7 +260,7 @@ func (c *Config) paths() []configPath {
 		{"data_dir", &c.DataDir, false}, {"policy", &c.Policy, false}, {"keys.roots", &c.Keys.Roots, false},
 		{"keys.certificate", &c.Keys.Certificate, false}, {"keys.key", &c.Keys.Key, false},
 		{"keys.kem_certificate", &c.Keys.KEMCertificate, false}, {"keys.kem_key", &c.Keys.KEMKey, false},
-		{"keys.cosigner", &c.Keys.Cosigner, true}, {"keys.signer", &c.Keys.Signer, true}, {"keys.sealing", &c.Keys.Sealing, false},
+		{"keys.cosigner", &c.Keys.Cosigner, true}, {"keys.signer", &c.Keys.Signer, true}, {"keys.cosigner_next", &c.Keys.CosignerNext, true}, {"keys.sealing", &c.Keys.Sealing, false},
 		{"keys.log_key", &c.Keys.LogKey, false}, {"keys.deny", &c.Keys.Deny, true}, {"keys.revoked", &c.Keys.Revoked, true}, {"log_file", &c.LogFile, true},
 	}
 }

@@ -39,6 +39,9 @@ func (h *hosting) Create(ctx context.Context, creator string, l server.NewLedger
 	if err != nil {
 		return none, false, err
 	}
+	if err := h.nameCurrentKeys(g); err != nil {
+		return none, false, err
+	}
 	command, err := directory.Create(g)
 	if err != nil {
 		return none, false, errors.Mark(err, server.ErrBadLedger)

@@ -19,6 +19,7 @@ import (
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/cluster/replica"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/ledger/seal"
 	"github.com/cairnledger/cairn/merkle"
 	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto"
@@ -47,7 +48,7 @@ func hermit(t *testing.T) *node {
 			Members: []Member{{ID: 1, Name: "n1", Cosigner: cosigner.Key().String()}},
 		},
 		dir: &dataDir{path: t.TempDir()}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(), fatal: make(chan error, 1),
-		keys: &keyring{log: key, cosigner: cosigner, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}},
+		keys: &keyring{log: key, cosigners: []seal.Cosigner{cosigner}, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}},
 	}
 	n.cfg.setDefaults()
 	n.logs = &logs{log: n.log}

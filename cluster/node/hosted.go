@@ -87,7 +87,7 @@ func newHosted(n *node, l *ledger.Ledger, policy *tlog.Policy) (*hosted, error) 
 			Samples: n.hosting.clockSamples,
 		},
 		Seal: seal.Config{
-			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: log, NodeCosigner: n.keys.cosigner,
+			Self: n.cfg.Self().ID, Voters: n.keys.voters, LogCosigner: log, NodeCosigner: n.keys.cosigners[0], More: n.keys.cosigners[1:],
 			Cadence: n.cfg.Seal.Cadence, Quorum: quorum, Sharers: n.hosting.sealing,
 		},
 	})

@@ -101,7 +101,7 @@ func lonely(t *testing.T) (*node, *ledger.Ledger) {
 	n := &node{cfg: Config{Name: "n1", TrustDomain: "example.org", ClusterID: "0000000000000001", Members: []Member{{ID: 1, Name: "n1"}}}, wal: log, metrics: newMetrics(), fatal: make(chan error, 1)}
 	n.cfg.setDefaults()
 	n.log = slog.New(slog.DiscardHandler)
-	n.keys = &keyring{log: key, cosigner: cosigner, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}}
+	n.keys = &keyring{log: key, cosigners: []seal.Cosigner{cosigner}, voters: map[uint64]*tlog.VerifierKey{1: cosigner.Key()}}
 	n.hosting = &hosting{node: n}
 	n.hosting.known.Store(&catalogue{})
 	n.hosting.store, err = badgerstore.Open(badgerstore.Options{Dir: t.TempDir()})
@@ -148,13 +148,11 @@ func TestLogNamesTheNodeOnce(t *testing.T) {
 	}
 }
 
-// TestNoHostedLedger: a node whose replica cannot be made, here because its cosigner key is not the
-// one that the others know, says so and stops. There is no replica to stop then.
+// TestNoHostedLedger: a node whose replica cannot be made, here because no quorum of its members is
+// possible, says so and stops. There is no replica to stop then.
 func TestNoHostedLedger(t *testing.T) {
 	n, l := lonely(t)
-	other, _ := lonely(t)
-	defer other.hosting.store.Close()
-	n.keys.voters = other.keys.voters
+	n.cfg.Seal.Quorum = "2"
 	var err error
 	if n.hosting.directory, err = newHosted(n, l, nil); err == nil || n.hosting.directory != nil {
 		t.Fatalf("newHosted: %v, %v; want an error and nothing else", n.hosting.directory, err)
@@ -194,9 +192,13 @@ func TestLedgersPastTheLimitShareALabel(t *testing.T) {
 // TestLedgerThatCannotBeHosted: a ledger whose program, level, members, log key or quorum are not
 // this node's, or whose parameters the node does not understand, is not hosted, and stops nobody.
 func TestLedgerThatCannotBeHosted(t *testing.T) {
-	n, _ := lonely(t)
+	n, l := lonely(t)
 	defer n.hosting.store.Close()
 	n.cfg.Members[0].Cosigner = "n1+key"
+	var err error
+	if n.hosting.directory, err = newHosted(n, l, nil); err != nil {
+		t.Fatal(err)
+	}
 	good, err := n.genesis("example.org/x", 1, ledger.Log{}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,9 @@ func (n *node) keeps(g *ledger.Genesis, k programs.Kind) error {
 	if err != nil {
 		return errors.Mark(err, errNotHosted)
 	}
+	if err := n.hosting.keysOf(own, g); err != nil {
+		return programs.Kind{}, err
+	}
 	if diff := g.Diff(own); diff != "" {
 		return errors.Wrapf(errNotHosted, "its genesis is not what this node's configuration says: %s", diff)
 	}
@@ -172,6 +175,8 @@ type hosting struct {
 		sync.Mutex
 		under int
 	}
+	// toldCosigners is what the log has said about the node's cosigner keys. Owned by keepMarks.
+	toldCosigners string
 	// strangers counts the ledgers that the directory lists and this node does not host.
 	strangers atomic.Int64
 	// busy is how many ledgers have been sealed within busyFor: they share the time for signing.
@@ -209,6 +214,9 @@ func (n *node) openHosting() (err error) {
 	}
 	if err == nil {
 		h.directory.public = kinds[directory.Program{}.Name()].PublicReads
+	}
+	if err == nil {
+		err = h.checkCosigners()
 	}
 	if errors.Is(err, replica.ErrOtherGenesis) {
 		err = errors.Wrap(err, "members, their cosigner keys, the log key and seal.quorum must be as they were when the cluster was made")
@@ -503,6 +511,7 @@ func (h *hosting) keepMarks(quit <-chan struct{}) {
 			}
 		}
 		h.busy.Store(busy)
+		h.reportCosigners()
 	}
 }
 

@@ -3,6 +3,8 @@ package node
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"os"
+	"path/filepath"
 
 	"github.com/cockroachdb/errors"
 
@@ -35,9 +37,11 @@ type keyring struct {
 	roots *pki.Pool
 	// log is the cluster's log key. Under the origin of each ledger it signs that ledger's
 	// checkpoints (logCosigner).
-	log      *pqcrypto.SigningKey
-	cosigner seal.Cosigner  // for all ledgers: its signature covers the origin
-	signer   *signer.Client // cosigner, if keys.signer is set
+	log *pqcrypto.SigningKey
+	// cosigners are this node's, for all ledgers: a signature covers the origin. The first one is
+	// keys.cosigner or keys.signer, the second one, if there is one, keys.cosigner_next.
+	cosigners []seal.Cosigner
+	signer    *signer.Client // the first of cosigners, if keys.signer is set
 	// voters are the cosigner keys of the founders.
 	voters map[uint64]*tlog.VerifierKey
 }
@@ -82,13 +86,44 @@ func loadKeys(c *Config) (*keyring, error) {
 	if err != nil {
 		return nil, errors.Wrapf(err, "cosigner of %s", c.Name)
 	}
-	if c.Keys.Signer != "" {
-		k.signer = signer.NewClient(c.Keys.Signer, key)
-		k.cosigner = k.signer
-	} else if k.cosigner, err = readCosigner(c.Keys.Cosigner, key); err != nil {
-		return nil, errors.Wrap(err, "keys.cosigner")
+	if err := k.loadCosigners(c, key); err != nil {
+		return nil, err
 	}
 	return k, nil
+}
+
+// loadCosigners reads this node's cosigner keys. row is the key of its row of members, which it had
+// when the cluster was made. Since then it may have been replaced: whether the keys are those that
+// the policies name is known when the directory is open (hosting.checkCosigners). A node that has no
+// data directory yet must have the key of its row.
+func (k *keyring) loadCosigners(c *Config, row *tlog.VerifierKey) error {
+	_, err := os.Stat(filepath.Join(c.DataDir, identityFile))
+	fresh := err != nil
+	if c.Keys.Signer != "" {
+		k.signer = signer.NewClient(c.Keys.Signer, row)
+		k.cosigners = append(k.cosigners, k.signer)
+	} else {
+		first, err := readCosigner(c.Keys.Cosigner, row.Name())
+		if err == nil && fresh && first.Key().String() != row.String() {
+			err = errors.New("the key does not match this node's row of members")
+		}
+		if err != nil {
+			return errors.Wrap(err, "keys.cosigner")
+		}
+		k.cosigners = append(k.cosigners, first)
+	}
+	if c.Keys.CosignerNext == "" {
+		return nil
+	}
+	next, err := readCosigner(c.Keys.CosignerNext, row.Name())
+	if err == nil && next.Key().String() == k.cosigners[0].Key().String() {
+		err = errors.New("it is the key that the node has already: `cairn node keys --rotate` makes another one")
+	}
+	if err != nil {
+		return errors.Wrap(err, "keys.cosigner_next")
+	}
+	k.cosigners = append(k.cosigners, next)
+	return nil
 }
 
 // loadRoots reads the trust anchors, and what is revoked below them.
@@ -107,20 +142,13 @@ func loadRoots(c *Config) (*pki.Pool, error) {
 	return roots, errors.Wrap(err, "keys.revoked")
 }
 
-// readCosigner reads the key file of this node's own row of members.
-func readCosigner(path string, want *tlog.VerifierKey) (*tlog.Cosigner, error) {
+// readCosigner reads a key file. name is the cosigner's.
+func readCosigner(path, name string) (*tlog.Cosigner, error) {
 	key, err := readSigningKey(path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := tlog.NewCosigner(want.Name(), key)
-	if err != nil {
-		return nil, err
-	}
-	if !want.Equal(c.Key()) {
-		return nil, errors.New("the key does not match this node's row of members")
-	}
-	return c, nil
+	return tlog.NewCosigner(name, key)
 }
 
 // logCosigner returns what signs the checkpoints of a ledger as its log.

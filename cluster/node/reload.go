@@ -132,7 +132,7 @@ func (n *node) needRestart(next *Config) (keys []string) {
 	}
 	changed(reflect.ValueOf(n.cfg), reflect.ValueOf(*next), "")
 	now := signingFiles(&n.cfg)
-	for _, key := range []string{"keys.cosigner", "keys.sealing", "keys.log_key", "policy"} {
+	for _, key := range []string{"keys.cosigner", "keys.cosigner_next", "keys.sealing", "keys.log_key", "policy"} {
 		if now[key] != n.signing[key] {
 			keys = append(keys, key+" (the file)")
 		}
@@ -144,7 +144,7 @@ func (n *node) needRestart(next *Config) (keys []string) {
 func signingFiles(c *Config) map[string][sha256.Size]byte {
 	digests := map[string][sha256.Size]byte{}
 	for key, path := range map[string]string{
-		"keys.cosigner": c.Keys.Cosigner, "keys.sealing": c.Keys.Sealing, "keys.log_key": c.Keys.LogKey, "policy": c.Policy,
+		"keys.cosigner": c.Keys.Cosigner, "keys.cosigner_next": c.Keys.CosignerNext, "keys.sealing": c.Keys.Sealing, "keys.log_key": c.Keys.LogKey, "policy": c.Policy,
 	} {
 		raw, err := wholefile.Read(path, maxConfigBytes)
 		if err != nil {

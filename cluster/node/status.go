@@ -59,6 +59,7 @@ func (h *hosted) Status() server.Status {
 	for _, e := range *n.expiries.Load() {
 		s.Certificates = append(s.Certificates, server.CertificateStatus{Kind: e.kind, Serial: e.serial, Expires: e.end, Soon: e.soon(now)})
 	}
+	s.Cosigners = n.hosting.cosignerKeys()
 	match := map[uint64]uint64{}
 	for _, p := range st.Progress {
 		match[p.ID] = p.Match

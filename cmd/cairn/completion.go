@@ -52,6 +52,7 @@ func (a *app) argumentValues() map[string]func(*cobra.Command) []string {
 		return append(c.Names(), "leader")
 	}
 	values := map[string]func(*cobra.Command) []string{
+		"cairn policy rotate": func(*cobra.Command) []string { return a.profileNodes() },
 		"cairn move-leader":   func(*cobra.Command) []string { return a.profileNodes() },
 		"cairn cluster up":    func(*cobra.Command) []string { return []string{"1", "3", "5"} },
 		"cairn audit":         func(*cobra.Command) []string { return strings.Fields(os.Getenv("CAIRN_HTTP")) },

@@ -21,6 +21,7 @@ import (
 
 func (a *app) nodeKeysCommand() *cobra.Command {
 	var config, dir, cluster string
+	var rotate bool
 	w := enrolment.Wanted{Kind: enrolment.Node}
 	cmd := &cobra.Command{
 		Use:   "keys (--name NAME --peer ADDR --api ADDR --http ADDR [--cluster ID] | --config FILE)",
@@ -33,7 +34,10 @@ with the one that ` + "`cairn pki inspect`" + ` prints where the authority is.
 Without --config the keys are those of a new node, with its addresses as others
 reach them: of a new cluster, or with --cluster of one that exists, which an
 admin then has it join (` + "`cairn member add`" + `). With --config FILE the node exists:
-it gets a new node.key and kem.key, and keeps its cosigner and sealing keys.`,
+it gets a new node.key and kem.key, and keeps its cosigner and sealing keys.
+
+With --config FILE --rotate it makes the node's next cosigner key alone,
+cosigner-next.key, and prints its public half: see cairn policy rotate.`,
 		Example: `  cairn node keys --name n1 --peer m1:7001 --api m1:7000 --http m1:7002 --dir n1
   cairn node keys --cluster 9f2c11d05e7ab364 --name n4 --dir n4 \
     --peer m4:7001 --api m4:7000 --http m4:7002
@@ -50,10 +54,15 @@ it gets a new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 				if err != nil {
 					return fail(exitUsage, "docs/operations.md explains every key", err)
 				}
+				if rotate {
+					return a.makeNextCosigner(&c, dir)
+				}
 				if w.Cluster, err = c.Cluster(); err != nil {
 					return fail(exitUsage, "", err)
 				}
 				w.Name, w.Suite = c.Name, c.Suite
+			} else if rotate {
+				return usagef("--rotate is for a node that exists: --config FILE")
 			} else if w.Name == "" || w.Peer == "" || w.API == "" || w.HTTP == "" {
 				return usagef("a new node needs --name, --peer, --api and --http; one that exists --config FILE")
 			} else if cluster != "" {
@@ -67,6 +76,7 @@ it gets a new node.key and kem.key, and keeps its cosigner and sealing keys.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&config, "config", "", "configuration `file` of a node that exists")
+	f.BoolVar(&rotate, "rotate", false, "with --config: make the node's next cosigner key, and nothing else")
 	f.StringVar(&dir, "dir", ".", "`directory` to write keys and request to")
 	f.StringVar(&cluster, "cluster", "", "`id` of the cluster that the node joins")
 	f.StringVar(&w.Name, "name", "", "`name` of the node: lower-case letters, digits, dashes")

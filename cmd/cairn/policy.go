@@ -94,7 +94,7 @@ trust, and the newest one is printed, and for which sizes each of them is.`,
 			})
 		},
 	})
-	policy.AddCommand(a.policyExportCommand(), a.policyChainCommand())
+	policy.AddCommand(a.policyExportCommand(), a.policyChainCommand(), a.policyRotateCommand())
 	return policy
 }
 

@@ -46,6 +46,8 @@ type nodeStatus struct {
 	Problems     []string     `json:"problems,omitempty"` // what keeps the node from its work now
 	// Certificates are those that the node depends on, of each kind the one that ends first.
 	Certificates []certificateStatus `json:"certificates,omitempty"`
+	// Cosigners are the cosigner keys that the node has, the one in use first.
+	Cosigners []cosignerStatus `json:"cosigner_keys,omitempty"`
 }
 
 // figures are the numbers that a node gives about itself. They are absent, not zero, when the node
@@ -79,6 +81,14 @@ type certificateStatus struct {
 	Soon    bool   `json:"soon"` // the node warns about it
 }
 
+// cosignerStatus is a cosigner key of a node, and how many of its ledgers have a policy in force that
+// names the key.
+type cosignerStatus struct {
+	Key     string `json:"key"`
+	Needed  uint32 `json:"needed_by"`
+	Ledgers uint32 `json:"ledgers"`
+}
+
 func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Role, s.Leader, s.Term, s.Commit, s.Applied = r.Role, r.Leader, r.Term, r.Commit, r.Applied
 	s.figures = &figures{
@@ -94,6 +104,9 @@ func (s *nodeStatus) fill(r *cairnv1.StatusResponse) {
 	s.Origin, s.Program, s.Version, s.Started = r.Origin, r.Program, r.Version, timeString(r.Started)
 	for _, c := range r.Certificates {
 		s.Certificates = append(s.Certificates, certificateStatus{c.Kind, c.Serial, time.Unix(c.Expires, 0).UTC().Format(time.RFC3339), c.Soon})
+	}
+	for _, k := range r.CosignerKeys {
+		s.Cosigners = append(s.Cosigners, cosignerStatus{k.Key, k.Needed, k.Ledgers})
 	}
 	for _, p := range r.Peers {
 		s.Peers = append(s.Peers, peerStatus{Name: p.Name, Kind: p.Kind, Connected: p.Connected, Match: p.Match, Problem: p.Problem})
@@ -257,6 +270,13 @@ func statusTable(w *page, all []nodeStatus) {
 			if c.Soon {
 				w.hang("", fmt.Sprintf("%s: %s: the %s certificate, serial number %s, expires %s", s.Node, doubtful("renew"), c.Kind, c.Serial, c.Expires))
 			}
+		}
+		if k := s.Cosigners; len(k) == 2 {
+			says := fmt.Sprintf("%d of %d ledgers name the next one alone or beside the present one", k[1].Needed, k[1].Ledgers)
+			if k[0].Needed == 0 {
+				says = "no ledger names the first one any more: remove it, and make the next one the only one"
+			}
+			w.hang("", s.Node+": two cosigner keys: "+says)
 		}
 		for _, p := range s.Peers {
 			if p.Problem != "" {

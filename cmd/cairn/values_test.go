@@ -139,6 +139,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"ledger show":   {"example.org/x"},
 		"policy export": nil,
 		"policy chain":  nil,
+		"policy rotate": {"n1"},
 		"top":           {"--once"},
 
 		"settle account change": {"a", "--freeze"},

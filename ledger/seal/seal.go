@@ -75,7 +75,8 @@ type Cosigner interface {
 type Config struct {
 	Origin string
 	Self   uint64
-	// Voters are the nodes' cosigner keys by node id; a node that is not among them only receives.
+	// Voters are the nodes' cosigner keys by node id, as the genesis says them; a node that is not
+	// among them only receives.
 	Voters map[uint64]*tlog.VerifierKey
 	// Learners are other nodes that get sealed checkpoints.
 	Learners []uint64
@@ -293,7 +294,8 @@ func New(cfg Config) (*Sealer, error) {
 	if err := s.setMembers(cfg.Voters, cfg.Learners); err != nil {
 		return nil, errors.Wrap(err, "make sealer")
 	}
-	if own := cfg.Voters[cfg.Self]; own != nil && !own.Equal(cfg.NodeCosigner.Key()) {
+	// Where the ledger says the policies, Voters are those of its genesis, and the key may be a later one.
+	if own := cfg.Voters[cfg.Self]; cfg.PolicyAt == nil && own != nil && !own.Equal(cfg.NodeCosigner.Key()) {
 		return nil, errors.Newf("make sealer: voter %d has key %s, this node has %s", cfg.Self, own, cfg.NodeCosigner.Key())
 	}
 	var err error

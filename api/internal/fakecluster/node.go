@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairnledger/cairn/api/server"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/merkle/tlog"
 	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
@@ -271,6 +272,11 @@ func (n *Node) TransferLeadership(_ context.Context, to string) error {
 		return server.ErrNoSuccessor
 	}
 	return server.ErrUnknownNode
+}
+
+// RotateCosigner implements server.Backend: the policy of a fake ledger never changes.
+func (n *Node) RotateCosigner(context.Context, string, string, *tlog.VerifierKey) (server.Rotation, error) {
+	return server.Rotation{}, &server.PolicyError{Why: "this cluster is a fake"}
 }
 
 // Forget makes the node's server not host a ledger, as a node that has not learnt of it yet.
