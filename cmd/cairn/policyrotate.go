@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cairnledger/cairn/api/client"
 	"github.com/cairnledger/cairn/cluster/node"
@@ -144,7 +145,10 @@ func (a *app) rotate(ctx context.Context, c *client.Client, name, key string) er
 				continue
 			}
 			done[origin] = true
-			r := a.rotateOne(ctx, p.ForLedger(origin), name, key)
+			r, err := a.rotateOne(ctx, p.ForLedger(origin), name, key)
+			if err != nil {
+				return errors.Wrapf(err, "rotate the key of %s", printable(name))
+			}
 			if !r.TakenOver {
 				failed = append(failed, origin)
 			}
@@ -164,12 +168,13 @@ func (a *app) rotate(ctx context.Context, c *client.Client, name, key string) er
 // rotatePoll is how often a ledger is asked whether the new policy has taken over.
 const rotatePoll = 100 * time.Millisecond
 
-func (a *app) rotateOne(ctx context.Context, p client.Profile, name, key string) *rotated {
+// rotateOne changes the policy of one ledger and waits until it has taken over. The error is one that
+// no other ledger would spare the caller.
+func (a *app) rotateOne(ctx context.Context, p client.Profile, name, key string) (*rotated, error) {
 	r := &rotated{Ledger: p.Origin}
 	c, err := client.Dial(ctx, p, client.WithTimeout(a.timeout))
 	if err != nil {
-		r.Error = err.Error()
-		return r
+		return nil, err
 	}
 	defer c.Close()
 	for {
@@ -179,19 +184,21 @@ func (a *app) rotateOne(ctx context.Context, p client.Profile, name, key string)
 		case err == nil:
 			a.did(effect{text: "the policy of " + printable(p.Origin) + " names the new key of " + printable(name)})
 			if r.Epoch, r.TakenOver, r.Error = &got.Epoch, got.TakenOver, ""; got.TakenOver {
-				return r
+				return r, nil
 			}
 		case errors.As(err, &called) && called.Reason == "POLICY" && ctx.Err() == nil:
 			r.Error = err.Error() // another hand-over may end
+		case errors.As(err, &called) && called.Code == codes.PermissionDenied:
+			return nil, err
 		default:
 			if r.Error == "" {
 				r.Error = err.Error()
 			}
-			return r
+			return r, nil
 		}
 		select {
 		case <-ctx.Done():
-			return r
+			return r, nil
 		case <-time.After(rotatePoll):
 		}
 	}
