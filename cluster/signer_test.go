@@ -16,6 +16,8 @@ import (
 	"github.com/cairnledger/cairn/cluster/local"
 	"github.com/cairnledger/cairn/cluster/node"
 	"github.com/cairnledger/cairn/cluster/signer"
+	"github.com/cairnledger/cairn/merkle/tlog"
+	"github.com/cairnledger/cairn/pqcrypto"
 )
 
 // runSigner is the process of a signer.
@@ -191,7 +193,50 @@ func TestSigners(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := c.Start(ctx, "n1"); err == nil || !strings.Contains(string(readFile(t, c.LogPath("n1"))), "this node's row of members has") {
+	if err := c.Start(ctx, "n1"); err == nil || !strings.Contains(string(readFile(t, c.LogPath("n1"))), "which the node is configured with") {
 		t.Errorf("a node starts with another node's signer: %v", err)
 	}
+}
+
+// TestRotateSignerKey: a key that a signer process holds is replaced: the signer has two keys
+// meanwhile, and afterwards the second one alone, with the memory of the first.
+func TestRotateSignerKey(t *testing.T) {
+	c := createCluster(t, 3)
+	s := withSigners(t, c)
+	start(t, c)
+	cl := dial(t, c, "writer", client.WithTimeout(time.Minute))
+	sealed := func(what string) {
+		t.Helper()
+		if _, err := cl.Append(t.Context(), client.Entry{Payload: []byte(what)}, client.Sealed()); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	sealed("one key")
+	secret, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	must(t, err)
+	key, err := tlog.NewMLDSA44VerifierKey(c.Origin()+"/n1", secret.Public())
+	must(t, err)
+	restart := func(change func(*node.Config)) {
+		t.Helper()
+		s.kill("n1")
+		s.start("n1")
+		reconfigure(t, c, "n1", change)
+	}
+	next := filepath.Join(s.dir("n1"), "cosigner-next.key")
+	must(t, pqcrypto.WriteKeyFile(next, secret))
+	restart(func(cfg *node.Config) { cfg.Keys.SignerNext = key.String() })
+	for _, origin := range []string{c.Directory(), c.Origin()} {
+		admin, err := c.DialLedger(t.Context(), origin, "admin", client.WithTimeout(time.Minute))
+		must(t, err)
+		defer admin.Close()
+		eventually(t, "the policy of "+origin+" takes over", func() bool {
+			r, err := admin.RotateCosigner(t.Context(), "n1", key.String())
+			return err == nil && r.TakenOver
+		})
+	}
+	must(t, os.Rename(next, filepath.Join(s.dir("n1"), "cosigner.key")))
+	restart(func(cfg *node.Config) { cfg.Keys.SignerKey, cfg.Keys.SignerNext = key.String(), "" })
+	// With a second signer gone n1 has to cosign.
+	s.kill("n2")
+	sealed("the second key alone")
 }

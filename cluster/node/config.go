@@ -110,10 +110,14 @@ type Keys struct {
 	// CosignerNext is a second cosigner key, PKCS#8, while the first one is replaced: the node signs
 	// with whichever the policy of a size names, and with both in the hand-over. "" is none.
 	CosignerNext string `yaml:"cosigner_next,omitempty"`
-	Sealing      string `yaml:"sealing"`           // this node's X-Wing sealing key, PKCS#8
-	LogKey       string `yaml:"log_key"`           // the cluster's ML-DSA-44 log key, sealed to Sealing
-	Revoked      string `yaml:"revoked,omitempty"` // revocation lists of the authorities, PEM; "" refuses none
-	Deny         string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
+	// SignerKey is the key of the process at Signer, a vkey: "" is that of the node's row of members.
+	// SignerNext is a second key of that process, as CosignerNext is.
+	SignerKey  string `yaml:"signer_key,omitempty"`
+	SignerNext string `yaml:"signer_next,omitempty"`
+	Sealing    string `yaml:"sealing"`           // this node's X-Wing sealing key, PKCS#8
+	LogKey     string `yaml:"log_key"`           // the cluster's ML-DSA-44 log key, sealed to Sealing
+	Revoked    string `yaml:"revoked,omitempty"` // revocation lists of the authorities, PEM; "" refuses none
+	Deny       string `yaml:"deny,omitempty"`    // certificates that are refused; "" refuses none
 }
 
 // Joined is what a node begins with that joined a cluster after it was founded. `cairn member add` writes
@@ -290,6 +294,9 @@ func (c *Config) Validate() error {
 	}
 	if (c.Keys.Cosigner == "") == (c.Keys.Signer == "") {
 		return errors.New("keys.cosigner, keys.signer: set one of them, the key file or the socket of the process that holds the key")
+	}
+	if c.Keys.Signer != "" && c.Keys.CosignerNext != "" || c.Keys.Signer == "" && c.Keys.SignerKey+c.Keys.SignerNext != "" {
+		return errors.New("keys.cosigner_next, keys.signer_key, keys.signer_next: the first belongs to keys.cosigner, the others to keys.signer")
 	}
 	if err := c.validateLogFile(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"os"
@@ -97,11 +98,23 @@ func loadKeys(c *Config) (*keyring, error) {
 // the policies name is known when the directory is open (hosting.checkCosigners). A node that has no
 // data directory yet must have the key of its row.
 func (k *keyring) loadCosigners(c *Config, row *tlog.VerifierKey) error {
-	_, err := os.Stat(filepath.Join(c.DataDir, identityFile))
+	_, err := os.Stat(filepath.Join(c.DataDir, walDir))
 	fresh := err != nil
 	if c.Keys.Signer != "" {
-		k.signer = signer.NewClient(c.Keys.Signer, row)
-		k.cosigners = append(k.cosigners, k.signer)
+		for _, s := range []struct{ name, vkey string }{{"keys.signer_key", cmp.Or(c.Keys.SignerKey, row.String())}, {"keys.signer_next", c.Keys.SignerNext}} {
+			if s.vkey == "" {
+				continue
+			}
+			key, err := tlog.ParseVerifierKey(s.vkey)
+			if err == nil && key.Name() != row.Name() {
+				err = errors.Newf("it is a key of %s, this node signs as %s", key.Name(), row.Name())
+			}
+			if err != nil {
+				return errors.Wrap(err, s.name)
+			}
+			k.cosigners = append(k.cosigners, signer.NewClient(c.Keys.Signer, key))
+		}
+		k.signer = k.cosigners[0].(*signer.Client)
 	} else {
 		first, err := readCosigner(c.Keys.Cosigner, row.Name())
 		if err == nil && fresh && first.Key().String() != row.String() {

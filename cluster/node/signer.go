@@ -22,9 +22,11 @@ func (n *node) checkSigner() error {
 	if n.keys.signer == nil {
 		return nil
 	}
-	err := n.keys.signer.Check()
-	if err != nil && !errors.Is(err, signer.ErrUnavailable) {
-		return errors.Mark(errors.Wrap(err, "keys.signer"), ErrConfig)
+	for _, c := range n.keys.cosigners {
+		err := c.(*signer.Client).Check()
+		if err != nil && !errors.Is(err, signer.ErrUnavailable) {
+			return errors.Mark(errors.Wrap(err, "keys.signer"), ErrConfig)
+		}
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,15 +64,16 @@ func (c *Client) Failing() (since time.Time, err error) {
 	return c.mu.since, c.mu.failing
 }
 
-// Check asks which key the signer has. An error that does not match ErrUnavailable says that it is
-// another one.
+// Check asks which keys the signer has. An error that does not match ErrUnavailable says that it does
+// not have this one.
 func (c *Client) Check() error {
 	var a keyAnswer
 	if _, err := c.call(http.MethodGet, keyPath, nil, &a); err != nil {
 		return err
 	}
-	if a.Key != c.key.String() {
-		return errors.Newf("the signer at %s has the key %s, this node's row of members has %s", c.socket, a.Key, c.key)
+	if !slices.Contains(a.Keys, c.key.String()) {
+		return errors.Newf("the signer at %s has the keys %s, and not %s, which the node is configured with: by its row of members, keys.signer_key or keys.signer_next",
+			c.socket, strings.Join(a.Keys, " "), c.key)
 	}
 	return nil
 }
@@ -78,7 +81,7 @@ func (c *Client) Check() error {
 // Cosign has a checkpoint signed, and verifies the signature. The error matches ErrUnavailable when
 // the signer did not answer, and ErrContradiction when it refused.
 func (c *Client) Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
-	body, err := json.Marshal(cosignRequest{Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Timestamp: timestamp})
+	body, err := json.Marshal(cosignRequest{KeyID: c.key.KeyID(), Origin: cp.Origin, Size: cp.Size, Root: cp.Root[:], Timestamp: timestamp})
 	if err != nil {
 		return tlog.Signature{}, errors.Wrap(err, "encode the signer's request")
 	}
@@ -94,7 +97,7 @@ func (c *Client) Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, e
 	}
 	sig := tlog.Signature{Name: c.key.Name(), KeyID: a.KeyID, Data: a.Data}
 	if _, err := c.key.VerifyCheckpoint(cp, sig); err != nil {
-		return tlog.Signature{}, errors.Wrapf(err, "the signer at %s signs with another key than this node's row of members has", c.socket)
+		return tlog.Signature{}, errors.Wrapf(err, "the signer at %s signs with another key than the one that was asked for", c.socket)
 	}
 	return sig, nil
 }

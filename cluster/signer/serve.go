@@ -25,6 +25,7 @@ const (
 
 // cosignRequest is the body of POST /v1/cosign. Byte strings are base64.
 type cosignRequest struct {
+	KeyID     uint32 `json:"key_id"` // of the key to sign with
 	Origin    string `json:"origin"`
 	Size      uint64 `json:"size"`
 	Root      []byte `json:"root"`      // 32 bytes
@@ -40,7 +41,7 @@ type cosignAnswer struct {
 }
 
 type keyAnswer struct {
-	Key string `json:"key"` // C2SP vkey
+	Keys []string `json:"keys"` // C2SP vkeys
 }
 
 // Listen makes the socket, with mode 0660, and takes the place of one that nobody listens on.
@@ -91,7 +92,11 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (s *Signer) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+keyPath, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, keyAnswer{s.Key().String()})
+		var a keyAnswer
+		for _, k := range s.Keys() {
+			a.Keys = append(a.Keys, k.String())
+		}
+		answer(w, http.StatusOK, a)
 	})
 	mux.HandleFunc("POST "+cosignPath, func(w http.ResponseWriter, r *http.Request) {
 		var req cosignRequest
@@ -104,7 +109,7 @@ func (s *Signer) handler() http.Handler {
 			answer(w, http.StatusBadRequest, cosignAnswer{Error: err.Error()})
 			return
 		}
-		sig, err := s.Cosign(cp, req.Timestamp)
+		sig, err := s.Cosign(req.KeyID, cp, req.Timestamp)
 		switch {
 		case errors.Is(err, ErrContradiction):
 			answer(w, http.StatusConflict, cosignAnswer{Error: err.Error()})

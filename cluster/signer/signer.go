@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +18,8 @@ import (
 // The files of a signer's directory, besides those of its memory.
 const (
 	keyFile  = "cosigner.key"
-	nameFile = "SIGNER" // the cosigner's name; its presence says that the directory is a signer's
+	nextFile = "cosigner-next.key" // a second key, while the first one is replaced; absent as a rule
+	nameFile = "SIGNER"            // the cosigner's name; its presence says that the directory is a signer's
 	lockFile = "LOCK"
 )
 
@@ -32,16 +34,17 @@ var (
 	ErrContradiction = errors.New("the signature would contradict a former one")
 )
 
-// Signer signs checkpoints with the key of its directory. It is safe for concurrent use.
+// Signer signs checkpoints with the keys of its directory. It is safe for concurrent use.
 type Signer struct {
-	dir      string
-	lock     *os.File
-	cosigner *tlog.Cosigner
+	dir       string
+	lock      *os.File
+	cosigners []*tlog.Cosigner // one, or two while the first one is replaced
 
 	mu struct {
 		sync.Mutex
 		// newest is the newest checkpoint of each ledger. Invariant: what is in it is on disk; no
-		// signature has left for a larger size, or for another root of the same size.
+		// signature has left for a larger size, or for another root of the same size, by any key that
+		// the directory has or had: a replica signs one root for a size, with whatever keys.
 		newest map[string]signed
 		// broken is why the memory may differ from the disk; nothing is signed any more.
 		broken error
@@ -56,7 +59,7 @@ func Init(dir, name string) (*tlog.VerifierKey, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, errors.Wrap(ErrInitialised, dir)
 	}
-	c, err := readCosigner(dir, name)
+	c, err := readCosigner(dir, keyFile, name)
 	if err != nil {
 		return nil, err
 	}
@@ -70,19 +73,19 @@ func Init(dir, name string) (*tlog.VerifierKey, error) {
 	return c.Key(), errors.Wrap(wholefile.WriteSync(path, []byte(name+"\n"), 0o644), "make the signer's directory")
 }
 
-func readCosigner(dir, name string) (*tlog.Cosigner, error) {
-	key, err := pqcrypto.ReadKeyFile(filepath.Join(dir, keyFile))
+func readCosigner(dir, file, name string) (*tlog.Cosigner, error) {
+	key, err := pqcrypto.ReadKeyFile(filepath.Join(dir, file))
 	if err != nil {
 		return nil, err
 	}
 	k, ok := key.(*pqcrypto.SigningKey)
 	if !ok {
-		return nil, errors.Newf("%s holds a %T, want an ML-DSA-44 signing key", filepath.Join(dir, keyFile), key)
+		return nil, errors.Newf("%s holds a %T, want an ML-DSA-44 signing key", filepath.Join(dir, file), key)
 	}
 	return tlog.NewCosigner(name, k)
 }
 
-// Open reads the key and the memory of a directory that Init made, and locks it.
+// Open reads the keys and the memory of a directory that Init made, and locks it.
 func Open(dir string) (*Signer, error) {
 	name, err := wholefile.Read(filepath.Join(dir, nameFile), maxMemory)
 	if errors.Is(err, os.ErrNotExist) {
@@ -92,8 +95,15 @@ func Open(dir string) (*Signer, error) {
 		return nil, errors.Wrap(err, "read the signer's name")
 	}
 	s := &Signer{dir: dir}
-	if s.cosigner, err = readCosigner(dir, strings.TrimSuffix(string(name), "\n")); err != nil {
-		return nil, err
+	for _, file := range []string{keyFile, nextFile} {
+		c, err := readCosigner(dir, file, strings.TrimSuffix(string(name), "\n"))
+		if file == nextFile && errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.cosigners = append(s.cosigners, c)
 	}
 	if s.lock, err = lock(filepath.Join(dir, lockFile)); err != nil {
 		return nil, err
@@ -114,8 +124,14 @@ func (s *Signer) Close() error {
 	return s.lock.Close()
 }
 
-// Key returns the key that verifies the signatures.
-func (s *Signer) Key() *tlog.VerifierKey { return s.cosigner.Key() }
+// Keys returns the keys that verify the signatures: that of cosigner.key first, then the one of
+// cosigner-next.key, if there is one.
+func (s *Signer) Keys() (keys []*tlog.VerifierKey) {
+	for _, c := range s.cosigners {
+		keys = append(keys, c.Key())
+	}
+	return keys
+}
 
 // Ledgers returns of how many ledgers the signer has signed checkpoints.
 func (s *Signer) Ledgers() int {
@@ -137,9 +153,14 @@ func (e *contradictionError) Error() string {
 // Is makes every contradictionError match ErrContradiction.
 func (e *contradictionError) Is(target error) bool { return target == ErrContradiction }
 
-// Cosign signs a checkpoint, unless the signature would contradict a former one. The timestamp is in
-// seconds since the Unix epoch. After a write of the memory has failed, nothing is signed any more.
-func (s *Signer) Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
+// Cosign signs a checkpoint with the key of this id, unless the signature would contradict a former
+// one, by whichever key. The timestamp is in seconds since the Unix epoch. After a write of the
+// memory has failed, nothing is signed any more.
+func (s *Signer) Cosign(key uint32, cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
+	i := slices.IndexFunc(s.cosigners, func(c *tlog.Cosigner) bool { return c.Key().KeyID() == key })
+	if i < 0 {
+		return tlog.Signature{}, errors.Newf("this signer has no key with the id %08x", key)
+	}
 	if err := cp.Validate(); err != nil {
 		return tlog.Signature{}, err
 	}
@@ -159,5 +180,5 @@ func (s *Signer) Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, e
 		}
 		s.mu.newest[cp.Origin] = next
 	}
-	return s.cosigner.Cosign(cp, timestamp)
+	return s.cosigners[i].Cosign(cp, timestamp)
 }

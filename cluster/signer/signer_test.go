@@ -54,6 +54,16 @@ func checkpoint(of string, size uint64, root byte) tlog.Checkpoint {
 	return tlog.Checkpoint{Origin: of, Size: size, Root: merkle.Hash{root}}
 }
 
+// with is a signer, and which of its keys is to sign.
+type with struct {
+	*Signer
+	key *tlog.VerifierKey
+}
+
+func (w with) Cosign(cp tlog.Checkpoint, timestamp uint64) (tlog.Signature, error) {
+	return w.Signer.Cosign(w.key.KeyID(), cp, timestamp)
+}
+
 // cosigns wants a signature that verifies, or a contradiction.
 func cosigns(t *testing.T, by interface {
 	Cosign(tlog.Checkpoint, uint64) (tlog.Signature, error)
@@ -80,32 +90,82 @@ func TestNeverTwoRoots(t *testing.T) {
 	t.Parallel()
 	dir, key := newDir(t)
 	s := open(t, dir)
-	cosigns(t, s, key, checkpoint(origin, 7, 1), true)
-	cosigns(t, s, key, checkpoint(origin, 7, 1), true) // once more
-	cosigns(t, s, key, checkpoint(origin, 7, 2), false)
-	cosigns(t, s, key, checkpoint(origin, 6, 1), false)
-	cosigns(t, s, key, checkpoint("example.org/b", 3, 9), true)
-	cosigns(t, s, key, checkpoint(origin, 9, 3), true)
-	cosigns(t, s, key, checkpoint(origin, 7, 1), false)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 7, 1), true)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 7, 1), true) // once more
+	cosigns(t, with{s, key}, key, checkpoint(origin, 7, 2), false)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 6, 1), false)
+	cosigns(t, with{s, key}, key, checkpoint("example.org/b", 3, 9), true)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 9, 3), true)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 7, 1), false)
 	if _, err := Open(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second signer on the directory: %v, want ErrLocked", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Cosign(checkpoint(origin, 20, 1), 1); err == nil {
+	if _, err := s.Cosign(key.KeyID(), checkpoint(origin, 20, 1), 1); err == nil {
 		t.Error("a closed signer signs")
 	}
 	again := open(t, dir)
 	if n := again.Ledgers(); n != 2 {
 		t.Errorf("after a restart the signer remembers %d ledgers, want 2", n)
 	}
-	cosigns(t, again, key, checkpoint(origin, 9, 4), false)
-	cosigns(t, again, key, checkpoint(origin, 8, 3), false)
-	cosigns(t, again, key, checkpoint("example.org/b", 3, 8), false)
-	cosigns(t, again, key, checkpoint("example.org/b", 3, 9), true)
-	cosigns(t, again, key, checkpoint(origin, 9, 3), true)
-	cosigns(t, again, key, checkpoint(origin, 10, 5), true)
+	cosigns(t, with{again, key}, key, checkpoint(origin, 9, 4), false)
+	cosigns(t, with{again, key}, key, checkpoint(origin, 8, 3), false)
+	cosigns(t, with{again, key}, key, checkpoint("example.org/b", 3, 8), false)
+	cosigns(t, with{again, key}, key, checkpoint("example.org/b", 3, 9), true)
+	cosigns(t, with{again, key}, key, checkpoint(origin, 9, 3), true)
+	cosigns(t, with{again, key}, key, checkpoint(origin, 10, 5), true)
+}
+
+// TestTwoKeys: while a key is replaced the signer signs with both, and what it signed with one binds
+// the other, across restarts and when the second key has become the only one.
+func TestTwoKeys(t *testing.T) {
+	t.Parallel()
+	dir, key := newDir(t)
+	secret, err := pqcrypto.GenerateSigningKey(pqcrypto.MLDSA44)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pqcrypto.WriteKeyFile(filepath.Join(dir, nextFile), secret); err != nil {
+		t.Fatal(err)
+	}
+	next, err := tlog.NewMLDSA44VerifierKey(key.Name(), secret.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	if keys := s.Keys(); len(keys) != 2 || keys[0].String() != key.String() || keys[1].String() != next.String() {
+		t.Fatalf("the signer has the keys %v", keys)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	stop := serve(t, s, socket)
+	first, second := NewClient(socket, key), NewClient(socket, next)
+	for _, c := range []*Client{first, second} {
+		if err := c.Check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cosigns(t, first, key, checkpoint(origin, 7, 1), true)
+	cosigns(t, second, next, checkpoint(origin, 7, 2), false)
+	cosigns(t, second, next, checkpoint(origin, 6, 1), false)
+	cosigns(t, second, next, checkpoint(origin, 7, 1), true)
+	cosigns(t, second, next, checkpoint(origin, 9, 3), true)
+	cosigns(t, first, key, checkpoint(origin, 8, 2), false)
+	stop()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, nextFile), filepath.Join(dir, keyFile)); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir)
+	cosigns(t, with{again, next}, next, checkpoint(origin, 9, 4), false)
+	cosigns(t, with{again, next}, next, checkpoint(origin, 9, 3), true)
+	if _, err := again.Cosign(key.KeyID(), checkpoint(origin, 10, 1), 1); err == nil {
+		t.Error("the signer signs with a key that it does not have any more")
+	}
+	cosigns(t, with{again, next}, next, checkpoint(origin, 10, 2), true)
 }
 
 // TestMemoryFirst: nothing is signed that could not be written, and nothing afterwards either.
@@ -113,10 +173,10 @@ func TestMemoryFirst(t *testing.T) {
 	t.Parallel()
 	dir, key := newDir(t)
 	s := open(t, dir)
-	cosigns(t, s, key, checkpoint(origin, 1, 1), true)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 1, 1), true)
 	s.dir = filepath.Join(dir, "gone")
 	for size := range uint64(3) {
-		if _, err := s.Cosign(checkpoint(origin, 2+size, 1), 1); err == nil || !strings.Contains(err.Error(), "stopped signing") {
+		if _, err := s.Cosign(key.KeyID(), checkpoint(origin, 2+size, 1), 1); err == nil || !strings.Contains(err.Error(), "stopped signing") {
 			t.Errorf("after a failed write: %v, want that the signer has stopped", err)
 		}
 	}
@@ -131,8 +191,8 @@ func TestDamagedMemory(t *testing.T) {
 		t.Errorf("a second Init: %v, want ErrInitialised", err)
 	}
 	s := open(t, dir)
-	cosigns(t, s, key, checkpoint(origin, 7, 1), true)
-	cosigns(t, s, key, checkpoint("example.org/b", 7, 1), true)
+	cosigns(t, with{s, key}, key, checkpoint(origin, 7, 1), true)
+	cosigns(t, with{s, key}, key, checkpoint("example.org/b", 7, 1), true)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

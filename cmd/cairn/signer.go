@@ -18,6 +18,8 @@ func (a *app) signerCommand() *cobra.Command {
 sign checkpoints for the node on a Unix socket (keys.signer of node.yaml). The
 signer never signs two roots for one size of a ledger, nor a smaller size after
 a larger one: DIR remembers what it signed, on disk before a signature leaves.
+While the key is replaced, cosigner-next.key in DIR is a second one; the memory
+is of both.
 Run it as another user than the node: its key is then out of the node's reach.
 The socket has mode 0660.`,
 		Args: cobra.NoArgs,
@@ -33,7 +35,7 @@ The socket has mode 0660.`,
 			if err != nil {
 				return errors.CombineErrors(err, s.Close())
 			}
-			a.note("signing as %s, for %s so far, on %s", s.Key().Name(), plural(s.Ledgers(), "ledger", "ledgers"), printable(socket))
+			a.note("signing as %s with %s, for %s so far, on %s", s.Keys()[0].Name(), plural(len(s.Keys()), "key", "keys"), plural(s.Ledgers(), "ledger", "ledgers"), printable(socket))
 			return errors.CombineErrors(s.Serve(cmd.Context(), l), s.Close())
 		},
 	}
