@@ -52,6 +52,8 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 		for i, keys := 0, reflect.ValueOf(&c.Keys).Elem(); i < keys.NumField(); i++ {
 			all["keys."+yamlName(keys.Type().Field(i))] = keys.Field(i).Addr().Interface().(*string)
 		}
+		delete(all, "keys.signer_key") // keys, not files
+		delete(all, "keys.signer_next")
 		return all
 	}
 	dir := t.TempDir()
