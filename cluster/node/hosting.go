@@ -58,7 +58,7 @@ func (n *node) keeps(g *ledger.Genesis, k programs.Kind) error {
 		return errors.Mark(err, errNotHosted)
 	}
 	if err := n.hosting.keysOf(own, g); err != nil {
-		return programs.Kind{}, err
+		return err
 	}
 	if diff := g.Diff(own); diff != "" {
 		return errors.Wrapf(errNotHosted, "its genesis is not what this node's configuration says: %s", diff)
