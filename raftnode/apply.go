@@ -27,7 +27,10 @@ type applyQueue struct {
 	// The rest is owned by whoever runs TaskApply.
 	works []*ApplyWork // handed out in part, or not at all
 	done  int          // entries of works[0] that the machine has applied
-	run   []Committed  // under way; empty when none is
+	term  uint64       // of the newest entry that the machine has applied
+	// members are those that the machine named when it had applied the newest run; nil at the start.
+	members *Members
+	run     []Committed // under way; empty when none is
 }
 
 func (d *Driver) pushApply(w *ApplyWork) {
@@ -120,16 +123,28 @@ func (d *Driver) Applied(err error) {
 	clear(q.run)
 	q.run = q.run[:0]
 	var finished []*ApplyWork
+	var own, newTerm bool
 	for q.done += n; len(q.works) > 0 && q.done >= len(q.works[0].Entries); q.works = q.works[1:] {
 		q.done -= len(q.works[0].Entries)
 		q.works[0].members = members
 		finished = append(finished, q.works[0])
+		for i := range q.works[0].Entries {
+			e := &q.works[0].Entries[i]
+			own, newTerm, q.term = own || e.Tag != 0, newTerm || e.Term != q.term, e.Term
+		}
 	}
 	if q.done > 0 {
 		q.works[0].members = members
 	}
-	if len(finished) > 0 {
-		d.inbox.put(func(m *mail) { m.applied = append(m.applied, finished...) })
+	if len(finished) == 0 {
+		return
+	}
+	// A new term is what a leader waits for to serve, and other members are to be counted at once.
+	urgent := newTerm || members != nil && (q.members == nil || !members.Equal(q.members))
+	q.members = members
+	d.inbox.leave(urgent, func(m *mail) { m.applied = append(m.applied, finished...) })
+	if own && !d.queue.resting() { // asked afterwards: a request that comes now wakes a turn that takes it
+		d.inbox.wake()
 	}
 }
 

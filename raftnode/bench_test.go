@@ -1,6 +1,8 @@
 package raftnode
 
 import (
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,4 +62,54 @@ func BenchmarkSubmit(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkGroups commits requests of 256 bytes of 64 callers, spread over the groups of three hosts
+// in one process, over loopback, with their logs in memory.
+func BenchmarkGroups(b *testing.B) {
+	for _, groups := range []int{1, 8} {
+		b.Run(fmt.Sprint(groups), func(b *testing.B) {
+			c := newIdleCluster(b, groups, memory)
+			data := string(make([]byte, 256))
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			before := c.applied()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for i := range 64 {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						r := newRequest(data)
+						for c.leader(i%groups).Submit(r) != nil {
+							time.Sleep(time.Millisecond)
+						}
+						if o := <-r.result; o.err != nil {
+							b.Error(o.err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/float64(c.applied()-before), "requests/block")
+		})
+	}
+}
+
+// leader returns the member that serves a group, or any other one when there is none.
+func (c *idleCluster) leader(group int) (n *Node) {
+	for _, n = range c.groups[group] {
+		if n.driver.state.Load().Serving {
+			break
+		}
+	}
+	return n
+}
+
+// applied is how many blocks all groups have applied.
+func (c *idleCluster) applied() (blocks uint64) {
+	for g := range c.groups {
+		blocks += c.leader(g).Status().Applied
+	}
+	return blocks
 }

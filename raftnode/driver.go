@@ -98,6 +98,8 @@ type Driver struct {
 	stalled atomic.Bool
 	// behind: the machine has not reached the group's mark (Config.Behind).
 	behind atomic.Bool
+	// holding: a turn holds news back, or has just sent it.
+	holding atomic.Bool
 
 	closing atomic.Bool
 	failed  struct {

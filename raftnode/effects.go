@@ -119,6 +119,22 @@ type AppendWork struct {
 	local []*raftpb.Message
 }
 
+// awaited reports whether something happens when the core of a member that knows everything up to
+// commit to be committed hears that the work has been done: this member's own acknowledgement or vote
+// counts then, and what is committed is applied once it is stored. Otherwise the core only forgets
+// what it kept in memory.
+func (w *AppendWork) awaited(commit uint64) bool {
+	if w.Snapshot != nil || len(w.Entries) > 0 && w.Entries[0].GetIndex() <= commit {
+		return true
+	}
+	for _, m := range w.local {
+		if m.GetType() != raftpb.MsgStorageAppendResp {
+			return true
+		}
+	}
+	return false
+}
+
 // ApplyWork is a run of committed entries; hand it back to Core.ApplyDone when
 // all are applied. It need not be durable by then.
 type ApplyWork struct {

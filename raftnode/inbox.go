@@ -47,6 +47,7 @@ type mail struct {
 	transfers   []transfer
 	changes     []Change
 	filled      []filled
+	publish     bool // what news holds is to leave
 }
 
 // filled is an answer of the machine to Machine.Fill.
@@ -74,6 +75,23 @@ func (b *inbox) put(f func(m *mail)) bool {
 		b.wake()
 	}
 	return ok
+}
+
+// leave is put for what can wait for another reason to take a turn, unless it is urgent. The next
+// tick is one at the latest: a member takes every tick that is not quiet, and none becomes quiet while
+// it has mail.
+func (b *inbox) leave(urgent bool, f func(m *mail)) {
+	b.mu.Lock()
+	ok := !b.mu.stopped
+	if ok {
+		f(&b.mu.mail)
+		b.mu.any = true
+		urgent = urgent || b.mu.quiet.on
+	}
+	b.mu.Unlock()
+	if ok && urgent {
+		b.wake()
+	}
 }
 
 // note notes a beat if the member is quiet; false when it has to be stepped.

@@ -164,3 +164,6 @@ func (n *Node) Reached() { n.driver.Reached() }
 
 // SendApp is Driver.SendApp.
 func (n *Node) SendApp(to uint64, payload []byte) { n.driver.SendApp(to, payload) }
+
+// Publish is Driver.Publish.
+func (n *Node) Publish() { n.driver.Publish() }

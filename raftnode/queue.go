@@ -81,6 +81,13 @@ func (q *submitQueue) take(maxBytes int) (out []Request, since stages.Moment) {
 	return out, since
 }
 
+// resting reports whether the queue is open and nothing waits: the next request wakes a turn.
+func (q *submitQueue) resting() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.mu.open && len(q.mu.reqs) == 0
+}
+
 // follow opens the queue (leading) or closes it and returns what waited.
 func (q *submitQueue) follow(leading bool, leader uint64) []Request {
 	q.mu.Lock()

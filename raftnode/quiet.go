@@ -139,7 +139,7 @@ func (q *quiet) due(to []contact) []contact {
 // rest makes the member quiet if it has nothing to do and nothing is on its way to it.
 func (d *Driver) rest() {
 	q := &d.turn.quiet
-	if d.turn.watchdog.keepsOut() || !d.core.rest(q) {
+	if d.turn.watchdog.keepsOut() || len(d.turn.news.held) > 0 || !d.core.rest(q) {
 		return
 	}
 	if q.leads {

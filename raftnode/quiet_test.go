@@ -54,6 +54,8 @@ func (s *stage) beat(from uint64, b transport.Beat) (turn bool) {
 func (s *stage) followQuietly() {
 	s.t.Helper()
 	s.beat(2, transport.Beat{Term: 5})
+	s.pass() // hears that the term is written
+	s.beat(2, transport.Beat{Term: 5})
 	if !s.quiet() {
 		s.t.Fatalf("a follower that has just heard its leader is not quiet: %+v", s.core.State())
 	}
@@ -86,6 +88,8 @@ func TestQuietFollowerKeepsItsTime(t *testing.T) {
 	soonest, latest := 1<<30, 0
 	for trial := range 200 {
 		s.beat(2, transport.Beat{Term: s.core.State().Term + 1})
+		s.pass() // hears that the term is written
+		s.beat(2, transport.Beat{})
 		turns := 0
 		count := func(turn bool) {
 			if turn {
@@ -389,6 +393,8 @@ func TestStaleLeaderIsNotHeard(t *testing.T) {
 	t.Parallel()
 	s := quietStage(t, nil)
 	s.followQuietly() // member 2, in term 5
+	s.beat(3, transport.Beat{Term: 6})
+	s.pass() // hears that the term is written
 	s.beat(3, transport.Beat{Term: 6})
 	if !s.quiet() {
 		t.Fatalf("not quiet behind a new leader: %+v", s.core.State())

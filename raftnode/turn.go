@@ -24,6 +24,7 @@ type turnState struct {
 	transfers   []transfer
 	// changes of the members wait until the core takes one.
 	changes  []Change
+	news     news
 	watchdog watchdog
 	refusals refusals
 	ended    bool
@@ -64,6 +65,10 @@ func (d *Driver) Turn() (going bool) {
 	d.react(tick, round)
 	d.dispatch()
 	d.propose()
+	if tick || d.turn.mail.publish {
+		d.publish()
+	}
+	d.holding.Store(len(d.turn.news.held) > 0)
 	d.checkTransfers()
 	d.rest()
 	return true
@@ -200,7 +205,11 @@ func (d *Driver) dispatch() {
 			d.cfg.Observe(&seen)
 		}
 		for _, m := range e.Send {
-			if !d.turn.watchdog.mutes(m) {
+			switch {
+			case d.turn.watchdog.mutes(m):
+			case d.turn.news.hold(m):
+				d.holding.Store(true) // before the machine gets what is committed, and asks for Publish
+			default:
 				d.cfg.Transport.SendRaft(d.cfg.Group, m)
 			}
 		}

@@ -166,7 +166,11 @@ func (d *Driver) deliver(err error) {
 		}
 	}
 	if err == nil {
-		d.inbox.put(func(m *mail) {
+		commit, urgent := d.state.Load().Commit, false
+		for i := range items {
+			urgent = urgent || items[i].work != nil && items[i].work.awaited(commit)
+		}
+		d.inbox.leave(urgent, func(m *mail) {
 			for i := range items {
 				if w := items[i].work; w != nil {
 					m.written = append(m.written, w)

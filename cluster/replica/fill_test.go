@@ -83,6 +83,8 @@ type notes struct {
 	log *wal.Log
 }
 
+func (*notes) Publish() {}
+
 func (n *notes) AppendNote(slot uint8, data []byte, done func(error)) {
 	done(n.log.Append([]wal.Record{{Group: group, Note: &wal.Note{Slot: slot, Data: data}}}, true))
 }

@@ -42,6 +42,7 @@ type Raft interface {
 	SetMark(wal.Mark) bool
 	Filled(index uint64, ok bool)
 	Reached()
+	Publish()
 }
 
 // Shell runs a replica. Its methods must not block.

@@ -76,6 +76,7 @@ func (b *bench) Problem(err error)                 { b.problems = append(b.probl
 func (b *bench) WakeFiller()                       { b.fillerWakes++ }
 func (b *bench) Filled(index uint64, ok bool)      { b.filled = append(b.filled, ok) }
 func (b *bench) Reached()                          { b.reached++ }
+func (b *bench) Publish()                          {}
 func (b *bench) FillProblem(_ uint64, err error)   { b.problems = append(b.problems, err) }
 func (b *bench) WakeWorker()                       { b.workerWakes++ }
 func (b *bench) WorkProblem(err error)             { b.workProblems = append(b.workProblems, err) }

@@ -129,6 +129,7 @@ func (r *Replica) carryOut(effects []seal.Effect) (going bool) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case seal.Send:
+			r.raft.Publish() // a voter signs what it has applied
 			r.raft.SendApp(e.To, e.Payload)
 		case seal.Persist:
 			r.raft.AppendNote(sealNote, e.Data, func(err error) { r.persisted(e.Token, err) })
