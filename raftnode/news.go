@@ -50,13 +50,14 @@ func (n *news) hold(m *raftpb.Message) bool {
 	return false
 }
 
-// publish sends what is held, if this member still leads the term.
+// publish sends what is held, if this member still leads. What an earlier term held went with the
+// first append of the present one.
 func (d *Driver) publish() {
 	n := &d.turn.news
 	for _, to := range slices.Sorted(maps.Keys(n.held)) {
 		m := n.held[to]
 		delete(n.held, to)
-		if s := d.core.State(); s.Role == RoleLeader && s.Term == m.GetTerm() && !d.turn.watchdog.mutes(m) {
+		if d.core.State().Role == RoleLeader && !d.turn.watchdog.mutes(m) {
 			n.told[to] = max(n.told[to], m.GetCommit())
 			d.cfg.Transport.SendRaft(d.cfg.Group, m)
 		}

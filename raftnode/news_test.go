@@ -66,15 +66,28 @@ func TestCommitIndexWaits(t *testing.T) {
 		s := leader(t)
 		at := s.commit()
 		s.sent = nil
-		if s.quiet() {
-			t.Fatal("a member that holds news is quiet")
-		}
 		s.Tick(false)
 		s.run()
 		want(t, s, 2, "a tick", [2]uint64{0, at})
 		s.Tick(false)
 		s.run()
 		want(t, s, 2, "another tick")
+	})
+	t.Run("quiet", func(t *testing.T) {
+		s := quietStage(t, nil)
+		s.leadQuietly()
+		for s.sent = nil; len(s.sent) == 0; { // until heartbeats leave
+			s.pass()
+		}
+		at := s.commit()
+		s.hear(msg{typ: raftpb.MsgAppResp, from: 3, index: at})
+		s.run()
+		if s.quiet() {
+			t.Fatal("a member that holds news is quiet")
+		}
+		s.sent = nil
+		s.pass()
+		want(t, s, 2, "a tick", [2]uint64{0, at})
 	})
 	t.Run("publish", func(t *testing.T) {
 		s := leader(t)
