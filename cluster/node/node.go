@@ -105,7 +105,7 @@ func (n *node) advise(reason error) error {
 	var damaged *wal.CorruptionError
 	if errors.As(reason, &damaged) || errors.Is(reason, replica.ErrRaftLogLost) {
 		return errors.Wrapf(reason, "the Raft log is damaged, and with it what this node has promised the others; put the newest copy of %s back, the whole directory, "+
-			"if the node has not run since the copy was made; otherwise leave the node stopped", n.cfg.DataDir)
+			"if the node has not run since the copy was made; otherwise let a new node take its place (cairn member replace)", n.cfg.DataDir)
 	}
 	return reason
 }

@@ -21,7 +21,7 @@ type Clocks struct {
 	Samples func() map[uint64]transport.ClockSample
 	// MaxOffset is how far a clock may be away from those of a majority.
 	MaxOffset time.Duration
-	// Voters is the number of members whose majority counts.
+	// Voters is the number of members whose majority counts as long as the ledger has no policy.
 	Voters int
 }
 
@@ -41,6 +41,8 @@ type Clocks struct {
 // ledgers of more members have reached than can lie while a majority is honest.
 type clocks struct {
 	Clocks
+	// policy is the newest one of the ledger; nil when it has none.
+	policy func() *ledger.Policy
 	// ledgerTime is the time of the newest entry here, µs since the Unix epoch.
 	ledgerTime func() int64
 	// stored is the newest time of a block that this node has stored or built, and stamped that
@@ -49,15 +51,37 @@ type clocks struct {
 	stored, stamped int64
 }
 
+// samples returns the fresh answers of the others whose clocks count: those that vote.
+func (c *clocks) samples() (fresh []transport.ClockSample) {
+	p := c.policy()
+	for id, s := range c.Samples() {
+		if s.Age > freshClock {
+			continue
+		}
+		if p != nil {
+			if m := p.Member(id); m == nil || m.Learner {
+				continue
+			}
+		}
+		fresh = append(fresh, s)
+	}
+	return fresh
+}
+
+// voters is how many members vote.
+func (c *clocks) voters() int {
+	if p := c.policy(); p != nil {
+		return len(p.Voters())
+	}
+	return c.Voters
+}
+
 // offsets returns how far the clocks of the members that are known are ahead of this
 // node's, which is among them with 0, in ascending order. An uncertainty in this node's
 // favour is taken off.
 func (c *clocks) offsets() []time.Duration {
 	out := []time.Duration{0}
-	for _, s := range c.Samples() {
-		if s.Age > freshClock {
-			continue
-		}
+	for _, s := range c.samples() {
 		offset := min(max(s.Offset, -1<<62), 1<<62) // 146 years: a lie does not overflow
 		switch doubt := s.RoundTrip / 2; {
 		case offset > doubt:
@@ -73,7 +97,7 @@ func (c *clocks) offsets() []time.Duration {
 }
 
 // quorum is a majority of the voters.
-func (c *clocks) quorum() int { return c.Voters/2 + 1 }
+func (c *clocks) quorum() int { return c.voters()/2 + 1 }
 
 // ahead returns how far this node's clock is ahead of the median of the clocks that are
 // known; negative when it is behind.
@@ -152,10 +176,10 @@ func (c *clocks) vet(block []byte) error {
 // lie: with a majority of honest members at least one of them is honest.
 func (c *clocks) agreed(t int64) bool {
 	reached := 0
-	for _, s := range c.Samples() {
-		if s.Age <= freshClock && s.Mark >= t {
+	for _, s := range c.samples() {
+		if s.Mark >= t {
 			reached++
 		}
 	}
-	return reached > (c.Voters-1)/2
+	return reached > (c.voters()-1)/2
 }

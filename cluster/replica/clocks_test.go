@@ -45,7 +45,7 @@ func TestClocks(t *testing.T) {
 		{"lies at both ends of time", 5, []time.Duration{0, 0, math.MaxInt64, math.MinInt64}, -year, "", 0},
 		{"two lies at one end of time", 5, []time.Duration{0, 0, math.MinInt64, math.MinInt64}, -year, "", 0},
 	} {
-		c := &clocks{Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}}
+		c := &clocks{policy: noPolicy, Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}}
 		c.ledgerTime = func() int64 { return at(x.ledger) }
 		c.Samples = func() map[uint64]transport.ClockSample {
 			out := map[uint64]transport.ClockSample{}
@@ -63,7 +63,7 @@ func TestClocks(t *testing.T) {
 		}
 	}
 	// An old answer says nothing.
-	c := &clocks{Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return 0 }}
+	c := &clocks{policy: noPolicy, Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return 0 }}
 	c.Samples = func() map[uint64]transport.ClockSample {
 		old := transport.ClockSample{Offset: year, Age: freshClock + 1, Mark: math.MaxInt64}
 		return map[uint64]transport.ClockSample{2: old, 3: old}
@@ -109,7 +109,7 @@ func TestVetBlocks(t *testing.T) {
 		{"malformed: no effect", []byte("garbage"), 3, -year, nil, ""},
 		{"a newer version that is damaged", newer, 3, -year, nil, ""},
 	} {
-		c := &clocks{Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return at(x.ledger) }}
+		c := &clocks{policy: noPolicy, Clocks: Clocks{Voters: x.voters, MaxOffset: 10 * time.Second, Now: func() time.Time { return noon }}, ledgerTime: func() int64 { return at(x.ledger) }}
 		c.Samples = func() map[uint64]transport.ClockSample {
 			out := map[uint64]transport.ClockSample{}
 			for i, m := range x.marks {
@@ -124,7 +124,7 @@ func TestVetBlocks(t *testing.T) {
 	}
 	// What was stored once is stored again after the clock has been set back.
 	clock := noon
-	c := &clocks{Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return clock }, Samples: noSamples}, ledgerTime: func() int64 { return 0 }}
+	c := &clocks{policy: noPolicy, Clocks: Clocks{Voters: 3, MaxOffset: 10 * time.Second, Now: func() time.Time { return clock }, Samples: noSamples}, ledgerTime: func() int64 { return 0 }}
 	if err := c.vet(block(at(0))); err != nil {
 		t.Fatal(err)
 	}
@@ -134,5 +134,37 @@ func TestVetBlocks(t *testing.T) {
 	}
 	if err := c.vet(block(at(time.Second))); err == nil {
 		t.Error("a time that was never stored is stored after the clock was set back")
+	}
+}
+
+// noPolicy is that of a ledger without a genesis.
+func noPolicy() *ledger.Policy { return nil }
+
+// TestClocksOfVotersCount: how many clocks are a majority follows the ledger's policy, and neither a
+// learner's clock nor that of a node which is no member counts.
+func TestClocksOfVotersCount(t *testing.T) {
+	t.Parallel()
+	member := func(id uint64, learner bool) ledger.PolicyMember {
+		return ledger.PolicyMember{Member: ledger.Member{ID: id}, Learner: learner}
+	}
+	policy := &ledger.Policy{Members: []ledger.PolicyMember{member(1, false), member(2, false), member(3, false), member(4, true), member(5, true)}}
+	now := time.UnixMicro(1e15)
+	c := &clocks{Clocks: Clocks{Voters: 1, MaxOffset: 10 * time.Second, Now: func() time.Time { return now }}, ledgerTime: func() int64 { return 0 },
+		policy: func() *ledger.Policy { return policy }}
+	wrong := transport.ClockSample{Offset: -time.Hour, Mark: math.MaxInt64}
+	c.Samples = func() map[uint64]transport.ClockSample {
+		return map[uint64]transport.ClockSample{2: {}, 3: {}, 4: wrong, 5: wrong, 6: wrong, 7: wrong}
+	}
+	if err := c.unfit(); err != nil || c.agreed(1) || c.quorum() != 2 {
+		t.Errorf("clocks of learners and of strangers: unfit %v, agreed %t, a quorum of %d", err, c.agreed(1), c.quorum())
+	}
+	for i := range policy.Members {
+		policy.Members[i].Learner = false
+	}
+	c.Samples = func() map[uint64]transport.ClockSample {
+		return map[uint64]transport.ClockSample{2: {}, 3: wrong, 4: wrong, 5: wrong}
+	}
+	if err := c.unfit(); err == nil || !c.agreed(1) || c.quorum() != 3 {
+		t.Errorf("the same nodes as voters: unfit %v, agreed %t, a quorum of %d", err, c.agreed(1), c.quorum())
 	}
 }

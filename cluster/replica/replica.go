@@ -142,7 +142,12 @@ type Replica struct {
 // New connects a ledger with its log and its sealer. Bind has to follow.
 func New(c Config) (*Replica, error) {
 	r := &Replica{ledger: c.Ledger, log: c.Log, shell: c.Shell, stages: c.Stages, marked: c.Log.Mark().Index, confirmed: c.Log.Mark().Index}
-	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time}
+	r.clocks = clocks{Clocks: c.Clocks, ledgerTime: r.Time, policy: func() *ledger.Policy {
+		if in := r.Policy(); in != nil {
+			return in.Newest
+		}
+		return nil
+	}}
 	_, r.worker.timed = c.Ledger.Program().(ledger.Timed)
 	r.principal, r.policy, r.self = c.Principal, c.Policy, c.Seal.Self
 	r.passed.Store(c.Log.Mark().Index)
