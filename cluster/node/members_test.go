@@ -68,3 +68,25 @@ func TestMemberSteps(t *testing.T) {
 		}
 	}
 }
+
+// TestNodesOfBeforeARestore: what the directory says of nodes that were added before it was restored leads
+// to no change of members in the new cluster. Its founders, and whom it has added, are not touched.
+func TestNodesOfBeforeARestore(t *testing.T) {
+	t.Parallel()
+	nodes := []directory.Node{
+		{ID: 1, Name: "n1", Role: directory.Voter}, // began the old cluster
+		{ID: 4, Name: "n4", Role: directory.Voter, Added: 7, Incarnation: [16]byte{1}},
+		{ID: 5, Name: "m1", Role: directory.Voter}, // began the new one
+		{ID: 6, Name: "m2", Role: directory.Voter, Added: 30, Incarnation: [16]byte{1}},
+	}
+	leaveBehind(nodes, 20, []ledger.Member{{ID: 5, Name: "m1"}})
+	var all []clusterNode
+	for _, d := range nodes {
+		all = append(all, clusterNode{Node: d})
+	}
+	p := &ledger.Policy{Members: []ledger.PolicyMember{{Member: ledger.Member{ID: 5, Name: "m1"}}}}
+	steps := memberSteps(p, all)
+	if len(steps) != 1 || steps[0].Reason != ledger.PolicyAdd || steps[0].node != 6 {
+		t.Errorf("the steps are %+v, want that node 6 is added", steps)
+	}
+}

@@ -151,6 +151,13 @@ func (n *node) learnNodes() error {
 	if err != nil {
 		return errors.Wrap(err, "read the nodes of the directory")
 	}
+	restored, at, err := h.directory.Replica.Ledger().Restored()
+	if err != nil {
+		return errors.Wrap(err, "read how the directory was restored")
+	}
+	if restored != nil {
+		leaveBehind(nodes, at, n.cfg.founders())
+	}
 	members := map[uint64]bool{}
 	for _, l := range append(slices.Clone(h.all()), h.directory) {
 		for _, m := range l.policyMembers() {
@@ -176,6 +183,18 @@ func (n *node) learnNodes() error {
 		n.channel.Recheck()
 	}
 	return nil
+}
+
+// leaveBehind removes the nodes of a cluster whose directory was restored from a backup at an index: they
+// are none of the cluster that these founders began, whatever the entries before say of them.
+func leaveBehind(nodes []directory.Node, restored uint64, founders []ledger.Member) {
+	for i := range nodes {
+		d := &nodes[i]
+		founder := slices.ContainsFunc(founders, func(m ledger.Member) bool { return m.ID == d.ID })
+		if !founder && d.Added < restored {
+			d.Role = directory.Removed
+		}
+	}
 }
 
 // policyMembers are the members of a ledger, as far as this node has applied it.
