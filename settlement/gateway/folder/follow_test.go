@@ -48,7 +48,7 @@ func TestFollow(t *testing.T) {
 }
 
 // waiter tells of an instruction once what it waits for.
-type waiter struct{ echo }
+type waiter struct{}
 
 func (*waiter) AnswerAll(_ context.Context, in []gateway.Incoming) ([]*gateway.Answer, error) {
 	return []*gateway.Answer{{Reply: []byte("r"), Definition: "sese.024.001.13", Follow: string(in[0].Raw), State: "unmatched"}}, nil
