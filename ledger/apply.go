@@ -464,6 +464,9 @@ func (l *Ledger) commitRows(version uint64, rows []Pair) (rest []Pair, err error
 // A key may have survived a power failure that took the file with its value, and a new file may
 // have got that name: then the store returns the value of another block's key (Store.Get). A
 // block's record says whose it is, and the parts lie in the file of their record.
+//
+// A record with the same leaves is written again. A peer that lied about what no leaf covers, entries
+// that were not appended, may have given it to this replica before a crash.
 func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 	raftIndex := l.applier.pos.RaftIndex
 	var out []Pair
@@ -473,7 +476,7 @@ func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 		gone := errors.Is(err, ErrKeyNotFound) || errors.Is(err, ErrValueLost)
 		switch p.Key[8] {
 		case kindBlock:
-			gone = gone || err == nil && !recordOf(p.Key, stored)
+			gone = gone || err == nil && (!recordOf(p.Key, stored) || !bytes.Equal(stored, p.Value) && sameLeaves(stored, p.Value))
 			lost = gone
 		case kindPart:
 			gone = gone || err == nil && lost && !bytes.Equal(stored, p.Value)
@@ -489,6 +492,21 @@ func (l *Ledger) missing(pairs []Pair) ([]Pair, error) {
 		}
 	}
 	return out, nil
+}
+
+// sameLeaves reports whether two records of blocks have the same leaves.
+func sameLeaves(a, b []byte) bool {
+	var leaves [2][][]byte
+	for i, encoded := range [][]byte{a, b} {
+		r, err := ParseBlockRecord(encoded)
+		if err == nil {
+			leaves[i], err = r.Leaves()
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return slices.EqualFunc(leaves[0], leaves[1], bytes.Equal)
 }
 
 // recordOf reports whether b begins the record of a block key.
