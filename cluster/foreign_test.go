@@ -60,7 +60,7 @@ func TestRefusesForeignData(t *testing.T) {
 			cfg.Keys.KEMCertificate = filepath.Join(c.NodeDir("n2"), "kem.crt")
 			cfg.Keys.KEMKey = filepath.Join(c.NodeDir("n2"), "kem.key")
 		}},
-		{"another node's cosigner key", "does not match", func(cfg *node.Config) {
+		{"another node's cosigner key, beside its own data", "names another key of this node", func(cfg *node.Config) {
 			cfg.Keys.Cosigner = filepath.Join(c.NodeDir("n2"), "cosigner.key")
 		}},
 		{"another node's sealing key", "log_key", func(cfg *node.Config) {

@@ -41,7 +41,7 @@ func TestPipesAreRefused(t *testing.T) {
 	for i := range keys.NumField() {
 		c := nodeConfig(t, cluster, name)
 		field := reflect.ValueOf(&c.Keys).Elem().Field(i)
-		if field.Kind() != reflect.String || keys.Field(i).Name == "Signer" { // a socket, which nobody opens
+		if field.Kind() != reflect.String || strings.HasPrefix(keys.Field(i).Name, "Signer") { // a socket, which nobody opens, and its keys
 			continue
 		}
 		field.SetString(pipe)

@@ -115,7 +115,9 @@ until the source has been found to be right, and to continue it.`,
 			}
 			return a.withClientContext(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				if policy.chain == nil {
-					known, _, err := c.Policies(ctx)
+					asking, cancel := context.WithTimeout(ctx, a.timeout)
+					known, _, err := c.Policies(asking)
+					cancel()
 					var called *client.Error
 					if err != nil && !(errors.As(err, &called) && called.Reason == client.ReasonNotSealed) {
 						return errors.Wrap(err, "get the chain of policies")

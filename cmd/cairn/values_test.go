@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cairnledger/cairn/cluster/enrolment"
 	"github.com/cairnledger/cairn/cluster/local"
 )
 
@@ -121,6 +122,11 @@ func TestTimeoutIsKept(t *testing.T) {
 	raw, err := os.ReadFile(message)
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(waiting, "m.xml"), raw, 0o644))
+	joining, err := enrolment.Make(enrolment.Wanted{Kind: enrolment.Node, Name: "n4", Suite: "default", Cluster: 1,
+		Peer: "127.0.0.1:1", API: "127.0.0.1:2", HTTP: "127.0.0.1:3"})
+	check(t, err)
+	request := filepath.Join(dir, "n4.request")
+	check(t, os.WriteFile(request, joining.Request, 0o644))
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // a server that never answers
 	check(t, err)
 	defer deaf.Close()
@@ -141,6 +147,13 @@ func TestTimeoutIsKept(t *testing.T) {
 		"policy chain":  nil,
 		"policy rotate": {"n1"},
 		"top":           {"--once"},
+
+		"backup":         {filepath.Join(dir, "backup")},
+		"member add":     {request, "--dir", filepath.Join(dir, "out")},
+		"member list":    nil,
+		"member promote": {"n3"},
+		"member remove":  {"n3"},
+		"member replace": {"n3", request, "--dir", filepath.Join(dir, "out")},
 
 		"settle account change": {"a", "--freeze"},
 		"settle account list":   nil,
@@ -202,6 +215,7 @@ func TestTimeoutIsKept(t *testing.T) {
 		"", "bench", "cluster", "cluster destroy", "cluster down", "cluster up", "completion", "completion bash", "completion fish",
 		"completion powershell", "completion zsh", "demo", "demo settlement", "evidence", "exit-codes", "help", "inspect", "inspect ledger", "inspect ledger dump", "inspect ledger list", "inspect ledger verify", "inspect wal", "inspect wal dump", "inspect wal verify", "ledger", "man", "node", "node init", "pki", "pki init",
 		"pki inspect", "pki issue", "pki show", "policy", "policy show", "settle", "settle account", "settle asset", "settle iso", "settle iso lint", "settle proof", "verify", "version",
+		"backup dump", "backup verify", "member", "restore", "cluster add", "cluster remove", "cluster replace",
 		"inspect verify", "node keys", "pki request", "pki revoke", "pki sign", "signer", "signer init",
 	}
 	run := func(t *testing.T, words []string) {
