@@ -62,6 +62,8 @@ type applierState struct {
 
 	policy  policyState
 	genesis *Genesis // of entry 0, for the program; nil when there is none, or the program is Log
+	// restored is the newest record of a restore below pos, for the program; nil as genesis is.
+	restored *Restoration
 
 	// What the next commit writes, and what readers get to see after it.
 	pairs   []Pair

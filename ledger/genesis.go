@@ -230,7 +230,11 @@ func (l *Ledger) loadGenesis() error {
 		return err
 	}
 	l.applier.genesis = g
-	return nil
+	c, index, err := l.Restored()
+	if c != nil {
+		l.applier.restored = c.restoration(index)
+	}
+	return err
 }
 
 // Genesis returns the ledger's genesis, or ErrNoGenesis.

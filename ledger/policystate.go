@@ -227,6 +227,7 @@ func (l *Ledger) acceptPolicy(body []byte, index uint64, alone bool) (refused, s
 				return refused, nil
 			}
 			ref.before = index
+			a.restored = c.restoration(index)
 		}
 		ref.newest = index
 		if a.policy.staged == nil {
@@ -237,6 +238,15 @@ func (l *Ledger) acceptPolicy(body []byte, index uint64, alone bool) (refused, s
 	a.policy.ref, a.policy.since = ref, index
 	a.pairs = append(a.pairs, Pair{l.keys.policy(index), ref.marshal()})
 	return nil, nil
+}
+
+// restoration is what programs are told about the record at this index.
+func (c *PolicyChange) restoration(index uint64) *Restoration {
+	r := &Restoration{Index: index}
+	for _, m := range c.Policy.Members {
+		r.Members = append(r.Members, m.Member)
+	}
+	return r
 }
 
 // continues says why the record is not the first one behind the head that it names: the ledger before

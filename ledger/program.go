@@ -46,7 +46,10 @@ type Parsing interface {
 type Input struct {
 	// Genesis is that of the ledger: origin and parameters are for the program to read. It is nil
 	// when entry 0 is no genesis. A program does not change it.
-	Genesis              *Genesis
+	Genesis *Genesis
+	// Restored is the newest record with which the ledger was restored; nil when it never was. Members
+	// of the genesis are none of the cluster that keeps it since. A program does not change it.
+	Restored             *Restoration
 	Level                uint32 // the ledger's feature level, as the entries before left it
 	Index                uint64
 	Kind                 Kind  // KindPayload or KindCommand
@@ -56,6 +59,13 @@ type Input struct {
 	Parsed any
 	// Encoded is the whole entry as it is encoded, the beginning of its leaf.
 	Encoded []byte
+}
+
+// Restoration is what a program is told about the record with which its ledger was restored.
+type Restoration struct {
+	Index uint64 // of the record
+	// Members are those that keep the ledger from there on.
+	Members []Member
 }
 
 // View is a program's state while it decides one entry: rows of a key and a value, ordered by key,

@@ -106,7 +106,7 @@ func (d *decision) setDetail(at, end int) {
 
 // input is what the program is told about an entry.
 func (l *Ledger) input(e *BlockEntry, time int64, index uint64) Input {
-	return Input{Genesis: l.applier.genesis, Level: l.Level(), Index: index, Kind: e.Kind, Time: time,
+	return Input{Genesis: l.applier.genesis, Restored: l.applier.restored, Level: l.Level(), Index: index, Kind: e.Kind, Time: time,
 		Principal: e.Principal, Key: e.Key, Body: e.Body, Encoded: e.Encoded}
 }
 

@@ -147,10 +147,26 @@ func merge(rows map[uint64]Node, founders []ledger.Member) (all []Node) {
 	return all
 }
 
+// LeaveBehind removes the nodes of a cluster whose directory was restored from a backup at an index: they
+// are none of the cluster that these founders began, whatever the entries before say of them.
+func LeaveBehind(nodes []Node, restored uint64, founders []ledger.Member) {
+	for i := range nodes {
+		n := &nodes[i]
+		founder := slices.ContainsFunc(founders, func(m ledger.Member) bool { return m.ID == n.ID })
+		if !founder && n.Added < restored {
+			n.Role = Removed
+		}
+	}
+}
+
 // decideNode decides a command about a node.
 func decideNode(view ledger.View, in *ledger.Input, c *NodeChange) Outcome {
 	var founders []ledger.Member
-	if in.Genesis != nil {
+	restored := uint64(0)
+	switch {
+	case in.Restored != nil:
+		founders, restored = in.Restored.Members, in.Restored.Index
+	case in.Genesis != nil:
 		founders = in.Genesis.Members
 	}
 	rows := map[uint64]Node{}
@@ -162,6 +178,7 @@ func decideNode(view ledger.View, in *ledger.Input, c *NodeChange) Outcome {
 		rows[n.ID] = n
 	}
 	nodes := merge(rows, founders)
+	LeaveBehind(nodes, restored, founders)
 	put := func(n Node) Outcome {
 		if c.Op != JoinNode { // which a node does by itself
 			n.By, n.Time, n.Index = string(in.Principal), in.Time, in.Index

@@ -224,6 +224,8 @@ func (b *bootstrap) identify() error {
 	if r := b.opts.Restore; r != nil {
 		b.state.Origin = strings.TrimSuffix(r.Manifest.Directory, node.DirectoryOf(""))
 		first = r.HighestID() + 1
+		// The directory remembers the names of nodes, and none had a higher number than its id.
+		b.state.Named = int(r.HighestID()) + b.opts.Nodes
 		b.state.Founded = slices.ContainsFunc(r.Ledgers, func(l *backup.Ledger) bool { return l.Origin == b.state.Origin })
 	}
 	if b.state.Origin == "" {

@@ -64,6 +64,15 @@ func (a memberAdmin) Add(ctx context.Context, asked string, m server.NewMember) 
 	} else if m.Force {
 		return fail(refusedMember("nothing is to be forced: no node is replaced"))
 	}
+	// A node that joins makes the directory's genesis of the founders that its configuration names, and
+	// that of a restored directory names others.
+	restored, _, err := n.hosting.directory.Replica.Ledger().Restored()
+	if err != nil {
+		return fail(err)
+	}
+	if restored != nil {
+		return fail(refusedMember("this cluster was restored from a backup, and no node can join it: back it up, and restore that onto as many nodes as it is to have"))
+	}
 	// Before the directory has the node: what the new machine cannot be is refused.
 	if err := a.fits(&change); err != nil {
 		return fail(err)
@@ -122,17 +131,20 @@ func (a memberAdmin) filesFor(r *enrolment.Request, x *clusterNode) ([]server.Me
 	return []server.MemberFile{{Name: "node.yaml", Data: yaml}, {Name: "policy", Data: n.policy.Marshal()}, {Name: "log.key.sealed", Data: sealed}}, nil
 }
 
-// named returns a node that was not removed, by its name.
+// named returns a node that was not removed, by its name. One of before a restore may have had it, too.
 func (a memberAdmin) named(name string) (*clusterNode, error) {
-	list := a.node.nodes()
+	list, removed := a.node.nodes(), false
 	for i := range list.all {
 		switch x := &list.all[i]; {
 		case x.Name != name:
 		case x.Role == directory.Removed && x.gone:
-			return nil, refusedMember("%s was removed from the cluster; it never comes back", name)
+			removed = true
 		default:
 			return x, nil
 		}
+	}
+	if removed {
+		return nil, refusedMember("%s was removed from the cluster; it never comes back", name)
 	}
 	return nil, errors.Wrapf(server.ErrUnknownNode, "%q", name)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnledger/cairn/cluster/directory"
 	"github.com/cairnledger/cairn/ledger"
+	"github.com/cairnledger/cairn/pqcrypto/pki"
 )
 
 // TestMemberSteps: members are added before others are promoted, and removed last; a node that is replaced
@@ -79,7 +80,7 @@ func TestNodesOfBeforeARestore(t *testing.T) {
 		{ID: 5, Name: "m1", Role: directory.Voter}, // began the new one
 		{ID: 6, Name: "m2", Role: directory.Voter, Added: 30, Incarnation: [16]byte{1}},
 	}
-	leaveBehind(nodes, 20, []ledger.Member{{ID: 5, Name: "m1"}})
+	directory.LeaveBehind(nodes, 20, []ledger.Member{{ID: 5, Name: "m1"}})
 	var all []clusterNode
 	for _, d := range nodes {
 		all = append(all, clusterNode{Node: d})
@@ -88,5 +89,26 @@ func TestNodesOfBeforeARestore(t *testing.T) {
 	steps := memberSteps(p, all)
 	if len(steps) != 1 || steps[0].Reason != ledger.PolicyAdd || steps[0].node != 6 {
 		t.Errorf("the steps are %+v, want that node 6 is added", steps)
+	}
+}
+
+// TestNameOfBeforeARestore: a node of a restored cluster is none that is gone, though one of the cluster
+// before had its name and was removed.
+func TestNameOfBeforeARestore(t *testing.T) {
+	t.Parallel()
+	n := &node{cfg: Config{ClusterID: "00000000000000ab", TrustDomain: "example.org"}}
+	for _, order := range [][]directory.Node{
+		{{ID: 2, Name: "n2", Role: directory.Removed, Added: 7}, {ID: 6, Name: "n2", Role: directory.Voter}},
+		{{ID: 6, Name: "n2", Role: directory.Voter}, {ID: 9, Name: "n2", Role: directory.Removed, Added: 7}},
+	} {
+		list := n.listNodes(order, nil)
+		id := pki.NodeID("example.org", 0xab, "n2")
+		if list.gone[id] || list.ids[id] != 6 {
+			t.Errorf("%+v: gone %t, id %d, want node 6", order, list.gone[id], list.ids[id])
+		}
+		n.nodesKnown.Store(list)
+		if x, err := (memberAdmin{n}).named("n2"); err != nil || x.ID != 6 {
+			t.Errorf("%+v: the name is that of %+v, %v; want node 6", order, x, err)
+		}
 	}
 }

@@ -92,6 +92,10 @@ func (n *node) listNodes(nodes []directory.Node, member func(id uint64) bool) *n
 			list.ids[id] = d.ID
 		}
 	}
+	// A restored cluster may name a node as the cluster before did.
+	for id := range list.ids {
+		delete(list.gone, id)
+	}
 	return list
 }
 
@@ -156,7 +160,7 @@ func (n *node) learnNodes() error {
 		return errors.Wrap(err, "read how the directory was restored")
 	}
 	if restored != nil {
-		leaveBehind(nodes, at, n.cfg.founders())
+		directory.LeaveBehind(nodes, at, n.cfg.founders())
 	}
 	members := map[uint64]bool{}
 	for _, l := range append(slices.Clone(h.all()), h.directory) {
@@ -183,18 +187,6 @@ func (n *node) learnNodes() error {
 		n.channel.Recheck()
 	}
 	return nil
-}
-
-// leaveBehind removes the nodes of a cluster whose directory was restored from a backup at an index: they
-// are none of the cluster that these founders began, whatever the entries before say of them.
-func leaveBehind(nodes []directory.Node, restored uint64, founders []ledger.Member) {
-	for i := range nodes {
-		d := &nodes[i]
-		founder := slices.ContainsFunc(founders, func(m ledger.Member) bool { return m.ID == d.ID })
-		if !founder && d.Added < restored {
-			d.Role = directory.Removed
-		}
-	}
 }
 
 // policyMembers are the members of a ledger, as far as this node has applied it.

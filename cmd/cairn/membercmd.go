@@ -282,7 +282,7 @@ func (l *memberLine) words() string {
 		return "has not connected yet"
 	}
 	if len(l.Ledgers) == 0 {
-		return ""
+		return "no ledger"
 	}
 	return strings.Join(append([]string{fmt.Sprintf("%d of %s", done, plural(len(l.Ledgers), "ledger", "ledgers"))}, parts...), "; ")
 }
