@@ -231,6 +231,7 @@ func TestLeadersMoveAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
+	eventually(t, "n1 leads", func() bool { return leads("n1", c.Origin()) })
 	for _, to := range []string{"n2", "n3", "n1", "n2"} {
 		if _, err := cl.TransferLeadership(t.Context(), to); err != nil {
 			t.Fatalf("move the leader of %s to %s: %v", origin, to, err)
