@@ -54,8 +54,9 @@ type CoreConfig struct {
 	// MaxInflightBlocks bounds the proposals that are neither applied nor lost; 0 means 8.
 	MaxInflightBlocks int
 	// Vet, when not nil, judges the data of an entry of another leader before this
-	// member stores it; change says that Raft takes the entry for a change of members. Entries that are known to be committed, and those that the log
-	// held at the start, are not judged. An entry that Vet refuses counts as lost with
+	// member stores it; change says that Raft takes the entry for a change of members.
+	// Entries that are known to be committed, and those that the log held at the start,
+	// are not judged. An entry that Vet refuses counts as lost with
 	// its message, and for two election timeouts this member listens neither to that
 	// leader's appends nor to its heartbeats: when a majority refuses, it elects another
 	// leader. Vet must be quick; its error is a sentence with what to do.

@@ -6,8 +6,9 @@ import (
 	"github.com/cairnledger/cairn/ledger"
 )
 
-// ChangePolicy proposes another policy of the ledger with the same members, in the name of who asked for it. done hears
-// what came of it, as of Submit; an error of the change itself comes before it is proposed.
+// ChangePolicy proposes another policy of the ledger with the same members, in the name of who asked
+// for it. done hears what came of it, as of Submit; an error of the change itself comes before it is
+// proposed.
 func (r *Replica) ChangePolicy(asked string, c *ledger.PolicyChange, done func(ledger.Result, error)) {
 	if c.Reason.ChangesMembers() {
 		done(ledger.Result{}, memberError(MemberInvalid, "%q is a change of members: ChangeMembers", c.Reason))

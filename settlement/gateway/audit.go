@@ -30,8 +30,8 @@ func (d Difference) String() string {
 
 // Audit compares the commands of a ledger with the messages that they were decoded from: it reads
 // each message again. It looks at the commands one by one, in the order of the ledger, and at what
-// Submit, Resolve and Instruct ask for; the accounts of a return follow from its original, which the ledger sees to. An
-// Audit has one owner.
+// Submit, Resolve and Instruct ask for; the accounts of a return follow from its original, which the
+// ledger sees to. An Audit has one owner.
 type Audit struct {
 	// Commands counts those that name a message; Compared counts those whose message was at hand, in
 	// the command itself, in an earlier one or among the files. Of the others only the definition and
